@@ -1,0 +1,35 @@
+# Two commands set up everything: `make compare` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+OLDEST := .venv-oldest
+
+.PHONY: compare test bench figures clean
+
+compare: $(READY)  ## compare the strategies on the repo's own scenario
+	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
+
+test: $(READY) $(OLDEST)/ready  ## lint, types, all tests, scenarios and notebooks; then the oldest Cinder
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest --benchmark-disable
+	$(OLDEST)/bin/pytest -m whole
+
+bench: $(READY)  ## how fast the engine is, as ratios of one run
+	$(BIN)/pytest tests/benchmarks --benchmark-only -s
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,notebooks]'
+	touch $@
+
+# The oldest Cinder that is supported, with what it needs, in an environment of its own.
+$(OLDEST)/ready: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --constraint constraints-oldest.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OLDEST) out

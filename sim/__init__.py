@@ -1,0 +1,19 @@
+"""A simulator and planner of OpenStack Cinder's image-volume cache.
+
+`load` reads and checks a scenario, `run` simulates a strategy and gives its tables, `compare`
+gives a summary of several strategies. What is wrong with the input is raised as `BadInput`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from sim.api import compare, load, run
+from sim.problems import BadInput
+
+__all__ = ["BadInput", "compare", "load", "run"]
+
+try:
+    __version__ = version("cinder-cache-planner")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"

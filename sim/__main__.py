@@ -1,0 +1,5 @@
+"""`python -m sim` is `cinder-cache`."""
+
+from sim.cli import main
+
+main()

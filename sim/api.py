@@ -1,0 +1,100 @@
+"""Load a scenario, run a strategy, compare strategies.
+
+Everything heavy is imported where it is needed: Cinder alone takes seconds.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from sim.problems import BadInput, quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from sim.results import Records
+    from sim.scenario import Case
+
+ENGINES = ("cinder",)
+
+
+def load(path: str | Path) -> Case:
+    """Read and check a scenario and all files that it names.
+
+    Raises `sim.problems.BadInput`, whose `problems` are all that is wrong in all of them.
+    """
+    from sim.scenario import load as load_case
+
+    return load_case(path)
+
+
+def run(
+    case: Case,
+    strategy: str,
+    engine: str = "cinder",
+    *,
+    progress: Callable[[int], None] | None = None,
+    cinder_log: bool = False,
+) -> Records:
+    """Simulate one strategy on the case's workload.
+
+    `progress` is told now and then how many trace events are done; `cinder_log` lets Cinder log.
+    Raises `BadInput` on an unknown strategy or engine.
+    """
+    if problems := unknown(engine, [strategy]):
+        raise BadInput(problems)
+    from sim.cinder.engine import run as run_cinder
+
+    return run_cinder(case, strategy, progress, cinder_log=cinder_log)
+
+
+def compare(case: Case, strategies: Iterable[str] | None = None, engine: str = "cinder") -> pd.DataFrame:
+    """Simulate several strategies (None: the scenario's) on the same workload.
+
+    Gives the rows of `sim.metrics.summary` of each, one below the other. Raises `BadInput`
+    as `run` does, before the first run.
+    """
+    import pandas as pd
+
+    from sim.metrics import summary
+
+    names = list(dict.fromkeys(strategies or case.scenario.strategies))
+    if problems := unknown(engine, names):
+        raise BadInput(problems)
+    rows = [summary(run(case, name, engine), case, name) for name in names]
+    return pd.concat(rows, ignore_index=True)
+
+
+def unknown(engine: str, strategies: Iterable[str]) -> list[str]:
+    """A line for an engine and for each strategy that there is not."""
+    from sim.strategies import STRATEGIES
+
+    problems = [
+        f"strategy: there is no {quoted(name)}, only {', '.join(STRATEGIES)}"
+        for name in strategies
+        if name not in STRATEGIES
+    ]
+    if engine not in ENGINES:
+        problems.append(f"engine: there is no {quoted(engine)}, only {', '.join(ENGINES)}")
+    return problems
+
+
+def misfits(case: Case, strategies: Iterable[str]) -> list[str]:
+    """A line for everything that exists at the start of one of the strategies and does not fit."""
+    from sim.initial import place
+    from sim.strategies import STRATEGIES
+    from sim.usage import UsageMeter
+
+    problems: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what does not fit is said in Cinder's words: its import
+        for name in strategies:
+            try:
+                place(case, STRATEGIES[name], UsageMeter(lambda: 0.0, [], []))
+            except BadInput as error:
+                problems += error.problems
+    return list(dict.fromkeys(problems))

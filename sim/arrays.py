@@ -1,0 +1,328 @@
+"""The simulated arrays: pools, volumes, clones and space, as pure state without a clock.
+
+One `Array` stands for one backend (one storage system with its pools). Every operation checks its limits
+in the order of a real array, fails at once with the exception that a real Cinder driver raises, or takes
+its space and place and returns the seconds that it lasts; the engines let that time pass. Space comes back
+in `end_delete`. Sizes are GiB (2^30 bytes); a volume's size is an integer, as in Cinder.
+
+Physical space on a thin pool belongs to *lineages*: what a download wrote, shared by all copy-on-write clones
+of it until the last is gone. On a thick pool every volume holds its size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
+
+if TYPE_CHECKING:
+    from sim.scenario import Backend, Image, Pool
+
+GIB = 2**30
+MIB = 2**20
+MIB_PER_GIB = 1024
+
+Kind = Literal["user", "store", "cache"]
+# Who pays for data that several share: users first, then the store; the cache pays for what it alone holds.
+PAYERS: tuple[Kind, ...] = ("user", "store", "cache")
+
+
+class Meter(Protocol):
+    """Is told of every change, as it happens."""
+
+    def add(
+        self, host: str, tier: str, kind: str, volumes: int, provisioned: float, physical: float
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a download writes: one version of an image.
+
+    `key` tells versions apart (arrays that deduplicate hold each once); `gib` is what it takes on a
+    thin pool.
+    """
+
+    key: tuple[object, ...]
+    gib: float
+
+
+@dataclass(eq=False, slots=True)
+class Lineage:
+    """Data on a thin pool, shared by the volumes that were cloned from one another."""
+
+    content: Content
+    pool: PoolState
+    members: dict[tuple[Kind, str], int] = field(default_factory=dict)
+    payer: tuple[Kind, str] | None = None
+
+
+@dataclass(eq=False, slots=True)
+class ArrayVolume:
+    """A volume as the array knows it."""
+
+    id: str
+    pool: PoolState
+    size_gib: int
+    kind: Kind
+    tier: str
+    source: ArrayVolume | None = None
+    lineage: Lineage | None = None
+    clones: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class PoolState:
+    """A pool's limits and what is taken of them."""
+
+    host: str
+    spec: Pool
+    volumes: int = 0
+    cached: int = 0
+    provisioned_gib: int = 0
+    physical_gib: float = 0.0
+    lineages: dict[tuple[object, ...], Lineage] = field(default_factory=dict)
+
+
+def content_of(image: Image, version: object) -> Content:
+    """What a volume holds after `image` was written to it: the virtual size."""
+    return Content((image.image_id, version), image.virtual_size_bytes / GIB)
+
+
+def file_of(image: Image, version: object) -> Content:
+    """What an image-volume of the Cinder store holds: the file's bytes, which are the content only if raw."""
+    if image.disk_format == "raw":
+        return Content((image.image_id, version), image.size_bytes / GIB)
+    return Content((image.image_id, version, "file"), image.size_bytes / GIB)
+
+
+class Array:
+    """A backend's array. `name` is the backend's, `meter` hears of every change of space."""
+
+    def __init__(self, name: str, spec: Backend, meter: Meter) -> None:
+        self.name = name
+        self.spec = spec
+        self.meter = meter
+        self.volumes: dict[str, ArrayVolume] = {}
+        self.pools = {
+            f"{name}#{pool}": PoolState(f"{name}#{pool}", limits) for pool, limits in spec.pools.items()
+        }
+
+    def create(self, volume_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
+        """Take a place and `size_gib` of provisioned space for an empty volume; seconds it lasts."""
+        pool = self.pools[host]
+        self._check_new(volume_id, pool)
+        self._check_space(pool, size_gib, 0.0)
+        self._add(ArrayVolume(volume_id, pool, size_gib, kind, tier))
+        return self.spec.create_s
+
+    def write(self, volume_id: str, content: Content) -> None:
+        """Take the physical space for the data that are about to be written to a volume."""
+        volume = self._get(volume_id)
+        self._check_physical(volume.pool, self._new_data_gib(volume.pool, content))
+        self._hold(volume, self._lineage(volume.pool, content))
+
+    def write_s(self, image: Image) -> float:
+        """Seconds to convert (if not raw) and write an image, on one of the backend's write streams."""
+        mib = image.virtual_size_bytes / MIB
+        convert_s = 0.0
+        if image.disk_format != "raw" and self.spec.convert_mib_s is not None:
+            convert_s = mib / self.spec.convert_mib_s
+        return convert_s + (mib / self.spec.write_mib_s if self.spec.write_mib_s else 0.0)
+
+    def clone(self, volume_id: str, source_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
+        """Clone a volume: copy-on-write, or a full copy where `clone_mib_s` is set; seconds it lasts."""
+        pool = self.pools[host]
+        copies = self.spec.clone_mib_s is not None
+        source = self._get(source_id)
+        self._check_id(volume_id)
+        limit = self.spec.max_clones_per_volume
+        if not copies and limit is not None and source.clones >= limit:
+            _fail_clone_limit(limit)
+        self._check_count(pool)
+        data = source.lineage.content if source.lineage else None
+        self._check_space(pool, size_gib, self._new_data_gib(pool, data) if copies else 0.0)
+        volume = ArrayVolume(volume_id, pool, size_gib, kind, tier)
+        self._add(volume)
+        if copies:
+            if data:
+                self._hold(volume, self._lineage(pool, data))
+            return self.copy_s(source.size_gib)
+        volume.source = source
+        source.clones += 1
+        if source.lineage:
+            self._hold(volume, source.lineage)
+        return self.spec.clone_s
+
+    def clone_from_glance(
+        self, volume_id: str, host: str, size_gib: int, tier: str, content: Content
+    ) -> float:
+        """The driver's own clone of a raw image that lies beside the pool (RBD); seconds it lasts.
+
+        A copy-on-write clone of Glance's own data holds nothing here and is no volume's clone.
+        """
+        pool = self.pools[host]
+        copies = self.spec.clone_mib_s is not None
+        self._check_new(volume_id, pool)
+        self._check_space(pool, size_gib, self._new_data_gib(pool, content) if copies else 0.0)
+        volume = ArrayVolume(volume_id, pool, size_gib, "user", tier)
+        self._add(volume)
+        if not copies:
+            return self.spec.clone_s
+        self._hold(volume, self._lineage(pool, content))
+        return self.copy_s(content.gib)
+
+    def copy_s(self, gib: float) -> float:
+        """Seconds of a full copy of `gib`."""
+        assert self.spec.clone_mib_s is not None
+        return self.spec.clone_s + gib * MIB_PER_GIB / self.spec.clone_mib_s
+
+    def extend(self, volume_id: str, size_gib: int) -> float:
+        """Grow (or give back) a volume to `size_gib`; seconds it lasts."""
+        volume = self._get(volume_id)
+        grown = size_gib - volume.size_gib
+        self._check_space(volume.pool, grown, 0.0)
+        volume.size_gib = size_gib
+        self._change(volume, 0, grown)
+        return self.spec.extend_s
+
+    def begin_delete(self, volume_id: str) -> float | None:
+        """Start a delete: the seconds until `end_delete`, or None if the array has no such volume."""
+        volume = self.volumes.get(volume_id)
+        if volume is None:
+            return None
+        if volume.clones and self.spec.delete_with_clones == "busy":
+            from cinder import exception
+
+            raise exception.VolumeIsBusy(volume_name=volume_id)
+        return self.spec.delete_s
+
+    def end_delete(self, volume_id: str) -> None:
+        """Give back the space and the place of a volume."""
+        volume = self.volumes.pop(volume_id)
+        if volume.source is not None:
+            volume.source.clones -= 1
+        if volume.lineage is not None:
+            self._release(volume, volume.lineage)
+        self._change(volume, -1, -volume.size_gib)
+
+    def has_place(self, host: str) -> bool:
+        """Whether the pool's and the array's volume limits let one more volume in."""
+        pool = self.pools[host]
+        return not (
+            (pool.spec.max_volumes is not None and pool.volumes >= pool.spec.max_volumes)
+            or (self.spec.max_volumes is not None and len(self.volumes) >= self.spec.max_volumes)
+        )
+
+    def cached(self, host: str) -> int:
+        """Image-volumes of the cache that take a place which a volume for `host` would need."""
+        pool = self.pools[host]
+        if pool.spec.max_volumes is not None and pool.volumes >= pool.spec.max_volumes:
+            return pool.cached
+        return sum(each.cached for each in self.pools.values())
+
+    # -- checks, in the order of the contract ------------------------------------------------
+
+    def _get(self, volume_id: str) -> ArrayVolume:
+        volume = self.volumes.get(volume_id)
+        if volume is None:
+            _fail(f"volume {volume_id} is not on {self.name}")
+        return volume
+
+    def _check_new(self, volume_id: str, pool: PoolState) -> None:
+        self._check_id(volume_id)
+        self._check_count(pool)
+
+    def _check_id(self, volume_id: str) -> None:
+        if volume_id in self.volumes:
+            _fail(f"volume {volume_id} is still on {self.name}")
+
+    def _check_count(self, pool: PoolState) -> None:
+        if pool.spec.max_volumes is not None and pool.volumes >= pool.spec.max_volumes:
+            _fail(f"{pool.host} is at its limit of {pool.spec.max_volumes} volumes")
+        if self.spec.max_volumes is not None and len(self.volumes) >= self.spec.max_volumes:
+            _fail(f"{self.name} is at its limit of {self.spec.max_volumes} volumes")
+
+    def _check_space(self, pool: PoolState, size_gib: int, data_gib: float) -> None:
+        capacity = pool.spec.capacity_gib
+        if capacity is None:
+            return
+        limit = capacity * self.spec.max_over_subscription_ratio if self.spec.thin else capacity
+        if size_gib > 0 and pool.provisioned_gib + size_gib > limit:
+            _fail(f"{pool.host} has no {size_gib} GiB left to provision")
+        self._check_physical(pool, data_gib)
+
+    def _check_physical(self, pool: PoolState, data_gib: float) -> None:
+        capacity = pool.spec.capacity_gib
+        if capacity is not None and data_gib > 0 and pool.physical_gib + data_gib > capacity:
+            _fail(f"{pool.host} has no {data_gib:g} GiB of physical space left")
+
+    # -- space and counts --------------------------------------------------------------------
+
+    def _add(self, volume: ArrayVolume) -> None:
+        self.volumes[volume.id] = volume
+        self._change(volume, 1, volume.size_gib)
+
+    def _change(self, volume: ArrayVolume, count: int, size_gib: int) -> None:
+        pool = volume.pool
+        pool.volumes += count
+        if volume.kind == "cache":
+            pool.cached += count
+        pool.provisioned_gib += size_gib
+        physical = 0.0 if self.spec.thin else float(size_gib)
+        pool.physical_gib += physical
+        self.meter.add(pool.host, volume.tier, volume.kind, count, size_gib, physical)
+
+    def _new_data_gib(self, pool: PoolState, content: Content | None) -> float:
+        """GiB that a copy of `content` would add to a pool."""
+        if content is None or not self.spec.thin:
+            return 0.0
+        return 0.0 if self.spec.dedupe and content.key in pool.lineages else content.gib
+
+    def _lineage(self, pool: PoolState, content: Content) -> Lineage:
+        """The lineage that new data join: the version's where the array deduplicates, else one of its own."""
+        if not self.spec.dedupe:
+            return Lineage(content, pool)
+        return pool.lineages.setdefault(content.key, Lineage(content, pool))
+
+    def _hold(self, volume: ArrayVolume, lineage: Lineage) -> None:
+        volume.lineage = lineage
+        member = (volume.kind, volume.tier)
+        lineage.members[member] = lineage.members.get(member, 0) + 1
+        self._charge(lineage)
+
+    def _release(self, volume: ArrayVolume, lineage: Lineage) -> None:
+        member = (volume.kind, volume.tier)
+        lineage.members[member] -= 1
+        if not lineage.members[member]:
+            del lineage.members[member]
+            self._charge(lineage)
+        if not lineage.members:
+            lineage.pool.lineages.pop(lineage.content.key, None)
+
+    def _charge(self, lineage: Lineage) -> None:
+        """Let the right payer pay for a lineage (thick pools have charged the volumes themselves)."""
+        if not self.spec.thin:
+            return
+        payer = min(lineage.members, key=lambda member: PAYERS.index(member[0]), default=None)
+        if payer == lineage.payer or (
+            payer and lineage.payer and payer[0] == lineage.payer[0] and lineage.payer in lineage.members
+        ):
+            return
+        for who, gib in ((lineage.payer, -lineage.content.gib), (payer, lineage.content.gib)):
+            if who is not None:
+                lineage.pool.physical_gib += gib
+                self.meter.add(lineage.pool.host, who[1], who[0], 0, 0, gib)
+        lineage.payer = payer
+
+
+def _fail(text: str) -> NoReturn:
+    # Cinder is imported here and not above: checking a scenario needs the arrays, but seldom a failure.
+    from cinder import exception
+
+    raise exception.VolumeBackendAPIException(data=text)
+
+
+def _fail_clone_limit(limit: int) -> NoReturn:
+    from cinder import exception
+
+    raise exception.SnapshotLimitReached(set_limit=limit)

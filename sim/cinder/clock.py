@@ -1,0 +1,90 @@
+"""Simulated time for blocking code: a SimPy environment in which greenlets wait.
+
+Cinder's code is synchronous: it blocks in the driver, in Glance and on locks. Each request runs in a
+greenlet (`Process`), and whatever blocks parks it until a SimPy event fires. An instant's events run in
+this order: reports, the trace's events, then everything else in the order in which it was scheduled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from heapq import heappush
+from typing import Any, cast
+
+import simpy
+from greenlet import GreenletExit, getcurrent, greenlet
+
+REPORT, TRACE = -2, -1  # SimPy's own events have priority 0 and 1
+TICK = timedelta(microseconds=1)
+
+
+class Process(greenlet):
+    """A greenlet of simulated Cinder: a request, a delete.
+
+    `request` is the create that it works for (None for deletes), `node` the cinder-volume node it runs on,
+    `phase` what the image-volume cache is doing in it (why an entry that goes now goes).
+    """
+
+    request: Any = None
+    node: str = ""
+    phase: str = ""
+
+
+current_process = cast(Callable[[], Process], getcurrent)
+
+
+class Clock(simpy.Environment):
+    """SimPy's environment, with greenlets for processes and Cinder's reading of the time."""
+
+    def __init__(self, start: datetime) -> None:
+        super().__init__()
+        self._start = start
+        self._last = start - TICK
+        self._closed = False
+        self._hub = getcurrent()  # where events are processed: processes return to it to wait
+
+    def at(self, time: float, callback: Callable[[simpy.Event], Any], priority: int) -> None:
+        """Call `callback` at `time` exactly (a delay from now would round)."""
+        event = simpy.Event(self)
+        event._ok, event._value = True, None
+        event.callbacks.append(callback)
+        heappush(self._queue, (time, priority, next(self._eid), event))  # type: ignore[misc]
+
+    def cast(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run `function(*args)` in a new process, later in this instant (an RPC cast)."""
+        self.timeout(0).callbacks.append(lambda _: self.start(function, *args))
+
+    def start(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run `function(*args)` in a new process, now, until it first waits."""
+        Process(function, parent=self._hub).switch(*args)
+
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass for the calling process; what takes no time does not wait."""
+        if seconds > 0:
+            self.wait(self.timeout(seconds))
+
+    def wait(self, event: simpy.Event) -> None:
+        """Park the calling process until `event` fires."""
+        if self._closed:  # a run that was given up unwinds its processes: nothing waits any more
+            raise GreenletExit
+        event.callbacks.append(current_process().switch)
+        self._hub.switch()
+
+    def close(self) -> None:
+        """Let no process wait any more; those that still do are dropped with their events."""
+        self._closed = True
+        self._queue.clear()
+
+    def utcnow(self, with_timezone: bool = False) -> datetime:
+        """The time as Cinder reads it (`oslo_utils.timeutils.utcnow`), each reading later than the last.
+
+        No cloud has two equal readings; ties would undo `consume_from_volume` and leave the LRU order to
+        chance.
+        """
+        self._last = max(self._start + timedelta(seconds=self._now), self._last + TICK)
+        return self._last
+
+    def seconds(self, reading: datetime) -> float:
+        """Seconds from the start of a reading."""
+        return (reading - self._start).total_seconds()

@@ -1,0 +1,307 @@
+"""What Cinder's database is here: live volumes, cache entries and quota usage, in memory.
+
+The names, arguments and results are those of `cinder.db.api` and `cinder.objects.Volume`, as far as the
+code that runs here calls them. State grows with live volumes, not with the length of a run.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from cinder import exception
+
+from sim.cinder.clock import Clock, current_process
+
+INTERNAL_PROJECT = "cinder-internal"
+INTERNAL_USER = "cinder-internal-user"
+
+Entry = dict[str, Any]
+
+
+class Context:
+    """A request context: who asks (`cinder.context.RequestContext`; every policy lets everyone)."""
+
+    __slots__ = ("is_admin", "project_id", "user_id")
+
+    def __init__(self, user_id: str = "", project_id: str = "", is_admin: bool = False, **_: Any) -> None:
+        self.user_id = user_id
+        self.project_id = project_id
+        self.is_admin = is_admin
+
+    def elevated(self) -> Context:
+        """The same requester as an administrator."""
+        return Context(self.user_id, self.project_id, True)
+
+    def authorize(self, *_: Any, **__: Any) -> bool:
+        """Policies are not simulated."""
+        return True
+
+
+class Volume:
+    """A row of `volumes`, with what Cinder's code asks of `cinder.objects.Volume`."""
+
+    id: str = ""
+    size: int
+    host: Any = None  # backend#pool; None while no backend has it
+    cluster_name: str | None = None
+    status: str = "creating"
+    project_id: str
+    user_id: str
+    volume_type_id: str
+    encryption_key_id: str | None = None
+    snapshot_id: str | None = None
+    source_volid: str | None = None
+    group_id: str | None = None
+    consistencygroup_id: str | None = None
+    availability_zone: str | None = None
+    attach_status: str = "detached"
+    migration_status: str | None = None
+    display_name: str | None = None
+    bootable: bool = False
+    use_quota: bool = True
+    service_uuid: str | None = None
+    volume_metadata: list[dict[str, str]] | tuple[()] = ()
+    launched_at: datetime | None = None
+    scheduled_at: datetime | None = None
+    terminated_at: datetime | None = None
+
+    def __init__(self, db: Database, **values: Any) -> None:
+        self.__dict__.update(values)
+        self._db = db
+
+    def keys(self) -> tuple[str, ...]:
+        return FIELDS
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return getattr(self, key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        return getattr(self, key)
+
+    def __contains__(self, key: str) -> bool:
+        return key in FIELDS
+
+    @property
+    def name(self) -> str:
+        return f"volume-{self.id}"
+
+    @property
+    def is_clustered(self) -> bool:
+        return bool(self.cluster_name)
+
+    @property
+    def service_topic_queue(self) -> str:
+        return self.cluster_name or self.host
+
+    def update(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+
+    def create(self) -> None:
+        self.id = self._db.new_id()
+        self._db.volumes[self.id] = self
+
+    def save(self) -> None:
+        """Nothing to write: this object is the row."""
+
+    def refresh(self) -> None:
+        if self.id not in self._db.volumes:
+            raise exception.VolumeNotFound(volume_id=self.id)
+
+    def destroy(self) -> None:
+        self._db.volumes.pop(self.id, None)
+
+    def conditional_update(self, values: dict[str, Any], expected: dict[str, Any], filters: Any = ()) -> bool:
+        """Update if the status is one of those expected (the rest that is asked is not simulated)."""
+        if self.status not in expected.get("status", (self.status,)):
+            return False
+        self.update(values)
+        return True
+
+    @contextmanager
+    def obj_as_admin(self) -> Iterator[None]:
+        yield
+
+    def obj_name(self) -> str:
+        return "Volume"
+
+    def populate_consistencygroup(self) -> None: ...
+
+    def assert_not_frozen(self) -> None: ...
+
+    def is_migration_target(self) -> bool:
+        return False
+
+
+FIELDS = tuple(Volume.__annotations__)
+
+
+class VolumeClass:
+    """Stands for the class `cinder.objects.Volume`: makes and finds volumes of one database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def __call__(self, context: Any = None, **values: Any) -> Volume:
+        return Volume(self._db, **values)
+
+    def get_by_id(self, context: Any, volume_id: str) -> Volume:
+        volume = self._db.volumes.get(volume_id)
+        if volume is None:
+            raise exception.VolumeNotFound(volume_id=volume_id)
+        return volume
+
+
+class Database:
+    """Cinder's tables. `on_entry` hears of cache entries made (`create`) and gone (`delete`)."""
+
+    def __init__(self, clock: Clock, on_entry: Callable[[str, Entry], None]) -> None:
+        self.volumes: dict[str, Volume] = {}
+        self.clock = clock
+        self._on_entry = on_entry
+        # Per host, the entry used last at the end: readings of the clock only grow, so order of use is order
+        # of `last_used`.
+        self._used: dict[str, OrderedDict[str, Entry]] = {}
+        self._entries: dict[str, Entry] = {}
+        self._ids = 0
+
+    def new_id(self) -> str:
+        """The next id for a volume that Cinder makes by itself."""
+        self._ids += 1
+        return str(uuid.UUID(int=self._ids))
+
+    # -- image_volume_cache_entries ----------------------------------------------------------
+
+    def image_volume_cache_create(
+        self,
+        context: Any,
+        host: str,
+        cluster_name: str | None,
+        image_id: str,
+        image_updated_at: datetime,
+        volume_id: str,
+        size: int,
+    ) -> Entry:
+        entry = self.add_entry(host, image_id, image_updated_at, volume_id, size, self.clock.utcnow())
+        self._on_entry("create", entry)
+        return entry
+
+    def add_entry(
+        self,
+        host: str,
+        image_id: str,
+        image_updated_at: datetime,
+        volume_id: str,
+        size: int,
+        last_used: datetime,
+    ) -> Entry:
+        """Add an entry that is used later than all others of its host."""
+        entry = {
+            "id": volume_id,
+            "host": host,
+            "cluster_name": None,
+            "image_id": image_id,
+            "image_updated_at": image_updated_at,
+            "volume_id": volume_id,
+            "size": size,
+            "last_used": last_used,
+        }
+        self._used.setdefault(host, OrderedDict())[image_id] = entry
+        self._entries[volume_id] = entry
+        return entry
+
+    def image_volume_cache_delete(self, context: Any, volume_id: str) -> None:
+        entry = self._entries.pop(volume_id, None)
+        if entry is not None:
+            del self._used[entry["host"]][entry["image_id"]]
+            self._on_entry("delete", entry)
+
+    def image_volume_cache_get_and_update_last_used(
+        self, context: Any, image_id: str, host: str
+    ) -> Entry | None:
+        used = self._used.get(host)
+        entry = used.get(image_id) if used else None
+        if used and entry:
+            entry["last_used"] = self.clock.utcnow()
+            used.move_to_end(image_id)
+        return entry
+
+    def image_volume_cache_get_by_volume_id(self, context: Any, volume_id: str) -> Entry | None:
+        return self._entries.get(volume_id)
+
+    def image_volume_cache_get_all(self, context: Any, host: str) -> list[Entry]:
+        return list(reversed(self._used.get(host, {}).values()))
+
+    def entries(self) -> list[Entry]:
+        """All cache entries, host by host, least recently used first."""
+        return [entry for used in self._used.values() for entry in used.values()]
+
+    # -- volumes and their metadata ----------------------------------------------------------
+
+    def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Volume]:
+        found = (self.volumes.get(volume_id) for volume_id in filters["id"])
+        return [volume for volume in found if volume and volume.host == filters["host"]]
+
+    def volume_get_all_by_host(self, context: Any, host: str, filters: dict[str, Any]) -> list[Volume]:
+        """Cinder before 28 asks this instead of `volume_get_all`."""
+        return self.volume_get_all(context, {**filters, "host": host})
+
+    def volume_has_snapshots_filter(self) -> int:
+        """Snapshots are not simulated; what is returned is negated and given to `conditional_update`."""
+        return 0
+
+    def volume_glance_metadata_get(self, context: Any, volume_id: str) -> list[Any]:
+        return []  # nothing that runs here reads the metadata back
+
+    def volume_glance_metadata_bulk_create(self, *_: Any) -> None: ...
+
+    def volume_glance_metadata_delete_by_volume(self, *_: Any) -> None: ...
+
+    def volume_admin_metadata_update(self, *_: Any) -> None: ...
+
+
+class Quotas:
+    """`cinder.quota.QUOTAS`: only the internal tenant has limits (None or below 0 = unlimited)."""
+
+    def __init__(self, volumes: int | None, gigabytes: int | None) -> None:
+        limits = {"volumes": volumes, "gigabytes": gigabytes}
+        self._limits = {key: value for key, value in limits.items() if value is not None}
+        self.in_use = {"volumes": 0, "gigabytes": 0}
+
+    def add_volume_type_opts(self, *_: Any) -> None:
+        """Quotas by volume type are not simulated (Cinder's default: unlimited)."""
+
+    def reserve(self, context: Context, project_id: str | None = None, **deltas: int) -> dict[str, int]:
+        """Take quota, or raise `OverQuota`, as `cinder.db.api.quota_reserve` does."""
+        if (project_id or context.project_id) != INTERNAL_PROJECT:
+            return {}
+        overs = [
+            name
+            for name, delta in deltas.items()
+            if delta > 0 and 0 <= self._limits.get(name, -1) < self.in_use[name] + delta
+        ]
+        if overs:
+            error = exception.OverQuota(overs=sorted(overs), quotas=self._limits, usages={})
+            request = current_process().request
+            if request is not None:
+                request.fill_error = f"fill failed: {type(error).__name__}"
+            raise error
+        for name, delta in deltas.items():
+            self.in_use[name] += delta
+        return deltas
+
+    def take(self, volume: Volume) -> None:
+        """Count a volume of the internal tenant that exists at the start, over the limit or not."""
+        self.in_use["volumes"] += 1
+        self.in_use["gigabytes"] += volume.size
+
+    def commit(self, *_: Any, **__: Any) -> None:
+        """What was reserved is in use already: nothing happens between the two."""
+
+    def rollback(self, context: Context, reservations: dict[str, int]) -> None:
+        for name, delta in reservations.items():
+            self.in_use[name] -= delta

@@ -1,0 +1,158 @@
+"""The volume driver: Cinder's driver interface over a simulated array, in simulated time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import simpy
+from cinder import exception
+
+from sim.arrays import Array, Kind, Meter, content_of
+from sim.cinder.clock import Clock, current_process
+from sim.cinder.database import INTERNAL_PROJECT, Context, Volume
+from sim.cinder.glance import ImageService
+from sim.scenario import Image
+
+
+class Driver:
+    """What `VolumeManager` and its create flow call as `self.driver`.
+
+    The array decides and says how long a step takes; the driver lets that time pass and notes on the
+    request in whose process it runs what became of it. `images` are all images of the scenario by id,
+    `meter` hears of orphans.
+    """
+
+    initialized = supported = True
+
+    def __init__(self, clock: Clock, array: Array, images: dict[str, Image], meter: Meter) -> None:
+        self.array = array
+        self.capabilities: dict[str, Any] = {}
+        self._clock = clock
+        self._images = images
+        self._meter = meter
+        streams = array.spec.write_streams
+        self._write_streams = simpy.Resource(clock, streams) if streams else None
+
+    def create_volume(self, volume: Volume) -> None:
+        """An empty volume."""
+        with Noted(self.array, volume):
+            seconds = self.array.create(
+                volume.id, volume.host, volume.size, _kind(volume), volume.volume_type_id
+            )
+        self._clock.sleep(seconds)
+
+    def copy_image_to_volume(
+        self,
+        context: Context,
+        volume: Volume,
+        image_service: ImageService,
+        image_id: str,
+        disable_sparse: bool = False,
+    ) -> None:
+        """Convert (if not raw) and write a downloaded image, on one of the backend's write streams."""
+        image = self._images[image_id]
+        with Noted(self.array, volume):
+            self.array.write(volume.id, content_of(image, current_process().request.image_version))
+        seconds = self.array.write_s(image)
+        if self._write_streams is None:
+            self._clock.sleep(seconds)
+        else:
+            with self._write_streams.request() as turn:
+                if not turn.triggered:
+                    self._clock.wait(turn)
+                self._clock.sleep(seconds)
+        current_process().request.source = "download"
+
+    copy_image_to_encrypted_volume = copy_image_to_volume
+
+    def create_cloned_volume(self, volume: Volume, source: Volume) -> None:
+        """A clone of a volume, for a user (from the cache or the store) or to fill the cache."""
+        with Noted(self.array, volume):
+            seconds = self.array.clone(
+                volume.id,
+                source.id,
+                volume.host,
+                volume.size,
+                _kind(volume),
+                volume.volume_type_id,
+            )
+        kind = self.array.volumes[source.id].kind
+        self._clock.sleep(seconds)
+        if kind != "user":
+            current_process().request.source = kind
+
+    def clone_image(
+        self,
+        context: Context,
+        volume: Volume,
+        image_location: Any,
+        image_meta: dict[str, Any],
+        image_service: ImageService,
+    ) -> tuple[dict[str, Any], bool]:
+        """The driver's own shortcut, where it has one: a clone of a raw image that Glance keeps beside it."""
+        if not self.array.spec.driver_clones_raw or image_meta["disk_format"] != "raw":
+            return {}, False
+        image = self._images[image_meta["id"]]
+        request = current_process().request
+        with Noted(self.array, volume):
+            seconds = self.array.clone_from_glance(
+                volume.id,
+                volume.host,
+                volume.size,
+                volume.volume_type_id,
+                content_of(image, request.image_version),
+            )
+        self._clock.sleep(seconds)
+        request.source = "driver"
+        return {}, True
+
+    def extend_volume(self, volume: Volume, size_gib: int) -> None:
+        """Grow a volume."""
+        with Noted(self.array, volume):
+            seconds = self.array.extend(volume.id, size_gib)
+        self._clock.sleep(seconds)
+
+    def delete_volume(self, volume: Volume) -> None:
+        """Delete a volume; what the array has not is deleted at once."""
+        try:
+            seconds = self.array.begin_delete(volume.id)
+        except exception.VolumeIsBusy:
+            if _kind(volume) == "cache":  # its entry is gone, and nothing will try again
+                self._meter.add(volume.host, volume.volume_type_id, "orphan", 1, 0, 0)
+            raise
+        if seconds is not None:
+            self._clock.sleep(seconds)
+            self.array.end_delete(volume.id)
+
+    def remove_export(self, context: Context, volume: Volume) -> None:
+        """Nothing is exported."""
+
+    def clean_volume_file_locks(self, volume_id: str) -> None:
+        """The driver keeps no lock files."""
+
+
+class Noted:
+    """Notes on the request what an array's refusal meant for it, and lets the refusal go on."""
+
+    __slots__ = ("_array", "_volume")
+
+    def __init__(self, array: Array, volume: Volume) -> None:
+        self._array = array
+        self._volume = volume
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
+        request = current_process().request
+        if error is None or request is None:
+            return
+        if self._volume.id != request.volume_id:
+            request.fill_error = f"fill failed: {type(error).__name__}"
+        elif self._array.has_place(self._volume.host):
+            request.cache_held = 0
+        else:
+            request.cache_held = self._array.cached(self._volume.host)
+
+
+def _kind(volume: Volume) -> Kind:
+    return "cache" if volume.project_id == INTERNAL_PROJECT else "user"

@@ -1,0 +1,346 @@
+"""Engine `cinder`: a workload through Cinder's own code, over simulated arrays, in simulated time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+from cinder import exception
+from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
+
+from sim.cinder import standins
+from sim.cinder.clock import REPORT, TRACE, Clock, current_process
+from sim.cinder.database import (
+    INTERNAL_PROJECT,
+    INTERNAL_USER,
+    Context,
+    Database,
+    Entry,
+    Quotas,
+    Volume,
+)
+from sim.cinder.driver import Driver
+from sim.cinder.glance import Glance, owner_of
+from sim.cinder.manager import VolumeAPI, VolumeManager
+from sim.cinder.recorder import Recorder, Request
+from sim.cinder.scheduler import Scheduler
+from sim.initial import Placed, place
+from sim.results import Records
+from sim.scenario import Case
+from sim.strategies import STRATEGIES, Strategy
+from sim.usage import UsageMeter
+
+EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
+STORE_PROJECT = "glance"  # owns the image-volumes of the Cinder store
+PROJECT = "project"  # of requests that name none
+ENCRYPTION_KEY = "00000000-0000-4000-8000-000000000000"
+PROGRESS_EVERY = 256
+BATCH = 65_536  # rows of the trace that are Python objects at a time
+
+
+def run(
+    case: Case,
+    strategy: str,
+    progress: Callable[[int], None] | None = None,
+    cinder_log: bool = False,
+) -> Records:
+    """Run one strategy on a case and return its tables.
+
+    `progress` is told the number of the trace's events that have happened; with `cinder_log`, Cinder's log
+    goes where Python's logging sends it. Raises `BadInput` if what exists at the start does not fit.
+    """
+    simulation = Simulation(case, STRATEGIES[strategy], progress)
+    with standins.installed(
+        case.scenario,
+        simulation.strategy,
+        simulation.clock,
+        simulation.db,
+        simulation.quotas,
+        simulation.glance,
+        VolumeRPC(simulation),
+        cinder_log,
+    ):
+        since = time.perf_counter()
+        simulation.run()
+        engine_s = time.perf_counter() - since
+    times = case.trace.events["time"]
+    return simulation.recorder.records(
+        simulation.db.entries(), simulation.meter, float(times.iloc[-1]), engine_s
+    )
+
+
+class VolumeRPC:
+    """`cinder.volume.rpcapi.VolumeAPI`: what the scheduler and the API send to the cinder-volume services."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def create_volume(
+        self,
+        context: Context,
+        volume: Volume,
+        request_spec: dict[str, Any],
+        filter_properties: dict[str, Any],
+        allow_reschedule: bool = True,
+    ) -> None:
+        """One attempt. It starts at once, in the process of the request."""
+        current_process().request.attempts += 1
+        manager = self._simulation.manager_of(volume.host)
+        # The service would log a failure; the volume's status says what came of it.
+        with suppress(exception.CinderException):
+            manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
+
+    def delete_volume(
+        self, context: Context, volume: Volume, unmanage_only: bool = False, cascade: bool = False
+    ) -> None:
+        """A cast: it starts later in this instant."""
+        manager = self._simulation.manager_of(volume.host)
+        self._simulation.clock.cast(manager.delete_volume, context, volume, unmanage_only, cascade)
+
+
+class SchedulerRPC:
+    """`cinder.scheduler.rpcapi.SchedulerAPI`: what a cinder-volume sends to the scheduler."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def create_volume(
+        self,
+        context: Context,
+        volume: Volume,
+        request_spec: dict[str, Any],
+        filter_properties: dict[str, Any],
+        **_: Any,
+    ) -> None:
+        """Reschedule: a cast, which starts later in this instant."""
+        request = current_process().request
+        self._simulation.clock.cast(
+            self._simulation.schedule, request, context, volume, request_spec, filter_properties
+        )
+
+
+class Simulation:
+    """One run: builds the simulated parts and the services, plays the trace."""
+
+    def __init__(self, case: Case, strategy: Strategy, progress: Callable[[int], None] | None) -> None:
+        scenario, events = case.scenario, case.trace.events
+        start = case.trace.start.replace(tzinfo=None) if case.trace.start else EPOCH
+        self.strategy = strategy
+        self.clock = Clock(start)
+        self.recorder = Recorder(events, self.clock)
+        self.db = Database(self.clock, self._entry_event)
+        options = scenario.cinder
+        self.quotas = Quotas(options.internal_tenant_quota_volumes, options.internal_tenant_quota_gigabytes)
+        # A version from before the start: every update of an image then changes it.
+        self.glance = Glance(self.clock, scenario.glance, case.images, start - timedelta(days=1))
+        self.meter = UsageMeter(lambda: self.clock.now, scenario.pools(), scenario.tiers)
+        self._arrays, self._placed = place(case, strategy, self.meter)
+        self._scenario = scenario
+        self._start = start
+        self._progress = progress
+        self._events = events
+        self._happened = 0
+        self._schedules = bool(((events["event"] == "create") & (events["host"] == "")).any())
+        self._live: dict[str, Request] = {}  # creates under way, by volume
+
+    def run(self) -> None:
+        """Start the services, play the trace and let everything come to its end."""
+        self._start_services()
+        for volume in self._placed:
+            self._exists(volume)
+        if self._schedules:
+            self._scheduler = Scheduler(self._managers)
+        self._rows = _rows(self._events)
+        self._next()
+        if self._schedules:
+            self.clock.at(0, lambda _: self._report(0), REPORT)
+        try:
+            self.clock.run()
+        finally:
+            self.clock.close()
+        if self._live:
+            raise RuntimeError(f"creates never ended: {sorted(self._live)[:5]}")
+
+    def manager_of(self, host: str) -> VolumeManager:
+        """The service that a host (backend#pool) belongs to."""
+        return self._managers[host.partition("#")[0]]
+
+    def schedule(
+        self,
+        request: Request,
+        context: Context,
+        volume: Volume,
+        request_spec: dict[str, Any],
+        filter_properties: dict[str, Any],
+    ) -> None:
+        """Have the scheduler place a volume; if it finds no pool, the create is over."""
+        current_process().request = request
+        self._scheduler.create_volume(context, volume, request_spec, filter_properties)
+        if volume.status == "error" and volume.id in self._live:
+            last = request.error or "no pool of the volume type passes the scheduler's filters"
+            request.error = f"NoValidBackend: {last}"
+            self._ended(volume)
+
+    # -- the services and what exists at the start --------------------------------------------
+
+    def _start_services(self) -> None:
+        volume_rpcapi = VolumeRPC(self)
+        self._volume_api = VolumeAPI(self.db, volume_rpcapi)
+        self._api_task = ExtractVolumeRequestTask(self.glance.service(), {})
+        self._managers = {
+            name: VolumeManager(
+                array,
+                self.clock,
+                self.db,
+                Driver(self.clock, array, self.glance.catalogue, self.meter),
+                self._volume_api,
+                SchedulerRPC(self),
+                self.strategy.image_volume_cache_enabled,
+                self._ended,
+                self.recorder,
+            )
+            for name, array in self._arrays.items()
+        }
+
+    def _exists(self, placed: Placed) -> None:
+        """Enter what exists at time 0 into the database, the cache and Glance's locations."""
+        image = placed.image
+        projects = {"user": placed.project or PROJECT, "cache": INTERNAL_PROJECT}
+        volume = Volume(
+            self.db,
+            id=placed.volume_id,
+            size=placed.size_gib,
+            host=placed.host,
+            status="available",
+            project_id=projects.get(placed.kind, STORE_PROJECT),
+            user_id=INTERNAL_USER,
+            volume_type_id=placed.tier,
+        )
+        self.db.volumes[volume.id] = volume
+        self.manager_of(placed.host)._update_allocated_capacity(volume)
+        if placed.kind == "store" and image is not None:
+            volume.volume_metadata = [{"key": "image_owner", "value": owner_of(image)}]
+            self.glance.images[image.image_id].store_volumes.append(volume)
+        elif placed.kind == "cache" and image is not None:
+            self.quotas.take(volume)
+            version = self.glance.images[image.image_id].updated_at
+            last_used = self._start + timedelta(seconds=placed.last_used)
+            self.db.add_entry(placed.host, image.image_id, version, volume.id, placed.size_gib, last_used)
+
+    def _report(self, index: int) -> None:
+        """Every backend reports to the scheduler, as long as anything else is to happen."""
+        for manager in self._managers.values():
+            manager.publish_service_capabilities(None)
+        if self.clock.peek() < math.inf:
+            interval = self._scenario.cinder.backend_stats_polling_interval
+            self.clock.at((index + 1) * interval, lambda _: self._report(index + 1), REPORT)
+
+    # -- the trace -------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        """Put the trace's next event on the clock (one at a time: the trace may be long)."""
+        row = next(self._rows, None)
+        if row is not None:
+            self.clock.at(row[0], lambda _: self._happen(*row), TRACE)
+
+    def _happen(self, _: float, event: str, volume_id: str, image_id: str, *create: Any) -> None:
+        if event == "create":
+            self.clock.start(self._create, volume_id, image_id, *create)
+        elif event == "delete":
+            self._user_deletes(volume_id)
+        elif event == "update_image":
+            self.glance.update(image_id)
+        else:
+            for volume in self.glance.delete(image_id):
+                self.clock.start(self._delete, volume)
+        self._happened += 1
+        if self._progress and self._happened % PROGRESS_EVERY == 0:
+            self._progress(self._happened)
+        self._next()
+
+    def _create(
+        self,
+        volume_id: str,
+        image_id: str,
+        size_gib: int,
+        volume_type: str,
+        host: str,
+        project: str,
+        encrypted: bool,
+    ) -> None:
+        """A user's create: the API's check, then the scheduler, or the backend of its host."""
+        request = current_process().request = self.recorder.request(volume_id, image_id)
+        context = Context("user", project or PROJECT)
+        if image_id:
+            try:
+                self._api_task._get_image_metadata(context, image_id, size_gib)
+            except exception.CinderException as error:
+                request.error = f"{type(error).__name__}: {error}"
+                self.recorder.ended(request, None)
+                return
+        volume = Volume(
+            self.db,
+            id=volume_id,
+            size=size_gib,
+            host=host or None,
+            project_id=context.project_id,
+            user_id=context.user_id,
+            volume_type_id=volume_type,
+            encryption_key_id=ENCRYPTION_KEY if encrypted else None,
+        )
+        self.db.volumes[volume_id] = volume
+        self._live[volume_id] = request
+        request_spec = {
+            "volume_id": volume_id,
+            "image_id": image_id or None,
+            "volume_properties": {"size": size_gib, "volume_type_id": volume_type},
+            "volume_type": {
+                "id": volume_type,
+                "name": volume_type,
+                "extra_specs": {"volume_backend_name": volume_type},
+            },
+        }
+        if host:
+            VolumeRPC(self).create_volume(context, volume, request_spec, {}, allow_reschedule=False)
+        else:
+            self.schedule(request, context, volume, request_spec, {})
+
+    def _ended(self, volume: Volume) -> None:
+        """A create is over (of an image-volume, too: those are no requests)."""
+        request = self._live.pop(volume.id, None)
+        if request is not None:
+            self.recorder.ended(request, volume)
+            if request.delete_wanted:
+                self.clock.cast(self._delete, volume)
+
+    def _user_deletes(self, volume_id: str) -> None:
+        if volume_id in self._live:
+            self._live[volume_id].delete_wanted = True
+        elif volume_id in self.db.volumes:  # else the API refused its create
+            self.clock.start(self._delete, self.db.volumes[volume_id])
+
+    def _delete(self, volume: Volume) -> None:
+        self._volume_api.delete(Context(volume.user_id, volume.project_id), volume)
+
+    def _entry_event(self, event: str, entry: Entry) -> None:
+        self.recorder.entry_event(event, entry)
+        volume = self.db.volumes.get(entry["volume_id"])
+        if event == "delete" and volume and volume.status != "deleting":
+            # Cinder before 27 drops an entry at the clone limit and leaves its image-volume behind.
+            self.meter.add(volume.host, volume.volume_type_id, "orphan", 1, 0, 0)
+
+
+def _rows(events: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """The trace's events as tuples of Python objects, in order."""
+    columns = [
+        "time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host", "project",
+        "encrypted",
+    ]  # fmt: skip
+    for first in range(0, len(events), BATCH):
+        batch = events.iloc[first : first + BATCH]
+        yield from zip(*(batch[column].tolist() for column in columns), strict=True)

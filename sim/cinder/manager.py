@@ -1,0 +1,201 @@
+"""The cinder-volume service of one backend: Cinder's own manager, cache and API over the simulated parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from cinder.image import cache as image_cache
+from cinder.volume import api, manager
+from cinder.volume.flows.manager import create_volume
+from taskflow.types.failure import Failure
+
+from sim.arrays import Array
+from sim.cinder.clock import Clock, current_process
+from sim.cinder.database import Context, Database, Volume
+from sim.cinder.driver import Driver
+from sim.cinder.recorder import Recorder
+
+
+class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
+    """Cinder's cache, which says in the process what it is doing, so that evictions have a reason."""
+
+    def get_entry(self, *args: Any, **kwargs: Any) -> Any:
+        process = current_process()
+        process.phase = "stale"
+        try:
+            return super().get_entry(*args, **kwargs)
+        finally:
+            process.phase = ""
+
+    def ensure_space(self, context: Context, volume: Volume) -> bool:
+        process = current_process()
+        process.phase = "evict"
+        try:
+            fits: bool = super().ensure_space(context, volume)
+        finally:
+            process.phase = ""
+        if not fits:
+            process.request.fill_error = "larger than image_volume_cache_max_size_gb"
+        return fits
+
+
+class VolumeAPI(api.API):  # type: ignore[misc]
+    """Cinder's volume API, of which `delete` runs here (it evicts the cache entry of an image-volume)."""
+
+    def __init__(self, db: Database, volume_rpcapi: Any) -> None:
+        # Not the parent's: it connects to Glance, to the message bus and to the key manager.
+        self.db = db
+        self.volume_rpcapi = volume_rpcapi
+        self.key_manager = self
+
+    def delete(self, context: Context, volume: Volume, *args: Any, **kwargs: Any) -> None:
+        """Delete a volume; as the key manager, forget a key (`volume` is then the key's id)."""
+        if isinstance(volume, Volume):
+            super().delete(context, volume, *args, **kwargs)
+
+
+class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
+    """Cinder's volume manager for one backend.
+
+    Its own here: `create_volume`, which runs the tasks of Cinder's create flow one after another without
+    taskflow's engine (most of a create's cost), and how reports are sent. `ended` is told of every volume
+    whose create is over.
+    """
+
+    def __init__(
+        self,
+        array: Array,
+        clock: Clock,
+        db: Database,
+        driver: Driver,
+        volume_api: VolumeAPI,
+        scheduler_rpcapi: Any,
+        cache_enabled: bool,
+        ended: Callable[[Volume], None],
+        recorder: Recorder,
+    ) -> None:
+        # Not the parent's: it loads the driver from the configuration and connects to the message bus.
+        self.host = array.name
+        self.cluster = None
+        self.db = db
+        self.driver = driver
+        self.stats: dict[str, Any] = {"pools": {}}
+        self.scheduler_rpcapi = scheduler_rpcapi
+        self.array = array
+        self.reported_at: datetime | None = None
+        spec = array.spec
+        self.image_volume_cache = None
+        if cache_enabled and spec.image_volume_cache_enabled:
+            self.image_volume_cache = ObservedCache(
+                db,
+                volume_api,
+                spec.image_volume_cache_max_size_gb,
+                spec.image_volume_cache_max_count,
+            )
+        self._clock = clock
+        self._ended = ended
+        self._recorder = recorder
+        self._extract = create_volume.ExtractVolumeSpecTask(db)
+        self._create = create_volume.CreateVolumeFromSpecTask(self, db, driver, self.image_volume_cache)
+        self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
+
+    def create_volume(
+        self,
+        context: Context,
+        volume: Volume,
+        request_spec: dict[str, Any] | None = None,
+        filter_properties: dict[str, Any] | None = None,
+        allow_reschedule: bool = True,
+    ) -> str:
+        """`VolumeManager.create_volume`: the tasks of `create_volume.get_flow`, in its order."""
+        process = current_process()
+        process.node = self.array.spec.node
+        request_spec, filter_properties = request_spec or {}, filter_properties or {}
+        self._update_allocated_capacity(volume)
+        original_host = volume.host
+        admin = context.elevated()
+        try:
+            volume_spec = self._extract.execute(admin, volume, request_spec)
+            volume_spec = self._create.execute(admin, volume, volume_spec)
+            self._finish.execute(admin, volume, volume_spec)
+        except Exception as error:
+            if process.request.volume_id == volume.id:
+                process.request.error = f"{type(error).__name__}: {error}"
+            reschedule = create_volume.OnFailureRescheduleTask(
+                context,
+                self.db,
+                self,
+                self.scheduler_rpcapi,
+                allow_reschedule and request_spec and filter_properties.get("retry"),
+            )
+            rescheduled = reschedule.revert(
+                context=admin,
+                result=None,
+                flow_failures={"create": Failure()},
+                volume=volume,
+                request_spec=request_spec,
+                filter_properties=filter_properties,
+            )
+            if rescheduled:
+                self._update_allocated_capacity(volume, decrement=True, host=original_host)
+            else:
+                self._ended(volume)
+            raise
+        self._ended(volume)
+        volume_id: str = volume.id
+        return volume_id
+
+    def delete_volume(self, context: Context, volume: Volume, *args: Any, **kwargs: Any) -> Any:
+        """Cinder's own, on this node."""
+        current_process().node = self.array.spec.node
+        return super().delete_volume(context, volume, *args, **kwargs)
+
+    def _create_image_cache_volume_entry(
+        self, ctx: Context, volume_ref: Volume, image_id: str, image_meta: dict[str, Any]
+    ) -> None:
+        """Cinder's own; whatever came of it is told."""
+        request = current_process().request
+        request.fill_error = ""
+        super()._create_image_cache_volume_entry(ctx, volume_ref, image_id, image_meta)
+        if request.fill_error:
+            self._recorder.not_filled(volume_ref, image_id, request.fill_error)
+
+    def publish_service_capabilities(self, context: Context | None) -> None:
+        """Note what is reported now; the scheduler gets the newest report before it next decides.
+
+        It only ever looks at the last report of a backend, so those in between need not be made.
+        """
+        self.reported_at = self._clock.utcnow()
+        self._levels = [
+            (pool.physical_gib, pool.provisioned_gib, self._allocated(host))
+            for host, pool in self.array.pools.items()
+        ]
+
+    def pool_stats(self) -> list[dict[str, Any]]:
+        """The last report's pools, as a driver's `get_volume_stats` and `_append_volume_stats` make them."""
+        spec = self.array.spec
+        stats = []
+        for (name, pool), (physical, provisioned, allocated) in zip(
+            spec.pools.items(), self._levels, strict=True
+        ):
+            total: float | str = "infinite" if pool.capacity_gib is None else pool.capacity_gib
+            stats.append(
+                {
+                    "pool_name": name,
+                    "total_capacity_gb": total,
+                    "free_capacity_gb": total if isinstance(total, str) else total - physical,
+                    "provisioned_capacity_gb": provisioned,
+                    "allocated_capacity_gb": allocated,
+                    "thin_provisioning_support": spec.thin,
+                    "thick_provisioning_support": not spec.thin,
+                    "max_over_subscription_ratio": spec.max_over_subscription_ratio,
+                    "reserved_percentage": spec.reserved_percentage,
+                }
+            )
+        return stats
+
+    def _allocated(self, host: str) -> int:
+        stats = self.stats["pools"].get(host.rpartition("#")[2])
+        return stats["allocated_capacity_gb"] if stats else 0

@@ -1,0 +1,154 @@
+"""What a run leaves: a row for every create from an image and for every event of the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.cinder.clock import Clock, current_process
+from sim.cinder.database import Entry, Volume
+from sim.results import Records
+from sim.usage import UsageMeter
+
+SOURCES = ("none", "download", "cache", "store", "driver")
+EVENT_COLUMNS = ("time", "host", "event", "image_id", "size_gib", "reason", "volume_id")
+
+
+class Request:
+    """A create under way, and what has become of it so far.
+
+    `row` is its place among the creates from an image, None for a volume without one.
+    """
+
+    __slots__ = (
+        "attempts", "cache_held", "delete_wanted", "error", "fill_error", "image_version",
+        "lock_wait_s", "row", "source", "stream_wait_s", "volume_id",
+    )  # fmt: skip
+
+    def __init__(self, volume_id: str, row: int | None) -> None:
+        self.volume_id = volume_id
+        self.row = row
+        self.attempts = 0
+        self.source = "none"
+        self.error = ""
+        self.fill_error = ""  # why the cache was not filled
+        self.image_version: object = None
+        self.lock_wait_s = 0.0
+        self.stream_wait_s = 0.0
+        self.cache_held = 0
+        self.delete_wanted = False
+
+
+class Recorder:
+    """Collects the rows of a run: some bytes for each create, in arrays; a tuple for each cache event."""
+
+    def __init__(self, events: pd.DataFrame, clock: Clock) -> None:
+        chosen = (events["event"] == "create") & (events["image_id"] != "")
+        columns = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
+        self._asked = events.loc[chosen, columns].reset_index(drop=True)
+        count = len(self._asked)
+        self._clock = clock
+        self._begun = 0
+        self._end = np.zeros(count)
+        self._source = np.zeros(count, dtype=np.int8)
+        self._available = np.zeros(count, dtype=bool)
+        self._attempts = np.zeros(count, dtype=np.int16)
+        self._lock_wait_s = np.zeros(count)
+        self._stream_wait_s = np.zeros(count)
+        self._cache_held = np.zeros(count, dtype=np.int64)
+        self._hosts: list[str] = [""] * count
+        self._errors: dict[int, str] = {}
+        self._cache_events: list[tuple[Any, ...]] = []
+
+    def request(self, volume_id: str, image_id: str) -> Request:
+        """The next create of the trace."""
+        if not image_id:
+            return Request(volume_id, None)
+        self._begun += 1
+        return Request(volume_id, self._begun - 1)
+
+    def ended(self, request: Request, volume: Volume | None) -> None:
+        """A create is over; `volume` is None if the API refused it."""
+        row = request.row
+        if row is None:
+            return
+        self._end[row] = self._clock.now
+        self._attempts[row] = request.attempts
+        self._lock_wait_s[row] = request.lock_wait_s
+        self._stream_wait_s[row] = request.stream_wait_s
+        if volume is not None:
+            self._hosts[row] = volume.host or ""
+        if volume is not None and volume.status == "available":
+            self._available[row] = True
+            self._source[row] = SOURCES.index(request.source)
+        else:
+            self._errors[row] = request.error
+            self._cache_held[row] = request.cache_held
+
+    def entry_event(self, event: str, entry: Entry) -> None:
+        """A cache entry was made or is gone; the process knows what the cache was doing."""
+        process = current_process()
+        if event == "create":
+            self._cache_event("create", entry, "")
+        elif process.phase == "stale":
+            self._cache_event("stale", entry, "the image was updated")
+        elif process.phase == "evict":
+            self._cache_event("evict", entry, "room for another image")
+        else:
+            self._cache_event("clone_limit", entry, "SnapshotLimitReached")
+
+    def not_filled(self, volume: Volume, image_id: str, reason: str) -> None:
+        """An image was not cached: the cache refused it, or the fill failed."""
+        entry = {"host": volume.host, "image_id": image_id, "size": volume.size}
+        self._cache_event("skip", entry, reason)
+
+    def _cache_event(self, event: str, entry: Entry, reason: str) -> None:
+        request = current_process().request
+        self._cache_events.append(
+            (
+                self._clock.now,
+                entry["host"],
+                event,
+                entry["image_id"],
+                entry["size"],
+                reason,
+                request.volume_id if request else "",
+            )
+        )
+
+    def records(self, entries: list[Entry], meter: UsageMeter, until: float, engine_s: float) -> Records:
+        """The run's tables; `until` is when the trace was over."""
+        clock = self._clock
+        asked = self._asked
+        requests = pd.DataFrame(
+            {
+                "volume_id": asked["volume_id"].astype(str),
+                "image_id": asked["image_id"].astype(str),
+                "volume_type": asked["volume_type"].astype(str),
+                "host": self._hosts,
+                "size_gib": asked["size_gib"],
+                "time": asked["time"],
+                "end": self._end,
+                "source": np.array(SOURCES, dtype=object)[self._source],
+                "status": np.where(self._available, "available", "error"),
+                "error": [self._errors.get(row, "") for row in range(len(asked))],
+                "attempts": self._attempts,
+                "lock_wait_s": self._lock_wait_s,
+                "stream_wait_s": self._stream_wait_s,
+                "cache_held": self._cache_held,
+            }
+        )
+        cache = pd.DataFrame(
+            [(e["host"], e["image_id"], e["size"], clock.seconds(e["last_used"])) for e in entries],
+            columns=["host", "image_id", "size_gib", "last_used"],
+        )
+        end = max(until, float(self._end.max(initial=0.0)), meter.last)
+        return Records(
+            requests=requests,
+            cache_events=pd.DataFrame(self._cache_events, columns=list(EVENT_COLUMNS)),
+            cache=cache,
+            usage=meter.table(end),
+            engine_s=engine_s,
+        )

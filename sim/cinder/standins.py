@@ -1,0 +1,146 @@
+"""Puts the simulated parts where Cinder's modules look for them, for the time of one run.
+
+Everything that is replaced in Cinder's modules is listed here, and put back when the run ends: two runs in
+one process give what two processes give.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import cinder.context
+import decorator
+import tenacity
+from cinder import coordination, objects, rpc, utils
+from cinder.image import glance as cinder_glance
+from cinder.image import image_utils
+from cinder.message import api as message_api
+from cinder.scheduler import driver as scheduler_driver
+from cinder.volume import api, manager
+from oslo_config import cfg
+from oslo_utils import timeutils
+
+from sim.cinder.clock import Clock
+from sim.cinder.database import (
+    INTERNAL_PROJECT,
+    INTERNAL_USER,
+    Context,
+    Database,
+    Quotas,
+    VolumeClass,
+)
+from sim.cinder.glance import Glance
+from sim.cinder.locks import Coordinator
+from sim.cinder.scheduler import ServiceList
+from sim.scenario import Scenario
+from sim.strategies import Strategy
+
+
+@contextmanager
+def installed(
+    scenario: Scenario,
+    strategy: Strategy,
+    clock: Clock,
+    db: Database,
+    quotas: Quotas,
+    glance: Glance,
+    volume_rpcapi: Any,
+    cinder_log: bool,
+) -> Iterator[None]:
+    """Cinder's modules work in simulated time, on simulated parts, inside this context."""
+    coordinator = Coordinator(clock, by_node=scenario.cinder.lock_scope == "node")
+    notifier = SimpleNamespace(info=_nothing, error=_nothing)
+    with ExitStack() as stack:
+        stack.enter_context(_options(scenario, strategy))
+        stack.enter_context(_log(cinder_log))
+        for target, name, value in (
+            (timeutils, "utcnow", clock.utcnow),
+            (tenacity.nap, "sleep", clock.sleep),
+            (coordination.COORDINATOR, "coordinator", coordinator),
+            (cinder.context, "RequestContext", Context),
+            (objects, "Volume", VolumeClass(db)),
+            (objects, "ServiceList", ServiceList(list(scenario.backends))),
+            (api, "db", db),
+            (api, "QUOTAS", quotas),
+            (manager, "QUOTAS", quotas),
+            (rpc, "get_notifier", lambda *_, **__: notifier),
+            (utils, "notifications_enabled", lambda _: False),
+            (message_api, "API", lambda: SimpleNamespace(create=_nothing)),
+            (scheduler_driver.volume_rpcapi, "VolumeAPI", lambda: volume_rpcapi),
+            (cinder_glance, "get_remote_image_service", glance.remote_service),
+            (image_utils, "temporary_file", glance.temporary_file),
+            (image_utils, "fetch_verify_image", glance.fetch_verify_image),
+            (image_utils, "qemu_img_info", glance.qemu_img_info),
+            (image_utils, "check_available_space", _nothing),
+            # Lock files on a node's disk.
+            (utils, "clean_volume_file_locks", _nothing),
+            (utils, "api_clean_volume_file_locks", _nothing),
+            # The same results without working out a signature at every call: a third of a create's cost.
+            (decorator, "fix", _fix),
+            (coordination, "inspect", SimpleNamespace(getcallargs=_getcallargs)),
+        ):
+            stack.enter_context(patch.object(target, name, value))
+        yield
+
+
+@contextmanager
+def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
+    conf = cfg.CONF
+    if not conf._args and conf._namespace is None:
+        conf([], project="cinder", default_config_files=[], default_config_dirs=[])
+    options = {
+        "host": "simulated",
+        "allowed_direct_url_schemes": list(strategy.allowed_direct_url_schemes),
+        "cinder_internal_tenant_project_id": INTERNAL_PROJECT,
+        "cinder_internal_tenant_user_id": INTERNAL_USER,
+        "scheduler_max_attempts": scenario.cinder.scheduler_max_attempts,
+        "image_conversion_dir": "",  # the node's disk is not simulated
+        "verify_glance_signatures": "disabled",  # nor are signatures
+    }
+    for name, value in options.items():
+        conf.set_override(name, value)
+    try:
+        yield
+    finally:
+        for name in options:
+            conf.clear_override(name)
+
+
+@contextmanager
+def _log(wanted: bool) -> Iterator[None]:
+    """Cinder's log, if it is wanted; else not even its errors, which a run counts as results."""
+    logger = logging.getLogger("cinder")
+    level = logger.level
+    logger.setLevel(logging.INFO if wanted else logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _fix(
+    args: tuple[Any, ...], kwargs: dict[str, Any], signature: inspect.Signature
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """`decorator.fix`: arguments as the signature orders them, defaults filled in."""
+    if not kwargs and len(args) == len(signature.parameters):
+        return args, kwargs
+    return _decorator_fix(args, kwargs, signature)
+
+
+def _getcallargs(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """`inspect.getcallargs`: arguments by name."""
+    code = function.__code__
+    if kwargs or len(args) != code.co_argcount or code.co_flags & _VARIADIC:
+        return inspect.getcallargs(function, *args, **kwargs)
+    return dict(zip(code.co_varnames, args, strict=False))
+
+
+_decorator_fix = decorator.fix
+_VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+_nothing: Callable[..., None] = lambda *_, **__: None  # noqa: E731

@@ -1,0 +1,301 @@
+"""The command `cinder-cache`: reads its arguments, calls the API and shows what comes back."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sim import api
+from sim.problems import BadInput, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.scenario import Case
+
+app = typer.Typer(
+    help="Simulates and sizes OpenStack Cinder's image-volume cache.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Format(StrEnum):
+    """Files that `--out` writes."""
+
+    csv = "csv"
+    parquet = "parquet"
+
+
+Scenario = Annotated[Path, typer.Argument(metavar="SCENARIO", help="The scenario's YAML file.")]
+Engine = Annotated[str, typer.Option(help="Which engine simulates.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write tables and manifest below DIR, a folder per strategy."),
+]
+Fmt = Annotated[Format | None, typer.Option("--format", help="Of --out's tables (default: csv).")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Cinder's log, and where a run failed, on stderr.")
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is kept of a strategy's run to be shown: not its rows, of which there may be millions."""
+
+    strategy: str
+    summary: pd.DataFrame
+    pools: pd.DataFrame
+    findings: list[str]
+    manifest: dict[str, Any]
+
+
+@contextmanager
+def _clean_end() -> Iterator[None]:
+    """Ctrl-C ends a command with one line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _print(text: str) -> None:
+    """Results, to stdout; a reader that has gone away (`| head`) has read all that it wanted."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command()
+@_clean_end()
+def validate(scenario: Scenario) -> None:
+    """Check a scenario and all files that it names.
+
+    Example: cinder-cache validate scenario.yaml
+    """
+    case = _checked(scenario, None, [])
+    events = case.trace.events["event"]
+    creates = int(((events == "create") & (case.trace.events["image_id"] != "")).sum())
+    _print(
+        f"ok: {len(events):,} events ({creates:,} creates from an image),"
+        f" {len(case.images):,} images, {len(case.scenario.pools()):,} pools,"
+        f" {len(case.scenario.tiers):,} tiers"
+    )
+
+
+@app.command()
+@_clean_end()
+def run(
+    scenario: Scenario,
+    strategy: Annotated[str, typer.Option(help="What to simulate, such as cache-only.")],
+    engine: Engine = "cinder",
+    out: Out = None,
+    fmt: Fmt = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Simulate one strategy.
+
+    Example: cinder-cache run scenario.yaml --strategy cache-only --out results
+    """
+    _, outcomes = _simulate(scenario, [strategy], engine, out, fmt, verbose)
+    if outcomes and as_json:
+        _print_json(_document(outcomes[0]))
+    elif outcomes:
+        _show(outcomes)
+    raise typer.Exit(0 if outcomes else 1)
+
+
+@app.command()
+@_clean_end()
+def compare(
+    scenario: Scenario,
+    strategies: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Which ones (default: the scenario's).")
+    ] = None,
+    engine: Engine = "cinder",
+    out: Out = None,
+    fmt: Fmt = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Simulate the strategies on the same workload, side by side.
+
+    Example: cinder-cache compare scenario.yaml --strategies none,cache-only
+    """
+    chosen = None if strategies is None else [name.strip() for name in strategies.split(",")]
+    case, outcomes = _simulate(scenario, chosen, engine, out, fmt, verbose)
+    if as_json:
+        runs = [_document(outcome) for outcome in outcomes]
+        _print_json({"scenario": case.scenario.name, "runs": runs})
+    elif outcomes:
+        _show(outcomes)
+    names = chosen if chosen is not None else case.scenario.strategies
+    raise typer.Exit(0 if len(outcomes) == len(set(names)) else 1)
+
+
+def _simulate(
+    scenario: Path,
+    chosen: list[str] | None,
+    engine: str,
+    out: Path | None,
+    fmt: Format | None,
+    verbose: bool,
+) -> tuple[Case, list[Outcome]]:
+    """Run the strategies (None: the scenario's) one by one; stderr names those that fail.
+
+    With `out`, each is written when it is done: what is done is kept whatever comes later.
+    """
+    problems = api.unknown(engine, chosen or [])
+    if out is not None:
+        problems += _unwritable(out)
+    elif fmt is not None:
+        problems.append("--format: nothing is written without --out")
+    case = _checked(scenario, chosen, problems)
+    if verbose:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    from sim.results import hashes
+
+    sha256 = hashes(case)
+    outcomes = []
+    for strategy in dict.fromkeys(case.scenario.strategies if chosen is None else chosen):
+        try:
+            outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose))
+        except Exception as error:
+            if verbose:
+                traceback.print_exc()
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"strategy {strategy} failed: {text}", file=sys.stderr)
+    return case, outcomes
+
+
+def _checked(scenario: Path, chosen: list[str] | None, problems: list[str]) -> Case:
+    """The case, fit for the strategies; ends the command with all problems, known or found here."""
+    try:
+        case = api.load(scenario)
+        if not problems:
+            problems = api.misfits(case, chosen or case.scenario.strategies)
+    except BadInput as error:
+        problems = problems + error.problems
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        raise typer.Exit(2)
+    return case
+
+
+def _unwritable(path: Path) -> list[str]:
+    """Why no folder can be made at `path`; its nearest ancestor that exists decides."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    name = printable(str(path))
+    if not path.is_dir():
+        return [f"--out: {name} is not a directory"]
+    return [] if os.access(path, os.W_OK | os.X_OK) else [f"--out: {name} is not writable"]
+
+
+def _outcome(
+    case: Case,
+    strategy: str,
+    engine: str,
+    sha256: dict[str, str],
+    out: Path | None,
+    fmt: Format | None,
+    verbose: bool,
+) -> Outcome:
+    """Run a strategy, and write its tables if they are wanted."""
+    from sim.findings import findings
+    from sim.metrics import summary
+    from sim.results import manifest_of, pools_table, write
+
+    start = time.perf_counter()
+    with _progress(strategy, len(case.trace.events), shown=not verbose) as done:
+        records = api.run(case, strategy, engine, progress=done, cinder_log=verbose)
+    tables = {
+        "requests": records.requests,
+        "pools": pools_table(records, case),
+        "cache_events": records.cache_events,
+        "cache": records.cache,
+        "summary": summary(records, case, strategy),
+    }
+    lines = findings(records, case, strategy)
+    wall_s = time.perf_counter() - start
+    manifest = manifest_of(case, records, strategy, engine, wall_s, sha256)
+    if out is not None:
+        write(tables, manifest, out / strategy, (fmt or Format.csv).value)
+        print(f"{strategy}: written to {printable(str(out / strategy))}", file=sys.stderr)
+    return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest)
+
+
+@contextmanager
+def _progress(strategy: str, events: int, shown: bool) -> Iterator[Callable[[int], None] | None]:
+    """A bar on stderr while a strategy runs, if somebody looks at it."""
+    if not (shown and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(strategy, total=events)
+        yield lambda done: bars.update(bar, completed=done)
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "strategy": outcome.strategy,
+        "summary": _plain(outcome.summary),
+        "pools": _plain(outcome.pools),
+        "findings": outcome.findings,
+        "manifest": outcome.manifest,
+    }
+
+
+def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as JSON can hold them: NaN is null."""
+    objects = table.astype(object)
+    rows = objects.where(table.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    _print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _show(outcomes: list[Outcome]) -> None:
+    """Tables of what the strategies come to, then what stands out in each."""
+    import pandas as pd
+
+    from sim.display import tables_text
+
+    lines = [tables_text(pd.concat([outcome.summary for outcome in outcomes]))]
+    for outcome in outcomes:
+        if outcome.findings:
+            lines += ["", f"{outcome.strategy}:", *(f"- {line}" for line in outcome.findings)]
+    _print("\n".join(lines))
+
+
+def main() -> None:
+    """The console script."""
+    # Names from the input may have letters that the terminal's encoding lacks.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="cinder-cache")

@@ -1,0 +1,93 @@
+"""The images of a scenario: their spec, and reading the list of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from sim.problems import Problems, quoted
+from sim.spec import Bytes, Hosts, Name, Spec, listed, validated
+from sim.tables import read_table
+
+_SIZES = ("size_bytes", "virtual_size_bytes")
+REQUIRED = ("image_id", "name", "disk_format", "container_format", *_SIZES)
+OPTIONAL = ("store_hosts", "owner")
+
+
+class Image(Spec):
+    """An image of Glance. `owner`: the project that alone may use it ('': public).
+
+    `store_hosts` are the pools (backend#pool) that hold an image-volume of it in the Cinder store.
+    """
+
+    image_id: Name
+    name: str
+    disk_format: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+    container_format: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+    size_bytes: Bytes
+    virtual_size_bytes: Bytes
+    store_hosts: Annotated[Hosts, BeforeValidator(partial(listed, ";"))] = ()
+    owner: str = ""
+
+
+def read_images(
+    path: Path, hosts: frozenset[str] | None, problems: Problems
+) -> tuple[dict[str, Image], frozenset[str] | None]:
+    """Reads an image list (CSV); gives the good ones by id, and all ids (None if unreadable).
+
+    `hosts` are those that `store_hosts` may name (None: not known).
+    """
+    table = read_table(path, REQUIRED, OPTIONAL, problems)
+    if table is None:
+        return {}, None
+    if not table.rows:
+        problems.add(path, "", "has no images")
+    there = [name for name in (*REQUIRED, *OPTIONAL) if name in table.columns]
+    lacking = set(REQUIRED) - set(there)
+    cells = (table.text(name).to_pylist() for name in there)
+    rows = [dict(zip(there, row, strict=True)) for row in zip(*cells, strict=True)]
+    lines = table.line_of(np.arange(len(rows)))  # no rows, if no column is one of ours
+    images = {}
+    for row, line in zip(rows, lines, strict=True):
+        raw = {**row, **{name: _whole(row[name]) for name in _SIZES if name in row}}
+        image = validated(Image, raw, path, line, problems, lacking)
+        if image is not None:
+            images[image.image_id] = image
+    check_images(path, lines, rows, hosts, problems)
+    ids = frozenset(row["image_id"] for row in rows) if "image_id" in table.columns else None
+    return images, ids
+
+
+def check_images(
+    path: Path,
+    lines: Sequence[str],
+    rows: Sequence[Mapping[str, object]],
+    hosts: frozenset[str] | None,
+    problems: Problems,
+) -> None:
+    """Notes image ids that are there already, and `store_hosts` that the scenario does not have."""
+    seen: set[object] = set()
+    for row, line in zip(rows, lines, strict=True):
+        image_id = row.get("image_id")
+        if isinstance(image_id, str):
+            if image_id in seen:
+                what = f"image {quoted(image_id)} is there already"
+                problems.add(path, line, what, "image is there already")
+            seen.add(image_id)
+        named = listed(";", row.get("store_hosts"))
+        if hosts is None or not isinstance(named, list):
+            continue
+        for host in named:
+            if isinstance(host, str) and host not in hosts:
+                what = f"store_hosts: unknown pool {quoted(host)}"
+                problems.add(path, line, what, "store_hosts: unknown pool")
+
+
+def _whole(cell: str) -> int | str:
+    return int(cell) if re.fullmatch(r"[+-]?[0-9]{1,30}", cell) else cell

@@ -1,0 +1,97 @@
+"""What exists when a run starts: volumes, cache entries, image-volumes of the Cinder store."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass
+from typing import Literal
+
+from sim.arrays import GIB, Array, Content, Kind, Meter, content_of, file_of
+from sim.problems import BadInput
+from sim.scenario import Case, Image
+from sim.strategies import Strategy
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A volume that exists at time 0. `last_used` is in seconds (cache entries only), sizes in GiB."""
+
+    kind: Kind
+    volume_id: str
+    image: Image | None
+    size_gib: int
+    host: str
+    tier: str
+    project: str = ""
+    last_used: float = 0.0
+
+
+def place(case: Case, strategy: Strategy, meter: Meter) -> tuple[dict[str, Array], list[Placed]]:
+    """The arrays by backend, holding what exists at time 0, and a list of that.
+
+    Cache entries come in the order of their last use. Raises `BadInput` with everything that does not fit.
+    """
+    arrays = {name: Array(name, spec, meter) for name, spec in case.scenario.backends.items()}
+    volumes = [*_initial(case), *(_store(case) if strategy.uses_store else ())]
+    problems = []
+    for volume in volumes:
+        problem = _put(arrays[volume.host.partition("#")[0]], volume)
+        if problem:
+            problems.append(f"{case.path}: {problem}")
+    if problems:
+        raise BadInput(problems)
+    return arrays, volumes
+
+
+def _put(array: Array, volume: Placed) -> str:
+    content: Content | None = None
+    if volume.image is not None:
+        content = (file_of if volume.kind == "store" else content_of)(volume.image, None)
+    try:
+        array.create(volume.volume_id, volume.host, volume.size_gib, volume.kind, volume.tier)
+        if content is not None:
+            array.write(volume.volume_id, content)
+    except Exception as error:  # Cinder's, which is not imported unless something fails
+        what = "image-volume" if volume.kind != "user" else "volume"
+        name = volume.image.image_id if volume.image else volume.volume_id
+        return f"the {what} of {name} does not fit on {volume.host} at the start: {error}"
+    return ""
+
+
+def _initial(case: Case) -> list[Placed]:
+    kinds: dict[str, Literal["user", "cache"]] = {"volume": "user", "cache": "cache"}
+    found = [
+        Placed(
+            kinds[row["kind"]],
+            row["volume_id"] or f"{row['image_id']}@{row['host']}",
+            case.images[row["image_id"]] if row["image_id"] else None,
+            row["size_gib"],
+            row["host"],
+            _tier(case, row["host"]),
+            row["project"],
+            row["last_used"],
+        )
+        for row in case.initial.to_dict("records")
+    ]
+    return sorted(found, key=lambda volume: volume.last_used if volume.kind == "cache" else -math.inf)
+
+
+def _store(case: Case) -> list[Placed]:
+    home = case.scenario.store.home if case.scenario.store else None
+    return [
+        Placed(
+            "store",
+            str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.image_id}@{host}")),
+            image,
+            max(1, math.ceil(image.size_bytes / GIB)),
+            host,
+            _tier(case, host),
+        )
+        for image in case.images.values()
+        for host in image.store_hosts or ((home,) if home else ())
+    ]
+
+
+def _tier(case: Case, host: str) -> str:
+    return case.scenario.backends[host.partition("#")[0]].volume_types[0]

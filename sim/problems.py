@@ -1,0 +1,70 @@
+"""What is wrong with the input: collected over all files, shown at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+# Problems of one kind shown per file; a million bad rows stay readable.
+SHOWN = 20
+
+
+class BadInput(Exception):
+    """The input cannot be used. `problems` has one line for each problem of every file."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class Problems:
+    """Collects problems, at most `SHOWN` of a kind and file in full, the others as a count."""
+
+    def __init__(self) -> None:
+        self._shown: dict[tuple[str, str], list[str]] = {}
+        self._more: Counter[tuple[str, str]] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._shown)
+
+    def add(self, file: object, where: str, what: str, kind: str | None = None) -> None:
+        """One problem at `where` in `file`; `kind` (by default `what`) is what is counted."""
+        key = (printable(str(file)), kind or what)
+        shown = self._shown.setdefault(key, [])
+        if len(shown) < SHOWN:
+            shown.append(": ".join(part for part in (key[0], where, what) if part))
+        else:
+            self._more[key] += 1
+
+    def add_uncounted(self, file: object, kind: str, more: int) -> None:
+        """`more` further problems of a kind, none of them to be shown."""
+        if more:
+            self._more[printable(str(file)), kind] += more
+
+    def lines(self) -> list[str]:
+        """All problems, those of one kind and file together, in the order first found."""
+        lines = []
+        for key, shown in self._shown.items():
+            lines += shown
+            if self._more[key]:
+                lines.append(f"{key[0]}: and {self._more[key]} more: {key[1]}")
+        return lines
+
+    def raise_any(self) -> None:
+        """Raises BadInput if there is a problem."""
+        if self:
+            raise BadInput(self.lines())
+
+
+def printable(text: str) -> str:
+    """The text as it is, or escaped where it would upset a terminal."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def quoted(value: object) -> str:
+    """A value as shown in a problem: quoted, escaped and not too long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}…{text[-10:]}"

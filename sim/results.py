@@ -1,0 +1,211 @@
+"""The tables of a run: what an engine records, and the files written and read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from sim.scenario import Case
+
+Format = Literal["csv", "parquet"]
+
+TABLES = ("requests", "pools", "cache_events", "cache", "summary")
+MANIFEST = "manifest.json"
+VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numpy", "pandas", "pyarrow")
+QUANTITIES = ("volumes", "provisioned_gib", "physical_gib")
+# Columns of text, read back as written: an id of digits or the word `none` stays what it is.
+TEXT = (
+    *("volume_id", "image_id", "volume_type", "host", "source", "status", "error"),
+    *("event", "reason", "tier", "strategy"),
+)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What an engine gives: tidy tables, times in seconds from the trace's start, sizes in GiB.
+
+    requests: one row per create from an image, in trace order: volume_id, image_id, volume_type,
+        host (the last tried, '' if none), size_gib, time, end, source (driver | store | cache |
+        download | none), status (available | error), error ('' or "ExceptionName: text"), attempts;
+        and lock_wait_s, stream_wait_s (seconds waited for the image's lock and for Glance),
+        cache_held (cached image-volumes on the array when its volume limit refused the last
+        attempt, else 0).
+    cache_events: time, host, event (create | evict | skip | stale | clone_limit), image_id,
+        size_gib, reason, volume_id (the create during which it happened, '' if none), by time.
+    cache: the entries at the end: host, image_id, size_gib, last_used.
+    usage: per scope (pool | tier | all), name (host, volume type or '') and kind (user | cache |
+        store | image = cache + store | orphan = image-volumes that lost their entry):
+        `{quantity}_mean` (time-weighted over the run) and `{quantity}_peak` of volumes,
+        provisioned_gib and physical_gib; volumes_end.
+    engine_s: wall seconds inside the engine.
+    """
+
+    requests: pd.DataFrame
+    cache_events: pd.DataFrame
+    cache: pd.DataFrame
+    usage: pd.DataFrame
+    engine_s: float
+
+
+def usage_columns(
+    usage: pd.DataFrame, scope: str, names: Iterable[str], kinds: Iterable[str]
+) -> pd.DataFrame:
+    """`{kind}_{quantity}_{mean|peak}` of one scope, a row per name (the index); 0 if none."""
+    index = pd.Index(list(names))
+    rows = usage[usage["scope"] == scope]
+    columns = {}
+    for kind in kinds:
+        of_kind = rows[rows["kind"] == kind].set_index("name")
+        for quantity in QUANTITIES:
+            for stat in ("mean", "peak"):
+                column = of_kind[f"{quantity}_{stat}"].reindex(index, fill_value=0.0)
+                columns[f"{kind}_{quantity}_{stat}"] = column.astype(float)
+    return pd.DataFrame(columns, index=index)
+
+
+def pools_table(records: Records, case: Case) -> pd.DataFrame:
+    """One row per pool, in scenario order, also of those that nothing used.
+
+    Columns: host, volume_type (several joined by ';'), requests, store_clones, cache_clones,
+    driver_clones, downloads, errors (creates by the pool that they ended on; those that no pool
+    took count nowhere), then {user,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak},
+    and orphans at the end of the run.
+    """
+    types = {
+        f"{name}#{pool}": ";".join(backend.volume_types)
+        for name, backend in case.scenario.backends.items()
+        for pool in backend.pools
+    }
+    hosts = pd.Index(list(types))
+    requests = records.requests
+    counted = {
+        "requests": requests["host"],
+        "store_clones": requests.loc[requests["source"] == "store", "host"],
+        "cache_clones": requests.loc[requests["source"] == "cache", "host"],
+        "driver_clones": requests.loc[requests["source"] == "driver", "host"],
+        "downloads": requests.loc[requests["source"] == "download", "host"],
+        "errors": requests.loc[requests["status"] == "error", "host"],
+    }
+    table = pd.DataFrame(
+        {"volume_type": list(types.values())}
+        | {name: _count_by(column, hosts) for name, column in counted.items()},
+        index=hosts,
+    )
+    table = table.join(usage_columns(records.usage, "pool", hosts, ("user", "cache", "store")))
+    of_pools = records.usage[records.usage["scope"] == "pool"]
+    orphans = of_pools[of_pools["kind"] == "orphan"].set_index("name")["volumes_end"]
+    table["orphans"] = orphans.reindex(hosts, fill_value=0).astype("int64")
+    return table.rename_axis("host").reset_index()
+
+
+def _count_by(column: pd.Series[Any], names: pd.Index[Any]) -> list[int]:
+    """How often each of `names` is in `column`."""
+    counts = column.astype(object).value_counts()
+    return [int(counts.get(name, 0)) for name in names]
+
+
+def hashes(case: Case) -> dict[str, str]:
+    """SHA-256 of the files that a case was read from: scenario, trace, images and initial."""
+    folder, scenario = case.path.parent, case.scenario
+    files = {"scenario": case.path, "trace": case.trace.path}
+    if isinstance(scenario.images, str):
+        files["images"] = folder / scenario.images
+    if scenario.workload.initial is not None:
+        files["initial"] = folder / scenario.workload.initial
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+
+
+def manifest_of(
+    case: Case, records: Records, strategy: str, engine: str, wall_s: float, sha256: dict[str, str]
+) -> dict[str, Any]:
+    """What was run, by what and on what, to run it again. Only `engine_s` and `wall_s` vary."""
+    start = case.trace.start
+    return {
+        "scenario": case.scenario.name,
+        "strategy": strategy,
+        "engine": engine,
+        "seed": case.scenario.seed,
+        "trace_start": None if start is None else start.isoformat(),
+        "versions": {"python": platform.python_version()} | _versions(),
+        "sha256": sha256,
+        "creates": len(records.requests),
+        "engine_s": records.engine_s,
+        "wall_s": wall_s,
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def write(
+    tables: Mapping[str, pd.DataFrame],
+    manifest: Mapping[str, Any],
+    directory: Path,
+    fmt: Format = "csv",
+) -> None:
+    """Write `TABLES` as `{name}.{fmt}` and the manifest into `directory`, over an earlier run's.
+
+    Files are written beside and moved in whole; the old manifest goes first and the new one comes
+    last, so a folder that has one is complete. Other files there are left alone. Raises OSError.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory) as beside:
+        for name, table in tables.items():
+            _write_table(table, Path(beside) / f"{name}.{fmt}", fmt)
+        text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+        Path(beside, MANIFEST).write_text(text, encoding="utf-8")
+        (directory / MANIFEST).unlink(missing_ok=True)
+        for name in tables:
+            for old in (directory / f"{name}.csv", directory / f"{name}.parquet"):
+                old.unlink(missing_ok=True)
+            os.replace(Path(beside) / f"{name}.{fmt}", directory / f"{name}.{fmt}")
+        os.replace(Path(beside, MANIFEST), directory / MANIFEST)
+
+
+def _write_table(table: pd.DataFrame, path: Path, fmt: Format) -> None:
+    if fmt == "csv":
+        # Floats as Python's repr: the shortest text that reads back as the same number.
+        table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    else:
+        table.to_parquet(path, index=False, engine="pyarrow")
+
+
+def read(directory: str | Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """The tables by name and the manifest of a folder that `write` left, whichever the format.
+
+    Raises FileNotFoundError if there is no manifest, that is, no complete run.
+    """
+    folder = Path(directory)
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return {name: _read_table(folder, name) for name in TABLES}, manifest
+
+
+def _read_table(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        return pd.read_parquet(path.with_suffix(".parquet"))
+    columns = pd.read_csv(path, nrows=0).columns
+    return pd.read_csv(
+        path,
+        dtype=dict.fromkeys(TEXT, str),
+        keep_default_na=False,
+        na_values={name: [""] for name in columns if name not in TEXT},
+    )

@@ -1,0 +1,300 @@
+"""What is simulated: frozen specs of a scenario, loaded and checked with every problem at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeGuard
+
+import pandas as pd
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+
+from sim.images import Image, check_images, read_images
+from sim.problems import BadInput, Problems, printable, quoted
+from sim.spec import (
+    Count,
+    Host,
+    HostPart,
+    Limit,
+    Name,
+    Names,
+    Price,
+    Quota,
+    Rate,
+    Seconds,
+    Spec,
+    listed,
+    once,
+    some,
+    validated,
+)
+from sim.trace import Known, Trace, check_volumes, empty_initial, parse_initial, parse_trace
+from sim.yamlfile import read_yaml
+
+__all__ = [
+    "STRATEGY_NAMES",
+    "Backend",
+    "BadInput",
+    "Case",
+    "CinderOptions",
+    "Glance",
+    "Image",
+    "Pool",
+    "Scenario",
+    "Store",
+    "Tier",
+    "Workload",
+    "load",
+]
+
+STRATEGY_NAMES = ("none", "store-only", "cache-only", "combined")
+
+
+def _strategy(name: str) -> str:
+    if name not in STRATEGY_NAMES:
+        known = ", ".join(STRATEGY_NAMES)
+        raise ValueError(f"unknown strategy {quoted(name)}: must be one of {known}")
+    return name
+
+
+class Glance(Spec):
+    """Where images are downloaded from: concurrent sends (null: no limit), and the rate of each."""
+
+    streams: Count | None = 16
+    stream_mib_s: Rate | None = None
+
+
+class CinderOptions(Spec):
+    """Options of the whole of Cinder; quotas are the internal tenant's (null: unlimited)."""
+
+    lock_scope: Literal["cloud", "node"] = "cloud"
+    scheduler_max_attempts: Count = 3
+    backend_stats_polling_interval: Annotated[float, Field(ge=1, le=1e9)] = 60
+    internal_tenant_quota_volumes: Quota = None
+    internal_tenant_quota_gigabytes: Quota = None
+
+
+class Tier(Spec):
+    """A volume type and its prices a month."""
+
+    price_gib_month: Price = 0.0
+    price_volume_month: Price = 0.0
+
+
+class Pool(Spec):
+    """Limits of a pool; null: unlimited."""
+
+    capacity_gib: Annotated[float, Field(gt=0)] | None = None
+    max_volumes: Annotated[int, Field(gt=0)] | None = None
+
+
+class Backend(Spec):
+    """An array with its pools, how long it takes and what it allows (units are in the names).
+
+    A rate of null is a step that takes no time, a limit of null none. `volume_types` is the key
+    `volume_type`: the tiers it serves.
+    """
+
+    volume_types: Annotated[
+        Names,
+        BeforeValidator(partial(listed, None)),
+        AfterValidator(some),
+        Field(alias="volume_type"),
+    ]
+    pools: Annotated[dict[HostPart, Pool], AfterValidator(some)]
+    node: Name = "c1"
+    max_volumes: Annotated[int, Field(gt=0)] | None = None
+    create_s: Seconds = 0.0
+    clone_s: Seconds = 0.0
+    clone_mib_s: Rate | None = None
+    delete_s: Seconds = 0.0
+    extend_s: Seconds = 0.0
+    write_mib_s: Rate | None = None
+    convert_mib_s: Rate | None = None
+    write_streams: Count | None = None
+    max_clones_per_volume: Count | None = None
+    delete_with_clones: Literal["allowed", "busy"] = "allowed"
+    driver_clones_raw: bool = False
+    thin: bool = True
+    dedupe: bool = False
+    max_over_subscription_ratio: Annotated[float, Field(ge=1)] = 20.0
+    reserved_percentage: Annotated[int, Field(ge=0, le=100)] = 0
+    image_volume_cache_enabled: bool = True
+    image_volume_cache_max_size_gb: Limit = 0
+    image_volume_cache_max_count: Limit = 0
+
+
+class Store(Spec):
+    """The Cinder store: the pool for image-volumes of images that name no pool."""
+
+    home: Host
+
+
+class Workload(Spec):
+    """Files of the events and of what exists at the start, relative to the scenario."""
+
+    trace: Name
+    initial: Name | None = None
+
+
+def _images_kind(images: object) -> str:
+    return "file" if isinstance(images, str) else "list"
+
+
+class Scenario(Spec):
+    """A whole scenario. `images` is a file, relative to the scenario, or the images themselves."""
+
+    name: Name = "scenario"
+    seed: Annotated[int, Field(ge=0)] = 7
+    glance: Glance = Glance()
+    cinder: CinderOptions = CinderOptions()
+    tiers: Annotated[dict[Name, Tier], AfterValidator(some)]
+    backends: Annotated[dict[HostPart, Backend], AfterValidator(some)]
+    images: Annotated[
+        Annotated[Name, Tag("file")]
+        | Annotated[tuple[Image, ...], Field(strict=False), AfterValidator(some), Tag("list")],
+        Discriminator(_images_kind),
+    ]
+    store: Store | None = None
+    workload: Workload
+    boot_timeout_s: Seconds = 180.0
+    strategies: Annotated[
+        tuple[Annotated[str, AfterValidator(_strategy)], ...],
+        Field(strict=False),
+        AfterValidator(some),
+        AfterValidator(once),
+    ] = STRATEGY_NAMES
+
+    def pools(self) -> dict[str, Pool]:
+        """Every pool by its host (backend#pool), in the scenario's order."""
+        return {
+            f"{name}#{pool}": spec
+            for name, backend in self.backends.items()
+            for pool, spec in backend.pools.items()
+        }
+
+    def hosts_of(self, volume_type: str) -> tuple[str, ...]:
+        """The hosts of the pools that serve a volume type, in the scenario's order."""
+        return tuple(
+            f"{name}#{pool}"
+            for name, backend in self.backends.items()
+            if volume_type in backend.volume_types
+            for pool in backend.pools
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scenario with all that its files hold, checked; images by id, in the file's order."""
+
+    path: Path
+    scenario: Scenario
+    images: dict[str, Image]
+    trace: Trace
+    initial: pd.DataFrame
+
+
+def load(path: str | os.PathLike[str]) -> Case:
+    """Reads a scenario and every file it names. Raises BadInput with all problems of all files.
+
+    A scenario without a name gets that of its file.
+    """
+    path = Path(path)
+    problems = Problems()
+    raw = read_yaml(path, problems)
+    if raw is None:
+        raise BadInput(problems.lines())
+    scenario = validated(Scenario, {"name": path.stem, **raw}, path, "", problems)
+    tiers, hosts = _tiers(raw), _hosts(raw)
+    _check_pools(path, raw, tiers, hosts, problems)
+    pools = None if hosts is None else frozenset(hosts)
+    images: dict[str, Image] = {}
+    ids = None
+    if _names_file(named := raw.get("images")):
+        images, ids = read_images(path.parent / named, pools, problems)
+    elif isinstance(named, list) and all(isinstance(image, dict) for image in named):
+        places = [f"images.{number}" for number in range(len(named))]
+        check_images(path, places, named, pools, problems)
+        ids = frozenset(str(image.get("image_id")) for image in named)
+    workload = _mapping(raw, "workload") or {}
+    trace, initial = _read_workload(path.parent, workload, Known(ids, tiers, hosts), problems)
+    problems.raise_any()
+    assert scenario is not None and trace is not None
+    if not isinstance(scenario.images, str):
+        images = {image.image_id: image for image in scenario.images}
+    return Case(path, scenario, images, trace, initial)
+
+
+def _read_workload(
+    folder: Path, workload: Mapping[Hashable, Any], known: Known, problems: Problems
+) -> tuple[Trace | None, pd.DataFrame]:
+    given, before = workload.get("trace"), workload.get("initial")
+    events = parse_trace(folder / given, known, problems) if _names_file(given) else None
+    trace = events[1] if events else None
+    initial = empty_initial()
+    if _names_file(before):
+        found = parse_initial(folder / before, known, trace.start if trace else None, problems)
+        if found is None:
+            return trace, initial  # who knows which volumes there are
+        initial = found[1]
+    if events:
+        check_volumes(events[0], events[1].events, initial)
+    return trace, initial
+
+
+def _names_file(name: object) -> TypeGuard[str]:
+    return isinstance(name, str) and name != ""
+
+
+# What follows looks at a scenario as it was read, whatever else is wrong with it: so a mistake in
+# one place does not hide those in others.
+
+
+def _mapping(raw: Mapping[Hashable, Any], key: str) -> dict[Hashable, Any] | None:
+    value = raw.get(key)
+    return value if isinstance(value, dict) else None
+
+
+def _tiers(raw: Mapping[Hashable, Any]) -> frozenset[str] | None:
+    tiers = _mapping(raw, "tiers")
+    return None if tiers is None else frozenset(map(str, tiers))
+
+
+def _hosts(raw: Mapping[Hashable, Any]) -> dict[str, frozenset[str] | None] | None:
+    """The volume types each host serves, as in `Known`; None if not all hosts are known."""
+    hosts: dict[str, frozenset[str] | None] = {}
+    backends = _mapping(raw, "backends")
+    for name, backend in (backends or {}).items():
+        pools = _mapping(backend, "pools") if isinstance(backend, dict) else None
+        if not pools:
+            return None
+        served = _served(backend)
+        hosts |= {f"{name}#{pool}": None if served is None else frozenset(served) for pool in pools}
+    return None if backends is None else hosts
+
+
+def _served(backend: Mapping[Hashable, Any]) -> list[str] | None:
+    types = listed(None, backend.get("volume_type"))
+    if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
+        return None
+    return types or None
+
+
+def _check_pools(
+    path: Path,
+    raw: Mapping[Hashable, Any],
+    tiers: frozenset[str] | None,
+    hosts: Mapping[str, object] | None,
+    problems: Problems,
+) -> None:
+    for name, backend in (_mapping(raw, "backends") or {}).items():
+        for tier in (_served(backend) if isinstance(backend, dict) else None) or []:
+            if tiers is not None and tier not in tiers:
+                where = f"backends.{printable(str(name))}.volume_type"
+                problems.add(path, where, f"{quoted(tier)} is not in tiers", "is not in tiers")
+    home = (_mapping(raw, "store") or {}).get("home")
+    if isinstance(home, str) and "#" in home and hosts is not None and home not in hosts:
+        problems.add(path, "store.home", f"unknown pool {quoted(home)}")

@@ -1,0 +1,105 @@
+"""What all specs share: the base class, checked types, and errors told as problems."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Sized
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from sim.problems import Problems, printable, quoted
+
+V = TypeVar("V", bound=Sized)
+
+
+def _host_part(name: str) -> str:
+    if not name or any(char in "#@/" or char.isspace() for char in name):
+        raise ValueError("a name may not be empty nor have '#', '@', '/' or white space in it")
+    return name
+
+
+def _host(host: str) -> str:
+    backend, mark, pool = host.partition("#")
+    if not mark or not backend or not pool:
+        raise ValueError("a host is written backend#pool")
+    return host
+
+
+def once(names: tuple[str, ...]) -> tuple[str, ...]:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"given twice: {', '.join(map(quoted, repeated))}")
+    return names
+
+
+def some(values: V) -> V:
+    """Values that are not none at all."""
+    if not values:
+        raise ValueError("at least one is needed")
+    return values
+
+
+def listed(separator: str | None, names: object) -> object:
+    """One name, or several in a text, as a list."""
+    if not isinstance(names, str):
+        return names
+    return names.split(separator) if names and separator else [names] if names else []
+
+
+Name = Annotated[str, Field(min_length=1)]
+HostPart = Annotated[str, AfterValidator(_host_part)]
+Host = Annotated[str, AfterValidator(_host)]
+Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(once)]
+Hosts = Annotated[tuple[Host, ...], Field(strict=False), AfterValidator(once)]
+# The bounds of times and rates keep every instant within what a float of seconds tells apart.
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Rate = Annotated[float, Field(ge=1e-3)]
+Price = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Bytes = Annotated[int, Field(ge=1, le=2**60)]
+
+
+def _unlimited(quota: object) -> object:
+    """Cinder writes -1 for a quota without limit."""
+    return None if quota == -1 and not isinstance(quota, bool) else quota
+
+
+Quota = Annotated[Limit | None, BeforeValidator(_unlimited)]
+
+
+class Spec(BaseModel):
+    """A part of a scenario. Unknown keys, inf, nan, text and booleans for numbers are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Spec)
+
+
+def validated(
+    spec: type[S],
+    raw: object,
+    file: Path,
+    where: str,
+    problems: Problems,
+    told: Container[str] = (),
+) -> S | None:
+    """The spec made of `raw`, or None with all its errors noted but for those in keys of `told`."""
+    try:
+        return spec.model_validate(raw)
+    except ValidationError as invalid:
+        for error in invalid.errors(include_url=False, include_context=False, include_input=False):
+            loc = [str(part) for part in error["loc"] if part != "[key]"]
+            if loc[:1] == ["images"]:
+                del loc[1:2]  # which kind of images, file or list: a name of ours
+            if loc and loc[0] in told:
+                continue
+            what = error["msg"].removeprefix("Value error, ")
+            if error["type"] == "extra_forbidden":
+                what = "unknown key"
+            place = [part for part in (where, printable(".".join(loc))) if part]
+            problems.add(file, ": ".join(place), what)
+    return None

@@ -1,0 +1,343 @@
+"""What happens in a scenario: the events of a trace and the state it starts from, as columns."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sim.problems import Problems
+from sim.tables import Mask, Table, is_calendar, read_table
+
+EVENTS = ("create", "delete", "update_image", "delete_image")
+REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
+OPTIONAL = ("project", "encrypted")
+INITIAL_REQUIRED = ("kind", "volume_id", "image_id", "size_gib", "host", "last_used")
+INITIAL_OPTIONAL = ("project",)
+_TEXT = ("volume_id", "image_id", "volume_type", "host", "project")
+# Cinder keeps a volume's size in 32 bits.
+MAX_GIB = 2**31 - 1
+# About 126 years: beyond it a float of seconds no longer tells microseconds apart.
+MAX_SECONDS = 4e9
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Events ordered by time, one row each.
+
+    Columns of `events`: `time` (float64, seconds from the start), `event` (category, one of
+    EVENTS), `volume_id`, `image_id` ('' = none), `size_gib` (int64, 0 but for creates),
+    `volume_type`, `host` ('' = the scheduler chooses), `project` ('' = none) and `encrypted`.
+    `start` is the first event's time if the trace has dates. `path` is where it was read.
+    """
+
+    events: pd.DataFrame
+    start: datetime | None
+    path: Path
+
+
+@dataclass(frozen=True)
+class Known:
+    """The names a trace may use; None where they are not known, and so cannot be checked.
+
+    `hosts` has, for each pool's host, the volume types it serves (None: not known).
+    """
+
+    images: frozenset[str] | None = None
+    tiers: frozenset[str] | None = None
+    hosts: Mapping[str, frozenset[str] | None] | None = None
+
+
+def read_trace(path: str | os.PathLike[str]) -> Trace:
+    """Reads a trace, CSV or Parquet by its suffix. Raises BadInput with every bad cell.
+
+    What its names stand for, and whether a deleted volume was ever made, is for `load` to check.
+    """
+    problems = Problems()
+    trace = parse_trace(Path(path), Known(), problems)
+    problems.raise_any()
+    assert trace is not None
+    return trace[1]
+
+
+def parse_trace(path: Path, known: Known, problems: Problems) -> tuple[Table, Trace] | None:
+    """Reads a trace and notes what is wrong, but for `check_volumes`; None if unreadable.
+
+    Where there are problems the trace has some value in each bad cell.
+    """
+    table = read_table(path, REQUIRED, OPTIONAL, problems)
+    if table is None:
+        return None
+    if not table.rows:
+        problems.add(path, "", "has no events")
+    time, start = _times(table)
+    event = table.categories("event")
+    create = np.asarray(event == "create")
+    columns: dict[str, Any] = {
+        "time": time,
+        "event": event.set_categories(list(EVENTS)),
+        "volume_id": _strings(table, "volume_id"),
+        "image_id": _strings(table, "image_id"),
+        "size_gib": _sizes(table, create),
+        "volume_type": table.categories("volume_type"),
+        "host": table.categories("host"),
+        "project": table.categories("project"),
+        "encrypted": table.flags("encrypted"),
+    }
+    events = pd.DataFrame(columns)
+    _check_events(table, event)
+    _check_names(table, events, create, known)
+    return table, Trace(events, start, path)
+
+
+def parse_initial(
+    path: Path, known: Known, start: datetime | None, problems: Problems
+) -> tuple[Table, pd.DataFrame] | None:
+    """Reads the volumes and cache entries of time 0 and notes what is wrong; None if unreadable.
+
+    Columns: `kind` (category, volume or cache), `volume_id`, `image_id`, `size_gib` (int64),
+    `host`, `last_used` (float64 seconds from the start, NaN = none) and `project`.
+    """
+    table = read_table(path, INITIAL_REQUIRED, INITIAL_OPTIONAL, problems)
+    if table is None:
+        return None
+    kind = table.categories("kind")
+    cache, volume = np.asarray(kind == "cache"), np.asarray(kind == "volume")
+    frame = empty_initial(table.rows)
+    frame["kind"] = kind.set_categories(["volume", "cache"])
+    for name in ("volume_id", "image_id"):
+        frame[name] = _strings(table, name)
+    frame["size_gib"] = _sizes(table, cache | volume)
+    frame["host"], frame["project"] = table.categories("host"), table.categories("project")
+    frame["last_used"] = _last_used(table, cache, start)
+    table.flag("kind", ~(cache | volume), "unknown kind {}: must be volume or cache")
+    table.flag("volume_id", volume & _blank(frame["volume_id"]), "a volume needs a volume_id")
+    table.flag("image_id", cache & _blank(frame["image_id"]), "a cache entry needs an image_id")
+    _check_images(table, frame["image_id"], known)
+    if known.hosts is not None:
+        table.flag("host", _unlike(frame["host"], set(known.hosts)), "unknown host {}")
+    again = np.asarray(frame["volume_id"].duplicated()) & ~_blank(frame["volume_id"])
+    table.flag("volume_id", again, "volume {} is there already")
+    entries = frame.loc[cache, ["host", "image_id"]].duplicated()
+    again = np.zeros(table.rows, dtype=bool)
+    again[np.flatnonzero(cache)] = entries
+    table.flag("image_id", again, "a second cache entry of image {} on this host")
+    return table, frame
+
+
+def empty_initial(rows: int = 0) -> pd.DataFrame:
+    """An initial state in which nothing exists (`rows` blank rows to be filled)."""
+    blank = pd.Series([""] * rows, dtype="str")
+    return pd.DataFrame(
+        {
+            "kind": pd.Categorical([None] * rows, ["volume", "cache"]),
+            "volume_id": blank,
+            "image_id": blank,
+            "size_gib": np.zeros(rows, dtype=np.int64),
+            "host": blank.astype("category"),
+            "last_used": np.full(rows, np.nan),
+            "project": blank.astype("category"),
+        }
+    )
+
+
+def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> None:
+    """Notes creates of a volume id that is taken, and deletes of what was never made."""
+    creates = np.flatnonzero(events["event"] == "create")
+    deletes = np.flatnonzero(events["event"] == "delete")
+    ids = events["volume_id"]
+    codes, _ = pd.factorize(
+        pd.concat([initial["volume_id"], ids.iloc[creates], ids.iloc[deletes]], ignore_index=True)
+    )
+    taken, made, gone = np.split(codes, [len(initial), len(initial) + len(creates)])
+    kind = np.asarray(initial["kind"] == "volume")
+
+    def mark(rows: npt.NDArray[np.intp]) -> Mask:
+        mask = np.zeros(len(events), dtype=bool)
+        mask[rows] = True
+        return mask & ~_blank(ids)
+
+    again = pd.Series(made).duplicated().to_numpy()
+    table.flag("volume_id", mark(creates[again]), "volume {} is created a second time")
+    clash = np.isin(made, taken) & ~again
+    table.flag("volume_id", mark(creates[clash]), "volume {} is in the initial state already")
+    first = np.full(len(codes) + 1, len(events))
+    np.minimum.at(first, made, creates)
+    first[taken[kind]] = -1
+    never = first[gone] > deletes
+    table.flag("volume_id", mark(deletes[never]), "delete of volume {}, which does not exist yet")
+    real, twice = gone[~never], np.zeros(len(deletes), dtype=bool)
+    twice[~never] = pd.Series(real).duplicated()
+    table.flag("volume_id", mark(deletes[twice]), "volume {} is deleted a second time")
+
+
+def _check_events(table: Table, event: pd.Categorical) -> None:
+    upload = np.asarray(event == "upload")
+    table.flag("event", upload, "event upload is not simulated yet")
+    unknown = ~np.asarray(event.isin(EVENTS)) & ~upload
+    table.flag("event", unknown, f"unknown event {{}}: must be one of {', '.join(EVENTS)}")
+    blank = _blank(pd.Series(table.text("volume_id").to_pandas()))
+    on_volume = np.asarray(event.isin(["create", "delete"]))
+    table.flag("volume_id", on_volume & blank, "a create or delete needs a volume_id")
+    blank = _blank(pd.Series(table.text("image_id").to_pandas()))
+    on_image = np.asarray(event.isin(["update_image", "delete_image"]))
+    table.flag("image_id", on_image & blank, "an event of an image needs an image_id")
+
+
+def _check_names(table: Table, events: pd.DataFrame, create: Mask, known: Known) -> None:
+    _check_images(table, events["image_id"], known)
+    tier, host = events["volume_type"], events["host"]
+    if known.tiers is not None:
+        named = ~_blank(tier) | create
+        table.flag("volume_type", named & _unlike(tier, known.tiers), "unknown volume type {}")
+    if known.hosts is None:
+        return
+    strange = _unlike(host, set(known.hosts))
+    table.flag("host", ~_blank(host) & strange, "unknown host {}")
+    types = known.hosts.values()
+    if any(served is None for served in types):
+        return
+    of_tier = known.tiers is None or ~_unlike(tier, known.tiers)
+    served = frozenset[str]().union(*(served for served in types if served is not None))
+    unserved = create & of_tier & _blank(host) & _unlike(tier, served)
+    table.flag("volume_type", unserved, "no backend serves volume type {}")
+    pairs = {(name, one) for name, served in known.hosts.items() for one in served or ()}
+    rows = np.flatnonzero(create & of_tier & ~strange)
+    wrong = np.zeros(len(events), dtype=bool)
+    pinned = zip(host.iloc[rows], tier.iloc[rows], strict=True)
+    wrong[rows] = [pair not in pairs for pair in pinned]
+    values = (host.astype("str") + " for " + tier.astype("str")).tolist() if wrong.any() else None
+    table.flag("host", wrong, "host does not serve the volume type: {}", values)
+
+
+def _check_images(table: Table, image: pd.Series[str], known: Known) -> None:
+    if known.images is not None:
+        table.flag("image_id", ~_blank(image) & _unlike(image, known.images), "unknown image {}")
+
+
+def _times(table: Table) -> tuple[npt.NDArray[np.float64], datetime | None]:
+    """Seconds from the start, checked, and the start if the trace has dates."""
+    seconds, is_number, dates, is_date = _clock(table, "time")
+    table.flag("time", ~is_number & ~is_date, "time {} is neither seconds nor ISO 8601")
+    good = np.flatnonzero(is_number | is_date)
+    dated = bool(len(good)) and bool(is_date[good[0]])
+    other = is_number if dated else is_date
+    begun = "ISO 8601" if dated else "seconds"
+    table.flag("time", other, f"time {{}}: the trace began with {begun}, use one kind only")
+    start = None
+    if dated:
+        first = dates.iloc[good[0]]
+        seconds = _since(dates, first)
+        start = first.floor("us").to_pydatetime()
+    used = is_date if dated else is_number
+    finite = np.isfinite(seconds)
+    table.flag("time", used & ~finite, "time {} is not finite")
+    if not dated:
+        table.flag("time", used & (seconds < 0), "time {} is negative")
+    far = finite & (seconds > MAX_SECONDS)
+    table.flag("time", used & far, "time {} is too far from the start")
+    rows = np.flatnonzero(used & finite & ~far)
+    back = np.zeros(len(seconds), dtype=bool)
+    back[rows[1:]] = np.diff(seconds[rows]) < 0
+    table.flag("time", back, "time {} is before that of the event above it")
+    return seconds, start
+
+
+def _last_used(table: Table, cache: Mask, start: datetime | None) -> npt.NDArray[np.float64]:
+    """Seconds from the trace's start; dates are understood if the trace has them."""
+    seconds, is_number, dates, is_date = _clock(table, "last_used")
+    empty = np.asarray(table.numbers("last_used")[2]) & ~is_date
+    table.flag("last_used", cache & empty, "a cache entry needs last_used")
+    wrong = ~is_number & ~is_date & ~empty
+    table.flag("last_used", wrong, "last_used {} is neither seconds nor ISO 8601")
+    if start is not None:
+        seconds = np.where(is_date, _since(dates, pd.Timestamp(start)), seconds)
+    else:
+        table.flag("last_used", is_date, "last_used {} is a date, but the trace has seconds")
+    far = is_number & ~(np.abs(seconds) <= MAX_SECONDS)
+    table.flag("last_used", far, "last_used {} is not finite or too far from the start")
+    return seconds
+
+
+def _clock(
+    table: Table, name: str
+) -> tuple[npt.NDArray[np.float64], Mask, pd.Series[pd.Timestamp], Mask]:
+    dates, is_date = table.dates(name)
+    column = table.columns.get(name)
+    if column is not None and is_calendar(column.type):
+        return np.full(table.rows, np.nan), np.zeros(table.rows, dtype=bool), dates, is_date
+    seconds, is_number, _ = table.numbers(name)
+    return seconds, is_number, dates, is_date
+
+
+def _since(dates: pd.Series[pd.Timestamp], start: pd.Timestamp) -> npt.NDArray[np.float64]:
+    return np.asarray((dates - start) / pd.Timedelta(seconds=1), dtype=np.float64)
+
+
+def _sizes(table: Table, needed: Mask) -> npt.NDArray[np.int64]:
+    """Whole GiB where needed, 0 elsewhere: the size of a delete says nothing."""
+    values, _, _ = table.numbers("size_gib")
+    good = (values > 0) & (values <= MAX_GIB) & (values == np.floor(values))
+    table.flag("size_gib", needed & ~good, f"size_gib {{}} is not a whole number, 1 to {MAX_GIB}")
+    return np.where(needed & good, values, 0).astype(np.int64)
+
+
+def _strings(table: Table, name: str) -> pd.Series[str]:
+    return pd.Series(table.text(name).to_pandas(), dtype="str")
+
+
+def _blank(names: pd.Series[str]) -> Mask:
+    return np.asarray(names == "", dtype=bool)
+
+
+def _unlike(names: pd.Series[str], known: set[str] | frozenset[str]) -> Mask:
+    return ~np.asarray(names.isin(list(known)), dtype=bool)
+
+
+def write_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
+    """Writes a trace as CSV, or as Parquet if the suffix is `.parquet`; read_trace gives it back.
+
+    A trace with dates is written with dates, of whole microseconds, its first event at `start`.
+    Optional columns are written if they say something. The file appears whole or not at all.
+    """
+    path = Path(path)
+    frame = trace.events.copy()
+    if trace.start is not None:
+        step = pd.to_timedelta((frame["time"] * 1e6).round().astype("int64"), unit="us")
+        frame["time"] = pd.Timestamp(trace.start) + step
+    for name in OPTIONAL:
+        if not frame[name].astype(bool).any():
+            frame = frame.drop(columns=name)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame.to_parquet(beside, index=False)
+        else:
+            returns = any(frame[name].str.contains("\r").any() for name in _TEXT if name in frame)
+            _as_text(frame).to_csv(
+                beside,
+                index=False,
+                lineterminator="\n",
+                # Python's csv leaves a lone carriage return unquoted unless told to quote all text.
+                quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+            )
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    text = frame.assign(size_gib=frame["size_gib"].astype("str").where(frame["size_gib"] > 0, ""))
+    if "encrypted" in text:
+        text["encrypted"] = np.where(text["encrypted"], "true", "")
+    if isinstance(text["time"].dtype, pd.DatetimeTZDtype):
+        text["time"] = text["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return text

@@ -1,0 +1,97 @@
+"""Space and places over simulated time: time-weighted means and peaks, per pool, per tier and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+QUANTITIES = ("volumes", "provisioned_gib", "physical_gib")
+KINDS = ("user", "cache", "store", "image", "orphan")  # image = cache + store
+FOLD_AT = 100_000  # changes kept before they are folded: bounds memory on long runs
+
+
+class UsageMeter:
+    """Hears of every change on the arrays and folds the changes into means and peaks.
+
+    `now` gives the simulated time in seconds. Changes are kept as rows and folded by numpy, many at once:
+    an update of some thirty means and peaks a change would cost more than the simulation.
+    """
+
+    def __init__(self, now: Callable[[], float], hosts: Iterable[str], tiers: Iterable[str]) -> None:
+        self.last = 0.0  # when the last change was, seconds
+        self._now = now
+        self._rows: list[tuple[float, str, str, str, float, float, float]] = []
+        self._accounts = {
+            (scope, name, kind): _Account()
+            for scope, names in (("pool", hosts), ("tier", tiers), ("all", [""]))
+            for name in names
+            for kind in KINDS
+        }
+
+    def add(self, host: str, tier: str, kind: str, volumes: int, provisioned: float, physical: float) -> None:
+        """Note a change: volumes (count), provisioned and physical space (GiB)."""
+        self.last = self._now()
+        self._rows.append((self.last, host, tier, kind, volumes, provisioned, physical))
+        if len(self._rows) >= FOLD_AT:
+            self._fold()
+
+    def table(self, end: float) -> pd.DataFrame:
+        """One row per scope, name and kind; means over [0, `end`] seconds.
+
+        Columns: scope (pool | tier | all), name, kind, then `{quantity}_mean` and `{quantity}_peak` of
+        volumes, provisioned_gib and physical_gib, and volumes_end.
+        """
+        self._fold()
+        rows = []
+        for (scope, name, kind), account in self._accounts.items():
+            mean = account.mean(end)
+            row: dict[str, object] = {"scope": scope, "name": name, "kind": kind}
+            for index, quantity in enumerate(QUANTITIES):
+                row[f"{quantity}_mean"] = float(mean[index])
+                row[f"{quantity}_peak"] = float(account.peak[index])
+            row["volumes_end"] = int(account.level[0])
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def _fold(self) -> None:
+        if not self._rows:
+            return
+        times, hosts, tiers, kinds, *changes = zip(*self._rows, strict=True)
+        self._rows = []
+        time, change = np.array(times), np.array(changes, dtype=float).T
+        kind = np.array(kinds)
+        names = {"pool": np.array(hosts), "tier": np.array(tiers), "all": None}
+        image = (kind == "cache") | (kind == "store")
+        of_kind = {each: image if each == "image" else kind == each for each in KINDS}
+        for (scope, name, each), account in self._accounts.items():
+            of_name = names[scope]
+            chosen = of_kind[each] if of_name is None else of_kind[each] & (of_name == name)
+            if chosen.any():
+                account.fold(time[chosen], change[chosen])
+
+
+class _Account:
+    """The levels of one scope and kind: what they are, were at most, and add up to over time."""
+
+    def __init__(self) -> None:
+        self.level = np.zeros(len(QUANTITIES))
+        self.peak = np.zeros(len(QUANTITIES))
+        self._area = np.zeros(len(QUANTITIES))
+        self._since = 0.0
+
+    def fold(self, time: np.ndarray, change: np.ndarray) -> None:
+        """Take in changes: `time` of shape (n,), ascending; `change` of shape (n, 3)."""
+        levels = self.level + np.cumsum(change, axis=0)
+        held = np.diff(time, prepend=self._since)
+        before = np.vstack([self.level, levels[:-1]])
+        self._area += held @ before
+        self.peak = np.maximum(self.peak, levels.max(axis=0))
+        self.level, self._since = levels[-1], float(time[-1])
+
+    def mean(self, end: float) -> np.ndarray:
+        """Time-weighted mean over [0, end]; the level itself where no time has passed."""
+        if end <= 0:
+            return self.level
+        return (self._area + (end - self._since) * self.level) / end

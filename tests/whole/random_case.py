@@ -1,0 +1,115 @@
+"""A mixture of everything, drawn from a seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from .build import TIER, Builder, image
+
+STEP = 0.37  # times are multiples of it, so that only what is meant to happens at once
+
+
+def random_builder(seed: int, events: int = 40) -> Builder:
+    """About so many events over two or three backends and two tiers."""
+    draw = random.Random(seed)
+    b = Builder(
+        *_images(draw),
+        glance={"streams": draw.choice((1, 3, 16, None)), "stream_mib_s": draw.choice((75, 180))},
+        tiers={"flash": TIER, "disk": TIER},
+        cinder={
+            "lock_scope": draw.choice(("cloud", "node")),
+            "scheduler_max_attempts": draw.choice((1, 2, 3)),
+            "backend_stats_polling_interval": draw.choice((20, 60)),
+            "internal_tenant_quota_volumes": draw.choice((None, None, 6)),
+            "internal_tenant_quota_gigabytes": draw.choice((None, None, 12)),
+        },
+    )
+    if draw.random() < 0.7:
+        b.scenario["store"] = {"home": "a#p0"}
+    for name in "abc"[: draw.choice((2, 3))]:
+        _backend(draw, b, name)
+    _events(draw, b, events)
+    return b
+
+
+def _images(draw: random.Random) -> list[dict[str, Any]]:
+    return [
+        image(
+            f"i{number}", draw.choice((0.6, 1, 1.3, 2, 3.4)), draw.choice(("raw", "raw", "qcow2")),
+            owner=draw.choice(("", "", "", "alice")),
+            container_format=draw.choice(("bare", "bare", "bare", "ovf")),
+        )
+        for number in range(5)
+    ]
+
+
+def _backend(draw: random.Random, b: Builder, name: str) -> None:
+    limited = draw.random() < 0.5
+    b.backend(
+        name,
+        {"a": "flash", "b": ["flash", "disk"], "c": "disk"}[name],
+        pools={
+            f"p{number}": {
+                "capacity_gib": draw.choice((90, 140)) + number,
+                "max_volumes": draw.choice((None, 9)),
+            }
+            for number in range(draw.choice((1, 2)))
+        },
+        node=draw.choice(("c1", "c2")),
+        max_volumes=draw.choice((None, None, 16)),
+        clone_s=draw.choice((0, 1.3, 4)),
+        clone_mib_s=draw.choice((None, None, None, 400)),
+        delete_s=draw.choice((0, 2, 15)),
+        extend_s=draw.choice((0, 0.9)),
+        write_streams=draw.choice((None, 1, 2)),
+        max_clones_per_volume=draw.choice((None, 2, 4)),
+        delete_with_clones=draw.choice(("allowed", "busy")),
+        driver_clones_raw=draw.random() < 0.15,
+        thin=draw.random() < 0.7,
+        dedupe=draw.random() < 0.2,
+        max_over_subscription_ratio=draw.choice((1.0, 1.5, 20.0)),
+        reserved_percentage=draw.choice((0, 0, 10)),
+        image_volume_cache_enabled=draw.random() < 0.9,
+        image_volume_cache_max_size_gb=draw.choice((3, 5)) if limited else 0,
+        image_volume_cache_max_count=draw.choice((0, 1, 2, 3)),
+    )
+
+
+def _events(draw: random.Random, b: Builder, events: int) -> None:
+    time, made, deleted = 0.0, 0, set()
+    while len(b.events) < events:
+        time += STEP * draw.choice((1, 3, 10, 30, 100))
+        kind = draw.random()
+        if kind < 0.72:
+            storm = draw.choice((1, 1, 1, 2, 4))
+            for _ in range(storm):
+                _create(draw, b, time, f"i{int(5 * draw.random() ** 1.7)}")
+            made += storm
+        elif kind < 0.9 and made > len(deleted):
+            volume = draw.choice([n for n in range(made) if n not in deleted])
+            deleted.add(volume)
+            b.delete(time, f"v{volume}")
+        elif kind < 0.97:
+            b.event(time, "update_image", image_id=f"i{draw.randrange(5)}")
+        elif time > 200:
+            b.event(time, "delete_image", image_id=f"i{draw.randrange(5)}")
+
+
+def _create(draw: random.Random, b: Builder, time: float, image_id: str) -> None:
+    tier = draw.choice(("flash", "disk"))
+    hosts = [
+        f"{name}#{pool}"
+        for name, spec in b.scenario["backends"].items()
+        if tier in spec["volume_type"]
+        for pool in spec["pools"]
+    ]
+    b.create(
+        time,
+        "" if draw.random() < 0.06 else image_id,
+        draw.choice(("", draw.choice(hosts))),
+        draw.choice((2, 5, 5, 12)),
+        volume_type=tier,
+        project=draw.choice(("", "alice", "bob")),
+        encrypted=draw.random() < 0.08,
+    )

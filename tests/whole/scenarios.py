@@ -1,0 +1,477 @@
+"""Small named scenarios, a feature or two each: where engine `cinder` and whole Cinder must agree.
+
+`CASES` maps a name to what builds the case in a folder, `STRATEGIES` to the strategies to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sim.scenario import Case
+
+from .build import TIER, Builder, image
+from .random_case import random_builder
+
+CACHE_ONLY = ("cache-only",)
+ALL = ("none", "store-only", "cache-only", "combined")
+CASES: dict[str, Callable[[Path], Case]] = {}
+STRATEGIES: dict[str, tuple[str, ...]] = {}
+
+
+def scenario(
+    *strategies: str, **variants: tuple[Any, ...]
+) -> Callable[[Callable[..., Builder]], Callable[..., Builder]]:
+    """Register a builder under its name; `key=(v1, v2)`: a case for each value of an argument."""
+
+    def register(build: Callable[..., Builder]) -> Callable[..., Builder]:
+        [(key, values)] = variants.items() or [("", (None,))]
+        for value in values:
+            name = f"{build.__name__}-{value}" if key else build.__name__
+            given = {key: value} if key else {}
+            CASES[name] = partial(_case, build, given)
+            STRATEGIES[name] = strategies or CACHE_ONLY
+        return build
+
+    return register
+
+
+def _case(build: Callable[..., Builder], given: dict[str, Any], folder: Path) -> Case:
+    return build(**given).case(folder)
+
+
+def small(count: int = 4) -> list[dict[str, Any]]:
+    return [image(f"i{number}") for number in range(count)]
+
+
+# The cache alone
+
+
+@scenario("none", "cache-only")
+def lru_by_count() -> Builder:
+    b = Builder(*small()).backend("a", image_volume_cache_max_count=2)
+    return b.creates("i0 i1 i2 i0 i0 i2 i1 i3 i1 i0 i2 i1", 30.37)
+
+
+@scenario()
+def lru_by_size() -> Builder:
+    images = [image("one", 1), image("two", 2), image("three", 3), image("six", 6)]
+    b = Builder(*images).backend("a", image_volume_cache_max_size_gb=4)
+    return b.creates("one two three one six two three one six two one three", 150.37)
+
+
+@scenario()
+def lru_by_both() -> Builder:
+    images = [image(f"i{n}", gib) for n, gib in enumerate((1, 1.5, 2, 0.4, 3, 1))]
+    b = Builder(*images).backend(
+        "a", image_volume_cache_max_size_gb=6, image_volume_cache_max_count=3
+    )
+    return b.creates("i0 i1 i2 i3 i0 i4 i5 i0 i2 i3 i3 i1 i4 i0", 90.37)
+
+
+@scenario()
+def unlimited() -> Builder:
+    return Builder(*small()).backend("a").creates("i0 i1 i2 i3 i0 i1 i2 i3", 25.37)
+
+
+@scenario()
+def larger_cache_fewer_hits() -> Builder:
+    images = [image("i0", 1), image("i1", 6), image("i2", 4)]
+    b = Builder(*images).backend("a", image_volume_cache_max_size_gb=4)
+    return b.creates("i0 i1 i2 i0", 200.37)
+
+
+@scenario("none", "cache-only")
+def refused_image() -> Builder:
+    """The undersized cache: four at once run one after another."""
+    b = Builder(image("big", 5, size=2.5), image("i0")).backend(
+        "a", image_volume_cache_max_size_gb=4, create_s=1.0, write_mib_s=355.55, extend_s=0
+    )
+    b.scenario["glance"] = {"streams": 16, "stream_mib_s": 100}
+    return b.storm(0, 4, "big").create(50.11, "i0").create(300.3, "big").create(301.3, "i0")
+
+
+@scenario(lock=("cloud", "node"))
+def herd(lock: str) -> Builder:
+    """First creates of one image on two tiers of two nodes, and hits behind them."""
+    b = Builder(*small(2), tiers={"flash": TIER, "disk": TIER}, cinder={"lock_scope": lock})
+    b.backend("a").backend("b", "disk", node="c2", clone_s=3.1, write_mib_s=150)
+    for host, tier in (("a#p0", "flash"), ("b#p0", "disk"), ("a#p0", "flash")):
+        b.storm(1.0, 2, "i0", host, volume_type=tier)
+    b.create(5.3, "i1", "b#p0", volume_type="disk").create(6.7, "i1")
+    b.create(40.9, "i0", "b#p0", volume_type="disk").create(41.3, "i0")
+    return b.storm(55.5, 3, "i0").storm(55.5, 2, "i1", "b#p0", volume_type="disk")
+
+
+@scenario()
+def overshoot() -> Builder:
+    """Six fills at once in a cache of two leave six entries, until the next fill."""
+    b = Builder(*small(7)).backend("a", image_volume_cache_max_count=2)
+    for number in range(6):
+        b.create(0, f"i{number}")
+    return b.create(60.3, "i2").create(100.7, "i6").create(150.9, "i0").create(151.2, "i6")
+
+
+@scenario()
+def several_pools() -> Builder:
+    """Limits are enforced per pool."""
+    b = Builder(*small()).backend("a", pools={"p0": {}, "p1": {}}, image_volume_cache_max_count=1)
+    for number, name in enumerate("i0 i0 i1 i0 i1 i1 i2 i0 i0 i2".split()):
+        b.create(25.37 * number, name, f"a#p{number % 2}")
+    return b
+
+
+@scenario()
+def cache_off_on_one_backend() -> Builder:
+    b = Builder(*small(2)).backend("a").backend("b", image_volume_cache_enabled=False)
+    for number in range(8):
+        b.create(9.37 * number, f"i{number // 2 % 2}", "ab"[number % 2] + "#p0")
+    return b
+
+
+@scenario()
+def timeless() -> Builder:
+    """Nothing takes time: everything happens in the order of the trace."""
+    nothing = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), 0)
+    b = Builder(*small(), glance={"stream_mib_s": None}).backend(
+        "a", image_volume_cache_max_count=2, write_mib_s=None, convert_mib_s=None, **nothing
+    )
+    b.storm(1, 3, "i0").storm(1, 2, "i1").storm(1, 1, "i2").delete(1, "v0").storm(1, 2, "i0")
+    return b.storm(2, 1, "i3").delete(2, "v3").storm(2, 2, "i1")
+
+
+# Staleness
+
+
+@scenario()
+def stale() -> Builder:
+    b = Builder(*small(2)).backend("a", pools={"p0": {}, "p1": {}})
+    b.creates("i0 i0", 20.37).creates("i0 i0", 20.37, "a#p1", 5.11)
+    b.event(60.1, "update_image", image_id="i0")
+    b.creates("i0 i0 i1", 20.37, "a#p0", 61.1).creates("i0 i0", 20.37, "a#p1", 95.3)
+    return b.event(160.1, "update_image", image_id="i0").creates("i0", 1, "a#p1", 160.2)
+
+
+@scenario()
+def update_during_a_fill() -> Builder:
+    """Who read the metadata before the update and waited is served the old entry."""
+    b = Builder(*small(1)).backend("a")
+    b.storm(0.0, 3, "i0").event(4.3, "update_image", image_id="i0").storm(5.1, 2, "i0")
+    b.create(30.7, "i0").event(40.9, "update_image", image_id="i0").storm(41.3, 3, "i0")
+    return b.event(43.3, "update_image", image_id="i0").storm(44.3, 2, "i0").create(99.1, "i0")
+
+
+# Limits of arrays
+
+
+@scenario()
+def clone_limit() -> Builder:
+    b = Builder(*small(2)).backend("a", max_clones_per_volume=3)
+    b.creates("i0 i0 i0 i0 i0 i0 i0 i0 i0 i0 i0", 20.37)
+    return b.delete(131.1, "v1").delete(131.2, "v2").storm(250.7, 5, "i0").create(300.1, "i1")
+
+
+@scenario(delete=("allowed", "busy"))
+def clone_limit_rescheduled(delete: str) -> Builder:
+    b = Builder(*small(2)).backend(
+        "a", pools={"p0": {"capacity_gib": 500}, "p1": {"capacity_gib": 490}},
+        max_clones_per_volume=2, delete_with_clones=delete,
+    )
+    b.creates("i0 i0 i0 i0 i0 i0 i0 i0 i0 i0 i0", 20.37, "")
+    return b.storm(300.7, 6, "i0", "").delete(330.1, "v0").delete(331.7, "v4")
+
+
+@scenario()
+def busy_deletes() -> Builder:
+    """Evicted image-volumes with clones become orphans; a filled-from user volume stays."""
+    b = Builder(*small()).backend(
+        "a", delete_with_clones="busy", image_volume_cache_max_count=1
+    )
+    b.creates("i0 i0 i1 i0 i2 i2 i1", 25.37).delete(24.1, "v0").delete(80.5, "v1")
+    b.delete(170.3, "v2").create(175.1, "i3").delete(200.9, "v3")
+    return b.create(230.1, "i0").delete(260.1, "v7").create(270.3, "i3")
+
+
+@scenario("none", "cache-only")
+def pool_volumes() -> Builder:
+    """The cache does not give way; a fill that finds no place loses what it evicted."""
+    b = Builder(*small()).backend(
+        "a", pools={"p0": {"max_volumes": 5}}, image_volume_cache_max_count=2
+    )
+    b.creates("i0 i1 i2 i0 i2 i3 i0", 25.37)
+    b.delete(190.1, "v0").delete(190.7, "v3").creates("i1 i1 i3 i3 i0 i0", 20.37, start=200.1)
+    return b
+
+
+@scenario()
+def array_volumes() -> Builder:
+    b = Builder(*small()).backend("a", pools={"p0": {}, "p1": {"max_volumes": 3}}, max_volumes=7)
+    for number, name in enumerate("i0 i0 i1 i1 i0 i0 i2 i0 i1 i2".split()):
+        b.create(22.37 * number, name, f"a#p{number % 2}")
+    return b.delete(100.1, "v0").delete(150.3, "v1").delete(151.3, "v4")
+
+
+@scenario(thin=(True, False))
+def capacity(thin: bool) -> Builder:
+    """Provisioned and physical space run out: in creates, copies, clones and extends."""
+    images = [image("i0", 3), image("i1", 4, "qcow2"), image("i2", 2), image("i3", 7)]
+    b = Builder(*images).backend(
+        "a", pools={"p0": {"capacity_gib": 13 if thin else 40}}, thin=thin,
+        max_over_subscription_ratio=4.0,
+    )
+    for number, name in enumerate("i0 i1 i0 i2 i2 i3 i0 i1 i3 i0".split()):
+        b.create(90.37 * number, name, size=(10, 5, 8)[number % 3])
+    return b.delete(400.1, "v0").delete(401.3, "v1").delete(750.7, "v2").storm(950.3, 3, "i2")
+
+
+@scenario()
+def extend_fails() -> Builder:
+    """Room for the minimal volume and its clone, not for the size asked for."""
+    b = Builder(image("i0", 2), image("i1", 3)).backend(
+        "a", pools={"p0": {"capacity_gib": 15}}, thin=False
+    )
+    b.create(0.0, "i0", size=12).create(60.1, "i0", size=5).create(80.3, "i1", size=9)
+    return b.delete(150.1, "v0").delete(150.1, "v1").create(160.1, "i1", size=11)
+
+
+@scenario("none", "cache-only")
+def full_copies() -> Builder:
+    b = Builder(image("i0", 2), image("i1", 1.5, "qcow2")).backend(
+        "a", pools={"p0": {"capacity_gib": 12}}, clone_mib_s=300, max_clones_per_volume=1,
+    )
+    b.creates("i0 i1 i0 i0 i1 i0 i1", 70.37).delete(500.1, "v0").delete(510.3, "v2")
+    return b.storm(560.1, 3, "i0", size=5).storm(561.3, 2, "i1", size=4)
+
+
+@scenario("none", "cache-only")
+def dedupe() -> Builder:
+    b = Builder(image("i0", 2), image("i1", 3)).backend(
+        "a", pools={"p0": {"capacity_gib": 9}}, dedupe=True, image_volume_cache_max_count=1
+    )
+    b.creates("i0 i1 i0 i1 i0", 70.37).event(380.1, "update_image", image_id="i0")
+    b.creates("i0 i1 i0 i1", 70.37, start=390.3).delete(391.1, "v0").delete(700.7, "v1")
+    return b.creates("i0 i1", 70.37, start=710.3)
+
+
+# Quotas
+
+
+@scenario()
+def quota_volumes() -> Builder:
+    b = Builder(*small(), cinder={"internal_tenant_quota_volumes": 2})
+    b.backend("a", image_volume_cache_max_count=2).backend("b", delete_s=20)
+    for number, name in enumerate("i0 i0 i1 i1 i2 i0 i3 i1 i3 i2".split()):
+        b.create(22.37 * number, name, "ab"[number % 2] + "#p0")
+    return b.storm(300.1, 1, "i0").storm(300.1, 1, "i1").storm(300.1, 1, "i2")
+
+
+@scenario()
+def quota_gigabytes() -> Builder:
+    images = [image("i0", 3), image("i1", 2), image("i2", 4), image("i3", 1)]
+    b = Builder(*images, cinder={"internal_tenant_quota_gigabytes": 6})
+    b.backend("a", image_volume_cache_max_size_gb=5)
+    return b.creates("i0 i1 i3 i2 i0 i3 i1 i2 i0 i3", 80.37)
+
+
+# The Cinder store, encrypted volumes, the driver's own clones
+
+
+def mixed_images() -> list[dict[str, Any]]:
+    return [image("i0", 1.2), image("i1", 2.5, "qcow2"), image("i2", 3), image("i3", 1, "vmdk")]
+
+
+@scenario(*ALL)
+def store_at_home() -> Builder:
+    b = Builder(*mixed_images(), store={"home": "a#p0"})
+    b.backend("a", pools={"p0": {}, "p1": {}}, image_volume_cache_max_count=2)
+    for number, name in enumerate("i0 i0 i1 i2 i2 i3 i1 i1 i0 i0 i2 i3".split()):
+        b.create(60.37 * number, name, f"a#p{number % 2}")
+    return b
+
+
+@scenario("store-only", "combined")
+def store_on_hosts() -> Builder:
+    """Image-volumes on two pools, private images, clone and volume limits that fall through."""
+    images = [
+        image("i0", store_hosts="a#p0;b#p0"), image("i1", 2, owner="alice", store_hosts="a#p0"),
+        image("i2", store_hosts="b#p0", container_format="ovf"), image("i3"),
+    ]
+    b = Builder(*images).backend("a", max_clones_per_volume=2)
+    b.backend("b", pools={"p0": {"max_volumes": 5}})
+    b.creates("i0 i0 i0 i0", 20.37).creates("i0 i0 i2 i0 i3 i2", 20.37, "b#p0", 3.1)
+    for number, project in enumerate(("alice", "bob", "", "alice", "alice")):
+        b.create(150.3 + 40 * number, "i1", project=project)
+    return b
+
+
+@scenario("store-only", "combined", "cache-only")
+def store_quota() -> Builder:
+    """Whose quota the image-volumes of the store take."""
+    b = Builder(*small(), store={"home": "a#p0"}, cinder={"internal_tenant_quota_volumes": 3})
+    b.backend("a", pools={"p0": {}, "p1": {}})
+    return b.creates("i0 i1 i2 i0 i1 i2 i3 i3", 22.37, "a#p1")
+
+
+@scenario("store-only", "cache-only", "combined")
+def encrypted() -> Builder:
+    b = Builder(*mixed_images(), store={"home": "a#p0"}).backend("a")
+    for number, name in enumerate("i0 i1 i0 i0 i1 i2 i2 i2".split()):
+        b.create(40.37 * number, name, encrypted=number % 3 != 1)
+    return b.delete(200.1, "v0").delete(201.1, "v1").storm(350.3, 3, "i1", encrypted=True)
+
+
+@scenario("none", "cache-only", "combined")
+def driver_clones_raw() -> Builder:
+    b = Builder(*mixed_images(), store={"home": "b#p0"})
+    b.backend("a", driver_clones_raw=True, pools={"p0": {"max_volumes": 7}}).backend("b")
+    for number, name in enumerate("i0 i1 i2 i0 i1 i3 i0 i2 i0".split()):
+        b.create(50.37 * number, name, encrypted=number == 3)
+    return b.delete(420.1, "v0").create(430.1, "i2").create(431.3, "i0", "b#p0")
+
+
+# Deletes
+
+
+@scenario(delete=("allowed", "busy"))
+def deletes(delete: str) -> Builder:
+    """Before the create ended, of failed and refused creates, of blank volumes."""
+    b = Builder(image("i0"), image("i1", 2)).backend(
+        "a", pools={"p0": {"max_volumes": 4}}, delete_with_clones=delete
+    )
+    b.create(0.0, "i0").delete(2.3, "v0").create(3.1, "i0").delete(3.1, "v1").create(4.1, "i0")
+    b.create(30.1, "", size=3).create(30.2, "i1", size=1).delete(30.3, "v4").create(31.3, "i1")
+    b.create(32.1, "i0").create(33.1, "i1").create(33.2, "i1").delete(34.1, "v6")
+    b.delete(60.1, "v3").delete(70.1, "v5").delete(75.3, "v7")
+    return b.create(90.3, "i1").create(91.3, "i0").delete(92.1, "v2").create(120.3, "i0")
+
+
+@scenario("cache-only", "combined", "store-only", delete=("allowed", "busy"))
+def image_deleted(delete: str) -> Builder:
+    """Creates under way go on; the entry stays, the store's volumes go unless busy."""
+    b = Builder(*small(3), store={"home": "a#p1"}).backend(
+        "a", pools={"p0": {}, "p1": {}}, delete_with_clones=delete, image_volume_cache_max_count=2
+    )
+    b.create(0.0, "i0").create(0.3, "i0", "a#p1").create(1.1, "i1").create(1.2, "i1")
+    b.event(3.3, "delete_image", image_id="i0").create(4.1, "i0").create(5.1, "i1")
+    b.event(20.3, "delete_image", image_id="i1").create(30.1, "i1").create(31.3, "i2", "a#p1")
+    return b.create(60.3, "i2").create(90.1, "i0")
+
+
+# The scheduler
+
+
+@scenario("none", "cache-only", "combined")
+def placement() -> Builder:
+    """Three backends by free space, full sizes counted until the next report."""
+    b = Builder(*small(), store={"home": "b#p0"}, cinder={"backend_stats_polling_interval": 30})
+    b.backend("a", pools={"p0": {"capacity_gib": 100}, "p1": {"capacity_gib": 90}})
+    b.backend("b", pools={"p0": {"capacity_gib": 105}}).backend("c", pools={"p0": {}}, thin=False)
+    b.scenario["backends"]["c"]["pools"] = {"p0": {"capacity_gib": 60}}
+    return b.creates("i0 i1 i0 i2 i0 i3 i1 i1 i0 i2 i0 i0", 9.37, "").storm(200.1, 5, "i0", "")
+
+
+@scenario()
+def placement_without_capacity() -> Builder:
+    b = Builder(*small()).backend("a", pools={"p0": {}, "p1": {}}).backend("b")
+    return b.creates("i0 i1 i0 i2 i0", 9.37, "").storm(100.1, 4, "i1", "").create(101.1, "i0")
+
+
+@scenario(attempts=(1, 2, 3))
+def rescheduling(attempts: int) -> Builder:
+    """Limits that the scheduler does not see: it may well choose the same pool again."""
+    b = Builder(*small(3), cinder={"scheduler_max_attempts": attempts})
+    for name, capacity, volumes in (("a", 300, 3), ("b", 296, 6), ("c", 293, 5)):
+        pool = {"capacity_gib": capacity, "max_volumes": volumes}
+        b.backend(name, pools={"p0": pool}, max_over_subscription_ratio=1.0)
+    b.creates("i0 i1 i0 i2 i1 i0", 15.37, "").storm(120.3, 6, "i0", "")
+    return b.delete(150.1, "v0").delete(150.1, "v7").storm(170.3, 2, "i1", "").delete(180, "v11")
+
+
+@scenario()
+def reports() -> Builder:
+    """Deletes report at once; between reports the picture only shrinks."""
+    b = Builder(image("i0", 4), image("i1", 6), cinder={"backend_stats_polling_interval": 300})
+    b.backend("a", pools={"p0": {"capacity_gib": 50}}, max_over_subscription_ratio=1.5)
+    b.backend("b", pools={"p0": {"capacity_gib": 40}}, max_over_subscription_ratio=2.0)
+    for number in range(9):
+        b.create(40.37 * number, f"i{number % 2}", "", size=11)
+    b.delete(130.1, "v0").delete(170.3, "v1").delete(300, "v2").create(300, "i0", "", size=12)
+    return b.create(330.3, "i1", "", size=20).create(600, "i0", "", size=20)
+
+
+@scenario()
+def reserved() -> Builder:
+    b = Builder(image("i0", 2), image("i1", 3), cinder={"backend_stats_polling_interval": 25})
+    pools = {"p0": {"capacity_gib": 60}, "p1": {"capacity_gib": 55}}
+    b.backend("a", pools=pools, reserved_percentage=20, thin=False)
+    b.backend("b", pools={"p0": {"capacity_gib": 30}}, max_over_subscription_ratio=2.5,
+              reserved_percentage=10)
+    for number in range(12):
+        b.create(13.37 * number, f"i{number % 2}", "", size=8 + number % 3)
+    return b.delete(90.1, "v0").delete(91.3, "v3").storm(200.3, 3, "i0", "", size=9)
+
+
+@scenario()
+def two_tiers_of_one_backend() -> Builder:
+    b = Builder(*small(), tiers={"flash": TIER, "disk": TIER})
+    b.backend("a", ["flash", "disk"], pools={"p0": {"capacity_gib": 200}, "p1": {}})
+    b.backend("b", "disk", pools={"p0": {"capacity_gib": 150}})
+    for number, tier in enumerate(("flash", "disk", "disk", "flash", "disk", "disk", "flash")):
+        b.create(8.37 * number, f"i{number % 2}", "", volume_type=tier)
+    return b.delete(40.1, "v4").create(70.3, "i0", "b#p0", volume_type="disk")
+
+
+@scenario()
+def blank_volumes() -> Builder:
+    b = Builder(*small(2)).backend("a", pools={"p0": {"capacity_gib": 30}}, thin=False)
+    b.backend("b", pools={"p0": {"capacity_gib": 25}}, thin=False)
+    b.create(0, "", "", size=8).create(1.1, "i0", "").create(2.3, "", size=9).create(20.1, "i0", "")
+    return b.delete(40.1, "v0").create(41.3, "", "", size=15).create(70.1, "i0", "").create(90, "i1")
+
+
+# Waiting
+
+
+@scenario("none", "cache-only", streams=(1, 2))
+def glance_streams(streams: int) -> Builder:
+    b = Builder(*small(), glance={"streams": streams, "stream_mib_s": 75}).backend("a")
+    b.creates("i0 i1 i2 i0 i1", 1.37)
+    return b.storm(100.1, 2, "i3").storm(100.1, 1, "i0").storm(110.3, 2, "i2", encrypted=True)
+
+
+@scenario("none", "cache-only", streams=(1, 2))
+def write_streams(streams: int) -> Builder:
+    images = [image(f"i{n}", 1 + n, "qcow2" if n % 2 else "raw") for n in range(4)]
+    b = Builder(*images).backend("a", write_streams=streams, write_mib_s=60).backend(
+        "b", write_streams=1, write_mib_s=90
+    )
+    b.creates("i0 i1 i2 i3 i1", 2.37).creates("i0 i1 i2 i3", 2.37, "b#p0", 0.7)
+    return b.storm(300.1, 3, "i0")
+
+
+# What exists at the start
+
+
+@scenario("none", "cache-only", "combined")
+def initial_state() -> Builder:
+    b = Builder(*small(), store={"home": "a#p0"}).backend(
+        "a", pools={"p0": {"max_volumes": 11}, "p1": {}}, image_volume_cache_max_count=2
+    )
+    b.initial = [
+        {"kind": "volume", "volume_id": "u0", "image_id": "i0", "size_gib": 5, "host": "a#p0"},
+        {"kind": "volume", "volume_id": "u1", "image_id": "", "size_gib": 7, "host": "a#p1"},
+        *(
+            {"kind": "cache", "volume_id": f"c{n}", "image_id": f"i{n}", "size_gib": 1,
+             "host": "a#p0", "last_used": used}
+            for n, used in enumerate((-100, -50.5, -200))
+        ),
+    ]
+    b.creates("i1 i3 i0 i2 i1", 25.37).creates("i0 i0", 25.37, "a#p1", 4.3)
+    return b.delete(60.1, "u0").delete(61.3, "u1").creates("i1 i3 i2", 25.37, start=150.3)
+
+
+@scenario(*ALL[1:], seed=tuple(range(6)))
+def mixture(seed: int) -> Builder:
+    return random_builder(seed)
