@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
+OLDEST_CINDER := 24.0.0
 
 .PHONY: compare test bench figures clean
 
@@ -25,10 +26,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,notebooks]'
 	touch $@
 
-# The oldest Cinder that is supported, with what it needs, in an environment of its own.
-$(OLDEST)/ready: pyproject.toml constraints-oldest.txt
+# The oldest Cinder that is supported, in an environment of its own.
+$(OLDEST)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/pip install --quiet --constraint constraints-oldest.txt --editable '.[test]'
+	sed 's/^cinder==.*/cinder==$(OLDEST_CINDER)/' constraints.txt > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install --quiet --constraint $(OLDEST)/constraints.txt --editable '.[test]'
 	touch $@
 
 clean:

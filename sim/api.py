@@ -5,7 +5,6 @@ Everything heavy is imported where it is needed: Cinder alone takes seconds.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -90,11 +89,9 @@ def misfits(case: Case, strategies: Iterable[str]) -> list[str]:
     from sim.usage import UsageMeter
 
     problems: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what does not fit is said in Cinder's words: its import
-        for name in strategies:
-            try:
-                place(case, STRATEGIES[name], UsageMeter(lambda: 0.0, [], []))
-            except BadInput as error:
-                problems += error.problems
+    for name in strategies:
+        try:
+            place(case, STRATEGIES[name], UsageMeter(lambda: 0.0, [], []))
+        except BadInput as error:
+            problems += error.problems
     return list(dict.fromkeys(problems))

@@ -11,7 +11,9 @@ of it until the last is gone. On a thick pool every volume holds its size.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
 
 if TYPE_CHECKING:
@@ -191,9 +193,7 @@ class Array:
         if volume is None:
             return None
         if volume.clones and self.spec.delete_with_clones == "busy":
-            from cinder import exception
-
-            raise exception.VolumeIsBusy(volume_name=volume_id)
+            raise _cinder().VolumeIsBusy(volume_name=volume_id)
         return self.spec.delete_s
 
     def end_delete(self, volume_id: str) -> None:
@@ -316,13 +316,16 @@ class Array:
 
 
 def _fail(text: str) -> NoReturn:
-    # Cinder is imported here and not above: checking a scenario needs the arrays, but seldom a failure.
-    from cinder import exception
-
-    raise exception.VolumeBackendAPIException(data=text)
+    raise _cinder().VolumeBackendAPIException(data=text)
 
 
 def _fail_clone_limit(limit: int) -> NoReturn:
-    from cinder import exception
+    raise _cinder().SnapshotLimitReached(set_limit=limit)
 
-    raise exception.SnapshotLimitReached(set_limit=limit)
+
+def _cinder() -> ModuleType:
+    """Cinder's exceptions. Imported late: checking a scenario needs the arrays, but seldom a failure."""
+    import sim.cinder  # noqa: F401  (it keeps the warnings of Cinder's imports to itself)
+
+    exceptions: ModuleType = importlib.import_module("cinder.exception")
+    return exceptions

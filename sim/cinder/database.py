@@ -250,10 +250,6 @@ class Database:
         """Cinder before 28 asks this instead of `volume_get_all`."""
         return self.volume_get_all(context, {**filters, "host": host})
 
-    def volume_has_snapshots_filter(self) -> int:
-        """Snapshots are not simulated; what is returned is negated and given to `conditional_update`."""
-        return 0
-
     def volume_glance_metadata_get(self, context: Any, volume_id: str) -> list[Any]:
         return []  # nothing that runs here reads the metadata back
 

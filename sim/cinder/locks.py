@@ -6,53 +6,55 @@ name is one lock for all nodes, with `node` one for each.
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
 
 import simpy
 
 from sim.cinder.clock import Clock, current_process
 
+Key = tuple[str, bytes]  # node ("" for all) and name
+
 
 class Lock:
-    """One acquisition of a named lock (tooz's `Lock` interface: `name`, `acquire`, `release`)."""
+    """A named lock (tooz's `Lock` interface: `name`, `acquire`, `release`)."""
 
-    def __init__(self, coordinator: Coordinator, name: bytes, key: tuple[str, bytes]) -> None:
-        self.name = name
+    def __init__(self, coordinator: Coordinator, key: Key) -> None:
+        self.name = key[1]
         self._coordinator = coordinator
         self._key = key
-        self._turn: Any = None
 
     def acquire(self, blocking: bool = True) -> bool:
         """Wait for the lock, first come first served; the request's wait is noted on it."""
-        coordinator = self._coordinator
-        resource = coordinator.locks.get(self._key)
-        if resource is None:
-            resource = coordinator.locks[self._key] = simpy.Resource(coordinator.clock)
-        self._turn = resource.request()
-        if not self._turn.triggered:
-            since = coordinator.clock.now
-            coordinator.clock.wait(self._turn)
-            request = current_process().request
-            if request is not None:
-                request.lock_wait_s += coordinator.clock.now - since
+        waiting, clock = self._coordinator.waiting, self._coordinator.clock
+        if self._key not in waiting:
+            waiting[self._key] = deque()
+            return True
+        turn = simpy.Event(clock)
+        waiting[self._key].append(turn)
+        since = clock.now
+        clock.wait(turn)
+        request = current_process().request
+        if request is not None:
+            request.lock_wait_s += clock.now - since
         return True
 
     def release(self) -> None:
         """Hand the lock over to whoever waits longest; forget a lock that nobody wants."""
-        resource = self._coordinator.locks[self._key]
-        resource.release(self._turn)
-        if not resource.count and not resource.queue:
-            del self._coordinator.locks[self._key]
+        waiting = self._coordinator.waiting
+        if waiting[self._key]:
+            waiting[self._key].popleft().succeed()
+        else:
+            del waiting[self._key]
 
 
 class Coordinator:
-    """tooz's coordinator, as far as Cinder asks it: `get_lock`."""
+    """tooz's coordinator, as far as Cinder asks it: `get_lock`. `waiting` has the locks that are held."""
 
     def __init__(self, clock: Clock, by_node: bool) -> None:
         self.clock = clock
-        self.locks: dict[tuple[str, bytes], simpy.Resource] = {}
+        self.waiting: dict[Key, deque[simpy.Event]] = {}
         self._by_node = by_node
 
     def get_lock(self, name: bytes) -> Lock:
         """A lock of that name, reaching as far as the scope says."""
-        return Lock(self, name, (current_process().node if self._by_node else "", name))
+        return Lock(self, (current_process().node if self._by_node else "", name))

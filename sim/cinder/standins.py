@@ -6,8 +6,8 @@ one process give what two processes give.
 
 from __future__ import annotations
 
+import gc
 import inspect
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from cinder.message import api as message_api
 from cinder.scheduler import driver as scheduler_driver
 from cinder.volume import api, manager
 from oslo_config import cfg
+from oslo_log.log import KeywordArgumentAdapter
 from oslo_utils import timeutils
 
 from sim.cinder.clock import Clock
@@ -59,6 +60,7 @@ def installed(
     with ExitStack() as stack:
         stack.enter_context(_options(scenario, strategy))
         stack.enter_context(_log(cinder_log))
+        stack.enter_context(_garbage())
         for target, name, value in (
             (timeutils, "utcnow", clock.utcnow),
             (tenacity.nap, "sleep", clock.sleep),
@@ -66,7 +68,8 @@ def installed(
             (cinder.context, "RequestContext", Context),
             (objects, "Volume", VolumeClass(db)),
             (objects, "ServiceList", ServiceList(list(scenario.backends))),
-            (api, "db", db),
+            # Snapshots are not simulated; the filter is negated and given to `conditional_update`.
+            (api.db, "volume_has_snapshots_filter", lambda: 0),
             (api, "QUOTAS", quotas),
             (manager, "QUOTAS", quotas),
             (rpc, "get_notifier", lambda *_, **__: notifier),
@@ -115,13 +118,23 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
 @contextmanager
 def _log(wanted: bool) -> Iterator[None]:
     """Cinder's log, if it is wanted; else not even its errors, which a run counts as results."""
-    logger = logging.getLogger("cinder")
-    level = logger.level
-    logger.setLevel(logging.INFO if wanted else logging.CRITICAL + 1)
+    with ExitStack() as stack:
+        for method in () if wanted else ("debug", "info", "warning", "error", "exception"):
+            stack.enter_context(patch.object(KeywordArgumentAdapter, method, _nothing))
+        yield
+
+
+@contextmanager
+def _garbage() -> Iterator[None]:
+    """Fewer searches for garbage: millions of objects live long, and few that die are in cycles."""
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, *thresholds[1:])
     try:
         yield
     finally:
-        logger.setLevel(level)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 def _fix(

@@ -86,11 +86,11 @@ class Array:
     def put(self, volume_id: str, pool: str, size: int, gib: float, version: Any) -> None:
         """A volume that comes with `gib` of data (0: none that takes space here)."""
         key = self._key(volume_id, version) if gib else None
-        new = 0.0 if key is None or (pool, key) in self.lineages else gib
-        self._add(Volume(volume_id, pool, size), new)
-        if key is not None:
-            self.lineages.setdefault((pool, key), gib)
-            self.volumes[volume_id].data = key
+        held = key in {v.data for v in self.in_pool(pool)}
+        self._add(Volume(volume_id, pool, size), 0.0 if held else gib)
+        self.volumes[volume_id].data = key
+        if key is not None and not held:
+            self.lineages[pool, key] = gib
 
     def create(self, volume_id: str, pool: str, size: int) -> None:
         """A blank volume."""
@@ -115,12 +115,10 @@ class Array:
         """An image's data onto a blank volume."""
         volume = self.volumes[volume_id]
         key = self._key(volume_id, version)
-        live = {v.data for v in self.in_pool(volume.pool)}
-        if key not in live:
-            capacity = self.spec.pools[volume.pool].capacity_gib
-            if self.spec.thin and capacity is not None:
-                if self.physical(volume.pool) + gib > capacity:
-                    raise backend_error(f"pool {volume.pool} is out of physical space")
+        if key not in {v.data for v in self.in_pool(volume.pool)}:
+            capacity = self.spec.pools[volume.pool].capacity_gib if self.spec.thin else None
+            if capacity is not None and self.physical(volume.pool) + gib > capacity:
+                raise backend_error(f"pool {volume.pool} is out of physical space")
             self.lineages[volume.pool, key] = gib
         volume.data = key
 

@@ -14,7 +14,11 @@ GIB = 2**30
 TIER: dict[str, Any] = {"price_gib_month": 0.1}
 # A download of one GiB takes 10.24 s on Glance's stream, 1 s to make, 2.56 s to write.
 TIMES: dict[str, Any] = {
-    "create_s": 1.0, "clone_s": 2.0, "delete_s": 1.5, "extend_s": 0.5, "write_mib_s": 400,
+    "create_s": 1.0,
+    "clone_s": 2.0,
+    "delete_s": 1.5,
+    "extend_s": 0.5,
+    "write_mib_s": 400,
     "convert_mib_s": 500,
 }
 
@@ -25,10 +29,20 @@ def image(
     """An image of `gib` virtual GiB, its file of `size` GiB (raw: as large; else a third)."""
     size = size if size is not None else gib if fmt == "raw" else gib / 3
     return {
-        "image_id": name, "name": name, "disk_format": fmt, "container_format": "bare",
-        "size_bytes": int(size * GIB), "virtual_size_bytes": int(gib * GIB),
-        "store_hosts": "", "owner": "", **more,
+        "image_id": name,
+        "name": name,
+        "disk_format": fmt,
+        "container_format": "bare",
+        "size_bytes": int(size * GIB),
+        "virtual_size_bytes": int(gib * GIB),
+        "store_hosts": "",
+        "owner": "",
+        **more,
     }
+
+
+def numbered(names: str) -> list[tuple[int, str]]:
+    return list(enumerate(names.split()))
 
 
 class Builder:
@@ -48,7 +62,10 @@ class Builder:
 
     def backend(self, name: str, tier: Any = "flash", pools: Any = None, **spec: Any) -> Builder:
         self.scenario["backends"][name] = {
-            "volume_type": tier, "pools": pools or {"p0": {}}, **TIMES, **spec,
+            "volume_type": tier,
+            "pools": pools or {"p0": {}},
+            **TIMES,
+            **spec,
         }
         return self
 
@@ -62,8 +79,12 @@ class Builder:
         """A create of volume `v0`, `v1`, … in the order of the calls."""
         number = sum(e["event"] == "create" for e in self.events)
         columns = {
-            "volume_id": f"v{number}", "image_id": image_id, "size_gib": size,
-            "volume_type": "flash", "host": host, **more,
+            "volume_id": f"v{number}",
+            "image_id": image_id,
+            "size_gib": size,
+            "volume_type": "flash",
+            "host": host,
+            **more,
         }
         return self.event(time, "create", **columns)
 
@@ -72,11 +93,13 @@ class Builder:
 
     def creates(self, images: str, every: float, host: str = "a#p0", start: float = 0) -> Builder:
         """One create of each image named, so many seconds apart."""
-        for number, name in enumerate(images.split()):
+        for number, name in numbered(images):
             self.create(start + number * every, name, host)
         return self
 
-    def storm(self, time: float, count: int, image_id: str, host: str = "a#p0", **more: Any) -> Builder:
+    def storm(
+        self, time: float, count: int, image_id: str, host: str = "a#p0", **more: Any
+    ) -> Builder:
         for _ in range(count):
             self.create(time, image_id, host, **more)
         return self
@@ -86,14 +109,34 @@ class Builder:
         workload = {"trace": "trace.csv"}
         self.events.sort(key=lambda e: e["time"])
         _write(folder / "images.csv", self.images, list(image("x")))
-        _write(folder / "trace.csv", self.events, [
-            "time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host",
-            "project", "encrypted",
-        ])
+        _write(
+            folder / "trace.csv",
+            self.events,
+            [
+                "time",
+                "event",
+                "volume_id",
+                "image_id",
+                "size_gib",
+                "volume_type",
+                "host",
+                "project",
+                "encrypted",
+            ],
+        )
         if self.initial:
-            _write(folder / "initial.csv", self.initial, [
-                "kind", "volume_id", "image_id", "size_gib", "host", "last_used",
-            ])
+            _write(
+                folder / "initial.csv",
+                self.initial,
+                [
+                    "kind",
+                    "volume_id",
+                    "image_id",
+                    "size_gib",
+                    "host",
+                    "last_used",
+                ],
+            )
             workload["initial"] = "initial.csv"
         scenario = {**self.scenario, "images": "images.csv", "workload": workload}
         (folder / "scenario.yaml").write_text(yaml.safe_dump(scenario, sort_keys=False))

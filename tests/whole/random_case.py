@@ -36,7 +36,9 @@ def random_builder(seed: int, events: int = 40) -> Builder:
 def _images(draw: random.Random) -> list[dict[str, Any]]:
     return [
         image(
-            f"i{number}", draw.choice((0.6, 1, 1.3, 2, 3.4)), draw.choice(("raw", "raw", "qcow2")),
+            f"i{number}",
+            draw.choice((0.6, 1, 1.3, 2, 3.4)),
+            draw.choice(("raw", "raw", "qcow2")),
             owner=draw.choice(("", "", "", "alice")),
             container_format=draw.choice(("bare", "bare", "bare", "ovf")),
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from sim.scenario import Case
 
-from .build import TIER, Builder, image
+from .build import TIER, Builder, image, numbered
 from .random_case import random_builder
 
 CACHE_ONLY = ("cache-only",)
@@ -118,7 +118,7 @@ def overshoot() -> Builder:
 def several_pools() -> Builder:
     """Limits are enforced per pool."""
     b = Builder(*small()).backend("a", pools={"p0": {}, "p1": {}}, image_volume_cache_max_count=1)
-    for number, name in enumerate("i0 i0 i1 i0 i1 i1 i2 i0 i0 i2".split()):
+    for number, name in numbered("i0 i0 i1 i0 i1 i1 i2 i0 i0 i2"):
         b.create(25.37 * number, name, f"a#p{number % 2}")
     return b
 
@@ -176,8 +176,10 @@ def clone_limit() -> Builder:
 @scenario(delete=("allowed", "busy"))
 def clone_limit_rescheduled(delete: str) -> Builder:
     b = Builder(*small(2)).backend(
-        "a", pools={"p0": {"capacity_gib": 500}, "p1": {"capacity_gib": 490}},
-        max_clones_per_volume=2, delete_with_clones=delete,
+        "a",
+        pools={"p0": {"capacity_gib": 500}, "p1": {"capacity_gib": 490}},
+        max_clones_per_volume=2,
+        delete_with_clones=delete,
     )
     b.creates("i0 i0 i0 i0 i0 i0 i0 i0 i0 i0 i0", 20.37, "")
     return b.storm(300.7, 6, "i0", "").delete(330.1, "v0").delete(331.7, "v4")
@@ -186,9 +188,7 @@ def clone_limit_rescheduled(delete: str) -> Builder:
 @scenario()
 def busy_deletes() -> Builder:
     """Evicted image-volumes with clones become orphans; a filled-from user volume stays."""
-    b = Builder(*small()).backend(
-        "a", delete_with_clones="busy", image_volume_cache_max_count=1
-    )
+    b = Builder(*small()).backend("a", delete_with_clones="busy", image_volume_cache_max_count=1)
     b.creates("i0 i0 i1 i0 i2 i2 i1", 25.37).delete(24.1, "v0").delete(80.5, "v1")
     b.delete(170.3, "v2").create(175.1, "i3").delete(200.9, "v3")
     return b.create(230.1, "i0").delete(260.1, "v7").create(270.3, "i3")
@@ -208,7 +208,7 @@ def pool_volumes() -> Builder:
 @scenario()
 def array_volumes() -> Builder:
     b = Builder(*small()).backend("a", pools={"p0": {}, "p1": {"max_volumes": 3}}, max_volumes=7)
-    for number, name in enumerate("i0 i0 i1 i1 i0 i0 i2 i0 i1 i2".split()):
+    for number, name in numbered("i0 i0 i1 i1 i0 i0 i2 i0 i1 i2"):
         b.create(22.37 * number, name, f"a#p{number % 2}")
     return b.delete(100.1, "v0").delete(150.3, "v1").delete(151.3, "v4")
 
@@ -218,10 +218,12 @@ def capacity(thin: bool) -> Builder:
     """Provisioned and physical space run out: in creates, copies, clones and extends."""
     images = [image("i0", 3), image("i1", 4, "qcow2"), image("i2", 2), image("i3", 7)]
     b = Builder(*images).backend(
-        "a", pools={"p0": {"capacity_gib": 13 if thin else 40}}, thin=thin,
+        "a",
+        pools={"p0": {"capacity_gib": 13 if thin else 40}},
+        thin=thin,
         max_over_subscription_ratio=4.0,
     )
-    for number, name in enumerate("i0 i1 i0 i2 i2 i3 i0 i1 i3 i0".split()):
+    for number, name in numbered("i0 i1 i0 i2 i2 i3 i0 i1 i3 i0"):
         b.create(90.37 * number, name, size=(10, 5, 8)[number % 3])
     return b.delete(400.1, "v0").delete(401.3, "v1").delete(750.7, "v2").storm(950.3, 3, "i2")
 
@@ -239,7 +241,10 @@ def extend_fails() -> Builder:
 @scenario("none", "cache-only")
 def full_copies() -> Builder:
     b = Builder(image("i0", 2), image("i1", 1.5, "qcow2")).backend(
-        "a", pools={"p0": {"capacity_gib": 12}}, clone_mib_s=300, max_clones_per_volume=1,
+        "a",
+        pools={"p0": {"capacity_gib": 12}},
+        clone_mib_s=300,
+        max_clones_per_volume=1,
     )
     b.creates("i0 i1 i0 i0 i1 i0 i1", 70.37).delete(500.1, "v0").delete(510.3, "v2")
     return b.storm(560.1, 3, "i0", size=5).storm(561.3, 2, "i1", size=4)
@@ -262,7 +267,7 @@ def dedupe() -> Builder:
 def quota_volumes() -> Builder:
     b = Builder(*small(), cinder={"internal_tenant_quota_volumes": 2})
     b.backend("a", image_volume_cache_max_count=2).backend("b", delete_s=20)
-    for number, name in enumerate("i0 i0 i1 i1 i2 i0 i3 i1 i3 i2".split()):
+    for number, name in numbered("i0 i0 i1 i1 i2 i0 i3 i1 i3 i2"):
         b.create(22.37 * number, name, "ab"[number % 2] + "#p0")
     return b.storm(300.1, 1, "i0").storm(300.1, 1, "i1").storm(300.1, 1, "i2")
 
@@ -286,7 +291,7 @@ def mixed_images() -> list[dict[str, Any]]:
 def store_at_home() -> Builder:
     b = Builder(*mixed_images(), store={"home": "a#p0"})
     b.backend("a", pools={"p0": {}, "p1": {}}, image_volume_cache_max_count=2)
-    for number, name in enumerate("i0 i0 i1 i2 i2 i3 i1 i1 i0 i0 i2 i3".split()):
+    for number, name in numbered("i0 i0 i1 i2 i2 i3 i1 i1 i0 i0 i2 i3"):
         b.create(60.37 * number, name, f"a#p{number % 2}")
     return b
 
@@ -295,8 +300,10 @@ def store_at_home() -> Builder:
 def store_on_hosts() -> Builder:
     """Image-volumes on two pools, private images, clone and volume limits that fall through."""
     images = [
-        image("i0", store_hosts="a#p0;b#p0"), image("i1", 2, owner="alice", store_hosts="a#p0"),
-        image("i2", store_hosts="b#p0", container_format="ovf"), image("i3"),
+        image("i0", store_hosts="a#p0;b#p0"),
+        image("i1", 2, owner="alice", store_hosts="a#p0"),
+        image("i2", store_hosts="b#p0", container_format="ovf"),
+        image("i3"),
     ]
     b = Builder(*images).backend("a", max_clones_per_volume=2)
     b.backend("b", pools={"p0": {"max_volumes": 5}})
@@ -317,7 +324,7 @@ def store_quota() -> Builder:
 @scenario("store-only", "cache-only", "combined")
 def encrypted() -> Builder:
     b = Builder(*mixed_images(), store={"home": "a#p0"}).backend("a")
-    for number, name in enumerate("i0 i1 i0 i0 i1 i2 i2 i2".split()):
+    for number, name in numbered("i0 i1 i0 i0 i1 i2 i2 i2"):
         b.create(40.37 * number, name, encrypted=number % 3 != 1)
     return b.delete(200.1, "v0").delete(201.1, "v1").storm(350.3, 3, "i1", encrypted=True)
 
@@ -326,7 +333,7 @@ def encrypted() -> Builder:
 def driver_clones_raw() -> Builder:
     b = Builder(*mixed_images(), store={"home": "b#p0"})
     b.backend("a", driver_clones_raw=True, pools={"p0": {"max_volumes": 7}}).backend("b")
-    for number, name in enumerate("i0 i1 i2 i0 i1 i3 i0 i2 i0".split()):
+    for number, name in numbered("i0 i1 i2 i0 i1 i3 i0 i2 i0"):
         b.create(50.37 * number, name, encrypted=number == 3)
     return b.delete(420.1, "v0").create(430.1, "i2").create(431.3, "i0", "b#p0")
 
@@ -406,8 +413,12 @@ def reserved() -> Builder:
     b = Builder(image("i0", 2), image("i1", 3), cinder={"backend_stats_polling_interval": 25})
     pools = {"p0": {"capacity_gib": 60}, "p1": {"capacity_gib": 55}}
     b.backend("a", pools=pools, reserved_percentage=20, thin=False)
-    b.backend("b", pools={"p0": {"capacity_gib": 30}}, max_over_subscription_ratio=2.5,
-              reserved_percentage=10)
+    b.backend(
+        "b",
+        pools={"p0": {"capacity_gib": 30}},
+        max_over_subscription_ratio=2.5,
+        reserved_percentage=10,
+    )
     for number in range(12):
         b.create(13.37 * number, f"i{number % 2}", "", size=8 + number % 3)
     return b.delete(90.1, "v0").delete(91.3, "v3").storm(200.3, 3, "i0", "", size=9)
@@ -428,7 +439,8 @@ def blank_volumes() -> Builder:
     b = Builder(*small(2)).backend("a", pools={"p0": {"capacity_gib": 30}}, thin=False)
     b.backend("b", pools={"p0": {"capacity_gib": 25}}, thin=False)
     b.create(0, "", "", size=8).create(1.1, "i0", "").create(2.3, "", size=9).create(20.1, "i0", "")
-    return b.delete(40.1, "v0").create(41.3, "", "", size=15).create(70.1, "i0", "").create(90, "i1")
+    b.delete(40.1, "v0").create(41.3, "", "", size=15).create(70.1, "i0", "")
+    return b.create(90.3, "i1")
 
 
 # Waiting
@@ -444,8 +456,10 @@ def glance_streams(streams: int) -> Builder:
 @scenario("none", "cache-only", streams=(1, 2))
 def write_streams(streams: int) -> Builder:
     images = [image(f"i{n}", 1 + n, "qcow2" if n % 2 else "raw") for n in range(4)]
-    b = Builder(*images).backend("a", write_streams=streams, write_mib_s=60).backend(
-        "b", write_streams=1, write_mib_s=90
+    b = (
+        Builder(*images)
+        .backend("a", write_streams=streams, write_mib_s=60)
+        .backend("b", write_streams=1, write_mib_s=90)
     )
     b.creates("i0 i1 i2 i3 i1", 2.37).creates("i0 i1 i2 i3", 2.37, "b#p0", 0.7)
     return b.storm(300.1, 3, "i0")
@@ -463,8 +477,14 @@ def initial_state() -> Builder:
         {"kind": "volume", "volume_id": "u0", "image_id": "i0", "size_gib": 5, "host": "a#p0"},
         {"kind": "volume", "volume_id": "u1", "image_id": "", "size_gib": 7, "host": "a#p1"},
         *(
-            {"kind": "cache", "volume_id": f"c{n}", "image_id": f"i{n}", "size_gib": 1,
-             "host": "a#p0", "last_used": used}
+            {
+                "kind": "cache",
+                "volume_id": f"c{n}",
+                "image_id": f"i{n}",
+                "size_gib": 1,
+                "host": "a#p0",
+                "last_used": used,
+            }
             for n, used in enumerate((-100, -50.5, -200))
         ),
     ]

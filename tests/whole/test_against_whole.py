@@ -12,9 +12,11 @@ from oslo_utils import timeutils
 from .reference import Result, run_whole
 from .scenarios import CASES, STRATEGIES
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.filterwarnings("ignore")]
 
-DECISIONS = ["volume_id", "image_id", "volume_type", "host", "size_gib", "source", "status", "attempts"]
+DECISIONS = [
+    *("volume_id", "image_id", "volume_type", "host", "size_gib", "source", "status", "attempts")
+]
 ENTRY = ["host", "image_id", "size_gib"]
 
 
@@ -31,8 +33,10 @@ def test_engine_agrees_with_whole_cinder(name: str, strategy: str, tmp_path: Pat
     )
     for time in ("time", "end"):
         pd.testing.assert_series_equal(
-            light.requests[time].astype(float), whole.requests[time].astype(float),
-            rtol=0, atol=1e-6,
+            light.requests[time].astype(float),
+            whole.requests[time].astype(float),
+            rtol=0,
+            atol=1e-6,
         )
     ours, theirs = (
         frame.sort_values([*ENTRY, "last_used"], ignore_index=True)
@@ -63,8 +67,9 @@ def test_fills_at_once_overshoot_the_limit(tmp_path: Path) -> None:
     case = CASES["overshoot"](tmp_path)
     events = case.trace.events
     at_once = type(case.trace)(events[events.time == 0], case.trace.start, case.trace.path)
-    whole = run_whole(type(case)(case.path, case.scenario, case.images, at_once, case.initial),
-                      "cache-only")
+    whole = run_whole(
+        type(case)(case.path, case.scenario, case.images, at_once, case.initial), "cache-only"
+    )
     assert len(whole.cache) == 6  # max_count is 2
 
 

@@ -1,0 +1,280 @@
+"""Cases built in memory, and strategies that draw them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hypothesis import strategies as st
+
+from sim.images import Image
+from sim.initial import place
+from sim.scenario import BadInput, Case, Scenario
+from sim.strategies import STRATEGIES
+from sim.trace import EVENTS, Trace, empty_initial
+
+GIB = 2**30
+COLUMNS: dict[str, Any] = {
+    "time": 0.0,
+    "event": "create",
+    "volume_id": "",
+    "image_id": "",
+    "size_gib": 0,
+    "volume_type": "",
+    "host": "",
+    "project": "",
+    "encrypted": False,
+}
+STEPS = (0.0, 0.0, 0.5, 1.0, 3.0, 10.0, 40.0, 300.0)  # between events: many of them at once
+
+
+def image(name: str, gib: float = 1, fmt: str = "raw", **more: Any) -> dict[str, Any]:
+    """A row of an image list; the file of an image that is not raw is half its virtual size."""
+    size = int(gib * GIB)
+    return {
+        "image_id": name,
+        "name": name,
+        "disk_format": fmt,
+        "container_format": "bare",
+        "size_bytes": size if fmt == "raw" else size // 2,
+        "virtual_size_bytes": size,
+        **more,
+    }
+
+
+def create(time: float, volume_id: str, image_id: str, host: str = "a#p0", **more: Any) -> dict[str, Any]:
+    """A create of 8 GiB on tier `flash`."""
+    given = {"time": time, "volume_id": volume_id, "image_id": image_id, "host": host}
+    return {"event": "create", "size_gib": 8, "volume_type": "flash", **given, **more}
+
+
+def case_of(
+    scenario: dict[str, Any],
+    images: list[dict[str, Any]],
+    events: list[dict[str, Any]],
+    initial: list[dict[str, Any]] | None = None,
+) -> Case:
+    """A checked scenario with its images, events in order, and what exists at the start."""
+    tiers = scenario.get("tiers", {"flash": {}})
+    raw = {**scenario, "tiers": tiers, "images": images, "workload": {"trace": "trace.csv"}}
+    spec = Scenario.model_validate(raw)
+    assert all(isinstance(each, Image) for each in spec.images)
+    frame = pd.DataFrame([COLUMNS | event for event in events], columns=list(COLUMNS))
+    frame = frame.astype({"time": float, "size_gib": "int64", "encrypted": bool})
+    frame["event"] = pd.Categorical(frame["event"], EVENTS)
+    before = empty_initial()
+    if initial:
+        before = pd.DataFrame([{"project": "", **row} for row in initial], columns=before.columns)
+    trace = Trace(frame, None, Path("trace.csv"))
+    return Case(Path("scenario.yaml"), spec, {each.image_id: each for each in spec.images}, trace, before)
+
+
+def one_pool(**backend: Any) -> dict[str, Any]:
+    """A scenario of one backend `a` with one pool `p0`; nothing takes time unless told."""
+    return {"backends": {"a": {"volume_type": "flash", "pools": {"p0": {}}, **backend}}}
+
+
+def gib_of(each: Image) -> int:
+    """What an entry of an image takes of the cache's size limit."""
+    return math.ceil(each.virtual_size_bytes / GIB)
+
+
+# -- what is drawn: the plain value comes first, as examples shrink towards it -------------------
+
+IMAGES = st.builds(
+    lambda gib, fmt, container, owner: image("", gib, fmt, container_format=container, owner=owner),
+    st.sampled_from((1, 2, 3, 0.6, 1.3)),
+    st.sampled_from(("raw", "raw", "qcow2")),
+    st.sampled_from(("bare", "bare", "bare", "ovf")),
+    st.sampled_from(("", "", "", "alice")),
+)
+SECONDS = st.sampled_from((0.0, 0.5, 2.0, 7.0))
+ZERO = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), st.just(0.0))
+SOME = dict.fromkeys(ZERO, SECONDS) | {
+    "write_mib_s": st.sampled_from((None, 100, 400)),
+    "convert_mib_s": st.sampled_from((None, 200)),
+    "write_streams": st.sampled_from((None, 1, 2)),
+}
+
+
+def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
+    """A backend with tiny limits of every kind."""
+    pool = st.fixed_dictionaries(
+        {
+            "capacity_gib": st.sampled_from((None, None, 4, 12, 20.5)),
+            "max_volumes": st.sampled_from((None, None, 2, 4, 7)),
+        }
+    )
+    return st.fixed_dictionaries(
+        {
+            "volume_type": st.sampled_from(("flash", "disk", ["flash", "disk"])),
+            "pools": st.lists(pool, min_size=1, max_size=3).map(
+                lambda pools: {f"p{number}": each for number, each in enumerate(pools)}
+            ),
+            "node": st.sampled_from(("c1", "c2")),
+            "max_volumes": st.sampled_from((None, None, 5, 9)),
+            "clone_mib_s": st.sampled_from((None, None, None, 200)),
+            "max_clones_per_volume": st.sampled_from((None, None, 1, 2, 3)),
+            "delete_with_clones": st.sampled_from(("allowed", "busy")),
+            "driver_clones_raw": st.sampled_from((False, False, False, False, True)),
+            "thin": st.sampled_from((True, True, False)),
+            "dedupe": st.sampled_from((False, False, True)),
+            "max_over_subscription_ratio": st.sampled_from((20.0, 1.0, 2.5)),
+            "reserved_percentage": st.sampled_from((0, 0, 10)),
+            "image_volume_cache_enabled": st.sampled_from((True, True, True, True, False)),
+            "image_volume_cache_max_size_gb": st.sampled_from((0, 0, 2, 4)),
+            "image_volume_cache_max_count": st.sampled_from((0, 1, 2, 3)),
+            **(ZERO if zero else SOME),
+        }
+    )
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A scenario as in YAML, and its images."""
+    zero = draw(st.sampled_from((False, False, False, True)))
+    drawn = draw(st.lists(backends(zero), min_size=1, max_size=3))
+    images = draw(st.lists(IMAGES, min_size=1, max_size=5))
+    scenario = {
+        "tiers": {"flash": {}, "disk": {}},
+        "backends": dict(zip("abc", drawn, strict=False)),
+        "glance": {
+            "streams": draw(st.sampled_from((16, 1, 2, None))),
+            "stream_mib_s": None if zero else draw(st.sampled_from((100, 400, None))),
+        },
+        "cinder": {
+            "lock_scope": draw(st.sampled_from(("cloud", "node"))),
+            "scheduler_max_attempts": draw(st.sampled_from((3, 1, 2))),
+            "backend_stats_polling_interval": draw(st.sampled_from((60, 20))),
+            "internal_tenant_quota_volumes": draw(st.sampled_from((None, None, 2, 5))),
+            "internal_tenant_quota_gigabytes": draw(st.sampled_from((None, None, 3, 8))),
+        },
+    }
+    hosts = sorted(hosts_of(scenario, "flash") | hosts_of(scenario, "disk"))
+    if draw(st.booleans()):
+        scenario["store"] = {"home": draw(st.sampled_from(hosts))}
+    for number, each in enumerate(images):
+        each["image_id"] = each["name"] = f"i{number}"
+        if draw(st.sampled_from((False, False, True))):
+            each["store_hosts"] = ";".join(
+                draw(st.lists(st.sampled_from(hosts), min_size=1, max_size=2, unique=True))
+            )
+    return scenario, images
+
+
+def hosts_of(scenario: dict[str, Any], tier: str) -> set[str]:
+    """The pools that serve a tier."""
+    return {
+        f"{name}#{pool}"
+        for name, backend in scenario["backends"].items()
+        if tier in backend["volume_type"]
+        for pool in backend["pools"]
+    }
+
+
+def creates(scenario: dict[str, Any], images: list[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """A create of any image on any tier that there is, pinned or left to the scheduler."""
+    placed = [
+        (tier, host)
+        for tier in ("flash", "disk")
+        for host in sorted(hosts_of(scenario, tier))
+        for host in (host, host, "")
+    ]
+    return st.builds(
+        lambda image_id, placed, size, project, encrypted: create(
+            0.0,
+            "",
+            image_id,
+            placed[1],
+            volume_type=placed[0],
+            size_gib=size,
+            project=project,
+            encrypted=encrypted,
+        ),
+        st.sampled_from([each["image_id"] for each in images] * 4 + [""]),
+        st.sampled_from(placed),
+        st.sampled_from((3, 1, 2, 5)),
+        st.sampled_from(("", "", "alice", "bob")),
+        st.sampled_from((False,) * 9 + (True,)),
+    )
+
+
+@st.composite
+def events(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any]], most: int = 14) -> Any:
+    """Events in order: storms, deletes of what was made, updates, seldom an image deleted."""
+    time, rows, made = 0.0, [], []
+    for _ in range(draw(st.integers(1, most))):
+        time += draw(st.sampled_from(STEPS))
+        kind = draw(st.sampled_from(("create",) * 6 + ("storm", "delete", "delete", "update_image", "other")))
+        if kind in ("create", "storm"):
+            asked = draw(creates(scenario, images))
+            for _ in range(1 if kind == "create" else draw(st.integers(2, 5))):
+                made.append(f"v{sum(row['event'] == 'create' for row in rows)}")
+                rows.append({**asked, "time": time, "volume_id": made[-1]})
+        elif kind == "delete" and made:
+            volume = made.pop(draw(st.integers(0, len(made) - 1)))
+            rows.append({"time": time, "event": "delete", "volume_id": volume})
+        else:
+            event = "delete_image" if kind == "other" else "update_image"
+            chosen = draw(st.sampled_from(images))["image_id"]
+            rows.append({"time": time, "event": event, "image_id": chosen})
+    return rows
+
+
+@st.composite
+def starts(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Volumes and cache entries that exist at the start."""
+    hosts = sorted(hosts_of(scenario, "flash") | hosts_of(scenario, "disk"))
+    entries = draw(
+        st.lists(
+            st.tuples(st.sampled_from(hosts), st.sampled_from(range(len(images)))), max_size=4, unique=True
+        )
+    )
+    rows = [
+        {
+            "kind": "cache",
+            "volume_id": "",
+            "image_id": f"i{number}",
+            "size_gib": math.ceil(images[number]["virtual_size_bytes"] / GIB),
+            "host": host,
+            "last_used": -float(draw(st.integers(0, 99))),
+        }
+        for host, number in entries
+    ]
+    if draw(st.booleans()):
+        row = {"kind": "volume", "volume_id": "old", "image_id": "", "size_gib": 2, "last_used": math.nan}
+        rows.append({**row, "host": draw(st.sampled_from(hosts))})
+    return rows
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Any case. Where what should exist at the start does not fit, nothing exists at the start."""
+    scenario, images = draw(scenarios())
+    initial = draw(st.one_of(st.just([]), starts(scenario, images)))
+    case = case_of(scenario, images, draw(events(scenario, images)), initial)
+    return case if fits(case) else replace(without_store(case), initial=empty_initial())
+
+
+def fits(case: Case) -> bool:
+    """Whether what exists at the start fits, the store's image-volumes too."""
+    try:
+        place(case, STRATEGIES["combined"], NoMeter())
+    except BadInput:
+        return False
+    return True
+
+
+def without_store(case: Case) -> Case:
+    """The same case without image-volumes of the Cinder store."""
+    images = {name: each.model_copy(update={"store_hosts": ()}) for name, each in case.images.items()}
+    return replace(case, scenario=case.scenario.model_copy(update={"store": None}), images=images)
+
+
+class NoMeter:
+    """A meter that takes no notice."""
+
+    def add(self, *_: Any) -> None: ...

@@ -1,0 +1,174 @@
+"""One run's process around Cinder: options, patches, the clock and the database, and none after."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import logging
+import os
+import shutil
+import tempfile
+import time as real_time
+import warnings
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import greenlet
+from castellan import key_manager
+from cinder import context as cinder_context
+from cinder import coordination, rpc, utils
+from cinder.backup import rpcapi as backup_rpcapi
+from cinder.image import glance, image_utils
+from cinder.scheduler import rpcapi as scheduler_rpcapi
+from cinder.volume import rpcapi as volume_rpcapi
+from oslo_config import cfg
+from oslo_db.sqlalchemy import enginefacade
+from oslo_utils import timeutils
+
+from . import simtime
+from .cloud import Cloud, ImageService, SchedulerAPI, VolumeAPI
+
+try:
+    from cinder.db.sqlalchemy import api as db_api  # before 29
+except ImportError:
+    from cinder.db import api as db_api
+
+CONF = cfg.CONF
+
+
+def admin() -> Any:
+    return cinder_context.get_admin_context()
+
+
+@functools.cache
+def _database() -> tuple[Any, Any, bytes]:
+    """Cinder's database: sqlite in memory, on one connection that all greenlets share.
+
+    Returns the facade for it, the connection, and the empty database as Cinder's own migrations
+    make it. Once a process: SQLAlchemy keeps its compiled statements with the engine.
+    """
+    from cinder.db import migration
+
+    facade = enginefacade.transaction_context()
+    facade.configure(connection="sqlite://")
+    connection = facade.writer.get_engine().raw_connection().driver_connection
+    reset = db_api.main_context_manager.patch_factory(facade)
+    try:
+        migration.db_sync()
+    finally:
+        reset()
+    return facade, connection, connection.serialize()
+
+
+@contextlib.contextmanager
+def _fresh_database() -> Iterator[Any]:
+    facade, connection, empty = _database()
+    connection.deserialize(empty)
+    reset = db_api.main_context_manager.patch_factory(facade)
+    try:
+        yield connection
+    finally:
+        reset()
+
+
+@contextlib.contextmanager
+def _overridden(options: dict[tuple[str | None, str], Any]) -> Iterator[None]:
+    for (group, name), value in options.items():
+        CONF.set_override(name, value, group=group)
+    try:
+        yield
+    finally:
+        for group, name in options:
+            CONF.clear_override(name, group=group)
+
+
+@contextlib.contextmanager
+def _clock(clock: simtime.Clock) -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        timeutils.set_time_override(clock)  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            timeutils.clear_time_override()
+
+
+@contextlib.contextmanager
+def _temporary_file(prefix: str = "", **_: Any) -> Iterator[str]:
+    yield f"/simulated/{prefix}"
+
+
+def _never_expired(with_timezone: bool = False) -> datetime.datetime:
+    """Heartbeats are not simulated: no service is ever down."""
+    return datetime.datetime.min.replace(tzinfo=datetime.UTC if with_timezone else None)
+
+
+class Nothing:
+    """A notifier, or a key manager, that does nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_args, **_kwargs: None
+
+
+@contextlib.contextmanager
+def simulated(run: Any, options: dict[tuple[str | None, str], Any]) -> Iterator[None]:
+    """Everything around Cinder replaced, for the time of one run."""
+
+    def fetch(context: Any, service: ImageService, image_id: str, _dest: str) -> None:
+        assert service.read is not None
+        run.glance.send(service.read.spec.size_bytes)
+
+    def qemu_img_info(path: str, **_: Any) -> Any:
+        image = run.all_images[os.path.basename(path).split("_")[2]]
+        return SimpleNamespace(
+            virtual_size=image.spec.virtual_size_bytes,
+            file_format=image.spec.disk_format,
+            backing_file=None,
+        )
+
+    def sleep(seconds: float) -> None:
+        (real_sleep if greenlet.getcurrent() is run.time.hub else run.time.sleep)(seconds)
+
+    real_sleep = real_time.sleep
+    state = tempfile.mkdtemp(prefix="whole-cinder-")
+    options = {**options, (None, "state_path"): state}
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, state, ignore_errors=True)
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.CRITICAL)  # Cinder's debug messages take a third of the time
+        stack.enter_context(_overridden(options))
+        stack.enter_context(mock.patch.object(Cloud, "current", run))
+        for target, name, new in (
+            (scheduler_rpcapi, "SchedulerAPI", SchedulerAPI),
+            (volume_rpcapi, "VolumeAPI", VolumeAPI),
+            (backup_rpcapi, "BackupAPI", Nothing),
+            (rpc, "get_notifier", Nothing),
+            (utils, "notifications_enabled", lambda _conf: False),
+            (utils, "service_expired_time", _never_expired),
+            (utils, "clean_volume_file_locks", lambda *_: None),
+            (utils, "api_clean_volume_file_locks", lambda *_: None),
+            (key_manager, "API", Nothing),
+            (glance, "get_default_image_service", lambda: ImageService(run.glance)),
+            (glance, "get_remote_image_service", lambda _c, i: (ImageService(run.glance), i)),
+            (image_utils, "fetch_verify_image", fetch),
+            (image_utils, "qemu_img_info", qemu_img_info),
+            (image_utils, "check_available_space", lambda *_: None),
+            (image_utils, "temporary_file", _temporary_file),
+            (coordination.COORDINATOR, "coordinator", run.coordinator),
+            (real_time, "sleep", sleep),
+        ):
+            stack.enter_context(mock.patch.object(target, name, new))
+        stack.enter_context(_clock(run.clock))
+        connection = stack.enter_context(_fresh_database())
+
+        def outside_transactions() -> None:
+            if connection.in_transaction:
+                raise RuntimeError("parked inside a transaction")
+
+        run.time.before_park = outside_transactions
+        yield

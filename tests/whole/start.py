@@ -1,0 +1,218 @@
+"""The services of a scenario, and what exists before its trace begins."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any
+
+import greenlet
+from cinder import objects
+from cinder.objects import fields
+from cinder.scheduler import filter_scheduler  # noqa: F401 registers the scheduler's options
+from cinder.scheduler import manager as scheduler_manager
+from cinder.volume import api as volume_api
+from cinder.volume import configuration, volume_types
+from cinder.volume import driver as volume_driver
+from cinder.volume import manager as volume_manager
+
+from . import simtime
+from .arrays import Array
+from .cloud import (
+    INTERNAL_PROJECT,
+    STORE_PROJECT,
+    Cloud,
+    Glance,
+    SimDriver,
+    image_gib,
+    image_uuid,
+)
+from .process import admin, db_api
+
+EPOCH = datetime.datetime(2026, 1, 1)
+WITH_STORE = ("store-only", "combined")
+WITH_CACHE = ("cache-only", "combined")
+
+
+@dataclass
+class Service:
+    """A cinder-volume service: one backend."""
+
+    host: str  # node@backend
+    node: str
+    array: Array
+    manager: Any = field(default=None)
+
+
+class StartedCloud(Cloud):
+    """Cinder's services as a scenario has them, with what exists at the start."""
+
+    def __init__(self, case: Any, strategy: str) -> None:
+        self.case, self.scenario, self.strategy = case, case.scenario, strategy
+        self.start = (case.trace.start or EPOCH).replace(tzinfo=None)
+        self.time = simtime.Time()
+        self.clock = simtime.Clock(self.time.env, self.start)
+        cinder_options = self.scenario.cinder
+        self.coordinator = simtime.Coordinator(self.time, cinder_options.lock_scope == "node")
+        before = (self.start - datetime.timedelta(days=30)).replace(tzinfo=datetime.UTC)
+        self.glance = Glance(self.time, self.scenario.glance, case.images, before)
+        self.all_images = dict(self.glance.images)
+        self.image_ids = {uuid: i.spec.image_id for uuid, i in self.all_images.items()}
+        self.services = {
+            name: Service(f"{spec.node}@{name}", spec.node, Array(spec))
+            for name, spec in self.scenario.backends.items()
+        }
+        self.initial: dict[str, tuple[str, str]] = {}  # trace id -> uuid, project
+        self.stored: dict[str, list[str]] = {}  # image id -> uuids of its store volumes
+        self.store_volumes: set[str] = set()
+
+    def options(self) -> dict[tuple[str | None, str], Any]:
+        cinder = self.scenario.cinder
+        options: dict[tuple[str | None, str], Any] = {
+            (None, "allowed_direct_url_schemes"): (
+                ["cinder"] if self.strategy in WITH_STORE else []
+            ),
+            (None, "cinder_internal_tenant_project_id"): INTERNAL_PROJECT,
+            (None, "cinder_internal_tenant_user_id"): INTERNAL_PROJECT,
+            (None, "scheduler_max_attempts"): cinder.scheduler_max_attempts,
+        }
+        cached = self.strategy in WITH_CACHE
+        for name, spec in self.scenario.backends.items():
+            configuration.Configuration(volume_driver.image_opts, config_group=name)
+            options[name, "image_volume_cache_enabled"] = cached and spec.image_volume_cache_enabled
+            for key in ("image_volume_cache_max_size_gb", "image_volume_cache_max_count"):
+                options[name, key] = getattr(spec, key)
+        return options
+
+    # The cloud before the trace begins
+
+    def build(self) -> None:
+        context = admin()
+        for service in self.services.values():
+            row = objects.Service(
+                context,
+                host=service.host,
+                binary="cinder-volume",
+                topic="cinder-volume",
+                availability_zone="nova",
+                report_count=0,
+            )
+            row.create()
+            row.report_count = 1
+            row.save()
+        self.types = {
+            tier: volume_types.create(context, tier, {"volume_backend_name": tier})["id"]
+            for tier in self.scenario.tiers
+        }
+        quotas = self.scenario.cinder
+        for resource, limit in (
+            ("volumes", quotas.internal_tenant_quota_volumes),
+            ("gigabytes", quotas.internal_tenant_quota_gigabytes),
+        ):
+            db_api.quota_create(context, INTERNAL_PROJECT, resource, -1 if limit is None else limit)
+        self._put_initial()
+        self._put_store()
+        self.scheduler = scheduler_manager.SchedulerManager()
+        self.scheduler._startup_delay = False
+        self.api = volume_api.API()
+        for name, service in self.services.items():
+            self._start(name, service)
+
+    def _start(self, name: str, service: Service) -> None:
+        tiers = tuple(self.scenario.backends[name].volume_types)
+        service.manager = volume_manager.VolumeManager(
+            volume_driver=f"{SimDriver.__module__}.{SimDriver.__name__}",
+            service_name=name,
+            host=service.host,
+        )
+        service.manager._add_to_threadpool = lambda *_args, **_kwargs: None
+        service.manager.driver.connect(service.array, tiers, self)
+        row = objects.Service.get_by_args(admin(), service.host, "cinder-volume")
+        service.manager.init_host(service_id=row.id)
+        if not service.manager.driver.initialized:
+            raise RuntimeError(f"backend {name} does not start")
+
+    def _put(
+        self, host: str, size: int, project: str, gib: float, version: Any, **values: Any
+    ) -> Any:
+        """A volume in the database and on its array."""
+        backend, _, pool = host.partition("#")
+        tier = self.scenario.backends[backend].volume_types[0]
+        volume = objects.Volume(
+            context=admin(),
+            **{
+                "size": size,
+                "user_id": project,
+                "project_id": project,
+                "status": "available",
+                "attach_status": fields.VolumeAttachStatus.DETACHED,
+                "host": self._inside(host),
+                "volume_type_id": self.types[tier],
+                **values,
+            },
+        )
+        volume.create()
+        self.services[backend].array.put(volume.id, pool, size, gib, version)
+        return volume
+
+    def _put_initial(self) -> None:
+        for row in self.case.initial.itertuples():
+            cached = row.kind == "cache"
+            image = self.glance.images.get(image_uuid(row.image_id)) if row.image_id else None
+            version = (image_uuid(row.image_id), image.updated_at) if image else None
+            project = INTERNAL_PROJECT if cached else row.project or "project"
+            volume = self._put(
+                row.host, int(row.size_gib), project, image.virtual_gib if image else 0.0, version
+            )
+            self.initial[row.volume_id] = volume.id, project
+            if not cached:
+                continue
+            assert image is not None
+            entry = db_api.image_volume_cache_create(
+                admin(),
+                volume.host,
+                None,
+                image_uuid(row.image_id),
+                image.updated_at.replace(tzinfo=None),
+                volume.id,
+                volume.size,
+            )
+            used = self.start + datetime.timedelta(seconds=float(row.last_used))
+            with db_api.main_context_manager.writer.using(admin()) as session:
+                session.merge(entry).last_used = used
+
+    def _put_store(self) -> None:
+        if self.strategy not in WITH_STORE:
+            return
+        home = [self.scenario.store.home] if self.scenario.store else []
+        for uuid, image in self.glance.images.items():
+            for host in image.spec.store_hosts or home:
+                version = (uuid, image.updated_at) if image.spec.disk_format == "raw" else (uuid,)
+                volume = self._put(
+                    host,
+                    image_gib(image.spec.size_bytes),
+                    STORE_PROJECT,
+                    image.spec.size_bytes / 2**30,
+                    version,
+                    metadata={"image_owner": image.owner},
+                )
+                image.urls.append(f"cinder://{volume.id}")
+                self.stored.setdefault(image.spec.image_id, []).append(volume.id)
+                self.store_volumes.add(volume.id)
+
+    # Hosts: `node@backend#pool` within Cinder, `backend#pool` outside
+
+    def _inside(self, host: str) -> str:
+        backend, _, pool = host.partition("#")
+        return f"{self.services[backend].host}#{pool}"
+
+    @staticmethod
+    def _outside(host: str | None) -> str:
+        return (host or "").partition("@")[2]
+
+    def _at(self, host: str) -> Service:
+        """The service of a host; the current greenlet runs on its node from now on."""
+        service = self.services[self._outside(host).partition("#")[0]]
+        here: Any = greenlet.getcurrent()
+        here.node = service.node
+        return service
