@@ -15,8 +15,8 @@ test: $(READY) $(OLDEST)/ready  ## lint, types, all tests, scenarios and noteboo
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --benchmark-disable
-	$(OLDEST)/bin/pytest -m whole
+	$(BIN)/pytest --numprocesses auto --benchmark-disable
+	$(OLDEST)/bin/pytest --numprocesses auto --benchmark-disable -m whole
 
 bench: $(READY)  ## how fast the engine is, as ratios of one run
 	$(BIN)/pytest tests/benchmarks --benchmark-only -s

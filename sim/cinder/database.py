@@ -114,6 +114,7 @@ class Volume:
 
     def destroy(self) -> None:
         self._db.volumes.pop(self.id, None)
+        self._db.volume_glance_metadata_delete_by_volume(None, self.id)
 
     def conditional_update(self, values: dict[str, Any], expected: dict[str, Any], filters: Any = ()) -> bool:
         """Update if the status is one of those expected (the rest that is asked is not simulated)."""
@@ -167,6 +168,7 @@ class Database:
         # of `last_used`.
         self._used: dict[str, OrderedDict[str, Entry]] = {}
         self._entries: dict[str, Entry] = {}
+        self._glance_metadata: dict[str, set[str]] = {}
         self._ids = 0
 
     def new_id(self) -> str:
@@ -250,12 +252,27 @@ class Database:
         """Cinder before 28 asks this instead of `volume_get_all`."""
         return self.volume_get_all(context, {**filters, "host": host})
 
-    def volume_glance_metadata_get(self, context: Any, volume_id: str) -> list[Any]:
-        return []  # nothing that runs here reads the metadata back
+    def volume_glance_metadata_get(self, context: Any, volume_id: str) -> set[str]:
+        keys = self._glance_metadata.get(volume_id)
+        if not keys:
+            raise exception.GlanceMetadataNotFound(id=volume_id)
+        return keys
 
-    def volume_glance_metadata_bulk_create(self, *_: Any) -> None: ...
+    def volume_glance_metadata_bulk_create(
+        self, context: Any, volume_id: str, metadata: dict[str, Any]
+    ) -> None:
+        """Only the keys are kept: what is asked of them is whether they are there.
 
-    def volume_glance_metadata_delete_by_volume(self, *_: Any) -> None: ...
+        Up to Cinder 28 an attempt leaves `signature_verified`, so that a rescheduled download fails here.
+        """
+        keys = self._glance_metadata.setdefault(volume_id, set())
+        for key in metadata:
+            if key in keys:
+                raise exception.GlanceMetadataExists(key=key, volume_id=volume_id)
+            keys.add(key)
+
+    def volume_glance_metadata_delete_by_volume(self, context: Any, volume_id: str) -> None:
+        self._glance_metadata.pop(volume_id, None)
 
     def volume_admin_metadata_update(self, *_: Any) -> None: ...
 

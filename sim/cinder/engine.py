@@ -191,7 +191,7 @@ class Simulation:
     def _start_services(self) -> None:
         volume_rpcapi = VolumeRPC(self)
         self._volume_api = VolumeAPI(self.db, volume_rpcapi)
-        self._api_task = ExtractVolumeRequestTask(self.glance.service(), {})
+        self._api_task = ExtractVolumeRequestTask(None, {})
         self._managers = {
             name: VolumeManager(
                 array,
@@ -277,6 +277,7 @@ class Simulation:
         request = current_process().request = self.recorder.request(volume_id, image_id)
         context = Context("user", project or PROJECT)
         if image_id:
+            self._api_task.image_service = self.glance.service()
             try:
                 self._api_task._get_image_metadata(context, image_id, size_gib)
             except exception.CinderException as error:

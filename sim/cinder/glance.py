@@ -104,17 +104,20 @@ class Glance:
 
 
 class ImageService:
-    """Cinder's image service (`cinder.image.glance.GlanceImageService`)."""
+    """Cinder's image service (`cinder.image.glance.GlanceImageService`), for one attempt of one request.
+
+    It keeps the image that it found first: creates under way go on when their image is deleted.
+    """
 
     def __init__(self, glance: Glance) -> None:
         self._glance = glance
+        self._found: Registered | None = None
         self.temp_images = None  # cinder.image.image_utils.TemporaryImages keeps its own here
 
     def show(self, context: Context, image_id: str) -> dict[str, Any]:
         """An image's metadata; `ImageNotFound` if it is gone or another project's."""
         found = self._find(context, image_id)
         image = found.image
-        current_process().request.image_version = found.updated_at
         return {
             "id": image_id,
             "name": image.name,
@@ -136,9 +139,12 @@ class ImageService:
         return None, [{"url": f"cinder://{volume.id}", "metadata": {}} for volume in volumes]
 
     def _find(self, context: Context, image_id: str) -> Registered:
-        found = self._glance.images.get(image_id)
-        if found is None or (
-            found.image.owner and context.project_id != found.image.owner and not context.is_admin
-        ):
-            raise exception.ImageNotFound(image_id=image_id)
-        return found
+        if self._found is None:
+            found = self._glance.images.get(image_id)
+            if found is None or (
+                found.image.owner and context.project_id != found.image.owner and not context.is_admin
+            ):
+                raise exception.ImageNotFound(image_id=image_id)
+            self._found = found
+            current_process().request.image_version = found.updated_at
+        return self._found

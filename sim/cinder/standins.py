@@ -104,7 +104,6 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
         "cinder_internal_tenant_user_id": INTERNAL_USER,
         "scheduler_max_attempts": scenario.cinder.scheduler_max_attempts,
         "image_conversion_dir": "",  # the node's disk is not simulated
-        "verify_glance_signatures": "disabled",  # nor are signatures
     }
     for name, value in options.items():
         conf.set_override(name, value)
