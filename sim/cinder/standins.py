@@ -95,8 +95,6 @@ def installed(
 @contextmanager
 def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
     conf = cfg.CONF
-    if not conf._args and conf._namespace is None:
-        conf([], project="cinder", default_config_files=[], default_config_dirs=[])
     options = {
         "host": "simulated",
         "allowed_direct_url_schemes": list(strategy.allowed_direct_url_schemes),

@@ -88,8 +88,8 @@ IMAGES = st.builds(
     lambda gib, fmt, container, owner: image("", gib, fmt, container_format=container, owner=owner),
     st.sampled_from((1, 2, 3, 0.6, 1.3)),
     st.sampled_from(("raw", "raw", "qcow2")),
-    st.sampled_from(("bare", "bare", "bare", "ovf")),
-    st.sampled_from(("", "", "", "alice")),
+    st.sampled_from(("bare",) * 5 + ("ovf",)),
+    st.sampled_from(("",) * 7 + ("alice",)),
 )
 SECONDS = st.sampled_from((0.0, 0.5, 2.0, 7.0))
 ZERO = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), st.just(0.0))
@@ -100,31 +100,36 @@ SOME = dict.fromkeys(ZERO, SECONDS) | {
 }
 
 
+def seldom(*limits: Any) -> st.SearchStrategy[Any]:
+    """No limit in three of four."""
+    return st.sampled_from((None,) * 3 * len(limits) + limits)
+
+
 def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
     """A backend with tiny limits of every kind."""
     pool = st.fixed_dictionaries(
         {
-            "capacity_gib": st.sampled_from((None, None, 4, 12, 20.5)),
-            "max_volumes": st.sampled_from((None, None, 2, 4, 7)),
+            "capacity_gib": seldom(4, 12, 20.5),
+            "max_volumes": seldom(2, 4, 7),
         }
     )
     return st.fixed_dictionaries(
         {
-            "volume_type": st.sampled_from(("flash", "disk", ["flash", "disk"])),
-            "pools": st.lists(pool, min_size=1, max_size=3).map(
-                lambda pools: {f"p{number}": each for number, each in enumerate(pools)}
-            ),
+            "volume_type": st.sampled_from(("flash", "flash", "disk", ["flash", "disk"])),
+            "pools": st.sampled_from((1, 1, 2, 3))
+            .flatmap(lambda count: st.lists(pool, min_size=count, max_size=count))
+            .map(lambda pools: {f"p{number}": each for number, each in enumerate(pools)}),
             "node": st.sampled_from(("c1", "c2")),
-            "max_volumes": st.sampled_from((None, None, 5, 9)),
-            "clone_mib_s": st.sampled_from((None, None, None, 200)),
-            "max_clones_per_volume": st.sampled_from((None, None, 1, 2, 3)),
+            "max_volumes": seldom(5, 9),
+            "clone_mib_s": seldom(200),
+            "max_clones_per_volume": seldom(1, 2, 3),
             "delete_with_clones": st.sampled_from(("allowed", "busy")),
-            "driver_clones_raw": st.sampled_from((False, False, False, False, True)),
+            "driver_clones_raw": st.sampled_from((False,) * 9 + (True,)),
             "thin": st.sampled_from((True, True, False)),
             "dedupe": st.sampled_from((False, False, True)),
             "max_over_subscription_ratio": st.sampled_from((20.0, 1.0, 2.5)),
             "reserved_percentage": st.sampled_from((0, 0, 10)),
-            "image_volume_cache_enabled": st.sampled_from((True, True, True, True, False)),
+            "image_volume_cache_enabled": st.sampled_from((True,) * 9 + (False,)),
             "image_volume_cache_max_size_gb": st.sampled_from((0, 0, 2, 4)),
             "image_volume_cache_max_count": st.sampled_from((0, 1, 2, 3)),
             **(ZERO if zero else SOME),
@@ -136,8 +141,8 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
 def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A scenario as in YAML, and its images."""
     zero = draw(st.sampled_from((False, False, False, True)))
-    drawn = draw(st.lists(backends(zero), min_size=1, max_size=3))
-    images = draw(st.lists(IMAGES, min_size=1, max_size=5))
+    drawn = [draw(backends(zero)) for _ in range(draw(st.sampled_from((1, 1, 2, 3))))]
+    images = [draw(IMAGES) for _ in range(draw(st.integers(2, 5)))]
     scenario = {
         "tiers": {"flash": {}, "disk": {}},
         "backends": dict(zip("abc", drawn, strict=False)),
@@ -149,12 +154,12 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             "lock_scope": draw(st.sampled_from(("cloud", "node"))),
             "scheduler_max_attempts": draw(st.sampled_from((3, 1, 2))),
             "backend_stats_polling_interval": draw(st.sampled_from((60, 20))),
-            "internal_tenant_quota_volumes": draw(st.sampled_from((None, None, 2, 5))),
-            "internal_tenant_quota_gigabytes": draw(st.sampled_from((None, None, 3, 8))),
+            "internal_tenant_quota_volumes": draw(seldom(2, 5)),
+            "internal_tenant_quota_gigabytes": draw(seldom(3, 8)),
         },
     }
     hosts = sorted(hosts_of(scenario, "flash") | hosts_of(scenario, "disk"))
-    if draw(st.booleans()):
+    if draw(st.sampled_from((True, True, False))):
         scenario["store"] = {"home": draw(st.sampled_from(hosts))}
     for number, each in enumerate(images):
         each["image_id"] = each["name"] = f"i{number}"
@@ -196,19 +201,27 @@ def creates(scenario: dict[str, Any], images: list[dict[str, Any]]) -> st.Search
         ),
         st.sampled_from([each["image_id"] for each in images] * 4 + [""]),
         st.sampled_from(placed),
-        st.sampled_from((3, 1, 2, 5)),
+        st.sampled_from((5, 3, 5, 4, 2)),
         st.sampled_from(("", "", "alice", "bob")),
         st.sampled_from((False,) * 9 + (True,)),
     )
 
 
 @st.composite
-def events(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any]], most: int = 14) -> Any:
+def events(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any]], most: int = 30) -> Any:
     """Events in order: storms, deletes of what was made, updates, seldom an image deleted."""
     time, rows, made = 0.0, [], []
     for _ in range(draw(st.integers(1, most))):
         time += draw(st.sampled_from(STEPS))
-        kind = draw(st.sampled_from(("create",) * 6 + ("storm", "delete", "delete", "update_image", "other")))
+        kind = draw(
+            st.sampled_from(
+                ("create",) * 10
+                + ("storm",) * 4
+                + ("delete",) * 4
+                + ("update_image",) * 2
+                + ("delete_image",)
+            )
+        )
         if kind in ("create", "storm"):
             asked = draw(creates(scenario, images))
             for _ in range(1 if kind == "create" else draw(st.integers(2, 5))):
@@ -218,7 +231,7 @@ def events(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any
             volume = made.pop(draw(st.integers(0, len(made) - 1)))
             rows.append({"time": time, "event": "delete", "volume_id": volume})
         else:
-            event = "delete_image" if kind == "other" else "update_image"
+            event = "delete_image" if kind == "delete_image" else "update_image"
             chosen = draw(st.sampled_from(images))["image_id"]
             rows.append({"time": time, "event": event, "image_id": chosen})
     return rows
@@ -244,7 +257,7 @@ def starts(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any
         }
         for host, number in entries
     ]
-    if draw(st.booleans()):
+    if draw(st.sampled_from((True, True, False))):
         row = {"kind": "volume", "volume_id": "old", "image_id": "", "size_gib": 2, "last_used": math.nan}
         rows.append({**row, "host": draw(st.sampled_from(hosts))})
     return rows

@@ -53,7 +53,7 @@ def exact(shares: Shares, entries: int) -> float:
     """
 
     # In log(t): what happens soon and what happens late weigh alike. Simpson's rule on an even grid.
-    grid = np.linspace(np.log(1e-7), np.log(1e4), 201)
+    grid = np.linspace(np.log(1e-12), np.log(1e4), 301)
     t = np.exp(grid)[:, None]
     asked = -np.expm1(-shares * t)
     others = np.zeros((*asked.shape, entries))  # per time and image, how likely 0, 1, … others were asked for

@@ -10,7 +10,7 @@ from .build import TIER, Builder, image
 STEP = 0.37  # times are multiples of it, so that only what is meant to happens at once
 
 
-def random_builder(seed: int, events: int = 40) -> Builder:
+def random_builder(seed: int, events: int = 30) -> Builder:
     """About so many events over two or three backends and two tiers."""
     draw = random.Random(seed)
     b = Builder(
@@ -21,14 +21,16 @@ def random_builder(seed: int, events: int = 40) -> Builder:
             "lock_scope": draw.choice(("cloud", "node")),
             "scheduler_max_attempts": draw.choice((1, 2, 3)),
             "backend_stats_polling_interval": draw.choice((20, 60)),
-            "internal_tenant_quota_volumes": draw.choice((None, None, 6)),
-            "internal_tenant_quota_gigabytes": draw.choice((None, None, 12)),
+            "internal_tenant_quota_volumes": draw.choice((None, None, 4)),
+            "internal_tenant_quota_gigabytes": draw.choice((None, None, 8)),
         },
     )
     if draw.random() < 0.7:
         b.scenario["store"] = {"home": "a#p0"}
     for name in "abc"[: draw.choice((2, 3))]:
         _backend(draw, b, name)
+    if draw.random() < 0.5:
+        _initial(draw, b)
     _events(draw, b, events)
     return b
 
@@ -39,8 +41,9 @@ def _images(draw: random.Random) -> list[dict[str, Any]]:
             f"i{number}",
             draw.choice((0.6, 1, 1.3, 2, 3.4)),
             draw.choice(("raw", "raw", "qcow2")),
-            owner=draw.choice(("", "", "", "alice")),
+            owner=draw.choice(("", "", "", "", "alice")),
             container_format=draw.choice(("bare", "bare", "bare", "ovf")),
+            store_hosts=draw.choice(("", "", "", "", "b#p0", "a#p0;b#p0")),
         )
         for number in range(5)
     ]
@@ -53,8 +56,8 @@ def _backend(draw: random.Random, b: Builder, name: str) -> None:
         {"a": "flash", "b": ["flash", "disk"], "c": "disk"}[name],
         pools={
             f"p{number}": {
-                "capacity_gib": draw.choice((90, 140)) + number,
-                "max_volumes": draw.choice((None, 9)),
+                "capacity_gib": draw.choice((60, 140, 200)) + number,
+                "max_volumes": draw.choice((None, None, 9)),
             }
             for number in range(draw.choice((1, 2)))
         },
@@ -78,8 +81,32 @@ def _backend(draw: random.Random, b: Builder, name: str) -> None:
     )
 
 
+def _initial(draw: random.Random, b: Builder) -> None:
+    hosts = _hosts(b, "")
+    for number in range(4):
+        kind = draw.choice(("volume", "cache"))
+        name = draw.choice([i["image_id"] for i in b.images])
+        row = {"kind": kind, "volume_id": f"u{number}", "host": draw.choice(hosts)}
+        if kind == "volume":
+            b.initial.append({**row, "image_id": draw.choice(("", name)), "size_gib": 7})
+        elif all((name, row["host"]) != (r["image_id"], r["host"]) for r in b.initial):
+            used = {"size_gib": 4, "last_used": -1 - 10 * number}
+            b.initial.append({**row, "image_id": name, **used})
+
+
+def _hosts(b: Builder, tier: str) -> list[str]:
+    """The pools that serve a tier (empty: all of them)."""
+    return [
+        f"{name}#{pool}"
+        for name, spec in b.scenario["backends"].items()
+        if not tier or tier in spec["volume_type"]
+        for pool in spec["pools"]
+    ]
+
+
 def _events(draw: random.Random, b: Builder, events: int) -> None:
-    time, made, deleted = 0.0, 0, set()
+    time, made = 0.0, 0
+    volumes = [row["volume_id"] for row in b.initial if row["kind"] == "volume"]
     while len(b.events) < events:
         time += STEP * draw.choice((1, 3, 10, 30, 100))
         kind = draw.random()
@@ -87,11 +114,10 @@ def _events(draw: random.Random, b: Builder, events: int) -> None:
             storm = draw.choice((1, 1, 1, 2, 4))
             for _ in range(storm):
                 _create(draw, b, time, f"i{int(5 * draw.random() ** 1.7)}")
+            volumes += [f"v{number}" for number in range(made, made + storm)]
             made += storm
-        elif kind < 0.9 and made > len(deleted):
-            volume = draw.choice([n for n in range(made) if n not in deleted])
-            deleted.add(volume)
-            b.delete(time, f"v{volume}")
+        elif kind < 0.9 and volumes:
+            b.delete(time, volumes.pop(draw.randrange(len(volumes))))
         elif kind < 0.97:
             b.event(time, "update_image", image_id=f"i{draw.randrange(5)}")
         elif time > 200:
@@ -100,18 +126,12 @@ def _events(draw: random.Random, b: Builder, events: int) -> None:
 
 def _create(draw: random.Random, b: Builder, time: float, image_id: str) -> None:
     tier = draw.choice(("flash", "disk"))
-    hosts = [
-        f"{name}#{pool}"
-        for name, spec in b.scenario["backends"].items()
-        if tier in spec["volume_type"]
-        for pool in spec["pools"]
-    ]
     b.create(
         time,
         "" if draw.random() < 0.06 else image_id,
-        draw.choice(("", draw.choice(hosts))),
-        draw.choice((2, 5, 5, 12)),
+        draw.choice(("", draw.choice(_hosts(b, tier)))),
+        draw.choice((2, 5, 5, 5, 12)),
         volume_type=tier,
-        project=draw.choice(("", "alice", "bob")),
+        project=draw.choice(("", "alice", "alice")),
         encrypted=draw.random() < 0.08,
     )
