@@ -15,11 +15,11 @@ test: $(READY) $(OLDEST)/ready  ## lint, types, all tests, scenarios and noteboo
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --benchmark-disable
-	$(OLDEST)/bin/pytest --numprocesses auto --benchmark-disable -m whole
+	$(BIN)/pytest --numprocesses auto
+	$(OLDEST)/bin/pytest --numprocesses auto -m whole
 
 bench: $(READY)  ## how fast the engine is, as ratios of one run
-	$(BIN)/pytest tests/benchmarks --benchmark-only -s
+	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -s
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

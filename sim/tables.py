@@ -66,9 +66,7 @@ class Table:
     rows: int
     line_of: Callable[[npt.NDArray[np.intp]], list[str]]
 
-    def flag(
-        self, column: str, mask: Mask, what: str, values: Sequence[object] | None = None
-    ) -> None:
+    def flag(self, column: str, mask: Mask, what: str, values: Sequence[object] | None = None) -> None:
         """A problem for each row of `mask`; `{}` in `what` becomes the cell (or `values[row]`)."""
         rows = np.flatnonzero(mask)
         if column not in self.columns or not len(rows):
@@ -117,9 +115,7 @@ class Table:
             self._unusable(name, column)
             return np.zeros(self.rows), ~nothing, nothing
         text = self.text(name)
-        number = pc.or_(
-            pc.match_substring_regex(text, _NUMBER), pc.match_substring_regex(text, _NOT_FINITE)
-        )
+        number = pc.or_(pc.match_substring_regex(text, _NUMBER), pc.match_substring_regex(text, _NOT_FINITE))
         plain = pc.if_else(number, text, pa.scalar(None, pa.string()))
         return _floats(pc.cast(plain, pa.float64())), _mask(number), _mask(pc.equal(text, ""))
 
@@ -287,9 +283,7 @@ def _read_parquet(path: Path, problems: Problems) -> Table | None:
     if not _unique(path, read.column_names, problems):
         return None
     columns = {name: _plain(read[name]) for name in read.column_names}
-    return Table(
-        path, problems, columns, read.num_rows, lambda rows: [f"row {row + 1}" for row in rows]
-    )
+    return Table(path, problems, columns, read.num_rows, lambda rows: [f"row {row + 1}" for row in rows])
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

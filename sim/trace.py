@@ -267,9 +267,7 @@ def _last_used(table: Table, cache: Mask, start: datetime | None) -> npt.NDArray
     return seconds
 
 
-def _clock(
-    table: Table, name: str
-) -> tuple[npt.NDArray[np.float64], Mask, pd.Series[pd.Timestamp], Mask]:
+def _clock(table: Table, name: str) -> tuple[npt.NDArray[np.float64], Mask, pd.Series[pd.Timestamp], Mask]:
     dates, is_date = table.dates(name)
     column = table.columns.get(name)
     if column is not None and is_calendar(column.type):

@@ -6,14 +6,22 @@ code that runs here calls them. State grows with live volumes, not with the leng
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from cinder import exception
+
+try:
+    from cinder.db.sqlalchemy import api as db_api  # before 29
+except ImportError:
+    from cinder.db import api as db_api
 
 from sim.cinder.clock import Clock, current_process
 
@@ -168,7 +176,7 @@ class Database:
         # of `last_used`.
         self._used: dict[str, OrderedDict[str, Entry]] = {}
         self._entries: dict[str, Entry] = {}
-        self._glance_metadata: dict[str, set[str]] = {}
+        self._glance_metadata: dict[str, dict[str, str]] = {}
         self._ids = 0
 
     def new_id(self) -> str:
@@ -252,29 +260,42 @@ class Database:
         """Cinder before 28 asks this instead of `volume_get_all`."""
         return self.volume_get_all(context, {**filters, "host": host})
 
-    def volume_glance_metadata_get(self, context: Any, volume_id: str) -> set[str]:
-        keys = self._glance_metadata.get(volume_id)
-        if not keys:
+    def volume_glance_metadata_get(self, context: Any, volume_id: str) -> dict[str, str]:
+        metadata = self._glance_metadata.get(volume_id)
+        if not metadata:
             raise exception.GlanceMetadataNotFound(id=volume_id)
-        return keys
+        return metadata
 
     def volume_glance_metadata_bulk_create(
         self, context: Any, volume_id: str, metadata: dict[str, Any]
     ) -> None:
-        """Only the keys are kept: what is asked of them is whether they are there.
-
-        Up to Cinder 28 an attempt leaves `signature_verified`, so that a rescheduled download fails here.
-        """
-        keys = self._glance_metadata.setdefault(volume_id, set())
-        for key in metadata:
-            if key in keys:
+        kept = self._glance_metadata.setdefault(volume_id, {})
+        for key, value in metadata.items():
+            if key in kept and not (rewrites_metadata() and kept[key] == str(value)):
                 raise exception.GlanceMetadataExists(key=key, volume_id=volume_id)
-            keys.add(key)
+            kept[key] = str(value)
 
     def volume_glance_metadata_delete_by_volume(self, context: Any, volume_id: str) -> None:
         self._glance_metadata.pop(volume_id, None)
 
     def volume_admin_metadata_update(self, *_: Any) -> None: ...
+
+
+@cache
+def rewrites_metadata() -> bool:
+    """Whether a later attempt may write the glance metadata that an earlier one left; Cinder's code is asked.
+
+    Cinder 24.0 and 25.0 refuse it, so that a download which was rescheduled fails at its end.
+    """
+    found = SimpleNamespace(value="value")
+    query = SimpleNamespace(all=lambda: [found])
+    query.filter_by = lambda **_: query
+    context = SimpleNamespace(session=SimpleNamespace(query=lambda model: query))
+    try:
+        inspect.unwrap(db_api.volume_glance_metadata_bulk_create)(context, "volume", {"key": "value"})
+    except exception.GlanceMetadataExists:
+        return False
+    return True
 
 
 class Quotas:

@@ -233,12 +233,17 @@ class Simulation:
             self.db.add_entry(placed.host, image.image_id, version, volume.id, placed.size_gib, last_used)
 
     def _report(self, index: int) -> None:
-        """Every backend reports to the scheduler, as long as anything else is to happen."""
+        """Every backend reports to the scheduler, as long as anything else is to happen.
+
+        Until the next event nothing changes: of the reports before it, the last is all that is ever seen.
+        """
         for manager in self._managers.values():
             manager.publish_service_capabilities(None)
-        if self.clock.peek() < math.inf:
+        upcoming = self.clock.peek()
+        if upcoming < math.inf:
             interval = self._scenario.cinder.backend_stats_polling_interval
-            self.clock.at((index + 1) * interval, lambda _: self._report(index + 1), REPORT)
+            following = max(index + 1, math.floor(upcoming / interval))
+            self.clock.at(following * interval, lambda _: self._report(following), REPORT)
 
     # -- the trace -------------------------------------------------------------------------------
 

@@ -86,6 +86,18 @@ def test_the_integral_is_kings_formula(entries: int) -> None:
     assert exact(zipf(6), entries) == pytest.approx(king(zipf(6), entries), abs=1e-9)
 
 
+@pytest.mark.parametrize("entries", [entries for _, entries, _, _ in MANY])
+def test_plain_lru_has_that_hit_rate(entries: int) -> None:
+    """So what the engine must agree with, create by create, is the cache of the theory."""
+    shares, rates = zipf(100), []
+    for replication in range(20):
+        asked = np.random.default_rng([entries, replication]).choice(100, 15_000, p=shares)
+        rates.append(float(np.mean(lru(asked, entries)[1_000:])))
+    measured = interval(rates, len(MANY))
+    assert exact(shares, entries) in measured
+    assert exact(shares, entries + 1) not in measured
+
+
 @pytest.mark.parametrize(("images", "entries", "counted", "warm_up"), FEW + MANY)
 def test_hit_rate(images: int, entries: int, counted: int, warm_up: int) -> None:
     shares = zipf(images)

@@ -117,6 +117,16 @@ LIFETIMES: dict[str, Callable[[np.random.Generator, int], Array]] = {
 
 
 @pytest.mark.parametrize("lifetime", LIFETIMES)
+def test_places_are_refused_as_often_as_erlang_says(lifetime: str) -> None:
+    shares = []
+    for replication in range(20):
+        rng = np.random.default_rng([len(lifetime), replication, 1])
+        times = poisson(rng, 10_000, 1 / OFFERED)
+        shares.append(float(np.mean(refused(times, LIFETIMES[lifetime](rng, len(times)))[1_000:])))
+    assert erlang_b(PLACES, OFFERED) in interval(shares, len(LIFETIMES))
+
+
+@pytest.mark.parametrize("lifetime", LIFETIMES)
 def test_a_full_array_refuses_as_many_as_erlang_says(lifetime: str) -> None:
     shares = []
     create_s, life_s, delete_s = 20.0, 600.0, 100.0

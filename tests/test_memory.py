@@ -1,0 +1,91 @@
+"""What a run holds grows with what is alive, not with the length of its trace."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn import drawn_case
+
+import sim
+from sim.cinder import engine
+
+PERIOD_S, CREATES = 3_600.0, 128  # all that a period creates is gone before the next begins
+
+
+class Watched(engine.Simulation):
+    """A simulation that notes the most volumes it held, and how many objects live after each period."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.peak_volumes = self.peak_array_volumes = 0
+        self.after: list[int] = []
+        self.at_end_of(1)
+
+    def at_end_of(self, period: int) -> None:
+        self.clock.at(period * PERIOD_S - 1, lambda _: self.note(period), engine.REPORT)
+
+    def note(self, period: int) -> None:
+        gc.collect()
+        self.after.append(len(gc.get_objects()))
+        assert not self._live
+        assert not [volume for volume in self.db.volumes.values() if volume.project_id == engine.PROJECT]
+        if self._happened < len(self._events):
+            self.at_end_of(period + 1)
+
+    def _happen(self, *event: Any) -> None:
+        super()._happen(*event)
+        self.peak_volumes = max(self.peak_volumes, len(self.db.volumes))
+        on_arrays = sum(len(array.volumes) for array in self._arrays.values())
+        self.peak_array_volumes = max(self.peak_array_volumes, on_arrays)
+
+
+def watched_run(periods: int, strategy: str, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """The same creates and deletes over and over: more images than the cache has entries."""
+    rng = np.random.default_rng(1)
+    time = np.sort(rng.uniform(0, PERIOD_S / 2, CREATES))
+    starts = PERIOD_S * np.repeat(np.arange(periods), CREATES)
+    case = drawn_case(
+        np.tile(time, periods) + starts,
+        np.tile(rng.integers(0, 12, CREATES), periods),
+        np.tile(rng.uniform(1, PERIOD_S / 4, CREATES), periods),
+        host="",
+        glance={"streams": 4, "stream_mib_s": 100},
+        backends={
+            name: {
+                "volume_type": "tier",
+                "pools": {"p0": {"capacity_gib": 4_000}},
+                "create_s": 1,
+                "clone_s": 2,
+                "delete_s": 3,
+                "write_mib_s": 400,
+                "max_volumes": 30,
+                "image_volume_cache_max_count": 4,
+            }
+            for name in ("a", "b")
+        },
+    )
+
+    made: list[Watched] = []
+
+    def watched(*args: Any) -> Watched:
+        made.append(Watched(*args))
+        return made[0]
+
+    monkeypatch.setattr(engine, "Simulation", watched)
+    sim.run(case, strategy)
+    return made[0]
+
+
+@pytest.mark.parametrize("strategy", ["none", "cache-only"])
+def test_state_does_not_grow_with_the_trace(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        short = watched_run(4, strategy, patch)
+    long = watched_run(16, strategy, monkeypatch)
+    assert long.peak_volumes == short.peak_volumes < 2 * CREATES
+    assert long.peak_array_volumes == short.peak_array_volumes
+    # What Python's collector knows of: a list, dict or object that each create left would be here.
+    assert len(long.after) == 16
+    assert max(long.after[1:]) == long.after[1]
