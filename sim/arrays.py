@@ -91,9 +91,9 @@ def content_of(image: Image, version: object) -> Content:
 
 
 def file_of(image: Image, version: object) -> Content:
-    """What an image-volume of the Cinder store holds: the file's bytes, which are the content only if raw."""
-    if image.disk_format == "raw":
-        return Content((image.image_id, version), image.size_bytes / GIB)
+    """What an image-volume of the Cinder store holds: the file's bytes, which are the content if raw."""
+    if image.disk_format == "raw" and image.size_bytes == image.virtual_size_bytes:
+        return content_of(image, version)
     return Content((image.image_id, version, "file"), image.size_bytes / GIB)
 
 

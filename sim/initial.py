@@ -27,16 +27,19 @@ class Placed:
     last_used: float = 0.0
 
 
-def place(case: Case, strategy: Strategy, meter: Meter) -> tuple[dict[str, Array], list[Placed]]:
+def place(
+    case: Case, strategy: Strategy, meter: Meter, version: object = None
+) -> tuple[dict[str, Array], list[Placed]]:
     """The arrays by backend, holding what exists at time 0, and a list of that.
 
+    `version` is what the images' versions are until they are updated (see `sim.arrays.Content`).
     Cache entries come in the order of their last use. Raises `BadInput` with everything that does not fit.
     """
     arrays = {name: Array(name, spec, meter) for name, spec in case.scenario.backends.items()}
     volumes = [*_initial(case), *(_store(case) if strategy.uses_store else ())]
     problems = []
     for volume in volumes:
-        problem = _put(arrays[volume.host.partition("#")[0]], volume)
+        problem = _put(arrays[volume.host.partition("#")[0]], volume, version)
         if problem:
             problems.append(f"{case.path}: {problem}")
     if problems:
@@ -44,10 +47,10 @@ def place(case: Case, strategy: Strategy, meter: Meter) -> tuple[dict[str, Array
     return arrays, volumes
 
 
-def _put(array: Array, volume: Placed) -> str:
+def _put(array: Array, volume: Placed, version: object) -> str:
     content: Content | None = None
     if volume.image is not None:
-        content = (file_of if volume.kind == "store" else content_of)(volume.image, None)
+        content = (file_of if volume.kind == "store" else content_of)(volume.image, version)
     try:
         array.create(volume.volume_id, volume.host, volume.size_gib, volume.kind, volume.tier)
         if content is not None:

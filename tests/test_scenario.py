@@ -299,8 +299,7 @@ def test_a_spec_can_be_made_in_python() -> None:
         (b"name: a\n\n\0seed: 7\n", "s.yaml: line 3: NUL byte"),
         (
             b"name: \x07\n",
-            "s.yaml: is not YAML: unacceptable character #x0007: "
-            "special characters are not allowed",
+            "s.yaml: is not YAML: unacceptable character #x0007: special characters are not allowed",
         ),
     ],
 )
@@ -311,9 +310,7 @@ def test_what_is_not_a_scenario_at_all(put: Put, text: str | bytes, problem: str
 def test_exploding_aliases_are_refused(put: Put) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
-    assert problems(put("\n".join(lines))) == [
-        "s.yaml: line 6: more than 1000000 nodes, aliases counted"
-    ]
+    assert problems(put("\n".join(lines))) == ["s.yaml: line 6: more than 1000000 nodes, aliases counted"]
 
 
 def test_keys_given_twice_are_all_told(put: Put) -> None:
@@ -517,8 +514,7 @@ def test_an_image_list_without_images(put: Put) -> None:
 def test_an_image_list_without_any_column_of_one(put: Put) -> None:
     found = problems(put(images_csv="i1,One\ni2,Two\n"))
     assert found[:6] == [
-        f"images.csv: column {name!r} is missing"
-        for name in IMAGES.strip().splitlines()[0].split(",")
+        f"images.csv: column {name!r} is missing" for name in IMAGES.strip().splitlines()[0].split(",")
     ]
     assert sorted(found[6:]) == [
         "images.csv: unknown column 'One'",

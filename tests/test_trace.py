@@ -328,12 +328,8 @@ def test_a_bad_file_is_told(tmp_path: Path, data: bytes, problem: str) -> None:
 
 
 @pytest.mark.parametrize("column", HEADER.split(","))
-def test_a_lacking_column_is_told_once_and_the_others_are_checked(
-    tmp_path: Path, column: str
-) -> None:
-    good = pd.DataFrame(
-        [["0", "create", "v", "i1", "1", "flash", "f#p"]], columns=HEADER.split(",")
-    )
+def test_a_lacking_column_is_told_once_and_the_others_are_checked(tmp_path: Path, column: str) -> None:
+    good = pd.DataFrame([["0", "create", "v", "i1", "1", "flash", "f#p"]], columns=HEADER.split(","))
     path = tmp_path / "t.csv"
     good.assign(project="p", encrypted="x").drop(columns=column).to_csv(path, index=False)
     assert problems(path) == [
@@ -402,9 +398,7 @@ def test_parquet_with_native_types_and_nulls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", None])
 def test_parquet_with_instants(tmp_path: Path, zone: str | None) -> None:
-    times = list(
-        pd.to_datetime(["2026-01-01 12:00:00.00", "2026-01-01 12:00:05.25"]).tz_localize(zone)
-    )
+    times = list(pd.to_datetime(["2026-01-01 12:00:00.00", "2026-01-01 12:00:05.25"]).tz_localize(zone))
     trace = read_trace(parquet(tmp_path, frame(time=times)))
     assert trace.events["time"].tolist() == [0, 5.25]
     assert trace.start == datetime(2026, 1, 1, 11 if zone == "Europe/Berlin" else 12, tzinfo=UTC)
@@ -431,9 +425,7 @@ def test_parquet_of_part_of_a_frame_and_with_number_ids(tmp_path: Path) -> None:
         ({"project": [[1], [2]]}, "column 'project': cannot use values of type list<"),
     ],
 )
-def test_a_bad_row_of_parquet(
-    tmp_path: Path, columns: dict[str, list[object]], problem: str
-) -> None:
+def test_a_bad_row_of_parquet(tmp_path: Path, columns: dict[str, list[object]], problem: str) -> None:
     (found,) = problems(parquet(tmp_path, frame(**columns)))
     assert found.startswith(problem)
 
@@ -568,9 +560,7 @@ def test_an_initial_state_is_read(tmp_path: Path) -> None:
     assert np.isnan(state["last_used"][0])
     assert state["last_used"].tolist()[1:] == [-50.5, -1]
     assert list(state) == list(empty_initial())
-    assert state.dtypes.drop(["host", "project"]).equals(
-        empty_initial().dtypes.drop(["host", "project"])
-    )
+    assert state.dtypes.drop(["host", "project"]).equals(empty_initial().dtypes.drop(["host", "project"]))
 
 
 def test_an_initial_state_may_have_dates_if_the_trace_has(tmp_path: Path) -> None:

@@ -137,9 +137,10 @@ class Simulation:
         options = scenario.cinder
         self.quotas = Quotas(options.internal_tenant_quota_volumes, options.internal_tenant_quota_gigabytes)
         # A version from before the start: every update of an image then changes it.
-        self.glance = Glance(self.clock, scenario.glance, case.images, start - timedelta(days=1))
+        version = start - timedelta(days=1)
+        self.glance = Glance(self.clock, scenario.glance, case.images, version)
         self.meter = UsageMeter(lambda: self.clock.now, scenario.pools(), scenario.tiers)
-        self._arrays, self._placed = place(case, strategy, self.meter)
+        self._arrays, self._placed = place(case, strategy, self.meter, version)
         self._scenario = scenario
         self._start = start
         self._progress = progress

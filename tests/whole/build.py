@@ -73,9 +73,7 @@ class Builder:
         self.events.append({"time": time, "event": event, **columns})
         return self
 
-    def create(
-        self, time: float, image_id: str, host: str = "a#p0", size: int = 10, **more: Any
-    ) -> Builder:
+    def create(self, time: float, image_id: str, host: str = "a#p0", size: int = 10, **more: Any) -> Builder:
         """A create of volume `v0`, `v1`, … in the order of the calls."""
         number = sum(e["event"] == "create" for e in self.events)
         columns = {
@@ -97,9 +95,7 @@ class Builder:
             self.create(start + number * every, name, host)
         return self
 
-    def storm(
-        self, time: float, count: int, image_id: str, host: str = "a#p0", **more: Any
-    ) -> Builder:
+    def storm(self, time: float, count: int, image_id: str, host: str = "a#p0", **more: Any) -> Builder:
         for _ in range(count):
             self.create(time, image_id, host, **more)
         return self

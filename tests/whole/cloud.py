@@ -75,16 +75,12 @@ class Glance:
         self.time = time
         self.rate = spec.stream_mib_s
         self.streams = simtime.Slots(time, spec.streams)
-        self.images = {
-            image_uuid(image_id): GlanceImage(image, start) for image_id, image in images.items()
-        }
+        self.images = {image_uuid(image_id): GlanceImage(image, start) for image_id, image in images.items()}
 
     def find(self, context: Any, image_id: str) -> GlanceImage:
         image = self.images.get(image_id)
         private = image is not None and bool(image.spec.owner)
-        if image is None or (
-            private and not context.is_admin and context.project_id != image.owner
-        ):
+        if image is None or (private and not context.is_admin and context.project_id != image.owner):
             raise exception.ImageNotFound(image_id=image_id)
         return image
 
@@ -212,9 +208,7 @@ class SchedulerAPI:
         self.cloud = Cloud.current
 
     def create_volume(self, context: Any, volume: Any, **kwargs: Any) -> None:
-        self.cloud.cast_schedule(
-            context, through_rpc(context, volume), through_rpc(context, kwargs)
-        )
+        self.cloud.cast_schedule(context, through_rpc(context, volume), through_rpc(context, kwargs))
 
     def update_service_capabilities(
         self, context: Any, service: str, host: str, capabilities: Any, cluster: Any, **_: Any

@@ -142,13 +142,7 @@ class Run(StartedCloud):
     def _create(self, request: Request) -> None:
         event = request.event
         project = event.project or "project"
-        context = cinder_context.RequestContext(
-            user_id=project,
-            project_id=project,
-            is_admin=False,
-            roles=["member", "reader"],
-            overwrite=False,
-        )
+        context = _user(project)
         image_id = image_uuid(event.image_id) if event.image_id else None
         if image_id is not None:
             task = api_flow.ExtractVolumeRequestTask(ImageService(self.glance), {})
@@ -230,9 +224,7 @@ class Run(StartedCloud):
         here.rescheduled = True
         self.time.cast(lambda: self.schedule(context, volume, args))
 
-    def _finish(
-        self, request: Request, error: Exception | None, volume_id: str | None = None
-    ) -> None:
+    def _finish(self, request: Request, error: Exception | None, volume_id: str | None = None) -> None:
         request.end = self.time.env.now
         if volume_id is not None:
             volume = objects.Volume.get_by_id(admin(), volume_id)
@@ -258,13 +250,7 @@ class Run(StartedCloud):
             uuid, project = self.initial.get(event.volume_id, (None, ""))
         if uuid is None:
             return
-        context = cinder_context.RequestContext(
-            user_id=project,
-            project_id=project,
-            is_admin=False,
-            roles=["member", "reader"],
-            overwrite=False,
-        )
+        context = _user(project)
         self._api_delete(context, uuid)
 
     def _api_delete(self, context: Any, uuid: str) -> None:
@@ -309,6 +295,16 @@ class Run(StartedCloud):
             pd.DataFrame(rows, columns=CACHE),
             pd.DataFrame(orphans, columns=CACHE[:3]),
         )
+
+
+def _user(project: str) -> cinder_context.RequestContext:
+    return cinder_context.RequestContext(
+        user_id=project,
+        project_id=project,
+        is_admin=False,
+        roles=["member", "reader"],
+        overwrite=False,
+    )
 
 
 _NOT_GIVEN = (

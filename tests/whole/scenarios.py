@@ -65,9 +65,7 @@ def lru_by_size() -> Builder:
 @scenario()
 def lru_by_both() -> Builder:
     images = [image(f"i{n}", gib) for n, gib in enumerate((1, 1.5, 2, 0.4, 3, 1))]
-    b = Builder(*images).backend(
-        "a", image_volume_cache_max_size_gb=6, image_volume_cache_max_count=3
-    )
+    b = Builder(*images).backend("a", image_volume_cache_max_size_gb=6, image_volume_cache_max_count=3)
     return b.creates("i0 i1 i2 i3 i0 i4 i5 i0 i2 i3 i3 i1 i4 i0", 90.37)
 
 
@@ -197,9 +195,7 @@ def busy_deletes() -> Builder:
 @scenario("none", "cache-only")
 def pool_volumes() -> Builder:
     """The cache does not give way; a fill that finds no place loses what it evicted."""
-    b = Builder(*small()).backend(
-        "a", pools={"p0": {"max_volumes": 5}}, image_volume_cache_max_count=2
-    )
+    b = Builder(*small()).backend("a", pools={"p0": {"max_volumes": 5}}, image_volume_cache_max_count=2)
     b.creates("i0 i1 i2 i0 i2 i3 i0", 25.37)
     b.delete(190.1, "v0").delete(190.7, "v3").creates("i1 i1 i3 i3 i0 i0", 20.37, start=200.1)
     return b
@@ -231,9 +227,7 @@ def capacity(thin: bool) -> Builder:
 @scenario()
 def extend_fails() -> Builder:
     """Room for the minimal volume and its clone, not for the size asked for."""
-    b = Builder(image("i0", 2), image("i1", 3)).backend(
-        "a", pools={"p0": {"capacity_gib": 15}}, thin=False
-    )
+    b = Builder(image("i0", 2), image("i1", 3)).backend("a", pools={"p0": {"capacity_gib": 15}}, thin=False)
     b.create(0.0, "i0", size=12).create(60.1, "i0", size=5).create(80.3, "i1", size=9)
     return b.delete(150.1, "v0").delete(150.1, "v1").create(160.1, "i1", size=11)
 
@@ -400,8 +394,8 @@ def rescheduling(attempts: int) -> Builder:
 def reports() -> Builder:
     """Deletes report at once; between reports the picture only shrinks."""
     b = Builder(image("i0", 4), image("i1", 6), cinder={"backend_stats_polling_interval": 300})
-    b.backend("a", pools={"p0": {"capacity_gib": 50}}, max_over_subscription_ratio=1.5)
-    b.backend("b", pools={"p0": {"capacity_gib": 40}}, max_over_subscription_ratio=2.0)
+    b.backend("a", pools={"p0": {"capacity_gib": 50}}, max_over_subscription_ratio=1.0)
+    b.backend("b", pools={"p0": {"capacity_gib": 40}}, max_over_subscription_ratio=1.2)
     for number in range(9):
         b.create(40.37 * number, f"i{number % 2}", "", size=11)
     b.delete(130.1, "v0").delete(170.3, "v1").delete(300, "v2").create(300, "i0", "", size=12)

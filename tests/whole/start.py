@@ -69,9 +69,7 @@ class StartedCloud(Cloud):
     def options(self) -> dict[tuple[str | None, str], Any]:
         cinder = self.scenario.cinder
         options: dict[tuple[str | None, str], Any] = {
-            (None, "allowed_direct_url_schemes"): (
-                ["cinder"] if self.strategy in WITH_STORE else []
-            ),
+            (None, "allowed_direct_url_schemes"): (["cinder"] if self.strategy in WITH_STORE else []),
             (None, "cinder_internal_tenant_project_id"): INTERNAL_PROJECT,
             (None, "cinder_internal_tenant_user_id"): INTERNAL_PROJECT,
             (None, "scheduler_max_attempts"): cinder.scheduler_max_attempts,
@@ -132,9 +130,7 @@ class StartedCloud(Cloud):
         if not service.manager.driver.initialized:
             raise RuntimeError(f"backend {name} does not start")
 
-    def _put(
-        self, host: str, size: int, project: str, gib: float, version: Any, **values: Any
-    ) -> Any:
+    def _put(self, host: str, size: int, project: str, gib: float, version: Any, **values: Any) -> Any:
         """A volume in the database and on its array."""
         backend, _, pool = host.partition("#")
         tier = self.scenario.backends[backend].volume_types[0]
