@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
-OLDEST_CINDER := 24.0.0
 
 .PHONY: compare test bench figures clean
 
@@ -27,10 +26,9 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 # The oldest Cinder that is supported, in an environment of its own.
-$(OLDEST)/ready: pyproject.toml constraints.txt
+$(OLDEST)/ready: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	sed 's/^cinder==.*/cinder==$(OLDEST_CINDER)/' constraints.txt > $(OLDEST)/constraints.txt
-	$(OLDEST)/bin/pip install --quiet --constraint $(OLDEST)/constraints.txt --editable '.[test]'
+	$(OLDEST)/bin/pip install --quiet --constraint constraints-oldest.txt --editable '.[test]'
 	touch $@
 
 clean:
