@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
 
-.PHONY: compare test bench figures clean
+.PHONY: compare test bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
@@ -15,7 +15,7 @@ test: $(READY) $(OLDEST)/ready  ## lint, types, all tests, scenarios and noteboo
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto
-	$(OLDEST)/bin/pytest --numprocesses auto -m whole
+	$(OLDEST)/bin/pytest --numprocesses auto tests/whole
 
 bench: $(READY)  ## how fast the engine is, as ratios of one run
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -s
