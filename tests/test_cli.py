@@ -41,7 +41,12 @@ def long_run(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     path = scenario_file(tmp_path, trace=LONG)
     arguments = ["run", path, "--strategy", "cache-only", "--out", tmp_path / "out", "-v"]
     with subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*COMMAND, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # What is started in the background of a shell ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr
         yield process
