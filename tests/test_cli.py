@@ -40,17 +40,18 @@ def long_run(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A run under way, that takes minutes."""
     path = scenario_file(tmp_path, trace=LONG)
     arguments = ["run", path, "--strategy", "cache-only", "--out", tmp_path / "out", "-v"]
+    # Tests started in the background of a shell ignore Ctrl-C, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # What is started in the background of a shell ignores Ctrl-C, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr
         yield process
         process.kill()
+    signal.signal(signal.SIGINT, before)
 
 
 def without_times(manifest: dict[str, Any]) -> dict[str, Any]:
