@@ -8,7 +8,7 @@ this order: reports, the trace's events, then everything else in the order in wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from heapq import heappush
 from typing import Any, cast
 
@@ -83,7 +83,7 @@ class Clock(simpy.Environment):
         chance.
         """
         self._last = max(self._start + timedelta(seconds=self._now), self._last + TICK)
-        return self._last
+        return self._last.replace(tzinfo=UTC) if with_timezone else self._last
 
     def seconds(self, reading: datetime) -> float:
         """Seconds from the start of a reading."""

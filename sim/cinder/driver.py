@@ -127,9 +127,6 @@ class Driver:
     def remove_export(self, context: Context, volume: Volume) -> None:
         """Nothing is exported."""
 
-    def clean_volume_file_locks(self, volume_id: str) -> None:
-        """The driver keeps no lock files."""
-
 
 class Noted:
     """Notes on the request what an array's refusal meant for it, and lets the refusal go on."""

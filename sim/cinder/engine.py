@@ -62,7 +62,7 @@ def run(
         simulation.db,
         simulation.quotas,
         simulation.glance,
-        VolumeRPC(simulation),
+        simulation.volume_rpcapi,
         cinder_log,
     ):
         since = time.perf_counter()
@@ -131,6 +131,7 @@ class Simulation:
         scenario, events = case.scenario, case.trace.events
         start = case.trace.start.replace(tzinfo=None) if case.trace.start else EPOCH
         self.strategy = strategy
+        self.volume_rpcapi = VolumeRPC(self)
         self.clock = Clock(start)
         self.recorder = Recorder(events, self.clock)
         self.db = Database(self.clock, self._entry_event)
@@ -190,8 +191,7 @@ class Simulation:
     # -- the services and what exists at the start --------------------------------------------
 
     def _start_services(self) -> None:
-        volume_rpcapi = VolumeRPC(self)
-        self._volume_api = VolumeAPI(self.db, volume_rpcapi)
+        self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
         self._api_task = ExtractVolumeRequestTask(None, {})
         self._managers = {
             name: VolumeManager(
@@ -313,7 +313,7 @@ class Simulation:
             },
         }
         if host:
-            VolumeRPC(self).create_volume(context, volume, request_spec, {}, allow_reschedule=False)
+            self.volume_rpcapi.create_volume(context, volume, request_spec, {}, allow_reschedule=False)
         else:
             self.schedule(request, context, volume, request_spec, {})
 
