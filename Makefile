@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
 
-.PHONY: compare test bench clean
+.PHONY: compare test prove bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
@@ -16,6 +16,10 @@ test: $(READY) $(OLDEST)/ready  ## lint, types, all tests, scenarios and noteboo
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto
 	$(OLDEST)/bin/pytest --numprocesses auto tests/whole
+
+prove: export EXAMPLES ?= 200000
+prove: $(READY)  ## engine fast is engine cinder, on many more drawn cases than the tests have
+	$(BIN)/pytest tests/properties/test_fast.py --numprocesses auto
 
 bench: $(READY)  ## how fast the engine is, as ratios of one run
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -s

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from sim.curves import Curves
     from sim.results import Records
     from sim.scenario import Case
+    from sim.verification import Verdict
 
-ENGINES = ("cinder",)
+ENGINES = ("cinder", "fast")
 
 
 def load(path: str | Path) -> Case:
@@ -46,6 +48,10 @@ def run(
     """
     if problems := unknown(engine, [strategy]):
         raise BadInput(problems)
+    if engine == "fast":
+        from sim.fast.engine import run as run_fast
+
+        return run_fast(case, strategy, progress)
     from sim.cinder.engine import run as run_cinder
 
     return run_cinder(case, strategy, progress, cinder_log=cinder_log)
@@ -66,6 +72,39 @@ def compare(case: Case, strategies: Iterable[str] | None = None, engine: str = "
         raise BadInput(problems)
     rows = [summary(run(case, name, engine), case, name) for name in names]
     return pd.concat(rows, ignore_index=True)
+
+
+def verify(case: Case, strategies: Iterable[str] | None = None) -> list[Verdict]:
+    """Simulate strategies (None: the scenario's) on both engines and compare all that they give.
+
+    Gives a `sim.verification.Verdict` of each. Raises `BadInput` as `run` does, before the first run.
+    """
+    from sim.verification import verdict
+
+    names = list(dict.fromkeys(strategies or case.scenario.strategies))
+    if problems := unknown("cinder", names):
+        raise BadInput(problems)
+    return [verdict(case, name) for name in names]
+
+
+def curve(
+    case: Case,
+    strategy: str = "cache-only",
+    sizes_gib: Iterable[int] | None = None,
+    engine: str = "cinder",
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Curves:
+    """Hits and byte hits against the limits of the cache, per pool and tier, and the working sets.
+
+    What they are and what they leave out: `sim.curves.curve`. The engine runs only to place creates that have
+    no host. Raises `BadInput` as `run` does, and on a strategy that has no cache.
+    """
+    if problems := unknown(engine, [strategy]):
+        raise BadInput(problems)
+    from sim.curves import curve as curve_of
+
+    return curve_of(case, strategy, sizes_gib, engine, progress=progress)
 
 
 def unknown(engine: str, strategies: Iterable[str]) -> list[str]:

@@ -197,8 +197,10 @@ class Array:
         return self.spec.delete_s
 
     def end_delete(self, volume_id: str) -> None:
-        """Give back the space and the place of a volume."""
-        volume = self.volumes.pop(volume_id)
+        """Give back the space and the place of a volume, if no other delete of it has done so."""
+        volume = self.volumes.pop(volume_id, None)
+        if volume is None:
+            return
         if volume.source is not None:
             volume.source.clones -= 1
         if volume.lineage is not None:

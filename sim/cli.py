@@ -54,6 +54,8 @@ Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Cinder's log, and where a run failed, on stderr.")
 ]
 
+CURVE_STRATEGY = "cache-only"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -141,7 +143,7 @@ def compare(
 
     Example: cinder-cache compare scenario.yaml --strategies none,cache-only
     """
-    chosen = None if strategies is None else [name.strip() for name in strategies.split(",")]
+    chosen = _listed(strategies)
     case, outcomes = _simulate(scenario, chosen, engine, out, fmt, verbose)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
@@ -150,6 +152,87 @@ def compare(
         _show(outcomes)
     names = chosen if chosen is not None else case.scenario.strategies
     raise typer.Exit(0 if len(outcomes) == len(set(names)) else 1)
+
+
+@app.command()
+@_clean_end()
+def verify(
+    scenario: Scenario,
+    strategies: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Which ones (default: the scenario's).")
+    ] = None,
+) -> None:
+    """Simulate the strategies on both engines and show where they part, if they do.
+
+    Example: cinder-cache verify scenario.yaml --strategies cache-only
+    """
+    chosen = _listed(strategies)
+    case = _checked(scenario, chosen, api.unknown("cinder", chosen or []))
+    from sim.verification import caution, verdict
+
+    if expect := caution():
+        print(expect, file=sys.stderr)
+    equal = True
+    for strategy in dict.fromkeys(case.scenario.strategies if chosen is None else chosen):
+        try:
+            with _progress(strategy, 2 * len(case.trace.events), shown=True) as done:
+                found = verdict(case, strategy, done)
+        except Exception as error:
+            _print_failure(strategy, error)
+            equal = False
+        else:
+            _print(str(found))
+            equal = equal and found.difference is None
+    raise typer.Exit(0 if equal else 1)
+
+
+@app.command()
+@_clean_end()
+def curve(
+    scenario: Scenario,
+    engine: Engine = "cinder",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write tables and manifest into DIR.")
+    ] = None,
+    fmt: Fmt = None,
+    as_json: Json = False,
+) -> None:
+    """Show hits against the limits of the cache, per pool and tier, from its rules alone.
+
+    The engine only places creates that have no host. Times, concurrent fills and all other limits are left
+    out: for those, run the scenario with other limits.
+
+    Example: cinder-cache curve scenario.yaml --out results
+    """
+    case = _checked(scenario, [CURVE_STRATEGY], _bad_options(engine, [], out, fmt))
+    from sim.display import curves_text
+    from sim.results import hashes, versions, write
+
+    try:
+        with _progress("placing", len(case.trace.events), shown=True) as done:
+            curves = api.curve(case, CURVE_STRATEGY, engine=engine, progress=done)
+        tables = curves._asdict()
+        if out is not None:
+            manifest = {"scenario": case.scenario.name, "strategy": CURVE_STRATEGY, "engine": engine}
+            written = manifest | {"versions": versions(), "sha256": hashes(case)}
+            write(tables, written, out, (fmt or Format.csv).value)
+            print(f"curve: written to {printable(str(out))}", file=sys.stderr)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    except Exception as error:
+        _print_failure(CURVE_STRATEGY, error)
+        raise typer.Exit(1) from None
+    if as_json:
+        plain = {name: _plain(table) for name, table in tables.items()}
+        _print_json({"scenario": case.scenario.name} | plain)
+    else:
+        _print(curves_text(curves))
+
+
+def _listed(strategies: str | None) -> list[str] | None:
+    """The names in `--strategies`; None if it was not given."""
+    return None if strategies is None else [name.strip() for name in strategies.split(",")]
 
 
 def _simulate(
@@ -164,12 +247,7 @@ def _simulate(
 
     With `out`, each is written when it is done: what is done is kept whatever comes later.
     """
-    problems = api.unknown(engine, chosen or [])
-    if out is not None:
-        problems += _unwritable(out)
-    elif fmt is not None:
-        problems.append("--format: nothing is written without --out")
-    case = _checked(scenario, chosen, problems)
+    case = _checked(scenario, chosen, _bad_options(engine, chosen or [], out, fmt))
     if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     from sim.results import hashes
@@ -182,9 +260,13 @@ def _simulate(
         except Exception as error:
             if verbose:
                 traceback.print_exc()
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            print(f"strategy {strategy} failed: {text}", file=sys.stderr)
+            _print_failure(strategy, error)
     return case, outcomes
+
+
+def _print_failure(strategy: str, error: Exception) -> None:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"strategy {strategy} failed: {text}", file=sys.stderr)
 
 
 def _checked(scenario: Path, chosen: list[str] | None, problems: list[str]) -> Case:
@@ -199,6 +281,15 @@ def _checked(scenario: Path, chosen: list[str] | None, problems: list[str]) -> C
         print("\n".join(problems), file=sys.stderr)
         raise typer.Exit(2)
     return case
+
+
+def _bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Format | None) -> list[str]:
+    problems = api.unknown(engine, strategies)
+    if out is not None:
+        problems += _unwritable(out)
+    elif fmt is not None:
+        problems.append("--format: nothing is written without --out")
+    return problems
 
 
 def _unwritable(path: Path) -> list[str]:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 if TYPE_CHECKING:
     from sim.scenario import Case
 
 Format = Literal["csv", "parquet"]
+Numbers = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
 
 TABLES = ("requests", "pools", "cache_events", "cache", "summary")
 MANIFEST = "manifest.json"
 VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numpy", "pandas", "pyarrow")
+SOURCES = ("none", "download", "cache", "store", "driver")
+EVENT_COLUMNS = ("time", "host", "event", "image_id", "size_gib", "reason", "volume_id")
 QUANTITIES = ("volumes", "provisioned_gib", "physical_gib")
 # Columns of text, read back as written: an id of digits or the word `none` stays what it is.
 TEXT = (
@@ -47,7 +52,10 @@ class Records:
     usage: per scope (pool | tier | all), name (host, volume type or '') and kind (user | cache |
         store | image = cache + store | orphan = image-volumes that lost their entry):
         `{quantity}_mean` (time-weighted over the run) and `{quantity}_peak` of volumes,
-        provisioned_gib and physical_gib; volumes_end.
+        provisioned_gib and physical_gib; and each as it is at the end, `{quantity}_end`.
+    volumes: what is on the arrays at the end: host, kind (user | store | cache), volume_id ('' of
+        the cache, whose ids Cinder draws), size_gib, clones (live copy-on-write clones of it), in
+        the order of these columns.
     engine_s: wall seconds inside the engine.
     """
 
@@ -55,7 +63,49 @@ class Records:
     cache_events: pd.DataFrame
     cache: pd.DataFrame
     usage: pd.DataFrame
+    volumes: pd.DataFrame
     engine_s: float
+
+
+def requests_table(asked: pd.DataFrame, source: Numbers, available: Mask, **columns: object) -> pd.DataFrame:
+    """`Records.requests` of creates that were asked for (volume_id, image_id, volume_type, size_gib, time).
+
+    `source` are positions in SOURCES; `columns` the others, but for the status, each of as many rows.
+    """
+    table = pd.DataFrame(
+        {
+            **{name: asked[name].astype(str) for name in ("volume_id", "image_id", "volume_type")},
+            "host": columns["host"],
+            **{name: asked[name] for name in ("size_gib", "time")},
+            "end": columns["end"],
+            "source": np.array(SOURCES, dtype=object)[source],
+            "status": np.where(available, "available", "error"),
+            **columns,
+        }
+    )
+    return table.astype({"host": "str", "source": "str", "error": "str"})
+
+
+def cache_events_table(columns: Mapping[str, object]) -> pd.DataFrame:
+    """`Records.cache_events` of its columns."""
+    text = ("host", "event", "image_id", "reason", "volume_id")
+    table = pd.DataFrame(columns, columns=list(EVENT_COLUMNS))
+    return table.astype(dict.fromkeys(text, "str")).astype({"time": "float64", "size_gib": "int64"})
+
+
+def cache_table(rows: Sequence[tuple[str, str, int, float]]) -> pd.DataFrame:
+    """`Records.cache` of a host, image_id, size_gib and last_used for each entry."""
+    table = pd.DataFrame(rows, columns=["host", "image_id", "size_gib", "last_used"])
+    return table.astype({"host": "str", "image_id": "str", "size_gib": "int64", "last_used": "float64"})
+
+
+def volumes_table(**columns: object) -> pd.DataFrame:
+    """`Records.volumes`: host, kind, volume_id, size_gib and clones of each volume, in any order."""
+    table = pd.DataFrame(columns).astype({"host": "str", "kind": "str", "volume_id": "str"})
+    table.loc[table["kind"] == "cache", "volume_id"] = ""
+    return table.astype({"size_gib": "int64", "clones": "int64"}).sort_values(
+        list(table.columns), ignore_index=True
+    )
 
 
 def usage_columns(
@@ -137,7 +187,7 @@ def manifest_of(
         "engine": engine,
         "seed": case.scenario.seed,
         "trace_start": None if start is None else start.isoformat(),
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": versions(),
         "sha256": sha256,
         "creates": len(records.requests),
         "engine_s": records.engine_s,
@@ -145,7 +195,8 @@ def manifest_of(
     }
 
 
-def _versions() -> dict[str, str | None]:
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of all whose version may matter (None: not installed)."""
     found: dict[str, str | None] = {}
     for name in VERSIONED:
         try:

@@ -46,6 +46,7 @@ __all__ = [
     "Scenario",
     "Store",
     "Tier",
+    "WhatIf",
     "Workload",
     "load",
 ]
@@ -133,6 +134,15 @@ class Store(Spec):
     home: Host
 
 
+class WhatIf(Spec):
+    """Changes to Cinder that Cinder as released does not have.
+
+    `eviction` is how the image-volume cache chooses the entry that it gives up (`lru`: Cinder's own).
+    """
+
+    eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
+
+
 class Workload(Spec):
     """Files of the events and of what exists at the start, relative to the scenario."""
 
@@ -151,6 +161,7 @@ class Scenario(Spec):
     seed: Annotated[int, Field(ge=0)] = 7
     glance: Glance = Glance()
     cinder: CinderOptions = CinderOptions()
+    what_if: WhatIf = WhatIf()
     tiers: Annotated[dict[Name, Tier], AfterValidator(some)]
     backends: Annotated[dict[HostPart, Backend], AfterValidator(some)]
     images: Annotated[

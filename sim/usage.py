@@ -41,7 +41,7 @@ class UsageMeter:
         """One row per scope, name and kind; means over [0, `end`] seconds.
 
         Columns: scope (pool | tier | all), name, kind, then `{quantity}_mean` and `{quantity}_peak` of
-        volumes, provisioned_gib and physical_gib, and volumes_end.
+        volumes, provisioned_gib and physical_gib, then `{quantity}_end`, what they are at last.
         """
         self._fold()
         rows = []
@@ -52,6 +52,8 @@ class UsageMeter:
                 row[f"{quantity}_mean"] = float(mean[index])
                 row[f"{quantity}_peak"] = float(account.peak[index])
             row["volumes_end"] = int(account.level[0])
+            row["provisioned_gib_end"] = float(account.level[1])
+            row["physical_gib_end"] = float(account.level[2])
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -73,7 +75,10 @@ class UsageMeter:
 
 
 class _Account:
-    """The levels of one scope and kind: what they are, were at most, and add up to over time."""
+    """The levels of one scope and kind: what they are, were at most, and add up to over time.
+
+    Sums are made change by change, in order: the same floats, however many changes are folded at once.
+    """
 
     def __init__(self) -> None:
         self.level = np.zeros(len(QUANTITIES))
@@ -83,10 +88,9 @@ class _Account:
 
     def fold(self, time: np.ndarray, change: np.ndarray) -> None:
         """Take in changes: `time` of shape (n,), ascending; `change` of shape (n, 3)."""
-        levels = self.level + np.cumsum(change, axis=0)
+        levels = np.cumsum(np.vstack([self.level, change]), axis=0)
         held = np.diff(time, prepend=self._since)
-        before = np.vstack([self.level, levels[:-1]])
-        self._area += held @ before
+        self._area = np.cumsum(np.vstack([self._area, held[:, np.newaxis] * levels[:-1]]), axis=0)[-1]
         self.peak = np.maximum(self.peak, levels.max(axis=0))
         self.level, self._since = levels[-1], float(time[-1])
 

@@ -118,6 +118,11 @@ def records_of(
         cache=pd.DataFrame(
             [("fast#p0", "007", 2, 3.5)], columns=["host", "image_id", "size_gib", "last_used"]
         ),
-        usage=pd.DataFrame(usage or [], columns=USAGE_COLUMNS),
+        usage=pd.DataFrame(usage or [], columns=USAGE_COLUMNS).assign(
+            provisioned_gib_end=0.0, physical_gib_end=0.0
+        ),
+        volumes=pd.DataFrame(
+            [("fast#p0", "user", "v", 40, 0)], columns=["host", "kind", "volume_id", "size_gib", "clones"]
+        ),
         engine_s=0.25,
     )

@@ -269,6 +269,17 @@ def test_a_delete_gives_back_when_it_ends() -> None:
     assert (pool.volumes, pool.provisioned_gib, pool.physical_gib) == (0, 0, 0)
 
 
+def test_a_second_delete_of_the_same_volume_finds_nothing_left() -> None:
+    array = array_of(delete_s=5.0)
+    create(array, "v0")
+    assert (array.begin_delete("v0"), array.begin_delete("v0")) == (5.0, 5.0)
+    array.end_delete("v0")
+    create(array, "v1")
+    array.end_delete("v0")
+    pool = array.pools["a#p0"]
+    assert (pool.volumes, pool.provisioned_gib, list(array.volumes)) == (1, 10, ["v1"])
+
+
 # -- time and contents -------------------------------------------------------------------------------
 
 

@@ -186,6 +186,15 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     }
 
 
+def test_cinder_is_as_released_unless_a_scenario_asks_what_if(put: Put) -> None:
+    assert load(put()).scenario.what_if.eviction == "lru"
+    path = put(changed(what_if={"eviction": "sieve"}))
+    assert load(path).scenario.what_if.eviction == "sieve"
+    assert problems(put(changed(what_if={"eviction": "fifo"}))) == [
+        "s.yaml: what_if.eviction: Input should be 'lru', 'sieve', 'gdsf' or 'belady'"
+    ]
+
+
 def test_specs_are_frozen(put: Put) -> None:
     scenario = load(put()).scenario
     with pytest.raises(ValidationError, match="frozen"):

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
 from cinder import exception
 from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
 
+from sim.arrays import Array
 from sim.cinder import standins
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
 from sim.cinder.database import (
@@ -27,6 +29,7 @@ from sim.cinder.database import (
 from sim.cinder.driver import Driver
 from sim.cinder.glance import Glance, owner_of
 from sim.cinder.manager import VolumeAPI, VolumeManager
+from sim.cinder.policies import CACHES, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Recorder, Request
 from sim.cinder.scheduler import Scheduler
 from sim.initial import Placed, place
@@ -69,9 +72,7 @@ def run(
         simulation.run()
         engine_s = time.perf_counter() - since
     times = case.trace.events["time"]
-    return simulation.recorder.records(
-        simulation.db.entries(), simulation.meter, float(times.iloc[-1]), engine_s
-    )
+    return simulation.records(float(times.iloc[-1]), engine_s)
 
 
 class VolumeRPC:
@@ -168,6 +169,11 @@ class Simulation:
         if self._live:
             raise RuntimeError(f"creates never ended: {sorted(self._live)[:5]}")
 
+    def records(self, until: float, engine_s: float) -> Records:
+        """The tables of a run that is over; `until` is when the trace was."""
+        entries, arrays = self.db.entries(), self._arrays.values()
+        return self.recorder.records(entries, arrays, self.meter, until, engine_s)
+
     def manager_of(self, host: str) -> VolumeManager:
         """The service that a host (backend#pool) belongs to."""
         return self._managers[host.partition("#")[0]]
@@ -182,7 +188,14 @@ class Simulation:
     ) -> None:
         """Have the scheduler place a volume; if it finds no pool, the create is over."""
         current_process().request = request
-        self._scheduler.create_volume(context, volume, request_spec, filter_properties)
+        try:
+            self._scheduler.create_volume(context, volume, request_spec, filter_properties)
+        except ZeroDivisionError as error:
+            # CapacityFilter divides by what a thin pool has left beside its reserve. The task has put the
+            # volume into error; the service would log the rest.
+            request.error = f"{type(error).__name__}: {error}"
+            self._ended(volume)
+            return
         if volume.status == "error" and volume.id in self._live:
             last = request.error or "no pool of the volume type passes the scheduler's filters"
             request.error = f"NoValidBackend: {last}"
@@ -199,14 +212,34 @@ class Simulation:
                 self.clock,
                 self.db,
                 Driver(self.clock, array, self.glance.catalogue, self.meter),
-                self._volume_api,
                 SchedulerRPC(self),
-                self.strategy.image_volume_cache_enabled,
+                self._cache(array),
                 self._ended,
                 self.recorder,
             )
             for name, array in self._arrays.items()
         }
+
+    def _cache(self, array: Array) -> ObservedCache | None:
+        spec = array.spec
+        if not (self.strategy.image_volume_cache_enabled and spec.image_volume_cache_enabled):
+            return None
+        cache: Callable[..., ObservedCache] = CACHES[self._scenario.what_if.eviction]
+        if cache is BeladyCache:
+            cache = partial(BeladyCache, self._next_use)
+        return cache(
+            self.db,
+            self._volume_api,
+            spec.image_volume_cache_max_size_gb,
+            spec.image_volume_cache_max_count,
+        )
+
+    @cached_property
+    def _uses(self) -> Uses:
+        return Uses(self._events, self._scenario.backends)
+
+    def _next_use(self, host: str, image_id: str) -> int:
+        return self._uses.after(self._happened, host, image_id)
 
     def _exists(self, placed: Placed) -> None:
         """Enter what exists at time 0 into the database, the cache and Glance's locations."""
@@ -231,7 +264,12 @@ class Simulation:
             self.quotas.take(volume)
             version = self.glance.images[image.image_id].updated_at
             last_used = self._start + timedelta(seconds=placed.last_used)
-            self.db.add_entry(placed.host, image.image_id, version, volume.id, placed.size_gib, last_used)
+            entry = self.db.add_entry(
+                placed.host, image.image_id, version, volume.id, placed.size_gib, last_used
+            )
+            cache = self.manager_of(placed.host).image_volume_cache
+            if cache is not None:
+                cache.entry_made(entry)
 
     def _report(self, index: int) -> None:
         """Every backend reports to the scheduler, as long as anything else is to happen.
@@ -255,6 +293,7 @@ class Simulation:
             self.clock.at(row[0], lambda _: self._happen(*row), TRACE)
 
     def _happen(self, _: float, event: str, volume_id: str, image_id: str, *create: Any) -> None:
+        self._happened += 1
         if event == "create":
             self.clock.start(self._create, volume_id, image_id, *create)
         elif event == "delete":
@@ -264,7 +303,6 @@ class Simulation:
         else:
             for volume in self.glance.delete(image_id):
                 self.clock.start(self._delete, volume)
-        self._happened += 1
         if self._progress and self._happened % PROGRESS_EVERY == 0:
             self._progress(self._happened)
         self._next()
@@ -336,6 +374,9 @@ class Simulation:
 
     def _entry_event(self, event: str, entry: Entry) -> None:
         self.recorder.entry_event(event, entry)
+        cache = self.manager_of(entry["host"]).image_volume_cache
+        if cache is not None:
+            (cache.entry_made if event == "create" else cache.entry_gone)(entry)
         volume = self.db.volumes.get(entry["volume_id"])
         if event == "delete" and volume and volume.status != "deleting":
             # Cinder before 27 drops an entry at the clone limit and leaves its image-volume behind.

@@ -7,43 +7,16 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
-from cinder.image import cache as image_cache
 from cinder.volume import api, manager
 from cinder.volume.flows.manager import create_volume
 from taskflow.types.failure import Failure
 
 from sim.arrays import Array
 from sim.cinder.clock import Clock, current_process
-from sim.cinder.database import Context, Database, Entry, Volume
+from sim.cinder.database import Context, Database, Volume
 from sim.cinder.driver import Driver
+from sim.cinder.policies import ObservedCache
 from sim.cinder.recorder import Recorder
-
-
-class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
-    """Cinder's cache, which says in the process what it is doing, so that evictions have a reason."""
-
-    def get_entry(self, *args: Any, **kwargs: Any) -> Any:
-        process = current_process()
-        process.phase = "stale"
-        try:
-            return super().get_entry(*args, **kwargs)
-        finally:
-            process.phase = ""
-
-    def ensure_space(self, context: Context, volume: Volume) -> bool:
-        process = current_process()
-        process.phase = "evict"
-        try:
-            fits: bool = super().ensure_space(context, volume)
-        finally:
-            process.phase = ""
-        if not fits:
-            process.request.fill_error = "larger than image_volume_cache_max_size_gb"
-        return fits
-
-    def _entry_to_str(self, cache_entry: Entry) -> str:
-        """For the log only, but made for every look-up: Cinder's own text costs more than the look-up."""
-        return f"{cache_entry['image_id']} in volume {cache_entry['volume_id']}"
 
 
 class VolumeAPI(api.API):  # type: ignore[misc]
@@ -70,9 +43,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         clock: Clock,
         db: Database,
         driver: Driver,
-        volume_api: VolumeAPI,
         scheduler_rpcapi: Any,
-        cache_enabled: bool,
+        image_volume_cache: ObservedCache | None,
         ended: Callable[[Volume], None],
         recorder: Recorder,
     ) -> None:
@@ -85,15 +57,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self.scheduler_rpcapi = scheduler_rpcapi
         self.array = array
         self.reported_at: datetime | None = None
-        spec = array.spec
-        self.image_volume_cache = None
-        if cache_enabled and spec.image_volume_cache_enabled:
-            self.image_volume_cache = ObservedCache(
-                db,
-                volume_api,
-                spec.image_volume_cache_max_size_gb,
-                spec.image_volume_cache_max_count,
-            )
+        self.image_volume_cache = image_volume_cache
         self._clock = clock
         self._ended = ended
         self._recorder = recorder

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sim.arrays import Array
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Entry, Volume
-from sim.results import Records
+from sim.results import (
+    EVENT_COLUMNS,
+    SOURCES,
+    Records,
+    cache_events_table,
+    cache_table,
+    requests_table,
+    volumes_table,
+)
 from sim.usage import UsageMeter
-
-SOURCES = ("none", "download", "cache", "store", "driver")
-EVENT_COLUMNS = ("time", "host", "event", "image_id", "size_gib", "reason", "volume_id")
 
 
 class Request:
@@ -118,37 +125,45 @@ class Recorder:
             )
         )
 
-    def records(self, entries: list[Entry], meter: UsageMeter, until: float, engine_s: float) -> Records:
+    def records(
+        self,
+        entries: list[Entry],
+        arrays: Iterable[Array],
+        meter: UsageMeter,
+        until: float,
+        engine_s: float,
+    ) -> Records:
         """The run's tables; `until` is when the trace was over."""
         clock = self._clock
         asked = self._asked
-        requests = pd.DataFrame(
-            {
-                "volume_id": asked["volume_id"].astype(str),
-                "image_id": asked["image_id"].astype(str),
-                "volume_type": asked["volume_type"].astype(str),
-                "host": self._hosts,
-                "size_gib": asked["size_gib"],
-                "time": asked["time"],
-                "end": self._end,
-                "source": np.array(SOURCES, dtype=object)[self._source],
-                "status": np.where(self._available, "available", "error"),
-                "error": [self._errors.get(row, "") for row in range(len(asked))],
-                "attempts": self._attempts,
-                "lock_wait_s": self._lock_wait_s,
-                "stream_wait_s": self._stream_wait_s,
-                "cache_held": self._cache_held,
-            }
+        requests = requests_table(
+            asked,
+            host=self._hosts,
+            end=self._end,
+            source=self._source,
+            available=self._available,
+            error=[self._errors.get(row, "") for row in range(len(asked))],
+            attempts=self._attempts,
+            lock_wait_s=self._lock_wait_s,
+            stream_wait_s=self._stream_wait_s,
+            cache_held=self._cache_held,
         )
-        cache = pd.DataFrame(
-            [(e["host"], e["image_id"], e["size"], clock.seconds(e["last_used"])) for e in entries],
-            columns=["host", "image_id", "size_gib", "last_used"],
+        cache = cache_table(
+            [(e["host"], e["image_id"], e["size"], clock.seconds(e["last_used"])) for e in entries]
         )
+        volumes = [volume for array in arrays for volume in array.volumes.values()]
         end = max(until, float(self._end.max(initial=0.0)), meter.last)
         return Records(
             requests=requests,
-            cache_events=pd.DataFrame(self._cache_events, columns=list(EVENT_COLUMNS)),
+            cache_events=cache_events_table(dict(zip(EVENT_COLUMNS, zip(*self._cache_events), strict=False))),
             cache=cache,
             usage=meter.table(end),
+            volumes=volumes_table(
+                host=[each.pool.host for each in volumes],
+                kind=[each.kind for each in volumes],
+                volume_id=[each.id for each in volumes],
+                size_gib=[each.size_gib for each in volumes],
+                clones=[each.clones for each in volumes],
+            ),
             engine_s=engine_s,
         )

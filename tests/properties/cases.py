@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from hypothesis import strategies as st
 
 from sim.images import Image
@@ -28,7 +28,8 @@ COLUMNS: dict[str, Any] = {
     "project": "",
     "encrypted": False,
 }
-STEPS = (0.0, 0.0, 0.5, 1.0, 3.0, 10.0, 40.0, 300.0)  # between events: many of them at once
+# Between events: many of them at once, some within one reading of the clock, some after a long time.
+STEPS = (0.0, 0.0, 0.5, 1.0, 3.0, 10.0, 40.0, 300.0, 0.0, 1e-7, 0.1234565, 3e6)
 
 
 def image(name: str, gib: float = 1, fmt: str = "raw", **more: Any) -> dict[str, Any]:
@@ -85,13 +86,16 @@ def gib_of(each: Image) -> int:
 # -- what is drawn: the plain value comes first, as examples shrink towards it -------------------
 
 IMAGES = st.builds(
-    lambda gib, fmt, container, owner: image("", gib, fmt, container_format=container, owner=owner),
+    lambda gib, fmt, container, owner: {
+        **image("", gib, fmt.removesuffix("+"), container_format=container, owner=owner),
+        **({"size_bytes": GIB // 3} if fmt == "raw+" else {}),  # a file that is not all of the content
+    },
     st.sampled_from((1, 2, 3, 0.6, 1.3)),
-    st.sampled_from(("raw", "raw", "qcow2")),
+    st.sampled_from(("raw",) * 7 + ("qcow2",) * 4 + ("raw+",)),
     st.sampled_from(("bare",) * 5 + ("ovf",)),
-    st.sampled_from(("",) * 7 + ("alice",)),
+    st.sampled_from(("",) * 11 + ("alice",)),
 )
-SECONDS = st.sampled_from((0.0, 0.5, 2.0, 7.0))
+SECONDS = st.sampled_from((0.0, 0.5, 2.0, 7.0, 1.3, 30.0))
 ZERO = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), st.just(0.0))
 SOME = dict.fromkeys(ZERO, SECONDS) | {
     "write_mib_s": st.sampled_from((None, 100, 400)),
@@ -109,7 +113,7 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
     """A backend with tiny limits of every kind."""
     pool = st.fixed_dictionaries(
         {
-            "capacity_gib": seldom(4, 12, 20.5),
+            "capacity_gib": seldom(4, 12, 20.5, 33.337),
             "max_volumes": seldom(2, 4, 7),
         }
     )
@@ -128,7 +132,7 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
             "thin": st.sampled_from((True, True, False)),
             "dedupe": st.sampled_from((False, False, True)),
             "max_over_subscription_ratio": st.sampled_from((20.0, 1.0, 2.5)),
-            "reserved_percentage": st.sampled_from((0, 0, 10)),
+            "reserved_percentage": st.sampled_from((0,) * 12 + (10,) * 4 + (33, 100)),
             "image_volume_cache_enabled": st.sampled_from((True,) * 9 + (False,)),
             "image_volume_cache_max_size_gb": st.sampled_from((0, 0, 2, 4)),
             "image_volume_cache_max_count": st.sampled_from((0, 1, 2, 3)),
@@ -152,9 +156,9 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         },
         "cinder": {
             "lock_scope": draw(st.sampled_from(("cloud", "node"))),
-            "scheduler_max_attempts": draw(st.sampled_from((3, 1, 2))),
-            "backend_stats_polling_interval": draw(st.sampled_from((60, 20))),
-            "internal_tenant_quota_volumes": draw(seldom(2, 5)),
+            "scheduler_max_attempts": draw(st.sampled_from((3, 1, 2, 6))),
+            "backend_stats_polling_interval": draw(st.sampled_from((60, 20, 7.3, 1000))),
+            "internal_tenant_quota_volumes": draw(seldom(2, 5, 0)),
             "internal_tenant_quota_gigabytes": draw(seldom(3, 8)),
         },
     }
@@ -208,17 +212,23 @@ def creates(scenario: dict[str, Any], images: list[dict[str, Any]]) -> st.Search
 
 
 @st.composite
-def events(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any]], most: int = 30) -> Any:
-    """Events in order: storms, deletes of what was made, updates, seldom an image deleted."""
-    time, rows, made = 0.0, [], []
+def events(
+    draw: st.DrawFn,
+    scenario: dict[str, Any],
+    images: list[dict[str, Any]],
+    most: int = 30,
+    there: tuple[str, ...] = (),
+) -> Any:
+    """Events in order: storms, deletes of what was made or is `there`, updates, seldom an image deleted."""
+    time, rows, made = 0.0, [], list(there)
     for _ in range(draw(st.integers(1, most))):
         time += draw(st.sampled_from(STEPS))
         kind = draw(
             st.sampled_from(
-                ("create",) * 10
-                + ("storm",) * 4
-                + ("delete",) * 4
-                + ("update_image",) * 2
+                ("create",) * 20
+                + ("storm",) * 8
+                + ("delete",) * 8
+                + ("update_image",) * 4
                 + ("delete_image",)
             )
         )
@@ -253,13 +263,14 @@ def starts(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any
             "image_id": f"i{number}",
             "size_gib": math.ceil(images[number]["virtual_size_bytes"] / GIB),
             "host": host,
-            "last_used": -float(draw(st.integers(0, 99))),
+            "last_used": -float(draw(st.integers(0, 99))) / draw(st.sampled_from((1, 7))),
         }
         for host, number in entries
     ]
-    if draw(st.sampled_from((True, True, False))):
-        row = {"kind": "volume", "volume_id": "old", "image_id": "", "size_gib": 2, "last_used": math.nan}
-        rows.append({**row, "host": draw(st.sampled_from(hosts))})
+    for number in range(draw(st.sampled_from((1, 1, 0, 3)))):
+        row = {"kind": "volume", "volume_id": f"old{number}", "size_gib": 2, "last_used": math.nan}
+        image_id = draw(st.sampled_from(["", *(each["image_id"] for each in images)]))
+        rows.append({**row, "image_id": image_id, "host": draw(st.sampled_from(hosts))})
     return rows
 
 
@@ -268,8 +279,10 @@ def cases(draw: st.DrawFn) -> Case:
     """Any case. Where what should exist at the start does not fit, nothing exists at the start."""
     scenario, images = draw(scenarios())
     initial = draw(st.one_of(st.just([]), starts(scenario, images)))
-    case = case_of(scenario, images, draw(events(scenario, images)), initial)
-    return case if fits(case) else replace(without_store(case), initial=empty_initial())
+    if not fits(case_of(scenario, images, [create(0, "v", "")], initial)):
+        (scenario, images), initial = without_store(scenario, images), []
+    there = tuple(row["volume_id"] for row in initial if row["kind"] == "volume")
+    return case_of(scenario, images, draw(events(scenario, images, there=there)), initial)
 
 
 def fits(case: Case) -> bool:
@@ -281,13 +294,51 @@ def fits(case: Case) -> bool:
     return True
 
 
-def without_store(case: Case) -> Case:
-    """The same case without image-volumes of the Cinder store."""
-    images = {name: each.model_copy(update={"store_hosts": ()}) for name, each in case.images.items()}
-    return replace(case, scenario=case.scenario.model_copy(update={"store": None}), images=images)
+def without_store(
+    scenario: dict[str, Any], images: list[dict[str, Any]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The same without image-volumes of the Cinder store."""
+    scenario = {key: value for key, value in scenario.items() if key != "store"}
+    return scenario, [{key: each[key] for key in each if key != "store_hosts"} for each in images]
 
 
 class NoMeter:
     """A meter that takes no notice."""
 
     def add(self, *_: Any) -> None: ...
+
+
+# -- cases as text ---------------------------------------------------------------------------------
+
+
+def spelled(case: Case, strategy: str) -> str:
+    """A case as a file of `tests/regressions` has it, what is as absent left out."""
+    scenario = case.scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    events = case.trace.events.astype({"event": str}).to_dict("records")
+    whole = {
+        "about": "",
+        "strategy": strategy,
+        "scenario": {key: value for key, value in scenario.items() if key not in ("images", "workload")},
+        "images": [each.model_dump(mode="json", exclude_defaults=True) for each in case.images.values()],
+        "events": [
+            {key: value for key, value in row.items() if key in ("time", "event") or value != COLUMNS[key]}
+            for row in events
+        ],
+        "initial": case.initial.to_dict("records"),
+    }
+    lines = []
+    for key, value in whole.items():
+        if isinstance(value, list):
+            rows = [
+                yaml.safe_dump(row, default_flow_style=True, width=math.inf, sort_keys=False) for row in value
+            ]
+            lines += [f"{key}:" if rows else f"{key}: []", *(f"- {row.rstrip()}" for row in rows)]
+        else:
+            lines.append(yaml.safe_dump({key: value}, sort_keys=False).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def read_spelled(path: Path) -> tuple[Case, str]:
+    """A case and the strategy that `spelled` wrote."""
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return case_of(raw["scenario"], raw["images"], raw["events"], raw["initial"]), raw["strategy"]

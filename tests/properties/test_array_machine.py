@@ -86,7 +86,6 @@ class ArrayMachine(RuleBasedStateMachine):
         self.meter = Totals()
         self.array = Array("a", spec, self.meter)
         self.there: dict[str, Naive] = {}
-        self.deleting: set[str] = set()
 
     # -- the model ---------------------------------------------------------------------------------
 
@@ -198,8 +197,6 @@ class ArrayMachine(RuleBasedStateMachine):
 
     @rule(name=IDS, target=going)
     def begin_delete(self, name: str) -> Any:
-        if name in self.deleting:
-            return multiple()
         busy = self.spec.delete_with_clones == "busy"
         if name not in self.there:
             assert self.array.begin_delete(name) is None
@@ -211,14 +208,12 @@ class ArrayMachine(RuleBasedStateMachine):
             return multiple()
         assert seconds == 3.0
         assert not (busy and self.clones(self.there[name]))
-        self.deleting.add(name)
         return name
 
     @rule(name=consumes(going))
     def end_delete(self, name: str) -> None:
         self.array.end_delete(name)
-        self.deleting.discard(name)
-        gone = self.there.pop(name)
+        gone = self.there.pop(name, None)  # another delete of it may have come first
         for each in self.there.values():
             if each.parent is gone:
                 each.parent = None

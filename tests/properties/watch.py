@@ -16,10 +16,11 @@ from typing import Any
 from unittest.mock import patch
 
 from sim.arrays import Array
-from sim.cinder import engine, manager
+from sim.cinder import engine
 from sim.cinder.clock import Process, current_process
 from sim.cinder.database import INTERNAL_PROJECT
 from sim.cinder.glance import Glance
+from sim.cinder.policies import CACHES, ObservedCache
 from sim.initial import place
 from sim.results import Records
 from sim.scenario import Backend, Case
@@ -368,7 +369,7 @@ def watching(watch: Watch) -> Iterator[None]:
             super().take(volume)
             watch.quota_floor = dict(self.in_use)
 
-    class WatchedCache(manager.ObservedCache):
+    class WatchedCache(ObservedCache):
         def get_entry(self, context: Any, volume: Any, image_id: str, meta: Any, **kwargs: Any) -> Any:
             entry = super().get_entry(context, volume, image_id, meta, **kwargs)
             watch.looked_up(volume, image_id, meta, entry)
@@ -419,9 +420,9 @@ def watching(watch: Watch) -> Iterator[None]:
             ("sim.cinder.engine", "UsageMeter", WatchedMeter),
             ("sim.cinder.engine", "Glance", WatchedGlance),
             ("sim.cinder.engine", "Recorder", WatchedRecorder),
-            ("sim.cinder.manager", "ObservedCache", WatchedCache),
         ):
             stack.enter_context(patch(f"{where}.{name}", watched))
+        stack.enter_context(patch.dict(CACHES, lru=WatchedCache))
         assert place.__globals__["Array"] is WatchedArray
         yield
 

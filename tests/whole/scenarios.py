@@ -418,6 +418,31 @@ def reserved() -> Builder:
     return b.delete(90.1, "v0").delete(91.3, "v3").storm(200.3, 3, "i0", "", size=9)
 
 
+@scenario(capacity=(50, 0.004))
+def all_reserved(capacity: float) -> Builder:
+    """Cinder's CapacityFilter divides by zero on such a pool, whatever tier the create is for."""
+    b = Builder(*small(2), tiers={"flash": TIER, "disk": TIER})
+    b.backend("a", pools={"p0": {"capacity_gib": 60}})
+    b.backend(
+        "b",
+        "disk",
+        pools={"p0": {"capacity_gib": capacity}},
+        reserved_percentage=100 if capacity == 50 else 0,
+        max_over_subscription_ratio=1.0,
+    )
+    b.create(0, "i0", "").create(1.1, "i0").create(30.3, "i1", "", volume_type="disk")
+    return b.delete(40.1, "v0").delete(41.3, "v1").create(70.3, "i0", "").create(80.3, "i0")
+
+
+@scenario()
+def two_deletes_at_once() -> Builder:
+    """Three attempts on one pool; the delete after the second one ends while the user deletes the third's."""
+    b = Builder(*small(1), cinder={"backend_stats_polling_interval": 300})
+    b.backend("a", pools={"p0": {"capacity_gib": 100}}, max_over_subscription_ratio=1.0, delete_s=15.0)
+    b.create(1.1, "", size=95).create(2.3, "i0", "", size=8)
+    return b.delete(20.1, "v0").delete(41.3, "v1").create(60.1, "i0")
+
+
 @scenario()
 def two_tiers_of_one_backend() -> Builder:
     b = Builder(*small(), tiers={"flash": TIER, "disk": TIER})

@@ -1,0 +1,214 @@
+"""The image-volume cache: Cinder's own, and what-ifs that differ in which entry `ensure_space` gives up."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from cinder.image import cache as image_cache
+
+from sim.cinder.clock import current_process
+from sim.cinder.database import Context, Database, Entry, Volume
+from sim.scenario import Backend
+
+Victim = Callable[[list[Entry]], Entry]
+
+
+class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
+    """Cinder's cache, which says in the process what it is doing, so that evictions have a reason."""
+
+    def get_entry(self, *args: Any, **kwargs: Any) -> Any:
+        process = current_process()
+        process.phase = "stale"
+        try:
+            return super().get_entry(*args, **kwargs)
+        finally:
+            process.phase = ""
+
+    def ensure_space(self, context: Context, volume: Volume) -> bool:
+        process = current_process()
+        process.phase = "evict"
+        try:
+            fits: bool = super().ensure_space(context, volume)
+        finally:
+            process.phase = ""
+        if not fits:
+            process.request.fill_error = "larger than image_volume_cache_max_size_gb"
+        return fits
+
+    def entry_made(self, entry: Entry) -> None:
+        """An entry of one of this backend's hosts was made, or is there at the start."""
+
+    def entry_gone(self, entry: Entry) -> None:
+        """An entry is gone, for whatever reason."""
+
+    def _entry_to_str(self, cache_entry: Entry) -> str:
+        """For the log only, but made for every look-up: Cinder's own text costs more than the look-up."""
+        return f"{cache_entry['image_id']} in volume {cache_entry['volume_id']}"
+
+
+class PolicyCache(ObservedCache, ABC):
+    """A cache that chooses its victims by another policy than Cinder's; all else is Cinder's."""
+
+    def __init__(self, db: Database, *args: Any) -> None:
+        super().__init__(_Choosing(db, self.victim), *args)
+
+    def get_entry(self, *args: Any, **kwargs: Any) -> Any:
+        entry = super().get_entry(*args, **kwargs)
+        if entry:
+            self.looked_up(entry)
+        return entry
+
+    def looked_up(self, entry: Entry) -> None:
+        """An entry was asked for and is not stale; a create that is cloned does so twice."""
+
+    @abstractmethod
+    def victim(self, entries: list[Entry]) -> Entry:
+        """Which of a host's entries, used last first, is evicted now."""
+
+
+class _Choosing:
+    """Cinder's database, but `ensure_space` pops a policy's victims off the entries it gets."""
+
+    def __init__(self, db: Database, victim: Victim) -> None:
+        self._db = db
+        self._victim = victim
+
+    def image_volume_cache_get_all(self, context: Context, host: str) -> list[Entry]:
+        return _Entries(self._db.image_volume_cache_get_all(context, host), self._victim)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+class _Entries(list[Entry]):
+    def __init__(self, entries: list[Entry], victim: Victim) -> None:
+        super().__init__(entries)
+        self._victim = victim
+
+    def pop(self, *_: Any) -> Entry:
+        entry = self._victim(self)
+        self.remove(entry)
+        return entry
+
+
+class SieveCache(PolicyCache):
+    """SIEVE (Zhang et al., NSDI 2024): a hand goes from old to new and spares, once, what was looked up."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # By host: whether each entry was looked up since the hand passed, oldest first.
+        self._visited: defaultdict[str, dict[str, bool]] = defaultdict(dict)
+        self._hand: dict[str, str | None] = {}
+
+    def entry_made(self, entry: Entry) -> None:
+        self._visited[entry["host"]][entry["id"]] = False
+
+    def looked_up(self, entry: Entry) -> None:
+        self._visited[entry["host"]][entry["id"]] = True
+
+    def victim(self, entries: list[Entry]) -> Entry:
+        host = entries[0]["host"]
+        visited, hand = self._visited[host], self._hand.get(host)
+        oldest_first = list(visited)
+        at = oldest_first.index(hand) if hand else 0
+        while visited[oldest_first[at]]:
+            visited[oldest_first[at]] = False
+            at = (at + 1) % len(oldest_first)
+        self._hand[host] = oldest_first[at]  # until it is gone
+        return next(entry for entry in entries if entry["id"] == oldest_first[at])
+
+    def entry_gone(self, entry: Entry) -> None:
+        host = entry["host"]
+        if self._hand.get(host) == entry["id"]:
+            self._hand[host] = dict(pairwise(self._visited[host])).get(entry["id"])
+        del self._visited[host][entry["id"]]
+
+
+class GdsfCache(PolicyCache):
+    """Greedy-Dual-Size with Frequency (Cherkasova 1998): keeps what is small and often asked for."""
+
+    SCALE = 1e6  # libCacheSim's, so that priorities round alike
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._level: defaultdict[str, float] = defaultdict(float)  # by host: the last victim's priority
+        self._look_ups: dict[str, int] = {}
+        self._priority: dict[str, float] = {}
+
+    def entry_made(self, entry: Entry) -> None:
+        self._rank(entry, 0)
+
+    def looked_up(self, entry: Entry) -> None:
+        self._rank(entry, self._look_ups[entry["id"]] + 1)
+
+    def _rank(self, entry: Entry, look_ups: int) -> None:
+        self._look_ups[entry["id"]] = look_ups
+        frequency = 1 + look_ups / 2
+        self._priority[entry["id"]] = self._level[entry["host"]] + frequency * self.SCALE / entry["size"]
+
+    def victim(self, entries: list[Entry]) -> Entry:
+        entry = min(reversed(entries), key=lambda entry: self._priority[entry["id"]])
+        self._level[entry["host"]] = self._priority[entry["id"]]
+        return entry
+
+    def entry_gone(self, entry: Entry) -> None:
+        del self._look_ups[entry["id"]], self._priority[entry["id"]]
+
+
+class BeladyCache(PolicyCache):
+    """Belady's MIN (1966): evicts what is next used last. It knows the trace: a reference, no policy to run.
+
+    With entries of unequal size it is no bound. `next_use` gives the position in the trace of the next use
+    of an image on a host.
+    """
+
+    def __init__(self, next_use: Callable[[str, str], int], *args: Any) -> None:
+        super().__init__(*args)
+        self._next_use = next_use
+
+    def victim(self, entries: list[Entry]) -> Entry:
+        return max(reversed(entries), key=lambda entry: self._next_use(entry["host"], entry["image_id"]))
+
+
+class Uses:
+    """The creates of a trace that look into the cache, by image and where they go."""
+
+    def __init__(self, events: pd.DataFrame, backends: Mapping[str, Backend]) -> None:
+        creates = (events["event"] == "create") & (events["image_id"] != "") & ~events["encrypted"]
+        pinned = events["host"] != ""
+        self._pinned = _positions(events, creates & pinned, "host")
+        self._unpinned = _positions(events, creates & ~pinned, "volume_type")
+        self._backends = backends
+        self._never = len(events)
+
+    def after(self, happened: int, host: str, image_id: str) -> int:
+        """Position of the next use once so many events have happened; the trace's length if there is none."""
+        tiers = self._backends[host.partition("#")[0]].volume_types
+        found = [self._pinned.get((host, image_id))]
+        found += [self._unpinned.get((tier, image_id)) for tier in tiers]
+        following = (uses[uses.searchsorted(happened) :] for uses in found if uses is not None)
+        return min((int(uses[0]) for uses in following if len(uses)), default=self._never)
+
+
+def _positions(
+    events: pd.DataFrame, chosen: pd.Series[bool], where: str
+) -> dict[tuple[str, str], npt.NDArray[np.intp]]:
+    """Positions of the chosen events, in order, by (`where`, image)."""
+    positions = np.flatnonzero(chosen)
+    groups: Any = events[chosen].groupby([where, "image_id"], observed=True, sort=False).indices
+    return {key: positions[rows] for key, rows in groups.items()}
+
+
+CACHES: dict[str, type[ObservedCache]] = {
+    "lru": ObservedCache,
+    "sieve": SieveCache,
+    "gdsf": GdsfCache,
+    "belady": BeladyCache,
+}

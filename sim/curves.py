@@ -1,0 +1,321 @@
+"""Hits and byte hits of the image-volume cache against its limits, per pool and tier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sim.arrays import GIB
+from sim.fast import replay
+from sim.fast.build import Names, positions
+from sim.initial import Placed, place
+from sim.problems import BadInput, quoted
+from sim.scenario import Backend, Case
+from sim.strategies import STRATEGIES
+from sim.usage import UsageMeter
+
+Whole = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+MAX_COUNT, MAX_SIZE = "image_volume_cache_max_count", "image_volume_cache_max_size_gb"
+NONE = -1  # no image, no host (as `positions` has it)
+MOST_SIZES = 200  # values of a grid of sizes; up to so many, every whole GiB
+
+
+class Curves(NamedTuple):
+    """What `curve` gives, as tidy tables.
+
+    curve: scope (pool | tier), name (host or volume type), limit (Cinder's option), value, requests
+        (look-ups), hits, byte_hits (GiB of image files that were not downloaded), hit_rate and byte_hit_rate
+        (NaN where nothing was looked up).
+    working_set: a row per pool: host, volume_type (several joined by ';'), requests; images and gib of its
+        working set, the limits from which on nothing is given up for room; the scenario's own
+        image_volume_cache_enabled, image_volume_cache_max_count and image_volume_cache_max_size_gb; and
+        hits, byte_hits, hit_rate and byte_hit_rate under these, both limits together.
+    """
+
+    curve: pd.DataFrame
+    working_set: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class PoolLookUps:
+    """Look-ups of one pool; groups are the tiers of `tiers`, and last what was there before the trace.
+
+    requests and bytes (tiers,): look-ups, and what they asked for.
+    """
+
+    host: str
+    backend: Backend
+    tiers: tuple[str, ...]
+    asked: replay.LookUps
+    requests: Whole
+    bytes: npt.NDArray[np.float64]
+
+    @property
+    def images(self) -> int:
+        """Images of the working set."""
+        return len(self.asked.size_gib)
+
+    @property
+    def gib(self) -> int:
+        """GiB of the working set."""
+        return int(self.asked.size_gib.sum())
+
+
+def curve(
+    case: Case,
+    strategy: str = "cache-only",
+    sizes_gib: Iterable[int] | None = None,
+    engine: str = "cinder",
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Curves:
+    """What other limits of the cache would give, from Cinder's rules for it alone, without time.
+
+    Each limit is looked at alone, the other one unlimited, and counts per pool, as in Cinder: a tier's value
+    is the limit of each of its pools, its hits those of its own requests in them. Numbers of entries go from
+    0, which here means no cache, to the working set, which is what Cinder's 0 (unlimited) comes to.
+    `sizes_gib` are the sizes (None: some 200 from the smallest image to the working set, and the
+    scenario's own).
+
+    A pool's look-ups are the creates from an image that end there, in the order of the trace, less those that
+    never come to a cache: encrypted, refused by Cinder's API, cloned by the driver and, under `combined`,
+    cloned from the store. A backend whose cache is off is looked at as if it were on. Creates without a host
+    are where one run of `strategy` on `engine` puts them, which `progress` is told of; without such creates
+    nothing is run. Cache entries that exist at the start count as looked up once before the trace.
+
+    Left out is all that comes of time and of other limits: fills at the same time, which go over the limits;
+    creates that fail, and their reschedules; the limits of arrays, of clones and of the tenant's quota. For
+    these, run an engine with other limits. Raises `BadInput`.
+    """
+    sizes = None if sizes_gib is None else list(sizes_gib)
+    if problems := _problems(case, strategy, sizes):
+        raise BadInput(problems)
+    pools = _look_ups(case, strategy, engine, progress)
+    grid = _grid(pools) if sizes is None else np.unique(np.array(sizes, dtype=np.int64))
+    by_count = {pool.host: replay.curve_by_count(pool.asked) for pool in pools}
+    by_size = {pool.host: replay.curve_by_size(pool.asked, grid) for pool in pools}
+    tables = []
+    for scope, name, members in _subjects(case, pools):
+        counts = np.arange(max((pool.images for pool, _ in members), default=0) + 1)
+        tables.append(_table(scope, name, MAX_COUNT, counts, members, by_count))
+        tables.append(_table(scope, name, MAX_SIZE, grid, members, by_size))
+    return Curves(pd.concat(tables, ignore_index=True), _working_set(pools))
+
+
+def _problems(case: Case, strategy: str, sizes: list[int] | None) -> list[str]:
+    problems = []
+    if strategy not in STRATEGIES or not STRATEGIES[strategy].image_volume_cache_enabled:
+        with_cache = [name for name, each in STRATEGIES.items() if each.image_volume_cache_enabled]
+        problems.append(f"strategy: {quoted(strategy)} has no cache, only {', '.join(with_cache)}")
+    if case.scenario.what_if.eviction != "lru":
+        problems.append(f"{case.path}: what_if.eviction: there are curves only of lru, which is Cinder's")
+    bad = [size for size in sizes or [] if size != int(size) or not 1 <= size < 2**31]
+    if bad or sizes == []:
+        problems.append(f"sizes_gib: whole GiB of 1 or more are needed, not {quoted(bad or sizes)}")
+    return problems
+
+
+# -- look-ups ------------------------------------------------------------------------------------------
+
+
+def _look_ups(
+    case: Case, strategy: str, engine: str, progress: Callable[[int], None] | None
+) -> list[PoolLookUps]:
+    """The look-ups of every pool, in the scenario's order."""
+    names, events = Names(case), case.trace.events
+    image = positions(events["image_id"], names.images)
+    create = (events["event"] == "create").to_numpy() & (image != NONE)
+    version, refused = _seen_by_the_api(case, names, image)
+    _, placed = place(case, STRATEGIES[strategy], UsageMeter(lambda: 0.0, [], []))
+    asked = create & ~events["encrypted"].to_numpy() & ~refused
+    host = positions(events["host"], names.hosts)
+    if (asked & (host == NONE)).any():
+        from sim.api import run
+
+        records = run(case, strategy, engine, progress=progress)
+        host[create] = positions(records.requests["host"], names.hosts)
+    asked &= host != NONE
+    asked[asked] = ~_cloned_elsewhere(case, names, placed)[host[asked], image[asked]]
+    columns = {
+        "host": host,
+        "image": image,
+        "version": version,
+        "tier": positions(events["volume_type"], names.tiers),
+    }
+    look_ups = pd.DataFrame({name: column[asked] for name, column in columns.items()})
+    of_pool = dict(list(look_ups.groupby("host")))
+    return [
+        _of_pool(case, names, name, of_pool.get(number, look_ups[:0]), placed)
+        for number, name in enumerate(names.hosts)
+    ]
+
+
+def _seen_by_the_api(case: Case, names: Names, image: Whole) -> tuple[Whole, Mask]:
+    """For each event the version of its image, and whether the API would refuse it as a create.
+
+    Repeats `ImageService` (sim/cinder/glance.py) and `volume_utils.check_image_metadata`.
+    """
+    events = case.trace.events
+    updates, deletes = (
+        (events["event"] == event).astype(np.int64).groupby(image).cumsum().to_numpy(np.int64)
+        for event in ("update_image", "delete_image")
+    )
+    images = list(case.images.values())
+    # The last of each stands for no image.
+    owner = np.array([names.projects.index(each.owner) if each.owner else NONE for each in images] + [NONE])
+    needs_gib = [max(-(-each.size_bytes // GIB), _gib(each.virtual_size_bytes)) for each in images]
+    # A create without a project is one of the first project.
+    project = np.maximum(positions(events["project"], ["", *names.projects]) - 1, NONE)
+    project[(events["project"] == "").to_numpy()] = 0
+    foreign = (owner[image] != NONE) & (owner[image] != project)
+    too_large = np.array([*needs_gib, 0])[image] > events["size_gib"].to_numpy(np.int64)
+    return np.asarray(updates, np.int64), np.asarray((deletes > 0) | foreign | too_large)
+
+
+def _gib(virtual_size_bytes: int) -> int:
+    """What an entry counts for (`image_utils.check_virtual_size`, in floating point as there)."""
+    return math.ceil(virtual_size_bytes / GIB)
+
+
+def _cloned_elsewhere(case: Case, names: Names, placed: list[Placed]) -> Mask:
+    """(pools, images): whether creates are clones before they come to the cache."""
+    images = list(case.images.values())
+    raw = np.array([image.disk_format == "raw" for image in images])
+    bare = np.array([image.container_format == "bare" for image in images])
+    backends = case.scenario.backends
+    by_driver = np.array([backends[host.partition("#")[0]].driver_clones_raw for host in names.hosts])
+    stored = np.zeros((len(names.hosts), len(images)), np.bool_)
+    for volume in placed:
+        if volume.kind == "store" and volume.image is not None:
+            stored[names.hosts.index(volume.host), names.images.index(volume.image.image_id)] = True
+    cloned: Mask = (by_driver[:, None] | (stored & bare)) & raw
+    return cloned
+
+
+def _of_pool(
+    case: Case, names: Names, host: str, look_ups: pd.DataFrame, placed: list[Placed]
+) -> PoolLookUps:
+    backend = case.scenario.backends[host.partition("#")[0]]
+    before = [
+        names.images.index(volume.image.image_id)
+        for volume in placed
+        if volume.kind == "cache" and volume.host == host and volume.image is not None
+    ]
+    tiers = [names.tiers.index(tier) for tier in backend.volume_types]
+    group_of = np.zeros(len(names.tiers), np.int64)
+    group_of[tiers] = np.arange(len(tiers))
+    numbers, image = np.unique(np.append(before, look_ups["image"]).astype(np.int64), return_inverse=True)
+    images = [case.images[names.images[number]] for number in numbers]
+    group = np.append(np.full(len(before), len(tiers)), group_of[look_ups["tier"]])
+    asked = replay.look_ups(
+        image,
+        size_gib=[_gib(each.virtual_size_bytes) for each in images],
+        size_bytes=[each.size_bytes for each in images],
+        version=np.append(np.zeros(len(before)), look_ups["version"]),
+        group=group,
+        groups=len(tiers) + 1,
+    )
+    requests, asked_bytes = np.zeros(len(tiers) + 1, np.int64), np.zeros(len(tiers) + 1)
+    np.add.at(requests, group, 1)
+    np.add.at(asked_bytes, group, asked.size_bytes[image])
+    return PoolLookUps(host, backend, backend.volume_types, asked, requests[:-1], asked_bytes[:-1])
+
+
+# -- tables --------------------------------------------------------------------------------------------
+
+Members = list[tuple[PoolLookUps, list[int]]]  # pools, and which groups of each
+
+
+def _subjects(case: Case, pools: list[PoolLookUps]) -> list[tuple[str, str, Members]]:
+    """Scope and name of every curve, and what it is the sum of."""
+    of_pools = [("pool", pool.host, [(pool, list(range(len(pool.tiers))))]) for pool in pools]
+    of_tiers = [
+        ("tier", tier, [(pool, [pool.tiers.index(tier)]) for pool in pools if tier in pool.tiers])
+        for tier in case.scenario.tiers
+    ]
+    return [*of_pools, *of_tiers]
+
+
+def _grid(pools: list[PoolLookUps]) -> Whole:
+    """Sizes in GiB: each pool's smallest limit that changes nothing, the scenario's own, and some between."""
+    used = [pool for pool in pools if pool.images]
+    if not used:
+        return np.zeros(0, np.int64)
+    low = min(int(pool.asked.size_gib.min()) for pool in used)
+    high = max(pool.gib for pool in used)
+    if high - low < MOST_SIZES:
+        between = np.arange(low, high + 1)
+    else:
+        between = np.geomspace(low, high, MOST_SIZES).round().astype(np.int64)
+    limits = [pool.backend.image_volume_cache_max_size_gb for pool in used]
+    known = [*(pool.gib for pool in used), *(limit for limit in limits if limit)]
+    return np.unique(np.append(between, known).astype(np.int64))
+
+
+def _table(
+    scope: str,
+    name: str,
+    limit: str,
+    values: Whole,
+    members: Members,
+    curves: dict[str, replay.Curve],
+) -> pd.DataFrame:
+    """A row per value; values beyond a pool's own curve repeat its last."""
+    hits, byte_hits = np.zeros(len(values), np.int64), np.zeros(len(values))
+    for pool, groups in members:
+        of_pool = curves[pool.host]
+        at = np.minimum(np.arange(len(values)), of_pool.hits.shape[1] - 1)
+        hits += of_pool.hits[groups].sum(axis=0)[at]
+        byte_hits += of_pool.byte_hits[groups].sum(axis=0)[at]
+    requests = sum(int(pool.requests[groups].sum()) for pool, groups in members)
+    asked = sum(float(pool.bytes[groups].sum()) for pool, groups in members)
+    return pd.DataFrame(
+        {
+            "scope": scope,
+            "name": name,
+            "limit": limit,
+            "value": values,
+            "requests": requests,
+            "hits": hits,
+            "byte_hits": byte_hits / GIB,
+            "hit_rate": hits / (requests or math.nan),
+            "byte_hit_rate": byte_hits / (asked or math.nan),
+        }
+    )
+
+
+def _working_set(pools: list[PoolLookUps]) -> pd.DataFrame:
+    rows = []
+    for pool in pools:
+        backend, requests = pool.backend, int(pool.requests.sum())
+        hits, saved = 0, 0.0
+        if backend.image_volume_cache_enabled:
+            now = replay.replay(
+                pool.asked, backend.image_volume_cache_max_size_gb, backend.image_volume_cache_max_count
+            )
+            hits, saved = int(now.hits[:-1].sum()), float(now.byte_hits[:-1].sum())
+        rows.append(
+            {
+                "host": pool.host,
+                "volume_type": ";".join(pool.tiers),
+                "requests": requests,
+                "images": pool.images,
+                "gib": pool.gib,
+                "image_volume_cache_enabled": backend.image_volume_cache_enabled,
+                MAX_COUNT: backend.image_volume_cache_max_count,
+                MAX_SIZE: backend.image_volume_cache_max_size_gb,
+                "hits": hits,
+                "byte_hits": saved / GIB,
+                "hit_rate": hits / (requests or math.nan),
+                "byte_hit_rate": saved / (float(pool.bytes.sum()) or math.nan),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,38 @@
+"""Engine `fast`: the same model and the same decisions as engine `cinder`, compiled by Numba.
+
+It repeats the rules of Cinder 27 to 29; each function names the code of Cinder that it repeats. Where the
+two engines differ, engine `cinder` is right (`cinder-cache verify` compares them on a scenario).
+
+    state.py      what a run's state is: named arrays of records
+    build.py      a case as such arrays
+    arrays.py     space, places and clones (as sim/arrays.py)
+    events.py     the clock, waiting, Cinder's reading of the time
+    cache.py      the image-volume cache, with its eviction policies
+    scheduler.py  filter and weigher over the backends' reports
+    create.py     one create, step by step
+    kernel.py     the trace, deletes and the main loop
+    engine.py     runs it and makes the tables
+    replay.py     the cache alone, without time: many sizes at once
+
+Compiled code is kept on disk. Numba looks only at the file of a function to see whether its code is
+outdated, not at those of the functions that it calls; so the directory's name holds a hash of all sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numba
+
+
+def _cache_dir() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return str(Path(base, "cinder-cache-planner", digest[:16]))
+
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    numba.config.CACHE_DIR = _cache_dir()

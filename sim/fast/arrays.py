@@ -1,0 +1,442 @@
+"""The simulated arrays, compiled: the same checks, in the same order, as `sim.arrays.Array`.
+
+What takes time returns its seconds, or, where the array refuses, the reason as a negative number.
+"""
+
+from __future__ import annotations
+
+from sim.fast.jit import compiled
+from sim.fast.state import (
+    ACCOUNTS,
+    ARRAY_FULL,
+    BUSY,
+    CACHE,
+    CACHED,
+    CLONE_LIMIT,
+    IMAGES,
+    MISSING,
+    NO_PROVISION,
+    NO_SPACE,
+    NONE,
+    POOL_FULL,
+    STILL_THERE,
+    STORE,
+    STORED,
+    USERS,
+    State,
+)
+
+MIB_PER_GIB = 1024
+
+
+@compiled
+def find(s: State, v: int, backend: int) -> int:
+    """The slot of a user's volume on a backend's array, or NONE."""
+    slot = s.volumes[v].first_slot
+    while slot != NONE:
+        if s.pools[s.slots[slot].pool].backend == backend:
+            return slot
+        slot = s.slots[slot].next
+    return NONE
+
+
+@compiled
+def create(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> float:
+    """An empty volume; `v` is the user's volume that it belongs to, or NONE. Its slot is `world.made`."""
+    if v != NONE and find(s, v, s.pools[pool].backend) != NONE:
+        return -STILL_THERE
+    refused = check_count(s, pool)
+    if refused == 0:
+        refused = check_space(s, pool, size_gib, 0.0)
+    if refused != 0:
+        return -refused
+    add(s, v, pool, size_gib, kind, tier)
+    return s.backends[s.pools[pool].backend].create_s
+
+
+@compiled
+def write(s: State, slot: int, image: int, file: bool, version: int) -> float:
+    """Take the physical space of an image's content (or of its file) that is about to be written."""
+    if slot == NONE:
+        return -MISSING
+    pool = s.slots[slot].pool
+    if not s.backends[s.pools[pool].backend].thin:
+        return 0.0
+    if check_physical(s, pool, new_data_gib(s, pool, image, file, version)) != 0:
+        return -NO_SPACE
+    hold(s, slot, lineage_for(s, pool, image, file, version))
+    return 0.0
+
+
+@compiled
+def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, tier: int) -> float:
+    """Clone the volume in slot `source`: copy-on-write, or a full copy. The clone's slot is `world.made`."""
+    if source == NONE:
+        return -MISSING
+    b = s.backends[s.pools[pool].backend]
+    if v != NONE and find(s, v, s.pools[pool].backend) != NONE:
+        return -STILL_THERE
+    if not b.copies and s.slots[source].clones >= b.max_clones:
+        return -CLONE_LIMIT
+    refused = check_count(s, pool)
+    lineage = s.slots[source].lineage
+    copied = b.copies and lineage != NONE
+    if refused == 0:
+        data = 0.0
+        if copied:
+            d = s.lineages[lineage]
+            data = new_data_gib(s, pool, d.image, d.file, d.version)
+        refused = check_space(s, pool, size_gib, data)
+    if refused != 0:
+        return -refused
+    slot = add(s, v, pool, size_gib, kind, tier)
+    if b.copies:
+        if copied:
+            d = s.lineages[lineage]
+            hold(s, slot, lineage_for(s, pool, d.image, d.file, d.version))
+        return b.clone_s + s.slots[source].size_gib * MIB_PER_GIB / b.clone_mib_s
+    s.slots[slot].source = source
+    s.slots[source].clones += 1
+    if lineage != NONE:
+        hold(s, slot, lineage)
+    return b.clone_s
+
+
+@compiled
+def clone_from_glance(
+    s: State, v: int, pool: int, size_gib: int, tier: int, image: int, version: int
+) -> float:
+    """The driver's own clone of a raw image that lies beside the pool (RBD)."""
+    backend = s.pools[pool].backend
+    b = s.backends[backend]
+    if find(s, v, backend) != NONE:
+        return -STILL_THERE
+    refused = check_count(s, pool)
+    if refused == 0:
+        data = new_data_gib(s, pool, image, False, version) if b.copies else 0.0
+        refused = check_space(s, pool, size_gib, data)
+    if refused != 0:
+        return -refused
+    slot = add(s, v, pool, size_gib, 0, tier)
+    if not b.copies:
+        return b.clone_s
+    if b.thin:
+        hold(s, slot, lineage_for(s, pool, image, False, version))
+    return b.clone_s + s.images[image].content_gib * MIB_PER_GIB / b.clone_mib_s
+
+
+@compiled
+def extend(s: State, v: int, pool: int, size_gib: int) -> float:
+    """Grow (or give back) a user's volume to `size_gib`."""
+    backend = s.pools[pool].backend
+    slot = find(s, v, backend)
+    if slot == NONE:
+        return -MISSING
+    grown = size_gib - s.slots[slot].size_gib
+    refused = check_space(s, s.slots[slot].pool, grown, 0.0)
+    if refused != 0:
+        return -refused
+    s.slots[slot].size_gib = size_gib
+    change(s, slot, 0, grown)
+    return s.backends[backend].extend_s
+
+
+@compiled
+def begin_delete(s: State, slot: int) -> float:
+    """Start a delete: the seconds until `end_delete`, or why not."""
+    if slot == NONE:
+        return -MISSING
+    b = s.backends[s.pools[s.slots[slot].pool].backend]
+    if s.slots[slot].clones > 0 and b.busy:
+        return -BUSY
+    return b.delete_s
+
+
+@compiled
+def end_delete(s: State, slot: int) -> None:
+    """Give back the space and the place of a volume, if it is still there."""
+    if slot == NONE:
+        return
+    d = s.slots[slot]
+    d.there = False
+    s.backends[s.pools[d.pool].backend].volumes -= 1
+    if d.source != NONE:
+        source = s.slots[d.source]
+        source.clones -= 1
+        if source.clones == 0 and not source.there:
+            free_slot(s, d.source)
+    if d.lineage != NONE:
+        release(s, slot, d.lineage)
+    change(s, slot, -1, -d.size_gib)
+    if d.owner != NONE:
+        unlink(s, slot, d.owner)
+    if d.clones == 0:
+        free_slot(s, slot)
+
+
+@compiled
+def has_place(s: State, pool: int) -> bool:
+    """Whether the pool's and the array's volume limits let one more volume in."""
+    return check_count(s, pool) == 0
+
+
+@compiled
+def cached(s: State, pool: int) -> int:
+    """Image-volumes of the cache that take a place which a volume for the pool would need."""
+    if s.pools[pool].volumes >= s.pools[pool].max_volumes:
+        return s.pools[pool].cached
+    b = s.backends[s.pools[pool].backend]
+    count = 0
+    for each in range(b.first_pool, b.first_pool + b.pools):
+        count += s.pools[each].cached
+    return count
+
+
+# -- checks, in the order of the contract ----------------------------------------------------------
+
+
+@compiled
+def check_count(s: State, pool: int) -> int:
+    p = s.pools[pool]
+    if p.volumes >= p.max_volumes:
+        return POOL_FULL
+    b = s.backends[p.backend]
+    return ARRAY_FULL if b.volumes >= b.max_volumes else 0
+
+
+@compiled
+def check_space(s: State, pool: int, size_gib: int, data_gib: float) -> int:
+    p = s.pools[pool]
+    if size_gib > 0 and p.provisioned + size_gib > p.provision_limit:
+        return NO_PROVISION
+    return check_physical(s, pool, data_gib)
+
+
+@compiled
+def check_physical(s: State, pool: int, data_gib: float) -> int:
+    p = s.pools[pool]
+    return NO_SPACE if data_gib > 0 and p.physical + data_gib > p.capacity else 0
+
+
+# -- space and counts ------------------------------------------------------------------------------
+
+
+@compiled
+def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int:
+    w = s.world[0]
+    slot = w.free_slot
+    if slot == NONE:
+        slot = w.used_slots
+        w.used_slots += 1
+    else:
+        w.free_slot = s.slots[slot].next
+    d = s.slots[slot]
+    d.pool, d.size_gib, d.kind, d.tier = pool, size_gib, kind, tier
+    d.source = d.lineage = NONE
+    d.clones = 0
+    d.there = True
+    d.owner, d.next, d.code = v, NONE, NONE
+    if v != NONE:
+        d.next = s.volumes[v].first_slot
+        d.code = s.volumes[v].code
+        s.volumes[v].first_slot = slot
+    w.made = slot
+    s.backends[s.pools[pool].backend].volumes += 1
+    change(s, slot, 1, size_gib)
+    return slot
+
+
+@compiled
+def free_slot(s: State, slot: int) -> None:
+    s.slots[slot].next = s.world[0].free_slot
+    s.world[0].free_slot = slot
+
+
+@compiled
+def unlink(s: State, slot: int, v: int) -> None:
+    """Take a slot off its owner's list."""
+    r = s.volumes[v]
+    if r.first_slot == slot:
+        r.first_slot = s.slots[slot].next
+        return
+    before = r.first_slot
+    while s.slots[before].next != slot:
+        before = s.slots[before].next
+    s.slots[before].next = s.slots[slot].next
+
+
+@compiled
+def change(s: State, slot: int, count: int, size_gib: int) -> None:
+    d = s.slots[slot]
+    p = s.pools[d.pool]
+    p.volumes += count
+    if d.kind == CACHE:
+        p.cached += count
+    p.provisioned += size_gib
+    physical = 0.0
+    if not s.backends[p.backend].thin:
+        physical = float(size_gib)
+        p.physical += physical
+    meter(s, d.pool, d.tier, d.kind, count, size_gib, physical)
+
+
+@compiled
+def new_data_gib(s: State, pool: int, image: int, file: bool, version: int) -> float:
+    """GiB that a copy of an image's data would add to a pool."""
+    b = s.backends[s.pools[pool].backend]
+    if not b.thin or (b.dedupe and same_data(s, pool, image, file, version) != NONE):
+        return 0.0
+    return s.images[image].file_gib if file else s.images[image].content_gib
+
+
+@compiled
+def same_data(s: State, pool: int, image: int, file: bool, version: int) -> int:
+    """The lineage of one version of an image in a pool that deduplicates, or NONE."""
+    lineage = s.same_data[pool, image, int(file)]
+    while lineage != NONE and s.lineages[lineage].version != version:
+        lineage = s.lineages[lineage].next
+    return lineage
+
+
+@compiled
+def lineage_for(s: State, pool: int, image: int, file: bool, version: int) -> int:
+    """The lineage that new data join: the version's where the array deduplicates, else one of its own."""
+    w = s.world[0]
+    dedupe = s.backends[s.pools[pool].backend].dedupe
+    if dedupe:
+        lineage = same_data(s, pool, image, file, version)
+        if lineage != NONE:
+            return lineage
+    lineage = w.free_lineage
+    if lineage == NONE:
+        lineage = w.used_lineages
+        w.used_lineages += 1
+    else:
+        w.free_lineage = s.lineages[lineage].next
+    d = s.lineages[lineage]
+    d.pool, d.image, d.file, d.version = pool, image, file, version
+    d.gib = s.images[image].file_gib if file else s.images[image].content_gib
+    d.payer, d.members, d.next = NONE, 0, NONE
+    if dedupe:
+        d.next = s.same_data[pool, image, int(file)]
+        s.same_data[pool, image, int(file)] = lineage
+    return lineage
+
+
+@compiled
+def hold(s: State, slot: int, lineage: int) -> None:
+    """Let a volume share a lineage's data."""
+    d = s.slots[slot]
+    d.lineage = lineage
+    member = d.kind * s.options[0].tiers + d.tier
+    s.lineages[lineage].members += 1
+    s.members[lineage, member] += 1
+    if s.members[lineage, member] == 1:  # else the payer stays the same
+        s.world[0].stamp += 1
+        s.member_since[lineage, member] = s.world[0].stamp
+        charge(s, lineage)
+
+
+@compiled
+def release(s: State, slot: int, lineage: int) -> None:
+    """End a volume's share in a lineage's data; the last one gives the space back."""
+    d, l = s.slots[slot], s.lineages[lineage]
+    member = d.kind * s.options[0].tiers + d.tier
+    l.members -= 1
+    s.members[lineage, member] -= 1
+    if s.members[lineage, member] == 0:
+        charge(s, lineage)
+    if l.members == 0:
+        if s.backends[s.pools[l.pool].backend].dedupe:
+            forget_data(s, lineage)
+        l.next = s.world[0].free_lineage
+        s.world[0].free_lineage = lineage
+
+
+@compiled
+def forget_data(s: State, lineage: int) -> None:
+    """Take a lineage off the list of those of its image's data."""
+    l = s.lineages[lineage]
+    before = s.same_data[l.pool, l.image, int(l.file)]
+    if before == lineage:
+        s.same_data[l.pool, l.image, int(l.file)] = l.next
+        return
+    while s.lineages[before].next != lineage:
+        before = s.lineages[before].next
+    s.lineages[before].next = l.next
+
+
+@compiled
+def charge(s: State, lineage: int) -> None:
+    """Let the right member pay: users before the store before the cache, whoever came first of a kind."""
+    l = s.lineages[lineage]
+    tiers = s.options[0].tiers
+    payer = NONE
+    for member in range(3 * tiers):
+        if s.members[lineage, member] == 0:
+            continue
+        if payer == NONE or (
+            payer // tiers == member // tiers
+            and s.member_since[lineage, member] < s.member_since[lineage, payer]
+        ):
+            payer = member
+    old = l.payer
+    if payer == old:
+        return
+    if payer != NONE and old != NONE and payer // tiers == old // tiers and s.members[lineage, old] > 0:
+        return
+    if old != NONE:
+        pay(s, l.pool, old, -l.gib)
+    if payer != NONE:
+        pay(s, l.pool, payer, l.gib)
+    l.payer = payer
+
+
+@compiled
+def pay(s: State, pool: int, member: int, gib: float) -> None:
+    s.pools[pool].physical += gib
+    tiers = s.options[0].tiers
+    meter(s, pool, member % tiers, member // tiers, 0, 0, gib)
+
+
+# -- time-weighted means and peaks, as sim.usage.UsageMeter folds them -----------------------------
+
+
+@compiled
+def meter(s: State, pool: int, tier: int, kind: int, volumes: int, provisioned: int, physical: float) -> None:
+    """Note a change of space in the accounts of the pool, the tier and all."""
+    s.world[0].last_change = s.world[0].now
+    account = USERS
+    if kind == STORE:
+        account = STORED
+    elif kind == CACHE:
+        account = CACHED
+    enter(s, pool, tier, account, volumes, provisioned, physical)
+    if kind != 0:
+        enter(s, pool, tier, IMAGES, volumes, provisioned, physical)
+
+
+@compiled
+def enter(
+    s: State, pool: int, tier: int, account: int, volumes: int, provisioned: int, physical: float
+) -> None:
+    pools, tiers = s.options[0].pools, s.options[0].tiers
+    book(s, pool * ACCOUNTS + account, volumes, provisioned, physical)
+    book(s, (pools + tier) * ACCOUNTS + account, volumes, provisioned, physical)
+    book(s, (pools + tiers) * ACCOUNTS + account, volumes, provisioned, physical)
+
+
+@compiled
+def book(s: State, number: int, volumes: int, provisioned: int, physical: float) -> None:
+    a, now = s.accounts[number], s.world[0].now
+    held = now - a.since
+    a.since = now
+    a.volumes_area += held * a.volumes
+    a.provisioned_area += held * a.provisioned
+    a.physical_area += held * a.physical
+    a.volumes += volumes
+    a.provisioned += provisioned
+    a.physical += physical
+    a.volumes_peak = max(a.volumes_peak, a.volumes)
+    a.provisioned_peak = max(a.provisioned_peak, a.provisioned)
+    a.physical_peak = max(a.physical_peak, a.physical)

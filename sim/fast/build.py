@@ -1,0 +1,268 @@
+"""A case as the arrays of a run: what is fixed, what exists at the start, and the trace."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sim.arrays import GIB, MIB, content_of, file_of
+from sim.arrays import Array as SimulatedArray
+from sim.fast import state
+from sim.fast.jit import table_of
+from sim.fast.kernel import put
+from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
+from sim.initial import Placed
+from sim.scenario import Backend, Case
+from sim.strategies import Strategy
+from sim.trace import EVENTS
+
+PROJECT = "project"  # of requests that name none
+KINDS = {"user": state.USER, "store": state.STORE, "cache": state.CACHE}
+EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
+START = 1024  # records of an array that grows
+
+
+class Names:
+    """The names behind a run's numbers: hosts, tiers, images and projects by position."""
+
+    def __init__(self, case: Case) -> None:
+        self.hosts = list(case.scenario.pools())
+        self.tiers = list(case.scenario.tiers)
+        self.images = list(case.images)
+        self.backends = list(case.scenario.backends)
+        projects = {image.owner: None for image in case.images.values() if image.owner}
+        projects.pop(PROJECT, None)
+        self.projects = [PROJECT, *projects]  # others may use no private image: which they are is no matter
+
+    def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
+        """A stretch of a trace as numbers; `codes` tell its volumes apart."""
+        project = positions(events["project"], ["", *self.projects])
+        return {
+            "trace_time": events["time"].to_numpy(np.float64),
+            "trace_event": positions(events["event"], EVENTS),
+            "trace_code": codes,
+            "trace_image": positions(events["image_id"], self.images),
+            "trace_size_gib": events["size_gib"].to_numpy(np.int64),
+            "trace_tier": positions(events["volume_type"], self.tiers),
+            "trace_pool": positions(events["host"], self.hosts),
+            "trace_project": np.where(project > 0, project - 1, project),  # '' is PROJECT
+            "trace_encrypted": events["encrypted"].to_numpy(np.bool_),
+        }
+
+
+def positions(names: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Where each name is among those known; NONE for others."""
+    index = pd.Index(list(known), dtype="str")
+    if isinstance(names.dtype, pd.CategoricalDtype):
+        of_category = index.get_indexer(names.cat.categories.astype("str"))
+        codes = names.cat.codes.to_numpy()
+        return np.where(codes < 0, NONE, np.append(of_category, NONE)[codes]).astype(np.int64)
+    return index.get_indexer(pd.Index(names.astype("str"))).astype(np.int64)
+
+
+def build(
+    case: Case, strategy: Strategy, names: Names, trace: dict[str, state.Array], codes: int, rows: int
+) -> State:
+    """The state at time 0, before anything exists. `codes`: volumes that are told apart; `rows`: of creates."""
+    scenario = case.scenario
+    backends, pools, images = len(names.backends), len(names.hosts), len(names.images)
+    tiers = len(names.tiers)
+    nodes = list(dict.fromkeys(backend.node for backend in scenario.backends.values()))
+    by_node = scenario.cinder.lock_scope == "node"
+    s = State(
+        options=np.zeros(1, state.OPTIONS),
+        world=np.zeros(1, state.WORLD),
+        backends=np.zeros(backends, state.BACKENDS),
+        pools=np.zeros(pools, state.POOLS),
+        images=np.zeros(images, state.IMAGE),
+        volumes=np.zeros(START, state.VOLUMES),
+        slots=np.zeros(START, state.SLOTS),
+        lineages=np.zeros(START, state.LINEAGES),
+        members=np.zeros((START, 3 * tiers), np.int64),
+        member_since=np.zeros((START, 3 * tiers), np.int64),
+        entries=np.zeros(START, state.ENTRIES),
+        entry_of=np.full((pools, images), NONE, np.int64),
+        locks=np.zeros((len(nodes) if by_node else 1, images), state.LOCKS),
+        events=np.zeros(START, state.EVENTS),
+        casts=np.zeros(START, state.EVENTS),
+        accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
+        rows=np.zeros(power_of_two(rows), state.ROWS),
+        cache_events=np.zeros(START, state.CACHE_EVENTS),
+        by_code=np.full(max(codes, 1), NONE, np.int64),
+        write_s=np.zeros((images, backends)),
+        same_data=np.full((1, 1, 2), NONE, np.int64),
+        tier_start=np.zeros(tiers + 1, np.int64),
+        tier_pools=np.zeros(0, np.int64),
+        serves=np.zeros((backends, tiers), np.bool_),
+        weights=np.zeros(pools * tiers),
+        use_start=np.zeros(1, np.int64),
+        next_use=np.zeros(1, np.int64),
+        uses=np.zeros(0, np.int64),
+        **trace,
+    )
+    if any(backend.dedupe for backend in scenario.backends.values()):
+        s = s._replace(same_data=np.full((pools, images, 2), NONE, np.int64))
+    s = _tiers(s, case, names)
+    if scenario.what_if.eviction == "belady":
+        s = _uses(s)
+    _fill_options(s, case, strategy)
+    _fill_world(s)
+    for number, (name, backend) in enumerate(scenario.backends.items()):
+        node = nodes.index(backend.node) if by_node else 0
+        _fill_backend(s, names, number, name, backend, node, strategy)
+    _fill_images(s, case, names)
+    return s
+
+
+def power_of_two(count: int) -> int:
+    """The least power of two that is not smaller."""
+    return 1 << max(count - 1, 0).bit_length()
+
+
+def _tiers(s: State, case: Case, names: Names) -> State:
+    for number, backend in enumerate(case.scenario.backends.values()):
+        for tier in backend.volume_types:
+            s.serves[number, names.tiers.index(tier)] = True
+    # Cinder's scheduler knows pools by `backend.pool`: of two that are called the same it sees the last.
+    seen = {host.replace("#", "."): pool for pool, host in enumerate(names.hosts)}
+    backend_of = [names.backends.index(host.partition("#")[0]) for host in names.hosts]
+    served = [
+        [pool for pool in seen.values() if s.serves[backend_of[pool], tier]]
+        for tier in range(len(names.tiers))
+    ]
+    s.tier_start[1:] = np.cumsum([len(pools) for pools in served])
+    return s._replace(tier_pools=np.array([pool for pools in served for pool in pools], np.int64))
+
+
+def _uses(s: State) -> State:
+    """When each image is asked for, by host, or by tier where no host is named."""
+    images, pools, tiers = len(s.images), len(s.pools), len(s.tier_start) - 1
+    asks = np.flatnonzero((s.trace_event == state.CREATE) & (s.trace_image != NONE) & ~s.trace_encrypted)
+    place = np.where(s.trace_pool[asks] != NONE, s.trace_pool[asks], pools + s.trace_tier[asks])
+    key = place.astype(np.int64) * images + s.trace_image[asks]
+    start = np.zeros((pools + tiers) * images + 1, np.int64)
+    np.add.at(start, key + 1, 1)
+    start = np.cumsum(start)
+    return s._replace(
+        use_start=start,
+        next_use=start[:-1].copy(),
+        uses=asks[np.argsort(key, kind="stable")].astype(np.int64),
+    )
+
+
+def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
+    o, scenario = s.options[0], case.scenario
+    o["uses_store"] = strategy.uses_store
+    o["schedules"] = bool(((s.trace_event == state.CREATE) & (s.trace_pool == NONE)).any())
+    o["dedupes"] = any(backend.dedupe for backend in scenario.backends.values())
+    o["eviction"] = EVICTIONS[scenario.what_if.eviction]
+    o["max_attempts"] = scenario.cinder.scheduler_max_attempts
+    o["polling_interval"] = scenario.cinder.backend_stats_polling_interval
+    o["quota_volumes"] = _limit(scenario.cinder.internal_tenant_quota_volumes)
+    o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
+    o["streams"] = _limit(scenario.glance.streams)
+    o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
+    o["scheduler_breaks"] = any(
+        _no_capacity(backend, pool.capacity_gib)
+        for backend in scenario.backends.values()
+        for pool in backend.pools.values()
+    )
+
+
+def _no_capacity(backend: Backend, capacity_gib: float | None) -> bool:
+    """Whether `CapacityFilter` divides by zero: nothing to provision on a thin pool, to two decimals."""
+    if capacity_gib is None or not backend.thin:
+        return False
+    unreserved = capacity_gib - math.floor(capacity_gib * (backend.reserved_percentage / 100))
+    return round(unreserved * backend.max_over_subscription_ratio, 2) == 0
+
+
+def _fill_world(s: State) -> None:
+    w = s.world[0]
+    w["reading_us"] = -1
+    for name in ("free_volume", "free_slot", "free_lineage", "free_entry", "first", "last", "made"):
+        w[name] = NONE
+    w["report_at"] = 0.0 if s.options[0]["schedules"] else math.inf
+
+
+def _limit(limit: int | None) -> int:
+    return NO_LIMIT if limit is None else limit
+
+
+def _fill_backend(
+    s: State, names: Names, number: int, name: str, backend: Backend, node: int, strategy: Strategy
+) -> None:
+    b = s.backends[number]
+    first = names.hosts.index(f"{name}#{next(iter(backend.pools))}")
+    values = {
+        "node": node, "first_pool": first, "pools": len(backend.pools),
+        "max_volumes": _limit(backend.max_volumes), "copies": backend.clone_mib_s is not None,
+        "clone_mib_s": backend.clone_mib_s or 0.0, "busy": backend.delete_with_clones == "busy",
+        "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,
+        "max_clones": _limit(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
+        "reserved": backend.reserved_percentage, "write_streams": _limit(backend.write_streams),
+        "first": NONE, "last": NONE, "max_size_gb": backend.image_volume_cache_max_size_gb,
+        "max_count": backend.image_volume_cache_max_count, "reported_us": -1,
+    }  # fmt: skip
+    same = ("create_s", "clone_s", "delete_s", "extend_s", "driver_clones_raw", "thin", "dedupe")
+    for field, value in (values | {field: getattr(backend, field) for field in same}).items():
+        b[field] = value
+    for pool, spec in enumerate(backend.pools.values(), first):
+        p = s.pools[pool]
+        capacity = math.inf if spec.capacity_gib is None else spec.capacity_gib
+        p["backend"], p["capacity"], p["max_volumes"] = number, capacity, _limit(spec.max_volumes)
+        p["provision_limit"] = capacity * backend.max_over_subscription_ratio if backend.thin else capacity
+        for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):
+            p[field] = NONE
+
+
+def _fill_images(s: State, case: Case, names: Names) -> None:
+    rate = case.scenario.glance.stream_mib_s
+    arrays = [SimulatedArray(name, spec, _NoMeter()) for name, spec in case.scenario.backends.items()]
+    for number, image in enumerate(case.images.values()):
+        i = s.images[number]
+        i["raw"], i["bare"] = image.disk_format == "raw", image.container_format == "bare"
+        i["owner"] = names.projects.index(image.owner) if image.owner else NONE
+        i["size_gib"] = -(-image.size_bytes // GIB)
+        i["virtual_gib"] = math.ceil(image.virtual_size_bytes / GIB)
+        i["content_gib"], i["file_gib"] = content_of(image, 0).gib, file_of(image, 0).gib
+        i["file_is_content"] = file_of(image, 0) == content_of(image, 0)
+        i["fetch_s"] = image.size_bytes / MIB / rate if rate is not None else -1.0
+        i["first_location"] = NONE
+        s.write_s[number] = [array.write_s(image) for array in arrays]
+
+
+class _NoMeter:
+    def add(self, *_: Any) -> None: ...
+
+
+def exists(s: State, names: Names, placed: list[Placed], codes: npt.NDArray[np.int64]) -> None:
+    """Put in place what exists at time 0; `codes` are the volumes'."""
+    table = table_of(s)
+    for volume, code in zip(placed, codes.tolist(), strict=True):
+        image, file = NONE, False
+        if volume.image is not None:
+            image = names.images.index(volume.image.image_id)
+            file = volume.kind == "store" and not s.images[image]["file_is_content"]
+        put(
+            table,
+            code,
+            names.hosts.index(volume.host),
+            names.tiers.index(volume.tier),
+            KINDS[volume.kind],
+            volume.size_gib,
+            image,
+            bool(file),
+            microseconds(volume.last_used) if volume.kind == "cache" else 0,
+        )
+
+
+def microseconds(seconds: float) -> int:
+    """Seconds as Python's `timedelta` rounds them."""
+    return timedelta(seconds=seconds) // timedelta(microseconds=1)

@@ -1,0 +1,244 @@
+"""The image-volume cache: look-ups, staleness, making room, and which entry goes.
+
+Repeats `ImageVolumeCache` (cinder/image/cache.py) over the database calls that it makes. The policies but
+LRU are what-ifs; sim/cinder/policies.py has them as changes to Cinder's class.
+"""
+
+from __future__ import annotations
+
+from sim.fast.events import BEGIN_IMAGE_DELETE, cast, read_clock
+from sim.fast.jit import compiled
+from sim.fast.state import (
+    BELADY,
+    EVICTED,
+    GDSF,
+    LRU,
+    MADE,
+    NONE,
+    SIEVE,
+    STALE,
+    State,
+)
+
+NEVER = 2**62
+
+
+@compiled
+def look_up(s: State, v: int) -> int:
+    """`get_entry`: the entry of a request's image on its host, used now; one that is stale goes."""
+    r = s.volumes[v]
+    entry = s.entry_of[r.pool, r.image]
+    if entry == NONE:
+        return NONE
+    e = s.entries[entry]
+    e.last_used_us = read_clock(s)
+    leave_uses(s, entry)
+    join_uses(s, entry)
+    if e.version != r.version:
+        delete_cached_volume(s, v, entry, STALE)
+        return NONE
+    e.visited = True
+    e.look_ups += 1
+    if s.options[0].eviction == GDSF:
+        e.priority = priority_of(s, entry)
+    return entry
+
+
+@compiled
+def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
+    """`delete_cached_volume`: the entry goes at once (`volume.API.delete`), its volume is to be deleted."""
+    read_clock(s)
+    e = s.entries[entry]
+    note(s, v, e.image, event, e.size_gib, 0)
+    cast(s, BEGIN_IMAGE_DELETE, e.slot, NONE)
+    p = s.pools[e.pool]
+    if p.hand == entry:
+        p.hand = e.newer
+    leave_uses(s, entry)
+    leave_ages(s, entry)
+    s.entry_of[e.pool, e.image] = NONE
+    p.entries -= 1
+    p.cache_gib -= e.size_gib
+    s.world[0].entries -= 1
+    e.older = s.world[0].free_entry
+    s.world[0].free_entry = entry
+
+
+@compiled
+def ensure_space(s: State, v: int) -> bool:
+    """`ensure_space`: make room for a volume of the request's present size; whether there is."""
+    r = s.volumes[v]
+    p = s.pools[r.pool]
+    b = s.backends[p.backend]
+    if b.max_size_gb == 0 and b.max_count == 0:
+        return True
+    if b.max_size_gb != 0 and r.size_gib > b.max_size_gb:
+        return False
+    while p.entries > 0 and (
+        (b.max_size_gb > 0 and p.cache_gib + r.size_gib > b.max_size_gb)
+        or (b.max_count > 0 and p.entries + 1 > b.max_count)
+    ):
+        delete_cached_volume(s, v, victim(s, r.pool), EVICTED)
+    return True
+
+
+@compiled
+def create_entry(s: State, v: int, slot: int) -> None:
+    """`create_cache_entry`: the volume in `slot` is what later creates are cloned from."""
+    r = s.volumes[v]
+    add_entry(s, r.pool, r.image, r.version, slot, r.size_gib, read_clock(s))
+    note(s, v, r.image, MADE, r.size_gib, 0)
+
+
+@compiled
+def add_entry(s: State, pool: int, image: int, version: int, slot: int, size_gib: int, used_us: int) -> None:
+    """An entry that is used later than all others of its host."""
+    w, p = s.world[0], s.pools[pool]
+    entry = w.free_entry
+    if entry == NONE:
+        entry = w.used_entries
+        w.used_entries += 1
+    else:
+        w.free_entry = s.entries[entry].older
+    e = s.entries[entry]
+    e.pool, e.image, e.version, e.slot, e.size_gib = pool, image, version, slot, size_gib
+    e.last_used_us, e.visited, e.look_ups = used_us, False, 0
+    e.priority = priority_of(s, entry)
+    s.entry_of[pool, image] = entry
+    join_uses(s, entry)
+    e.older, e.newer = p.newest, NONE
+    if p.newest == NONE:
+        p.oldest = entry
+    else:
+        s.entries[p.newest].newer = entry
+    p.newest = entry
+    p.entries += 1
+    p.cache_gib += size_gib
+    w.entries += 1
+    if p.first_entry == NONE:
+        w.stamp += 1
+        p.first_entry = w.stamp
+
+
+@compiled
+def note(s: State, v: int, image: int, event: int, size_gib: int, reason: int) -> None:
+    """A row of the cache's events, which happened during a request."""
+    w, r = s.world[0], s.volumes[v]
+    row = s.cache_events[w.cache_events]
+    row.time, row.row, row.pool, row.image = w.now, r.row, r.pool, image
+    row.size_gib, row.event, row.reason = size_gib, event, reason
+    w.cache_events += 1
+
+
+# -- entries by use and by age -----------------------------------------------------------------------
+
+
+@compiled
+def join_uses(s: State, entry: int) -> None:
+    e = s.entries[entry]
+    p = s.pools[e.pool]
+    e.less_used, e.more_used = p.last_used, NONE
+    if p.last_used == NONE:
+        p.least_used = entry
+    else:
+        s.entries[p.last_used].more_used = entry
+    p.last_used = entry
+
+
+@compiled
+def leave_uses(s: State, entry: int) -> None:
+    e = s.entries[entry]
+    p = s.pools[e.pool]
+    if e.less_used == NONE:
+        p.least_used = e.more_used
+    else:
+        s.entries[e.less_used].more_used = e.more_used
+    if e.more_used == NONE:
+        p.last_used = e.less_used
+    else:
+        s.entries[e.more_used].less_used = e.less_used
+
+
+@compiled
+def leave_ages(s: State, entry: int) -> None:
+    e = s.entries[entry]
+    p = s.pools[e.pool]
+    if e.older == NONE:
+        p.oldest = e.newer
+    else:
+        s.entries[e.older].newer = e.newer
+    if e.newer == NONE:
+        p.newest = e.older
+    else:
+        s.entries[e.newer].older = e.older
+
+
+# -- which entry goes --------------------------------------------------------------------------------
+
+
+@compiled
+def victim(s: State, pool: int) -> int:
+    """The entry that `ensure_space` gives up next."""
+    eviction = s.options[0].eviction
+    if eviction == LRU:
+        return s.pools[pool].least_used
+    if eviction == SIEVE:
+        return unvisited(s, pool)
+    chosen = s.pools[pool].least_used
+    entry = s.entries[chosen].more_used
+    if eviction == BELADY:
+        farthest = next_use(s, pool, s.entries[chosen].image)
+        while entry != NONE:
+            use = next_use(s, pool, s.entries[entry].image)
+            if use > farthest:
+                chosen, farthest = entry, use
+            entry = s.entries[entry].more_used
+        return chosen
+    while entry != NONE:
+        if s.entries[entry].priority < s.entries[chosen].priority:
+            chosen = entry
+        entry = s.entries[entry].more_used
+    s.pools[pool].inflation = s.entries[chosen].priority
+    return chosen
+
+
+@compiled
+def unvisited(s: State, pool: int) -> int:
+    """SIEVE (Zhang et al., NSDI 2024): from the hand on, the first that was not looked up since."""
+    p = s.pools[pool]
+    entry = p.oldest if p.hand == NONE else p.hand
+    while s.entries[entry].visited:
+        s.entries[entry].visited = False
+        entry = s.entries[entry].newer
+        if entry == NONE:
+            entry = p.oldest
+    p.hand = s.entries[entry].newer
+    return entry
+
+
+@compiled
+def priority_of(s: State, entry: int) -> float:
+    """GDSF (Cherkasova, HPL-98-69) with equal costs: a create that hits looks up twice."""
+    e = s.entries[entry]
+    return s.pools[e.pool].inflation + (1.0 + e.look_ups / 2.0) * 1e6 / e.size_gib
+
+
+@compiled
+def next_use(s: State, pool: int, image: int) -> int:
+    """Where in the trace an image is next asked for on a host, or may be placed there; NEVER if nowhere."""
+    images, pools = s.images.size, s.options[0].pools
+    first = next_of(s, pool * images + image)
+    for tier in range(s.options[0].tiers):
+        if s.serves[s.pools[pool].backend, tier]:
+            first = min(first, next_of(s, (pools + tier) * images + image))
+    return first
+
+
+@compiled
+def next_of(s: State, key: int) -> int:
+    """The first use under a key that has not happened yet."""
+    use = s.next_use[key]
+    while use < s.use_start[key + 1] and s.uses[use] < s.world[0].happened:
+        use += 1
+    s.next_use[key] = use
+    return s.uses[use] if use < s.use_start[key + 1] else NEVER

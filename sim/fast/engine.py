@@ -1,0 +1,246 @@
+"""Engine `fast`: runs a case in compiled code and makes its tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sim.arrays import PAYERS
+from sim.fast import state
+from sim.fast.build import Names, build, exists
+from sim.fast.errors import error_texts
+from sim.fast.jit import table_of
+from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
+from sim.fast.state import ACCOUNTS, NONE, Array, State
+from sim.initial import Placed, place
+from sim.results import Records, cache_events_table, cache_table, requests_table, volumes_table
+from sim.scenario import Case
+from sim.strategies import STRATEGIES
+from sim.usage import KINDS, QUANTITIES, UsageMeter
+
+BUDGET = 1_000_000  # events between two looks at Python's signals and progress
+CACHE_EVENTS = ("create", "evict", "skip", "stale", "clone_limit")
+REASONS = {
+    state.EVICTED: "room for another image",
+    state.STALE: "the image was updated",
+    state.AT_CLONE_LIMIT: "SnapshotLimitReached",
+}
+SKIP_REASONS = {
+    state.REFUSED: "larger than image_volume_cache_max_size_gb",
+    state.OVER_QUOTA: "fill failed: OverQuota",
+    state.CLONE_LIMIT: "fill failed: SnapshotLimitReached",
+}
+ARRAY_FAILED = "fill failed: VolumeBackendAPIException"
+
+
+def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None) -> Records:
+    """Run one strategy on a case and return its tables, as `sim.cinder.engine.run` does.
+
+    `progress` is told the number of the trace's events that have happened. Raises `BadInput` if what exists
+    at the start does not fit.
+    """
+    _, placed = place(case, STRATEGIES[strategy], UsageMeter(lambda: 0.0, [], []), 0)
+    names = Names(case)
+    events = case.trace.events
+    codes, ids = _codes([volume.volume_id if volume.kind == "user" else "" for volume in placed], events)
+    trace = names.events(events, codes[len(placed) :])
+    asked = events.loc[
+        (trace["trace_event"] == state.CREATE) & (trace["trace_image"] != NONE),
+        ["volume_id", "image_id", "volume_type", "size_gib", "time"],
+    ].reset_index(drop=True)
+    s = build(case, STRATEGIES[strategy], names, trace, len(ids), len(asked))
+    s = _room_for(s, len(placed))
+    exists(s, names, placed, codes[: len(placed)])
+    s, engine_s = play(s, progress)
+    return records(s, case, names, asked, ids, placed, engine_s)
+
+
+def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """A number for every volume that is placed or in the trace, and the ids behind the numbers."""
+    named = pd.concat([pd.Series(placed, dtype="str"), events["volume_id"].astype("str")], ignore_index=True)
+    codes, ids = pd.factorize(named)
+    return codes.astype(np.int64), np.asarray(ids, dtype=object)
+
+
+# -- the run -------------------------------------------------------------------------------------------
+
+
+def _room_for(s: State, volumes: int) -> State:
+    """The same state with room for so many volumes at the start."""
+    names = ("volumes", "slots", "lineages", "members", "member_since", "entries")
+    return s._replace(
+        **{
+            name: np.resize(array, (len(array) + volumes, *array.shape[1:]))
+            for name, array in zip(State._fields, s, strict=True)
+            if name in names
+        }
+    )
+
+
+def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float]:
+    """Let the trace happen to its end; the state then, and the seconds in compiled code."""
+    locations = len(s.pools)
+    table = table_of(s)
+    advance(table, False, 0, locations)  # compiles, or loads what is compiled
+    engine_s = 0.0
+    why = None
+    while why != OVER:
+        if why == MORE_ROOM:
+            s = _room(s, locations)
+            table = table_of(s)
+        since = time.perf_counter()
+        why = advance(table, False, BUDGET, locations)
+        engine_s += time.perf_counter() - since
+        if progress:
+            progress(int(s.world[0]["happened"]))
+    if s.world[0]["under_way"]:
+        raise RuntimeError(f"{s.world[0]['under_way']} creates never ended")
+    return s, engine_s
+
+
+def _room(s: State, burst: int) -> State:
+    """The same state with twice the room in every array that is more than half full."""
+    w = s.world[0]
+    burst += int(w["entries"]) + 2 * MARGIN
+    used = {
+        "events": w["events"], "volumes": w["used_volumes"], "slots": w["used_slots"],
+        "lineages": w["used_lineages"], "members": w["used_lineages"], "member_since": w["used_lineages"],
+        "entries": w["used_entries"], "cache_events": w["cache_events"] + burst,
+    }  # fmt: skip
+    grown = {
+        name: np.concatenate([array, np.zeros_like(array)])
+        for name, array in zip(State._fields, s, strict=True)
+        if name in used and 2 * used[name] > len(array)
+    }
+    if 2 * (w["casts"] + burst) > len(s.casts):
+        ring = np.roll(s.casts, -int(w["first_cast"]))
+        grown["casts"] = np.concatenate([ring, np.zeros_like(ring)])
+        w["first_cast"] = 0
+    return s._replace(**grown)
+
+
+# -- tables --------------------------------------------------------------------------------------------
+
+
+def records(
+    s: State,
+    case: Case,
+    names: Names,
+    asked: pd.DataFrame,
+    ids: npt.NDArray[Any],
+    placed: list[Placed],
+    engine_s: float,
+) -> Records:
+    """The run's tables."""
+    rows = s.rows[: len(asked)]
+    until = float(case.trace.events["time"].iloc[-1])
+    end = max(until, float(rows["end"].max(initial=0.0)), float(s.world[0]["last_change"]))
+    return Records(
+        requests=_requests(rows, case, names, asked),
+        cache_events=_cache_events(s, names, asked),
+        cache=_cache(s, names),
+        usage=_usage(s, names, end),
+        volumes=_volumes(s, names, ids, placed),
+        engine_s=engine_s,
+    )
+
+
+def _requests(rows: Array, case: Case, names: Names, asked: pd.DataFrame) -> pd.DataFrame:
+    failed = np.flatnonzero(~rows["available"])
+    error = np.full(len(rows), "", dtype=object)
+    error[failed] = error_texts(case, names, rows[failed], asked.iloc[failed])
+    return requests_table(
+        asked,
+        host=_named(rows["host"], names.hosts),
+        end=rows["end"],
+        source=rows["source"],
+        available=rows["available"],
+        error=error,
+        attempts=rows["attempts"],
+        lock_wait_s=rows["lock_wait_s"],
+        stream_wait_s=rows["stream_wait_s"],
+        cache_held=rows["cache_held"],
+    )
+
+
+def _named(numbers: Array, names: Sequence[str]) -> npt.NDArray[Any]:
+    """The name of each number, '' of NONE."""
+    return np.array([*names, ""], dtype=object)[numbers]
+
+
+def _cache_events(s: State, names: Names, asked: pd.DataFrame) -> pd.DataFrame:
+    noted = s.cache_events[: int(s.world[0]["cache_events"])]
+    skipped = noted["event"] == state.SKIPPED
+    reason = _by_number(REASONS, noted["event"], "")
+    reason[skipped] = _by_number(SKIP_REASONS, noted["reason"][skipped], ARRAY_FAILED)
+    columns = {
+        "time": noted["time"],
+        "host": _named(noted["pool"], names.hosts),
+        "event": _named(noted["event"], CACHE_EVENTS),
+        "image_id": _named(noted["image"], names.images),
+        "size_gib": noted["size_gib"].astype(np.int64),
+        "reason": reason,
+        "volume_id": asked["volume_id"].to_numpy(object)[noted["row"]],
+    }
+    return cache_events_table(columns)
+
+
+def _by_number(texts: dict[int, str], numbers: Array, other: str) -> npt.NDArray[Any]:
+    found = np.full(len(numbers), other, dtype=object)
+    for number, text in texts.items():
+        found[numbers == number] = text
+    return found
+
+
+def _cache(s: State, names: Names) -> pd.DataFrame:
+    """Host by host in the order of their first entries, least recently used first."""
+    rows = []
+    for pool in np.argsort(s.pools["first_entry"]).tolist():
+        entry = int(s.pools[pool]["least_used"])
+        while entry != NONE:
+            e = s.entries[entry]
+            used_s = int(e["last_used_us"]) / 1_000_000
+            rows.append((names.hosts[pool], names.images[e["image"]], int(e["size_gib"]), used_s))
+            entry = int(e["more_used"])
+    return cache_table(rows)
+
+
+def _usage(s: State, names: Names, end: float) -> pd.DataFrame:
+    scopes = (
+        [("pool", host) for host in names.hosts] + [("tier", tier) for tier in names.tiers] + [("all", "")]
+    )
+    rows = []
+    for number, (scope, name) in enumerate(scopes):
+        for kind, account in zip(KINDS, s.accounts[number * ACCOUNTS :], strict=False):
+            row: dict[str, object] = {"scope": scope, "name": name, "kind": kind}
+            for quantity, field in zip(QUANTITIES, ("volumes", "provisioned", "physical"), strict=True):
+                level, area = float(account[field]), float(account[f"{field}_area"])
+                mean = (area + (end - float(account["since"])) * level) / end if end > 0 else level
+                row |= {f"{quantity}_mean": mean, f"{quantity}_peak": float(account[f"{field}_peak"])}
+            row["volumes_end"] = int(account["volumes"])
+            row["provisioned_gib_end"] = float(account["provisioned"])
+            row["physical_gib_end"] = float(account["physical"])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _volumes(s: State, names: Names, ids: npt.NDArray[Any], placed: list[Placed]) -> pd.DataFrame:
+    used = s.slots[: int(s.world[0]["used_slots"])]
+    there = np.flatnonzero(used["there"])
+    slots = used[there]
+    volume_id = np.append(ids, "")[slots["code"]]
+    # What is placed at the start takes the first slots, in order.
+    stored = np.flatnonzero(slots["kind"] == state.STORE)
+    volume_id[stored] = [placed[slot].volume_id for slot in there[stored].tolist()]
+    return volumes_table(
+        host=_named(slots["pool"], names.hosts),
+        kind=_named(slots["kind"], PAYERS),
+        volume_id=volume_id,
+        size_gib=slots["size_gib"],
+        clones=slots["clones"],
+    )

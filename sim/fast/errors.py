@@ -1,0 +1,65 @@
+"""What the errors of engine `fast` say: the words of Cinder 27 to 29 (cinder/exception.py)."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sim.fast import state
+from sim.fast.build import Names
+from sim.fast.state import Array
+from sim.scenario import Case, Image
+
+BACKEND = "Bad or unexpected response from the storage volume backend API: "
+NO_POOL = "no pool of the volume type passes the scheduler's filters"
+
+
+def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> list[str]:
+    """The `error` column of creates (rows of `state.ROWS`, and what was asked for) that ended in an error."""
+    columns = (
+        *(rows[field].tolist() for field in ("error", "error_pool", "error_gib", "unplaced")),
+        *(asked[name].tolist() for name in ("image_id", "volume_id", "size_gib")),
+    )
+    texts = []
+    for error, pool, gib, unplaced, image_id, volume_id, size_gib in zip(*columns, strict=True):
+        text = ""
+        if error:
+            host = names.hosts[pool]
+            text = _text(case, error, host, gib, case.images[image_id], volume_id, size_gib)
+        texts.append(f"NoValidBackend: {text or NO_POOL}" if unplaced else text)
+    return texts
+
+
+def _text(case: Case, error: int, host: str, gib: float, image: Image, volume_id: str, size_gib: int) -> str:
+    """Of the attempt that failed last, or of the API."""
+    if error == state.IMAGE_GONE:
+        return f"ImageNotFound: Image {image.image_id} could not be found."
+    if error == state.IMAGE_TOO_LARGE:
+        size = -(-image.size_bytes // 2**30)
+        return (
+            f"InvalidInput: Invalid input received: Size of specified image {size}GB"
+            f" is larger than volume size {size_gib}GB."
+        )
+    if error == state.VIRTUAL_TOO_LARGE:
+        size = -(-image.virtual_size_bytes // 2**30)
+        return (
+            f"ImageUnacceptable: Image {image.image_id} is unacceptable: Image virtual size is {size}GB"
+            f" and doesn't fit in a volume of size {size_gib}GB."
+        )
+    backend, _, pool = host.partition("#")
+    spec = case.scenario.backends[backend]
+    if error == state.CLONE_LIMIT:
+        return (
+            "SnapshotLimitReached: Exceeded the configured limit of"
+            f" {spec.max_clones_per_volume} snapshots per volume."
+        )
+    reasons = {
+        state.POOL_FULL: f"{host} is at its limit of {spec.pools[pool].max_volumes} volumes",
+        state.ARRAY_FULL: f"{backend} is at its limit of {spec.max_volumes} volumes",
+        state.NO_PROVISION: f"{host} has no {int(gib)} GiB left to provision",
+        state.NO_SPACE: f"{host} has no {image.virtual_size_bytes / 2**30:g} GiB of physical space left",
+        state.MISSING: f"volume {volume_id} is not on {backend}",
+        state.STILL_THERE: f"volume {volume_id} is still on {backend}",
+    }
+    if error > state.COPY:
+        return f"ImageCopyFailure: Failed to copy image to volume: {BACKEND}{reasons[error - state.COPY]}"
+    return f"VolumeBackendAPIException: {BACKEND}{reasons[error]}"

@@ -1,0 +1,165 @@
+"""Simulated time: what is to happen when, who waits for what, and Cinder's reading of the clock.
+
+An instant's events run as in sim/cinder/clock.py: reports, the trace's, then the others in the order in
+which they were scheduled.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sim.fast.jit import compiled
+from sim.fast.state import NO_LIMIT, NONE, State
+
+# What happens: a request goes on; deletes begin and end; a request is scheduled again; streams are granted.
+RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
+END_LEFTOVER_DELETE, SCHEDULE, GRANT = range(6, 9)
+
+
+@compiled
+def later(s: State, seconds: float, what: int, who: int, pool: int) -> None:
+    """Schedule an event: on the heap, or, in this instant, after all that is scheduled for it."""
+    w = s.world[0]
+    time = w.now + seconds
+    if time <= w.now:
+        cast(s, what, who, pool)
+        return
+    w.sequence += 1
+    heap = s.events
+    place = w.events
+    w.events += 1
+    while place > 0:
+        parent = (place - 1) >> 1
+        if heap[parent].time <= time:  # what is older goes first among equals
+            break
+        heap[place] = heap[parent]
+        place = parent
+    event = heap[place]
+    event.time, event.sequence, event.what, event.who, event.pool = time, w.sequence, what, who, pool
+
+
+@compiled
+def cast(s: State, what: int, who: int, pool: int) -> None:
+    """Schedule an event for later in this instant (an RPC cast, SimPy's `succeed`)."""
+    w = s.world[0]
+    event = s.casts[(w.first_cast + w.casts) & (s.casts.size - 1)]
+    event.what, event.who, event.pool = what, who, pool
+    w.casts += 1
+
+
+@compiled
+def drop_first(s: State) -> None:
+    """Take the first event off the heap."""
+    w, heap = s.world[0], s.events
+    w.events -= 1
+    count = w.events
+    last = heap[count]
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= count:
+            break
+        right = child + 1
+        if right < count and (
+            heap[right].time < heap[child].time
+            or (heap[right].time == heap[child].time and heap[right].sequence < heap[child].sequence)
+        ):
+            child = right
+        if last.time < heap[child].time or (
+            last.time == heap[child].time and last.sequence < heap[child].sequence
+        ):
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = last
+
+
+@compiled
+def read_clock(s: State) -> int:
+    """`oslo_utils.timeutils.utcnow`: microseconds from the start, each reading later than the last.
+
+    The time is rounded as Python's `timedelta(seconds=now)` does: to the nearest, halves to even.
+    """
+    w = s.world[0]
+    whole = math.floor(w.now)
+    part = (w.now - whole) * 1e6
+    low = math.floor(part)
+    left = part - low
+    micro = int(low)
+    if left > 0.5 or (left == 0.5 and micro & 1):
+        micro += 1
+    w.reading_us = max(int(whole) * 1_000_000 + micro, w.reading_us + 1)
+    return w.reading_us
+
+
+# -- waiting: locks, and streams as SimPy's Resource grants them -----------------------------------
+
+
+@compiled
+def acquire_lock(s: State, v: int, node: int) -> bool:
+    """Take the lock of a request's image, or queue for it (`coordination.synchronized('{image_id}')`)."""
+    r = s.volumes[v]
+    lock = s.locks[node, r.image]
+    if not lock.held:
+        lock.held = True
+        lock.first = lock.last = NONE
+        return True
+    r.next = NONE
+    if lock.first == NONE:
+        lock.first = v
+    else:
+        s.volumes[lock.last].next = v
+    lock.last = v
+    return False
+
+
+@compiled
+def release_lock(s: State, v: int, node: int) -> None:
+    """Hand the lock of a request's image to whoever waits longest."""
+    lock = s.locks[node, s.volumes[v].image]
+    if lock.first == NONE:
+        lock.held = False
+        return
+    cast(s, RESUME, lock.first, NONE)
+    lock.first = s.volumes[lock.first].next
+
+
+@compiled
+def take_stream(s: State, streams: Any, limit: int, v: int) -> bool:
+    """Take a stream, or queue for one; `streams` is the world (Glance's streams) or a backend (writes).
+
+    As with SimPy, whoever comes while others wait may see the first of them served, but goes to the end.
+    """
+    if limit == NO_LIMIT:
+        return True
+    if streams.first == NONE and streams.in_use < limit:
+        streams.in_use += 1
+        return True
+    r = s.volumes[v]
+    r.next = NONE
+    r.since = s.world[0].now
+    if streams.first == NONE:
+        streams.first = v
+    else:
+        s.volumes[streams.last].next = v
+    streams.last = v
+    grant_stream(s, streams, limit)
+    return False
+
+
+@compiled
+def grant_stream(s: State, streams: Any, limit: int) -> None:
+    """Give a free stream to whoever waits longest: one at a time, as `simpy.Resource` does."""
+    if streams.first != NONE and streams.in_use < limit:
+        streams.in_use += 1
+        cast(s, RESUME, streams.first, NONE)
+        streams.first = s.volumes[streams.first].next
+
+
+@compiled
+def give_stream_back(s: State, streams: Any, limit: int, backend: int) -> None:
+    """End the use of a stream; SimPy looks for who waits later in this instant."""
+    if limit != NO_LIMIT:
+        streams.in_use -= 1
+        cast(s, GRANT, NONE, backend)

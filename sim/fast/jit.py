@@ -1,0 +1,119 @@
+"""Compilation by Numba, and the state as compiled code gets it: one pointer.
+
+A named tuple of arrays would be passed as some two hundred values at every call. Compiled code gets a table of
+addresses and shapes instead; `s.volumes` is an array made of the table's entries. Nothing there holds
+references: Python keeps the arrays alive while compiled code runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.core.imputils import lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.extending import intrinsic, models, register_model
+from numba.np.arrayobj import populate_array
+
+from sim.fast.state import DIMENSIONS, TYPES, State
+
+F = TypeVar("F", bound=Callable[..., Any])
+WORDS = 4  # of the table for each array: its address and up to three dimensions
+
+
+def compiled(function: F) -> F:
+    """For functions that compiled ones call.
+
+    Without wrappers to call them from Python, which cost most of the time to compile, and without reference
+    counts: nothing here allocates. All whole numbers are int64, so that there is one version of each function.
+    """
+    decorated: F = numba.njit(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return decorated
+
+
+def entry(function: F) -> F:
+    """For functions that Python calls, with a `table`; kept on disk together with all that they call."""
+    decorated: F = numba.njit(cache=True, _nrt=False, no_cfunc_wrapper=True)(function)
+    return decorated
+
+
+def table_of(s: State) -> npt.NDArray[np.int64]:
+    """Where the arrays of a state are now."""
+    table = np.zeros((len(s), WORDS), np.int64)
+    for row, (name, array) in zip(table, s._asdict().items(), strict=True):
+        if array.dtype != TYPES[name] or not array.flags.c_contiguous:
+            raise TypeError(f"{name} is an array of {array.dtype}, not of {TYPES[name]} in C order")
+        row[0] = array.ctypes.data
+        row[1 : 1 + array.ndim] = array.shape
+    return table.ravel()
+
+
+class StateType(types.Type):
+    """`State` in compiled code."""
+
+    def __init__(self) -> None:
+        super().__init__(name="State")
+
+
+state_type = StateType()
+
+
+@register_model(StateType)
+class StateModel(models.PrimitiveModel):
+    """A pointer to the table."""
+
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, ir.IntType(64).as_pointer())
+
+
+@intrinsic
+def state_of(typing_context: Any, table: Any) -> Any:
+    """The state behind a table."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+    return state_type(table), code
+
+
+@infer_getattr
+class StateAttributes(AttributeTemplate):
+    """The types of the arrays."""
+
+    key = StateType
+
+    def generic_resolve(self, value: Any, attr: str) -> types.Type | None:
+        """The array that an attribute is."""
+        if attr not in TYPES:
+            return None
+        return types.Array(numba.from_dtype(np.dtype(TYPES[attr])), DIMENSIONS.get(attr, 1), "C")
+
+
+@lower_getattr_generic(StateType)
+def array_of(context: Any, builder: Any, kind: Any, value: Any, attr: str) -> Any:
+    """An array over the memory that the table tells."""
+    word = ir.IntType(64)
+    first = WORDS * State._fields.index(attr)
+    array_type = context.typing_context.resolve_getattr(kind, attr)
+    words = [
+        builder.load(builder.gep(value, [word(first + number)])) for number in range(1 + array_type.ndim)
+    ]
+    itemsize = np.dtype(TYPES[attr]).itemsize
+    strides = [word(itemsize)]
+    for size in reversed(words[2:]):
+        strides.insert(0, builder.mul(size, strides[0]))
+    array = context.make_array(array_type)(context, builder)
+    populate_array(
+        array,
+        data=builder.inttoptr(words[0], array.data.type),
+        shape=words[1:],
+        strides=strides,
+        itemsize=word(itemsize),
+        meminfo=None,
+    )
+    return array._getvalue()

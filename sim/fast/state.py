@@ -1,0 +1,224 @@
+"""The state of a run: records in named arrays, one `State` of them.
+
+Numbers stand for names: pools, backends, images, tiers and projects by their position, -1 for none. Sizes
+are GiB, times seconds, unless a name says otherwise. A limit that is not set is `NO_LIMIT` or infinite.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+NONE = -1
+NO_LIMIT = 2**62
+
+# Who a volume belongs to, in the order in which they pay for shared data (sim.arrays.PAYERS).
+USER, STORE, CACHE = 0, 1, 2
+# Accounts of space, in the order of sim.usage.KINDS.
+USERS, CACHED, STORED, IMAGES, ORPHANS = 0, 1, 2, 3, 4
+ACCOUNTS = 5
+
+# Where a create's data came from (sim.fast.engine.SOURCES).
+NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = 0, 1, 2, 3, 4
+
+# Which entry `ensure_space` gives up.
+LRU, SIEVE, GDSF, BELADY = 0, 1, 2, 3
+
+# Events of the trace.
+CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE = 0, 1, 2, 3
+
+# Events of the cache (sim.fast.engine.CACHE_EVENTS).
+MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT = 0, 1, 2, 3, 4
+
+# Why a step failed; arrays give them negative, in place of the seconds that the step lasts. An error of a
+# copy (`ImageCopyFailure`, which is final) is COPY + the array's.
+POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
+IMAGE_GONE, IMAGE_TOO_LARGE, VIRTUAL_TOO_LARGE, OVER_QUOTA, REFUSED, BROKEN = range(9, 15)
+COPY = 16
+
+OPTIONS = np.dtype(
+    [
+        ("uses_store", "?"), ("schedules", "?"), ("dedupes", "?"), ("scheduler_breaks", "?"),
+        ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
+        ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
+        ("tiers", "i8"), ("pools", "i8"),
+    ], align=True,
+)  # fmt: skip
+QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
+WORLD = np.dtype(
+    [
+        ("now", "f8"), ("sequence", "i8"), ("reading_us", "i8"), ("last_change", "f8"), ("stamp", "i8"),
+        ("position", "i8"), ("happened", "i8"), ("report_at", "f8"), ("report_index", "f8"),
+        ("events", "i8"), ("first_cast", "i8"), ("casts", "i8"),
+        ("used_volumes", "i8"), ("free_volume", "i8"), ("under_way", "i8"),
+        ("used_slots", "i8"), ("free_slot", "i8"), ("used_lineages", "i8"), ("free_lineage", "i8"),
+        ("used_entries", "i8"), ("free_entry", "i8"), ("entries", "i8"), ("made", "i8"),
+        ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), *QUEUE,
+        ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
+    ], align=True,
+)  # fmt: skip
+BACKENDS = np.dtype(
+    [
+        ("node", "i8"), ("first_pool", "i8"), ("pools", "i8"), ("max_volumes", "i8"), ("volumes", "i8"),
+        ("create_s", "f8"), ("clone_s", "f8"), ("delete_s", "f8"), ("extend_s", "f8"),
+        ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"), ("thin", "?"),
+        ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("ratio", "f8"), ("reserved", "i8"),
+        ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
+    ], align=True,
+)  # fmt: skip
+POOLS = np.dtype(
+    [
+        ("backend", "i8"), ("capacity", "f8"), ("provision_limit", "f8"), ("max_volumes", "i8"),
+        ("volumes", "i8"), ("cached", "i8"), ("provisioned", "i8"), ("physical", "f8"),
+        ("allocated", "i8"),
+        # its cache: entries by use and by age, each a list from oldest to newest
+        ("entries", "i8"), ("cache_gib", "i8"), ("least_used", "i8"), ("last_used", "i8"),
+        ("oldest", "i8"), ("newest", "i8"), ("hand", "i8"), ("inflation", "f8"), ("first_entry", "i8"),
+        # what it last reported, and the scheduler's picture of it
+        ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
+        ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
+    ], align=True,
+)  # fmt: skip
+IMAGE = np.dtype(
+    [
+        ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("file_is_content", "?"), ("owner", "i8"),
+        ("size_gib", "i8"), ("virtual_gib", "i8"), ("content_gib", "f8"), ("file_gib", "f8"),
+        ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
+    ], align=True,
+)  # fmt: skip
+# A volume of a user (a row of Cinder's table) and, while it is being created, its request.
+VOLUMES = np.dtype(
+    [
+        ("code", "i8"), ("row", "i8"), ("image", "i8"), ("tier", "i8"), ("pool", "i8"),
+        ("asked_gib", "i8"), ("size_gib", "i8"), ("first_slot", "i8"),
+        ("encrypted", "?"), ("pinned", "?"), ("under_way", "?"), ("delete_wanted", "?"), ("kept", "?"),
+        ("fills", "?"), ("locks", "?"), ("failed", "?"), ("available", "?"),
+        ("phase", "i8"), ("source", "i8"), ("error", "i8"),
+        ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
+        ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
+        ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
+    ], align=True,
+)  # fmt: skip
+# A volume on an array. One that is gone keeps its slot while clones of it live.
+SLOTS = np.dtype(
+    [
+        ("code", "i8"), ("pool", "i8"), ("size_gib", "i8"), ("tier", "i8"), ("source", "i8"),
+        ("lineage", "i8"), ("clones", "i8"), ("owner", "i8"), ("next", "i8"), ("kind", "i8"), ("there", "?"),
+    ], align=True,
+)  # fmt: skip
+LINEAGES = np.dtype(
+    [
+        ("gib", "f8"), ("pool", "i8"), ("image", "i8"), ("version", "i8"), ("payer", "i8"), ("members", "i8"),
+        ("next", "i8"), ("file", "?"),
+    ], align=True,
+)  # fmt: skip
+ENTRIES = np.dtype(
+    [
+        ("last_used_us", "i8"), ("priority", "f8"), ("pool", "i8"), ("image", "i8"), ("version", "i8"),
+        ("slot", "i8"), ("size_gib", "i8"), ("look_ups", "i8"), ("less_used", "i8"), ("more_used", "i8"),
+        ("older", "i8"), ("newer", "i8"), ("visited", "?"),
+    ], align=True,
+)  # fmt: skip
+LOCKS = np.dtype([("held", "?"), ("first", "i8"), ("last", "i8")], align=True)
+EVENTS = np.dtype(
+    [("time", "f8"), ("sequence", "i8"), ("what", "i8"), ("who", "i8"), ("pool", "i8")], align=True
+)
+ACCOUNT = np.dtype(
+    [
+        ("since", "f8"),
+        *((f"{quantity}{stat}", "f8") for quantity in ("volumes", "provisioned", "physical")
+          for stat in ("", "_peak", "_area")),
+    ], align=True,
+)  # fmt: skip
+# What becomes of a create; row r of the run lies at r modulo the array's length, a power of two.
+ROWS = np.dtype(
+    [
+        ("end", "f8"), ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
+        ("error_gib", "f8"), ("host", "i4"), ("error_pool", "i4"), ("attempts", "i2"), ("source", "i1"),
+        ("error", "i1"), ("available", "?"), ("unplaced", "?"), ("done", "?"),
+    ], align=True,
+)  # fmt: skip
+CACHE_EVENTS = np.dtype(
+    [
+        ("time", "f8"), ("row", "i8"), ("pool", "i4"), ("image", "i4"), ("size_gib", "i4"),
+        ("event", "i1"), ("reason", "i1"),
+    ], align=True,
+)  # fmt: skip
+
+
+class State(NamedTuple):
+    """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
+
+    entry_of (P, I) is the cache entry of an image; locks (nodes, I); members (lineages, 3 T) counts the
+    volumes that share data, by kind and tier, member_since when that kind and tier came; write_s (I, B);
+    same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
+    by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on;
+    serves (B, T). For Belady: uses, positions in the trace by image and host (key host * I + image) or,
+    without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
+    next_use[key] is the first that has not happened yet. The trace_ arrays are a stretch of the trace, a row
+    an event (see sim.trace): names as numbers, the volume as its code.
+    """
+
+    options: Array
+    world: Array
+    backends: Array
+    pools: Array
+    images: Array
+    volumes: Array
+    slots: Array
+    lineages: Array
+    members: Array
+    member_since: Array
+    entries: Array
+    entry_of: Array
+    locks: Array
+    events: Array
+    casts: Array
+    accounts: Array
+    rows: Array
+    cache_events: Array
+    by_code: Array
+    write_s: Array
+    same_data: Array
+    tier_start: Array
+    tier_pools: Array
+    serves: Array
+    weights: Array
+    use_start: Array
+    next_use: Array
+    uses: Array
+    trace_time: Array
+    trace_event: Array
+    trace_code: Array
+    trace_image: Array
+    trace_size_gib: Array
+    trace_tier: Array
+    trace_pool: Array
+    trace_project: Array
+    trace_encrypted: Array
+
+
+# The type and the number of dimensions of each array; one dimension where nothing is said.
+TYPES: dict[str, npt.DTypeLike] = {
+    "options": OPTIONS, "world": WORLD, "backends": BACKENDS, "pools": POOLS, "images": IMAGE,
+    "volumes": VOLUMES, "slots": SLOTS, "lineages": LINEAGES, "members": "i8", "member_since": "i8",
+    "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
+    "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
+    "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
+    "use_start": "i8", "next_use": "i8", "uses": "i8", "trace_time": "f8", "trace_event": "i8",
+    "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
+    "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?",
+}  # fmt: skip
+DIMENSIONS = {
+    "members": 2,
+    "member_since": 2,
+    "entry_of": 2,
+    "locks": 2,
+    "write_s": 2,
+    "same_data": 3,
+    "serves": 2,
+}

@@ -1,0 +1,202 @@
+"""Whether engine `fast` says the same as engine `cinder`: to the last bit, or where they part first."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sim import api
+from sim.problems import printable
+from sim.results import Records
+from sim.scenario import Case
+
+ENGINES = ("cinder", "fast")
+OLDEST = 27  # the oldest Cinder whose rules engine `fast` repeats
+TABLES = ("requests", "cache_events", "cache", "volumes", "usage")
+WIDTH = 80
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a strategy on both engines: `difference` says where they part, None if nowhere."""
+
+    strategy: str
+    requests: int
+    evictions: int
+    difference: str | None
+
+    def __str__(self) -> str:
+        if self.difference is None:
+            return f"{self.strategy}: equal: {self.requests:,} requests, {self.evictions:,} evictions"
+        return f"{self.strategy}: differs\n{self.difference}"
+
+
+def verdict(case: Case, strategy: str, progress: Callable[[int], None] | None = None) -> Verdict:
+    """Run a strategy on both engines and compare all that they give.
+
+    `progress` is told how many of the trace's events are done, of both runs together.
+    """
+    first, second = (
+        api.run(case, strategy, engine, progress=_from(progress, number * len(case.trace.events)))
+        for number, engine in enumerate(ENGINES)
+    )
+    evictions = int((first.cache_events["event"] == "evict").sum())
+    return Verdict(strategy, len(first.requests), evictions, difference(first, second))
+
+
+def _from(progress: Callable[[int], None] | None, before: int) -> Callable[[int], None] | None:
+    return None if progress is None else lambda done: progress(before + done)
+
+
+def caution() -> str:
+    """What to expect of a Cinder that decides by other rules than engine `fast` ('': it does not)."""
+    installed = version("cinder")
+    if int(installed.partition(".")[0]) >= OLDEST:
+        return ""
+    return (
+        f"Cinder {installed} is installed; engine fast repeats the rules of {OLDEST} to 29.\n"
+        "They differ at clone limits (up to 26 the image-volume stays as an orphan) and\n"
+        "where a download is tried again (24.0 and 25.0 refuse its glance metadata)."
+    )
+
+
+def difference(first: Records, second: Records, names: tuple[str, str] = ENGINES) -> str | None:
+    """Where two runs part first in time, as text of 80 columns with both side by side; None if nowhere.
+
+    Every column counts, floats to the last bit; only `engine_s` does not. What differs first among requests
+    (by `end`) and events of the cache is told with all that the request did; else the first row that differs.
+    """
+    pairs = {name: (getattr(first, name), getattr(second, name)) for name in TABLES}
+    for name, (one, other) in pairs.items():
+        if wrong := _other_columns(one, other):
+            return textwrap.fill(f"columns of {name}: {wrong}", WIDTH)
+    unequal = {name: _unequal(*pair) for name, pair in pairs.items()}
+    counts = ", ".join(f"{len(rows):,} of {name}" for name, rows in unequal.items() if len(rows))
+    if not counts:
+        return None
+    requests, events = pairs["requests"], pairs["cache_events"]
+    row = _first_request(requests, unequal["requests"], events, unequal["cache_events"])
+    if row is not None:
+        volume_id = next(table["volume_id"].iloc[row] for table in requests if row < len(table))
+        told = f"first the create of {volume_id}:"
+        rows = _cells(requests, row) + _story(events, volume_id)
+    else:
+        name = next(name for name in TABLES if len(unequal[name]))
+        told = f"first row {unequal[name][0]} of {name}:"
+        rows = _cells(pairs[name], unequal[name][0])
+    return f"rows that differ: {counts}\n{textwrap.fill(printable(told), WIDTH)}\n{_beside(rows, names)}"
+
+
+# -- what differs --------------------------------------------------------------------------------------
+
+
+def _other_columns(one: pd.DataFrame, other: pd.DataFrame) -> str:
+    """The names and types of columns that are not the same ('' if all are; an empty table has no types)."""
+    if list(one.columns) != list(other.columns):
+        return f"{', '.join(one.columns)} / {', '.join(other.columns)}"
+    if not len(one) or not len(other):
+        return ""
+    pairs = zip(one.columns, one.dtypes, other.dtypes, strict=True)
+    return "; ".join(f"{name}: {a} / {b}" for name, a, b in pairs if a != b)
+
+
+def _unequal(one: pd.DataFrame, other: pd.DataFrame) -> Rows:
+    """Positions of the rows that are not the same, or that only one of the tables has."""
+    both, most = sorted((len(one), len(other)))
+    mask = np.ones(most, dtype=bool)
+    mask[:both] = False
+    for name in one.columns:
+        mask[:both] |= _bits(one[name].iloc[:both]) != _bits(other[name].iloc[:both])
+    return np.flatnonzero(mask)
+
+
+def _bits(column: pd.Series[Any]) -> npt.NDArray[Any]:
+    """Values that are equal only if they are the same: -0.0 is not 0.0, a NaN is itself."""
+    if column.dtype.kind == "f":
+        return column.to_numpy(dtype=np.float64).view(np.int64)
+    return column.to_numpy(dtype=object)
+
+
+def _first_request(
+    requests: tuple[pd.DataFrame, pd.DataFrame],
+    rows: Rows,
+    events: tuple[pd.DataFrame, pd.DataFrame],
+    event_rows: Rows,
+) -> int | None:
+    """The position of the request at which two runs part: its own row differs, or an event during it."""
+    found: list[tuple[float, int]] = []
+    for table in requests:
+        of_table = rows[rows < len(table)]
+        ends = table["end"].to_numpy()[of_table]
+        found += [(float(ends[at]), int(of_table[at])) for at in ([ends.argmin()] if len(ends) else [])]
+    for table in events:
+        if len(event_rows) and event_rows[0] < len(table):
+            event = table.iloc[event_rows[0]]
+            at = np.flatnonzero(requests[0]["volume_id"] == event["volume_id"])
+            found += [(float(event["time"]), int(row)) for row in at]
+    return min(found)[1] if found else None
+
+
+# -- how it is told ------------------------------------------------------------------------------------
+
+Cells = list[tuple[str, str, str]]  # what, as the first has it, as the second has it
+
+
+def _cells(tables: tuple[pd.DataFrame, pd.DataFrame], row: int) -> Cells:
+    """A row of both, column by column."""
+    one, other = tables
+    return [(str(name), _cell(one, row, index), _cell(other, row, index)) for index, name in enumerate(one)]
+
+
+def _cell(table: pd.DataFrame, row: int, column: int) -> str:
+    if row >= len(table):
+        return "(no such row)"
+    value = table.iat[row, column]
+    return value if isinstance(value, str) else repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _story(events: tuple[pd.DataFrame, pd.DataFrame], volume_id: str) -> Cells:
+    """What the cache did during a create, event by event."""
+    one, other = ([_told(event) for event in _of(table, volume_id)] for table in events)
+    count = max(len(one), len(other))
+    for told in (one, other):
+        told += [""] * (count - len(told))
+    return [(f"event {number}", *pair) for number, pair in enumerate(zip(one, other, strict=True), 1)]
+
+
+def _of(events: pd.DataFrame, volume_id: str) -> list[dict[str, Any]]:
+    rows = events[events["volume_id"] == volume_id]
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _told(event: dict[str, Any]) -> str:
+    reason = f": {event['reason']}" if event["reason"] else ""
+    where = f"{event['image_id']} ({event['size_gib']} GiB) on {event['host']}"
+    return f"{event['time']!r} {event['event']} {where}{reason}"
+
+
+def _beside(rows: Cells, names: tuple[str, str]) -> str:
+    """A table of both engines, what differs marked with a star."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), width=WIDTH)
+    table.add_column("", no_wrap=True)
+    for name in names:
+        table.add_column(name, ratio=1, overflow="fold")
+    for what, one, other in rows:
+        mark = "  " if one == other else "* "
+        table.add_row(mark + printable(what), printable(one), printable(other))
+    console = Console(width=WIDTH, highlight=False, markup=False, color_system=None)
+    with console.capture() as text:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in text.get().splitlines())

@@ -1,0 +1,143 @@
+"""How fast the cache alone is played beside libCacheSim, in one run: `make bench`.
+
+The same look-ups, Zipf's with exponent 0.9 over 2,000 images, and the same misses. libCacheSim reads them
+from a file of its own fastest format, mapped into memory, and has a table of hashes no larger than it needs.
+Times depend on the machine and are never asserted; what counts are the ratios. With the benchmarks disabled,
+few look-ups are made once, to see that all still run.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import libcachesim as lcs
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from sim.fast.replay import LookUps, curve_by_count, curve_by_size, look_ups, replay
+
+IMAGES, LOOK_UPS, FEW = 2_000, 1_000_000, 5_000
+HASH_POWER = 14  # 2^14 places in libCacheSim's table: it is fastest with these
+ORACLE_GENERAL = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
+LIMITS = {
+    **{f"{count:,} entries": ("count", count) for count in (20, 200, 1_000)},
+    **{f"{gib:,} GiB": ("size", gib) for gib in (30, 400, 4_000, 20_000)},
+}
+SIZES = np.geomspace(30, 40_000, 16).astype(np.int64)  # the smallest refuses the largest images
+ROUNDS = 20
+
+Rates = dict[str, float]
+Numbers = npt.NDArray[np.int64]
+
+
+@pytest.fixture(scope="module")
+def rates() -> Iterator[Rates]:
+    """Millions of look-ups a second (times limits, where several are looked at at once)."""
+    found: Rates = {}
+    yield found
+    if found:
+        print(f"\n\n{'look-ups, millions a second':40} {'libCacheSim':>12} {'ours':>8} {'ratio':>8}")
+    for name, rate in found.items():
+        if theirs := found.get(f"libCacheSim, {name}"):
+            print(f"{name:40} {theirs:12.1f} {rate:8.1f} {rate / theirs:8.1f}")
+        elif not name.startswith("libCacheSim"):
+            print(f"{name:40} {'-':>12} {rate:8.1f}")
+
+
+@pytest.fixture
+def workload(benchmark: BenchmarkFixture) -> tuple[Numbers, Numbers]:
+    """The images looked up, and each one's GiB."""
+    rng = np.random.default_rng(7)
+    shares = np.arange(1.0, IMAGES + 1) ** -0.9
+    count = FEW if benchmark.disabled else LOOK_UPS
+    return rng.choice(IMAGES, count, p=shares / shares.sum()), rng.integers(1, 41, IMAGES)
+
+
+@pytest.fixture
+def asked(workload: tuple[Numbers, Numbers]) -> LookUps:
+    return look_ups(*workload)
+
+
+@pytest.fixture
+def trace(workload: tuple[Numbers, Numbers], tmp_path: Path) -> Path:
+    """The same as a file for libCacheSim."""
+    image, size = workload
+    rows = np.zeros(len(image), ORACLE_GENERAL)
+    rows["id"], rows["size"], rows["next"] = image + 1, size[image], -1
+    rows.tofile(tmp_path / "trace.bin")
+    return tmp_path / "trace.bin"
+
+
+def opened(trace: Path, by: str, limit: int) -> Callable[[], float]:
+    """An empty cache, and the file opened: what is left to do gives the miss ratio."""
+    ignoring = lcs.ReaderInitParam(ignore_obj_size=by == "count")
+    reader = lcs.TraceReader(str(trace), lcs.TraceType.ORACLE_GENERAL_TRACE, ignoring)
+    cache = lcs.LRU(limit, hashpower=HASH_POWER)
+    return lambda: cache.process_trace(reader)[0]
+
+
+def miss_ratio(trace: Path, by: str, limit: int) -> float:
+    return opened(trace, by, limit)()
+
+
+def call(job: Callable[[], float]) -> float:
+    return job()
+
+
+def timed(
+    benchmark: BenchmarkFixture, rates: Rates, name: str, count: int, job: Callable[..., Any], **more: Any
+) -> Any:
+    """Run a job some times and note what the fastest did a second; gives what the last one gave."""
+    result = benchmark.pedantic(job, rounds=ROUNDS, iterations=1, **more)
+    if benchmark.stats is not None:
+        rates[name] = benchmark.extra_info["millions_a_second"] = count / benchmark.stats.stats.min / 1e6
+    return result
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_libcachesim(name: str, trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
+    ready = partial(opened, trace, *LIMITS[name])
+    timed(benchmark, rates, f"libCacheSim, {name}", LOOK_UPS, call, setup=lambda: ((ready(),), {}))
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_replay(name: str, asked: LookUps, trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
+    by, limit = LIMITS[name]
+    limits = {"max_count": limit} if by == "count" else {"max_size_gb": limit}
+    replay(asked, **limits)  # compiled
+    found = timed(benchmark, rates, name, LOOK_UPS, lambda: replay(asked, **limits))
+    assert 1 - found.hits[0] / len(asked.image) == pytest.approx(miss_ratio(trace, by, limit), abs=1e-9)
+
+
+NAME_OF_SIZES = f"{len(SIZES)} sizes at once, all cores"
+
+
+def test_libcachesim_at_many_sizes(trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
+    """In processes, as its threads wait for each other in Python."""
+    job = partial(miss_ratio, trace, "size")
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
+        list(processes.map(job, SIZES.tolist()))  # started
+        name = f"libCacheSim, {NAME_OF_SIZES}"
+        timed(benchmark, rates, name, LOOK_UPS * len(SIZES), lambda: list(processes.map(job, SIZES.tolist())))
+
+
+def test_curve_by_size(asked: LookUps, trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
+    curve_by_size(asked, SIZES)
+    count = LOOK_UPS * len(SIZES)
+    found = timed(benchmark, rates, NAME_OF_SIZES, count, lambda: curve_by_size(asked, SIZES))
+    theirs = [miss_ratio(trace, "size", limit) for limit in SIZES.tolist()]
+    assert (1 - found.hits[0] / len(asked.image)).tolist() == pytest.approx(theirs, abs=1e-9)
+
+
+def test_curve_by_count(asked: LookUps, benchmark: BenchmarkFixture, rates: Rates) -> None:
+    curve_by_count(asked)
+    found = timed(benchmark, rates, f"all {IMAGES:,} counts at once", LOOK_UPS, lambda: curve_by_count(asked))
+    assert found.hits.shape == (1, IMAGES + 1)

@@ -1,0 +1,104 @@
+"""Engine `fast` says what engine `cinder` says, to the last bit: of drawn, long, named and shipped cases.
+
+EXAMPLES sets how many cases are drawn; `make prove` draws many. What is found is told as a file for
+`tests/regressions`, and belongs there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, note, settings
+from whole.random_case import random_builder
+from whole.scenarios import CASES, STRATEGIES
+
+from sim.cinder import engine as cinder
+from sim.fast import engine as fast
+from sim.scenario import STRATEGY_NAMES, Case, WhatIf, load
+from sim.verification import difference
+
+from .cases import cases, read_spelled, spelled
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "2800"))
+POLICIES = ("lru", "sieve", "gdsf", "belady")
+# Each is drawn equally often; Cinder's own policy more than once, as most people use nothing else.
+PARTS = [
+    ("none", "lru", 0),
+    ("store-only", "lru", 0),
+    *(
+        (strategy, policy, number)
+        for strategy in ("cache-only", "combined")
+        for policy in POLICIES
+        for number in range(3 if policy == "lru" else 1)
+    ),
+]
+LONG = max(1, EXAMPLES // 1000)  # of each part; a hundred times the events of a drawn case
+ROOT = Path(__file__).parents[2]
+REGRESSIONS = sorted((ROOT / "tests" / "regressions").glob("*.yaml"))
+
+Record = Callable[[str, object], None]
+
+
+def evicting(case: Case, policy: str) -> Case:
+    """The same case with another eviction policy."""
+    what_if = WhatIf.model_validate({"eviction": policy})
+    return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
+
+
+def parted(case: Case, strategy: str) -> str | None:
+    return difference(cinder.run(case, strategy), fast.run(case, strategy))
+
+
+@pytest.mark.parametrize(("strategy", "policy", "number"), PARTS)
+def test_drawn_cases(strategy: str, policy: str, number: int, record_property: Record) -> None:
+    count = 0
+
+    @settings(max_examples=max(1, EXAMPLES // len(PARTS)), derandomize=False)
+    @given(case=cases())
+    def prove(case: Case) -> None:
+        nonlocal count
+        count += 1
+        case = evicting(case, policy)
+        note(spelled(case, strategy))
+        assert parted(case, strategy) is None
+
+    try:
+        prove()
+    finally:
+        record_property("examples", count)
+
+
+@pytest.mark.parametrize(("strategy", "policy", "number"), PARTS)
+def test_long_cases(strategy: str, policy: str, number: int, tmp_path: Path, record_property: Record) -> None:
+    for seed in (random.SystemRandom().randrange(10**9) for _ in range(LONG)):
+        case = evicting(random_builder(seed, events=300).case(tmp_path), policy)
+        text = parted(case, strategy)
+        assert text is None, f"random_builder({seed}, events=300), {strategy}, {policy}:\n{text}"
+    record_property("examples", LONG)
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"), [(name, strategy) for name in CASES for strategy in STRATEGIES[name]]
+)
+def test_named_cases(name: str, strategy: str, tmp_path: Path) -> None:
+    """The cases that engine `cinder` is compared with the whole of Cinder on."""
+    case: Any = CASES[name](tmp_path)
+    assert parted(case, strategy) is None
+
+
+@pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
+def test_what_was_found(path: Path) -> None:
+    """Every case that the engines once differed on, with the strategy and the policy that they did."""
+    assert parted(*read_spelled(path)) is None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("strategy", STRATEGY_NAMES)
+def test_shipped_scenarios(path: Path, strategy: str) -> None:
+    assert parted(load(path), strategy) is None
