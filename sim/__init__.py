@@ -1,7 +1,7 @@
 """A simulator and planner of OpenStack Cinder's image-volume cache.
 
-`load` reads and checks a scenario, `run` simulates a strategy and gives its tables, `compare`
-gives a summary of several strategies, `verify` says whether both engines agree, `curve` gives hits
+`load` reads and checks a scenario, `run` simulates a strategy and gives its tables (`stream` writes those of
+traces larger than memory), `compare` gives a summary of several strategies, `verify` says whether both engines agree, `curve` gives hits
 against the cache's limits. What is wrong with the input is raised as `BadInput`.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from sim.api import compare, curve, load, run, verify
+from sim.api import compare, curve, load, run, stream, verify
 from sim.problems import BadInput
 
-__all__ = ["BadInput", "compare", "curve", "load", "run", "verify"]
+__all__ = ["BadInput", "compare", "curve", "load", "run", "stream", "verify"]
 
 try:
     __version__ = version("cinder-cache-planner")

@@ -6,7 +6,7 @@ Everything heavy is imported where it is needed: Cinder alone takes seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sim.problems import BadInput, quoted
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.curves import Curves
+    from sim.fast.stream import Streamed
     from sim.results import Records
     from sim.scenario import Case
     from sim.verification import Verdict
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
 ENGINES = ("cinder", "fast")
 
 
-def load(path: str | Path) -> Case:
+def load(path: str | Path, most_events: int | None = None) -> Case:
     """Read and check a scenario and all files that it names.
 
-    Raises `sim.problems.BadInput`, whose `problems` are all that is wrong in all of them.
+    A Parquet trace of more than `most_events` is left on disk, for `stream`. Raises
+    `sim.problems.BadInput`, whose `problems` are all that is wrong in all of them.
     """
     from sim.scenario import load as load_case
 
-    return load_case(path)
+    return load_case(path, most_events)
 
 
 def run(
@@ -55,6 +57,25 @@ def run(
     from sim.cinder.engine import run as run_cinder
 
     return run_cinder(case, strategy, progress, cinder_log=cinder_log)
+
+
+def stream(
+    case: Case,
+    strategy: str,
+    folder: Path,
+    fmt: Literal["csv", "parquet"] = "parquet",
+    progress: Callable[[int], None] | None = None,
+) -> Streamed:
+    """Simulate a trace larger than memory with engine `fast`; its long tables are written into `folder`.
+
+    `case` is one of `load(path, most_events)` that left its trace on disk. Raises `BadInput` on an unknown
+    strategy, or with what is wrong in the trace, wherever it is met.
+    """
+    if problems := unknown("fast", [strategy]):
+        raise BadInput(problems)
+    from sim.fast.stream import stream as stream_fast
+
+    return stream_fast(case, strategy, folder, fmt, progress)
 
 
 def compare(case: Case, strategies: Iterable[str] | None = None, engine: str = "cinder") -> pd.DataFrame:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from sim.scenario import Case
 
+# A Parquet trace of more events is not read into memory, where engine `fast` can do without.
+MOST_EVENTS = 5_000_000
+
 app = typer.Typer(
     help="Simulates and sizes OpenStack Cinder's image-volume cache.",
     add_completion=False,
@@ -247,7 +250,8 @@ def _simulate(
 
     With `out`, each is written when it is done: what is done is kept whatever comes later.
     """
-    case = _checked(scenario, chosen, _bad_options(engine, chosen or [], out, fmt))
+    most = MOST_EVENTS if engine == "fast" and out is not None else None
+    case = _checked(scenario, chosen, _bad_options(engine, chosen or [], out, fmt), most)
     if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     from sim.results import hashes
@@ -257,6 +261,9 @@ def _simulate(
     for strategy in dict.fromkeys(case.scenario.strategies if chosen is None else chosen):
         try:
             outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose))
+        except BadInput as error:  # of a trace that is checked as it is read
+            print("\n".join(error.problems), file=sys.stderr)
+            raise typer.Exit(2) from None
         except Exception as error:
             if verbose:
                 traceback.print_exc()
@@ -269,10 +276,12 @@ def _print_failure(strategy: str, error: Exception) -> None:
     print(f"strategy {strategy} failed: {text}", file=sys.stderr)
 
 
-def _checked(scenario: Path, chosen: list[str] | None, problems: list[str]) -> Case:
+def _checked(
+    scenario: Path, chosen: list[str] | None, problems: list[str], most_events: int | None = None
+) -> Case:
     """The case, fit for the strategies; ends the command with all problems, known or found here."""
     try:
-        case = api.load(scenario)
+        case = api.load(scenario, most_events)
         if not problems:
             problems = api.misfits(case, chosen or case.scenario.strategies)
     except BadInput as error:
@@ -316,6 +325,9 @@ def _outcome(
     from sim.metrics import summary
     from sim.results import manifest_of, pools_table, write
 
+    if not len(case.trace.events):  # they were too many to be read
+        assert out is not None
+        return _streamed_outcome(case, strategy, sha256, out, fmt or Format.csv)
     start = time.perf_counter()
     with _progress(strategy, len(case.trace.events), shown=not verbose) as done:
         records = api.run(case, strategy, engine, progress=done, cinder_log=verbose)
@@ -327,12 +339,29 @@ def _outcome(
         "summary": summary(records, case, strategy),
     }
     lines = findings(records, case, strategy)
-    wall_s = time.perf_counter() - start
-    manifest = manifest_of(case, records, strategy, engine, wall_s, sha256)
+    wall_s, creates = time.perf_counter() - start, len(records.requests)
+    manifest = manifest_of(case, strategy, engine, creates, records.engine_s, wall_s, sha256)
     if out is not None:
         write(tables, manifest, out / strategy, (fmt or Format.csv).value)
         print(f"{strategy}: written to {printable(str(out / strategy))}", file=sys.stderr)
     return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest)
+
+
+def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Path, fmt: Format) -> Outcome:
+    """Run a strategy on a trace that stays on disk, and write its tables."""
+    from sim.results import manifest_of, write
+    from sim.tables import count_rows
+
+    start, folder = time.perf_counter(), out / strategy
+    folder.mkdir(parents=True, exist_ok=True)
+    with _progress(strategy, count_rows(case.trace.path), shown=True) as done:
+        ran = api.stream(case, strategy, folder, fmt.value, done)
+    tables = {name: getattr(ran, name) for name in ("requests", "pools", "cache_events", "cache", "summary")}
+    wall_s = time.perf_counter() - start
+    manifest = manifest_of(case, strategy, "fast", ran.creates, ran.engine_s, wall_s, sha256)
+    write(tables, manifest, folder, fmt.value)
+    print(f"{strategy}: written to {printable(str(folder))}", file=sys.stderr)
+    return Outcome(strategy, ran.summary, ran.pools, [], manifest)
 
 
 @contextmanager

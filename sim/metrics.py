@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sim.results import Records, usage_columns
 
 if TYPE_CHECKING:
+    from sim.images import Image
     from sim.scenario import Case
 
 GIB = 2**30
 ALL = "all"  # the summary's last row
+PERCENTILES = (50, 95, 99)
 SOURCES = ("driver", "store", "cache", "download", "none")
 
 
@@ -38,23 +43,31 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
 
     Raises RuntimeError unless creates are the sum of their sources, and errors those without one.
     """
+    requests = records.requests
+    boot_timeout_s = case.scenario.boot_timeout_s
+    of_tier = {tier: requests[requests["volume_type"] == tier] for tier in case.scenario.tiers}
+    rows = {**of_tier, ALL: requests}
+    tallies = {name: tally(of_row, case.images, boot_timeout_s) for name, of_row in rows.items()}
+    percentiles = {name: _percentiles(seconds_of(of_row)) for name, of_row in rows.items()}
+    return summary_of(tallies, percentiles, records.usage, case, strategy)
+
+
+def summary_of(
+    tallies: Mapping[str, pd.Series[float]],
+    percentiles: Mapping[str, Sequence[float]],
+    usage: pd.DataFrame,
+    case: Case,
+    strategy: str,
+) -> pd.DataFrame:
+    """`summary` of what has been counted: by tier and for `all`, a `tally` and PERCENTILES of the seconds."""
     prices = case.scenario.tiers
-    usage = pd.concat(
-        [
-            usage_columns(records.usage, "tier", prices, ("image", "cache", "store")),
-            usage_columns(records.usage, ALL, [""], ("image", "cache", "store")),
-        ],
+    kinds = ("image", "cache", "store")
+    of_usage = pd.concat(
+        [usage_columns(usage, "tier", prices, kinds), usage_columns(usage, ALL, [""], kinds)],
         ignore_index=True,
     )
-    requests = records.requests.assign(
-        seconds=records.requests["end"] - records.requests["time"],
-        gib=records.requests["image_id"].map(
-            {image_id: image.size_bytes / GIB for image_id, image in case.images.items()}
-        ),
-    )
-    of_tiers = [requests[requests["volume_type"] == tier] for tier in prices]
-    rows = [_of_requests(chosen, case.scenario.boot_timeout_s) for chosen in (*of_tiers, requests)]
-    table = pd.DataFrame(rows).join(usage)
+    rows = [_row(tallies[name], percentiles[name]) for name in (*prices, ALL)]
+    table = pd.DataFrame(rows).join(of_usage)
     table.insert(0, "tier", [*prices, ALL])
     table.insert(1, "strategy", strategy)
     table["price_month"] = _prices(table, case)
@@ -63,31 +76,85 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
     return table
 
 
-def _of_requests(requests: pd.DataFrame, boot_timeout_s: float) -> dict[str, float]:
-    """What the creates of one row come to; `requests` has their `seconds` and `gib`, too."""
-    creates = len(requests)
+def seconds_of(requests: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """The seconds of the creates that succeed."""
+    done = requests[requests["status"] == "available"]
+    return (done["end"] - done["time"]).to_numpy(dtype=float)
+
+
+def tally(requests: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: float) -> pd.Series[float]:
+    """What can be added up of creates: of each source, errors, late ones, seconds and downloaded GiB."""
     by_source = {source: int((requests["source"] == source).sum()) for source in SOURCES}
     errors = int((requests["status"] == "error").sum())
-    if sum(by_source.values()) != creates or by_source["none"] != errors:
-        raise RuntimeError(f"{creates} creates, {errors} errors, but sources {by_source}")
-    clones = by_source["driver"] + by_source["store"] + by_source["cache"]
-    seconds = requests.loc[requests["status"] == "available", "seconds"].to_numpy(dtype=float)
-    percentiles = np.percentile(seconds, (50, 95, 99)).tolist() if seconds.size else [np.nan] * 3
+    if sum(by_source.values()) != len(requests) or by_source["none"] != errors:
+        raise RuntimeError(f"{len(requests)} creates, {errors} errors, but sources {by_source}")
+    seconds = seconds_of(requests)
+    downloaded = requests.loc[requests["source"] == "download", "image_id"]
+    gib_of = {image_id: image.size_bytes / GIB for image_id, image in images.items()}
+    gib = downloaded.map(gib_of).astype("float64")
+    return pd.Series(
+        {
+            **by_source,
+            "creates": len(requests),
+            "errors": errors,
+            "late": int((seconds > boot_timeout_s).sum()),
+            "seconds": float(seconds.sum()),
+            "downloaded_gib": float(gib.sum()),
+        },
+        dtype=float,
+    )
+
+
+def _percentiles(seconds: npt.NDArray[np.float64]) -> list[float]:
+    return np.percentile(seconds, PERCENTILES).tolist() if seconds.size else [np.nan] * len(PERCENTILES)
+
+
+def _row(counted: pd.Series[float], percentiles: Sequence[float]) -> dict[str, float]:
+    """What the creates of one row of the summary come to."""
+    creates, errors = int(counted["creates"]), int(counted["errors"])
     return {
         "creates": creates,
-        "clone_hit_rate": _share(clones, creates),
-        "driver_hit_rate": _share(by_source["driver"], creates),
-        "store_hit_rate": _share(by_source["store"], creates),
-        "cache_hit_rate": _share(by_source["cache"], creates),
-        "create_s_mean": float(seconds.mean()) if seconds.size else np.nan,
+        "clone_hit_rate": _share(counted["driver"] + counted["store"] + counted["cache"], creates),
+        "driver_hit_rate": _share(counted["driver"], creates),
+        "store_hit_rate": _share(counted["store"], creates),
+        "cache_hit_rate": _share(counted["cache"], creates),
+        "create_s_mean": _share(counted["seconds"], creates - errors),
         **dict(zip(("create_s_p50", "create_s_p95", "create_s_p99"), percentiles, strict=True)),
-        "boot_timeout_share": _share(int((seconds > boot_timeout_s).sum()), creates),
+        "boot_timeout_share": _share(counted["late"], creates),
         "errors": errors,
-        "downloaded_gib": float(requests.loc[requests["source"] == "download", "gib"].sum()),
+        "downloaded_gib": float(counted["downloaded_gib"]),
     }
 
 
-def _share(part: int, whole: int) -> float:
+def percentiles_of_many(passes: Callable[[], Iterable[npt.NDArray[np.float64]]], count: int) -> list[float]:
+    """PERCENTILES, as numpy gives them, of more values than memory holds; none is negative.
+
+    Each call of `passes` gives all `count` of them again, in parts. Three passes find the digits of the order
+    statistics: floats that are not negative are in the order of their bits.
+    """
+    if not count:
+        return _percentiles(np.zeros(0))
+    places = [(count - 1) * percent / 100 for percent in PERCENTILES]
+    ranks = sorted({rank for place in places for rank in (math.floor(place), math.ceil(place))})
+    found = {rank: (0, rank) for rank in ranks}  # the leading bits, and the rank among those that have them
+    for bits, shift in ((22, 42), (21, 21), (21, 0)):
+        counts = {prefix: np.zeros(1 << bits, np.int64) for prefix, _ in found.values()}
+        for values in passes():
+            keys = np.ascontiguousarray(values).view(np.uint64)
+            for prefix, histogram in counts.items():
+                alike = keys if shift == 42 else keys[keys >> np.uint64(shift + bits) == prefix]
+                digits = (alike >> np.uint64(shift)) & np.uint64((1 << bits) - 1)
+                histogram += np.bincount(digits.astype(np.int64), minlength=1 << bits)
+        for rank, (prefix, within) in found.items():
+            upto = np.cumsum(counts[prefix])
+            digit = int(np.searchsorted(upto, within, side="right"))
+            found[rank] = ((prefix << bits) | digit, within - int(upto[digit] - counts[prefix][digit]))
+    value = {rank: float(np.uint64(prefix).view(np.float64)) for rank, (prefix, _) in found.items()}
+    pairs = [(np.array([value[math.floor(at)], value[math.ceil(at)]]), at - math.floor(at)) for at in places]
+    return [float(np.percentile(pair, 100 * part)) for pair, part in pairs]
+
+
+def _share(part: float, whole: int) -> float:
     return part / whole if whole else np.nan
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 
 TABLES = ("requests", "pools", "cache_events", "cache", "summary")
 MANIFEST = "manifest.json"
-VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numpy", "pandas", "pyarrow")
+VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numba", "numpy", "pandas", "pyarrow")
 SOURCES = ("none", "download", "cache", "store", "driver")
 EVENT_COLUMNS = ("time", "host", "event", "image_id", "size_gib", "reason", "volume_id")
 QUANTITIES = ("volumes", "provisioned_gib", "physical_gib")
@@ -132,13 +133,12 @@ def pools_table(records: Records, case: Case) -> pd.DataFrame:
     took count nowhere), then {user,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak},
     and orphans at the end of the run.
     """
-    types = {
-        f"{name}#{pool}": ";".join(backend.volume_types)
-        for name, backend in case.scenario.backends.items()
-        for pool in backend.pools
-    }
-    hosts = pd.Index(list(types))
-    requests = records.requests
+    return pools_table_of(pool_counts(records.requests, case), records.usage, case)
+
+
+def pool_counts(requests: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """The columns of `pools_table` that count creates, by host (the index)."""
+    hosts = pd.Index(list(case.scenario.pools()))
     counted = {
         "requests": requests["host"],
         "store_clones": requests.loc[requests["source"] == "store", "host"],
@@ -147,13 +147,20 @@ def pools_table(records: Records, case: Case) -> pd.DataFrame:
         "downloads": requests.loc[requests["source"] == "download", "host"],
         "errors": requests.loc[requests["status"] == "error", "host"],
     }
-    table = pd.DataFrame(
-        {"volume_type": list(types.values())}
-        | {name: _count_by(column, hosts) for name, column in counted.items()},
-        index=hosts,
-    )
-    table = table.join(usage_columns(records.usage, "pool", hosts, ("user", "cache", "store")))
-    of_pools = records.usage[records.usage["scope"] == "pool"]
+    return pd.DataFrame({name: _count_by(column, hosts) for name, column in counted.items()}, index=hosts)
+
+
+def pools_table_of(counts: pd.DataFrame, usage: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """`pools_table` of what has been counted."""
+    types = {
+        f"{name}#{pool}": ";".join(backend.volume_types)
+        for name, backend in case.scenario.backends.items()
+        for pool in backend.pools
+    }
+    hosts = counts.index
+    table = counts.join(usage_columns(usage, "pool", hosts, ("user", "cache", "store")))
+    table.insert(0, "volume_type", list(types.values()))
+    of_pools = usage[usage["scope"] == "pool"]
     orphans = of_pools[of_pools["kind"] == "orphan"].set_index("name")["volumes_end"]
     table["orphans"] = orphans.reindex(hosts, fill_value=0).astype("int64")
     return table.rename_axis("host").reset_index()
@@ -173,11 +180,22 @@ def hashes(case: Case) -> dict[str, str]:
         files["images"] = folder / scenario.images
     if scenario.workload.initial is not None:
         files["initial"] = folder / scenario.workload.initial
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
+    return {name: _sha256(path) for name, path in files.items()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def manifest_of(
-    case: Case, records: Records, strategy: str, engine: str, wall_s: float, sha256: dict[str, str]
+    case: Case,
+    strategy: str,
+    engine: str,
+    creates: int,
+    engine_s: float,
+    wall_s: float,
+    sha256: dict[str, str],
 ) -> dict[str, Any]:
     """What was run, by what and on what, to run it again. Only `engine_s` and `wall_s` vary."""
     start = case.trace.start
@@ -189,15 +207,15 @@ def manifest_of(
         "trace_start": None if start is None else start.isoformat(),
         "versions": versions(),
         "sha256": sha256,
-        "creates": len(records.requests),
-        "engine_s": records.engine_s,
+        "creates": creates,
+        "engine_s": engine_s,
         "wall_s": wall_s,
     }
 
 
 def versions() -> dict[str, str | None]:
     """Versions of Python and of all whose version may matter (None: not installed)."""
-    found: dict[str, str | None] = {}
+    found: dict[str, str | None] = {"python": platform.python_version()}
     for name in VERSIONED:
         try:
             found[name] = version(name)
@@ -207,12 +225,14 @@ def versions() -> dict[str, str | None]:
 
 
 def write(
-    tables: Mapping[str, pd.DataFrame],
+    tables: Mapping[str, pd.DataFrame | Path],
     manifest: Mapping[str, Any],
     directory: Path,
     fmt: Format = "csv",
 ) -> None:
-    """Write `TABLES` as `{name}.{fmt}` and the manifest into `directory`, over an earlier run's.
+    """Write tables as `{name}.{fmt}` and the manifest into `directory`, over an earlier run's.
+
+    A table that is a path is a file in that directory which is written already.
 
     Files are written beside and moved in whole; the old manifest goes first and the new one comes
     last, so a folder that has one is complete. Other files there are left alone. Raises OSError.
@@ -220,7 +240,10 @@ def write(
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory) as beside:
         for name, table in tables.items():
-            _write_table(table, Path(beside) / f"{name}.{fmt}", fmt)
+            if isinstance(table, pd.DataFrame):
+                _write_table(table, Path(beside) / f"{name}.{fmt}", fmt)
+            else:
+                table.replace(Path(beside) / f"{name}.{fmt}")
         text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
         Path(beside, MANIFEST).write_text(text, encoding="utf-8")
         (directory / MANIFEST).unlink(missing_ok=True)

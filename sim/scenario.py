@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
@@ -31,7 +31,16 @@ from sim.spec import (
     some,
     validated,
 )
-from sim.trace import Known, Trace, check_volumes, empty_initial, parse_initial, parse_trace
+from sim.tables import count_rows
+from sim.trace import (
+    Known,
+    Trace,
+    check_volumes,
+    empty_initial,
+    parse_initial,
+    parse_trace,
+    read_batches,
+)
 from sim.yamlfile import read_yaml
 
 __all__ = [
@@ -207,11 +216,21 @@ class Case:
     trace: Trace
     initial: pd.DataFrame
 
+    @property
+    def known(self) -> Known:
+        """The names that its trace may use."""
+        hosts = {
+            host: frozenset(self.scenario.backends[host.partition("#")[0]].volume_types)
+            for host in self.scenario.pools()
+        }
+        return Known(frozenset(self.images), frozenset(self.scenario.tiers), hosts)
 
-def load(path: str | os.PathLike[str]) -> Case:
+
+def load(path: str | os.PathLike[str], most_events: int | None = None) -> Case:
     """Reads a scenario and every file it names. Raises BadInput with all problems of all files.
 
-    A scenario without a name gets that of its file.
+    A scenario without a name gets that of its file. A Parquet trace of more than `most_events` is not read,
+    only opened: its case has none of its events (see `sim.fast.stream`).
     """
     path = Path(path)
     problems = Problems()
@@ -231,7 +250,8 @@ def load(path: str | os.PathLike[str]) -> Case:
         check_images(path, places, named, pools, problems)
         ids = frozenset(str(image.get("image_id")) for image in named)
     workload = _mapping(raw, "workload") or {}
-    trace, initial = _read_workload(path.parent, workload, Known(ids, tiers, hosts), problems)
+    known = Known(ids, tiers, hosts)
+    trace, initial = _read_workload(path.parent, workload, known, problems, most_events)
     problems.raise_any()
     assert scenario is not None and trace is not None
     if not isinstance(scenario.images, str):
@@ -240,11 +260,17 @@ def load(path: str | os.PathLike[str]) -> Case:
 
 
 def _read_workload(
-    folder: Path, workload: Mapping[Hashable, Any], known: Known, problems: Problems
+    folder: Path, workload: Mapping[Hashable, Any], known: Known, problems: Problems, most: int | None
 ) -> tuple[Trace | None, pd.DataFrame]:
     given, before = workload.get("trace"), workload.get("initial")
-    events = parse_trace(folder / given, known, problems) if _names_file(given) else None
-    trace = events[1] if events else None
+    events = trace = None
+    if _names_file(given):
+        if most is not None and count_rows(folder / given) > most:
+            first = next(read_batches(folder / given, known, 1))
+            trace = replace(first, events=first.events.iloc[:0])
+        else:
+            events = parse_trace(folder / given, known, problems)
+            trace = events[1] if events else None
     initial = empty_initial()
     if _names_file(before):
         found = parse_initial(folder / before, known, trace.start if trace else None, problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -176,15 +176,47 @@ def read_table(
     """
     reader = _read_parquet if path.suffix.lower() == ".parquet" else _read_csv
     table = reader(path, problems)
-    if table is None:
-        return None
+    if table is not None:
+        _check_columns(table, required, optional)
+    return table
+
+
+def read_batches(
+    path: Path, rows: int, required: Iterable[str], optional: Iterable[str], problems: Problems
+) -> Iterator[Table]:
+    """Reads a Parquet file as tables of so many rows each; memory is bounded by one of them."""
+    import pyarrow.parquet as pq
+
+    first = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=rows):
+            table = _parquet_table(path, pa.Table.from_batches([batch]), first, problems)
+            if first == 0:
+                _check_columns(table, required, optional)
+            first += table.rows
+            yield table
+
+
+def count_rows(path: Path) -> int:
+    """The rows of a Parquet file; 0 of what is none or cannot be read, which reading it will tell."""
+    import pyarrow.parquet as pq
+
+    if path.suffix.lower() != ".parquet":
+        return 0
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return 0
+
+
+def _check_columns(table: Table, required: Iterable[str], optional: Iterable[str]) -> None:
+    path, problems = table.path, table.problems
     lacking = [name for name in required if name not in table.columns]
     for name in lacking:
         problems.add(path, "", f"column {name!r} is missing")
     for name in set(table.columns) - {*required, *optional}:
         if not name.startswith(_PANDAS_INDEX):
             problems.add(path, "", f"unknown column {quoted(name)}")
-    return table
 
 
 def _unique(path: Path, names: Sequence[str], problems: Problems) -> bool:
@@ -282,8 +314,15 @@ def _read_parquet(path: Path, problems: Problems) -> Table | None:
         return None
     if not _unique(path, read.column_names, problems):
         return None
+    return _parquet_table(path, read, 0, problems)
+
+
+def _parquet_table(path: Path, read: pa.Table, first: int, problems: Problems) -> Table:
+    """A table of rows of a Parquet file, of which there are `first` before it."""
     columns = {name: _plain(read[name]) for name in read.column_names}
-    return Table(path, problems, columns, read.num_rows, lambda rows: [f"row {row + 1}" for row in rows])
+    return Table(
+        path, problems, columns, read.num_rows, lambda rows: [f"row {first + row + 1}" for row in rows]
+    )
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sim import tables
 from sim.problems import Problems
 from sim.tables import Mask, Table, is_calendar, read_table
 
@@ -78,7 +79,30 @@ def parse_trace(path: Path, known: Known, problems: Problems) -> tuple[Table, Tr
         return None
     if not table.rows:
         problems.add(path, "", "has no events")
-    time, start = _times(table)
+    return table, _parse(table, known, None)
+
+
+def read_batches(path: Path, known: Known, rows: int) -> Iterator[Trace]:
+    """Reads a Parquet trace as stretches of so many events. Raises BadInput with what is wrong in one.
+
+    Times are from the start of the first. Volumes are for the reader to check.
+    """
+    start, last = None, 0.0
+    problems = Problems()
+    for number, table in enumerate(tables.read_batches(path, rows, REQUIRED, OPTIONAL, problems)):
+        trace = _parse(table, known, start)
+        time = trace.events["time"].to_numpy()
+        back = np.zeros(len(time), dtype=bool)
+        back[:1] = number > 0 and time[:1] < last
+        table.flag("time", back, "time {} is before that of the event above it")
+        problems.raise_any()
+        start, last = trace.start, float(time[-1])
+        yield trace
+
+
+def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
+    """The events of a table; `start`: of the trace, where the table is not its first stretch."""
+    time, start = _times(table, start)
     event = table.categories("event")
     create = np.asarray(event == "create")
     columns: dict[str, Any] = {
@@ -95,7 +119,7 @@ def parse_trace(path: Path, known: Known, problems: Problems) -> tuple[Table, Tr
     events = pd.DataFrame(columns)
     _check_events(table, event)
     _check_names(table, events, create, known)
-    return table, Trace(events, start, path)
+    return Trace(events, start, table.path)
 
 
 def parse_initial(
@@ -223,8 +247,8 @@ def _check_images(table: Table, image: pd.Series[str], known: Known) -> None:
         table.flag("image_id", ~_blank(image) & _unlike(image, known.images), "unknown image {}")
 
 
-def _times(table: Table) -> tuple[npt.NDArray[np.float64], datetime | None]:
-    """Seconds from the start, checked, and the start if the trace has dates."""
+def _times(table: Table, begun_at: datetime | None) -> tuple[npt.NDArray[np.float64], datetime | None]:
+    """Seconds from the start (None: the first event's), checked, and the start if the trace has dates."""
     seconds, is_number, dates, is_date = _clock(table, "time")
     table.flag("time", ~is_number & ~is_date, "time {} is neither seconds nor ISO 8601")
     good = np.flatnonzero(is_number | is_date)
@@ -234,7 +258,7 @@ def _times(table: Table) -> tuple[npt.NDArray[np.float64], datetime | None]:
     table.flag("time", other, f"time {{}}: the trace began with {begun}, use one kind only")
     start = None
     if dated:
-        first = dates.iloc[good[0]]
+        first = dates.iloc[good[0]] if begun_at is None else pd.Timestamp(begun_at)
         seconds = _since(dates, first)
         start = first.floor("us").to_pydatetime()
     used = is_date if dated else is_number

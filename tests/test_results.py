@@ -118,7 +118,7 @@ def test_pools_has_every_pool_in_the_scenarios_order(tmp_path: Path) -> None:
 
 def test_the_manifest_says_what_was_run(tmp_path: Path) -> None:
     case = case_of(tmp_path, initial="kind,volume_id,image_id,size_gib,host,last_used\n", seed=3)
-    found = manifest_of(case, records_of([{}, {}]), "none", "cinder", 1.5, hashes(case))
+    found = manifest_of(case, "none", "cinder", 2, 0.25, 1.5, hashes(case))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     files = ("scenario.yaml", "trace.csv", "images.csv", "initial.csv")
     assert list(found["sha256"].values()) == [

@@ -155,7 +155,9 @@ class Recorder:
         end = max(until, float(self._end.max(initial=0.0)), meter.last)
         return Records(
             requests=requests,
-            cache_events=cache_events_table(dict(zip(EVENT_COLUMNS, zip(*self._cache_events), strict=False))),
+            cache_events=cache_events_table(
+                dict(zip(EVENT_COLUMNS, zip(*self._cache_events, strict=True), strict=False))
+            ),
             cache=cache,
             usage=meter.table(end),
             volumes=volumes_table(

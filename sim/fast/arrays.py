@@ -7,24 +7,19 @@ from __future__ import annotations
 
 from sim.fast.jit import compiled
 from sim.fast.state import (
-    ACCOUNTS,
     ARRAY_FULL,
     BUSY,
     CACHE,
-    CACHED,
     CLONE_LIMIT,
-    IMAGES,
     MISSING,
     NO_PROVISION,
     NO_SPACE,
     NONE,
     POOL_FULL,
     STILL_THERE,
-    STORE,
-    STORED,
-    USERS,
     State,
 )
+from sim.fast.usage import meter
 
 MIB_PER_GIB = 1024
 
@@ -340,36 +335,36 @@ def hold(s: State, slot: int, lineage: int) -> None:
 @compiled
 def release(s: State, slot: int, lineage: int) -> None:
     """End a volume's share in a lineage's data; the last one gives the space back."""
-    d, l = s.slots[slot], s.lineages[lineage]
+    d, data = s.slots[slot], s.lineages[lineage]
     member = d.kind * s.options[0].tiers + d.tier
-    l.members -= 1
+    data.members -= 1
     s.members[lineage, member] -= 1
     if s.members[lineage, member] == 0:
         charge(s, lineage)
-    if l.members == 0:
-        if s.backends[s.pools[l.pool].backend].dedupe:
+    if data.members == 0:
+        if s.backends[s.pools[data.pool].backend].dedupe:
             forget_data(s, lineage)
-        l.next = s.world[0].free_lineage
+        data.next = s.world[0].free_lineage
         s.world[0].free_lineage = lineage
 
 
 @compiled
 def forget_data(s: State, lineage: int) -> None:
     """Take a lineage off the list of those of its image's data."""
-    l = s.lineages[lineage]
-    before = s.same_data[l.pool, l.image, int(l.file)]
+    data = s.lineages[lineage]
+    before = s.same_data[data.pool, data.image, int(data.file)]
     if before == lineage:
-        s.same_data[l.pool, l.image, int(l.file)] = l.next
+        s.same_data[data.pool, data.image, int(data.file)] = data.next
         return
     while s.lineages[before].next != lineage:
         before = s.lineages[before].next
-    s.lineages[before].next = l.next
+    s.lineages[before].next = data.next
 
 
 @compiled
 def charge(s: State, lineage: int) -> None:
     """Let the right member pay: users before the store before the cache, whoever came first of a kind."""
-    l = s.lineages[lineage]
+    data = s.lineages[lineage]
     tiers = s.options[0].tiers
     payer = NONE
     for member in range(3 * tiers):
@@ -380,16 +375,16 @@ def charge(s: State, lineage: int) -> None:
             and s.member_since[lineage, member] < s.member_since[lineage, payer]
         ):
             payer = member
-    old = l.payer
+    old = data.payer
     if payer == old:
         return
     if payer != NONE and old != NONE and payer // tiers == old // tiers and s.members[lineage, old] > 0:
         return
     if old != NONE:
-        pay(s, l.pool, old, -l.gib)
+        pay(s, data.pool, old, -data.gib)
     if payer != NONE:
-        pay(s, l.pool, payer, l.gib)
-    l.payer = payer
+        pay(s, data.pool, payer, data.gib)
+    data.payer = payer
 
 
 @compiled
@@ -397,46 +392,3 @@ def pay(s: State, pool: int, member: int, gib: float) -> None:
     s.pools[pool].physical += gib
     tiers = s.options[0].tiers
     meter(s, pool, member % tiers, member // tiers, 0, 0, gib)
-
-
-# -- time-weighted means and peaks, as sim.usage.UsageMeter folds them -----------------------------
-
-
-@compiled
-def meter(s: State, pool: int, tier: int, kind: int, volumes: int, provisioned: int, physical: float) -> None:
-    """Note a change of space in the accounts of the pool, the tier and all."""
-    s.world[0].last_change = s.world[0].now
-    account = USERS
-    if kind == STORE:
-        account = STORED
-    elif kind == CACHE:
-        account = CACHED
-    enter(s, pool, tier, account, volumes, provisioned, physical)
-    if kind != 0:
-        enter(s, pool, tier, IMAGES, volumes, provisioned, physical)
-
-
-@compiled
-def enter(
-    s: State, pool: int, tier: int, account: int, volumes: int, provisioned: int, physical: float
-) -> None:
-    pools, tiers = s.options[0].pools, s.options[0].tiers
-    book(s, pool * ACCOUNTS + account, volumes, provisioned, physical)
-    book(s, (pools + tier) * ACCOUNTS + account, volumes, provisioned, physical)
-    book(s, (pools + tiers) * ACCOUNTS + account, volumes, provisioned, physical)
-
-
-@compiled
-def book(s: State, number: int, volumes: int, provisioned: int, physical: float) -> None:
-    a, now = s.accounts[number], s.world[0].now
-    held = now - a.since
-    a.since = now
-    a.volumes_area += held * a.volumes
-    a.provisioned_area += held * a.provisioned
-    a.physical_area += held * a.physical
-    a.volumes += volumes
-    a.provisioned += provisioned
-    a.physical += physical
-    a.volumes_peak = max(a.volumes_peak, a.volumes)
-    a.provisioned_peak = max(a.provisioned_peak, a.provisioned)
-    a.physical_peak = max(a.physical_peak, a.physical)

@@ -69,7 +69,7 @@ def positions(names: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int
 def build(
     case: Case, strategy: Strategy, names: Names, trace: dict[str, state.Array], codes: int, rows: int
 ) -> State:
-    """The state at time 0, before anything exists. `codes`: volumes that are told apart; `rows`: of creates."""
+    """The state at time 0, before anything exists; with `codes` volumes told apart, and `rows` of creates."""
     scenario = case.scenario
     backends, pools, images = len(names.backends), len(names.hosts), len(names.images)
     tiers = len(names.tiers)

@@ -218,7 +218,7 @@ def locked(s: State, v: int) -> bool:
 
 @compiled
 def clone_from_cache(s: State, v: int) -> bool:
-    """`_create_from_image_cache_or_download`: clone from the cache (`_create_from_image_cache`) or download."""
+    """`_create_from_image_cache_or_download`: `_create_from_image_cache`, or the start of a download."""
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
     if b.cache and not r.encrypted:

@@ -54,7 +54,7 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
         ["volume_id", "image_id", "volume_type", "size_gib", "time"],
     ].reset_index(drop=True)
     s = build(case, STRATEGIES[strategy], names, trace, len(ids), len(asked))
-    s = _room_for(s, len(placed))
+    s = room_for(s, len(placed))
     exists(s, names, placed, codes[: len(placed)])
     s, engine_s = play(s, progress)
     return records(s, case, names, asked, ids, placed, engine_s)
@@ -70,7 +70,7 @@ def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int6
 # -- the run -------------------------------------------------------------------------------------------
 
 
-def _room_for(s: State, volumes: int) -> State:
+def room_for(s: State, volumes: int) -> State:
     """The same state with room for so many volumes at the start."""
     names = ("volumes", "slots", "lineages", "members", "member_since", "entries")
     return s._replace(
@@ -91,7 +91,7 @@ def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float
     why = None
     while why != OVER:
         if why == MORE_ROOM:
-            s = _room(s, locations)
+            s = room(s, locations)
             table = table_of(s)
         since = time.perf_counter()
         why = advance(table, False, BUDGET, locations)
@@ -103,7 +103,7 @@ def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float
     return s, engine_s
 
 
-def _room(s: State, burst: int) -> State:
+def room(s: State, burst: int) -> State:
     """The same state with twice the room in every array that is more than half full."""
     w = s.world[0]
     burst += int(w["entries"]) + 2 * MARGIN
@@ -138,19 +138,18 @@ def records(
 ) -> Records:
     """The run's tables."""
     rows = s.rows[: len(asked)]
-    until = float(case.trace.events["time"].iloc[-1])
-    end = max(until, float(rows["end"].max(initial=0.0)), float(s.world[0]["last_change"]))
+    until = max(float(case.trace.events["time"].iloc[-1]), float(rows["end"].max(initial=0.0)))
     return Records(
-        requests=_requests(rows, case, names, asked),
-        cache_events=_cache_events(s, names, asked),
-        cache=_cache(s, names),
-        usage=_usage(s, names, end),
+        requests=requests_of(rows, case, names, asked),
+        cache_events=cache_events_of(s, names, asked["volume_id"].to_numpy(object), 0),
+        cache=cache_of(s, names),
+        usage=usage_of(s, names, until),
         volumes=_volumes(s, names, ids, placed),
         engine_s=engine_s,
     )
 
 
-def _requests(rows: Array, case: Case, names: Names, asked: pd.DataFrame) -> pd.DataFrame:
+def requests_of(rows: Array, case: Case, names: Names, asked: pd.DataFrame) -> pd.DataFrame:
     failed = np.flatnonzero(~rows["available"])
     error = np.full(len(rows), "", dtype=object)
     error[failed] = error_texts(case, names, rows[failed], asked.iloc[failed])
@@ -173,7 +172,8 @@ def _named(numbers: Array, names: Sequence[str]) -> npt.NDArray[Any]:
     return np.array([*names, ""], dtype=object)[numbers]
 
 
-def _cache_events(s: State, names: Names, asked: pd.DataFrame) -> pd.DataFrame:
+def cache_events_of(s: State, names: Names, volume_ids: npt.NDArray[Any], first: int) -> pd.DataFrame:
+    """The events noted; `volume_ids` are those of the creates from row `first` on."""
     noted = s.cache_events[: int(s.world[0]["cache_events"])]
     skipped = noted["event"] == state.SKIPPED
     reason = _by_number(REASONS, noted["event"], "")
@@ -185,7 +185,7 @@ def _cache_events(s: State, names: Names, asked: pd.DataFrame) -> pd.DataFrame:
         "image_id": _named(noted["image"], names.images),
         "size_gib": noted["size_gib"].astype(np.int64),
         "reason": reason,
-        "volume_id": asked["volume_id"].to_numpy(object)[noted["row"]],
+        "volume_id": volume_ids[noted["row"] - first],
     }
     return cache_events_table(columns)
 
@@ -197,7 +197,7 @@ def _by_number(texts: dict[int, str], numbers: Array, other: str) -> npt.NDArray
     return found
 
 
-def _cache(s: State, names: Names) -> pd.DataFrame:
+def cache_of(s: State, names: Names) -> pd.DataFrame:
     """Host by host in the order of their first entries, least recently used first."""
     rows = []
     for pool in np.argsort(s.pools["first_entry"]).tolist():
@@ -210,7 +210,9 @@ def _cache(s: State, names: Names) -> pd.DataFrame:
     return cache_table(rows)
 
 
-def _usage(s: State, names: Names, end: float) -> pd.DataFrame:
+def usage_of(s: State, names: Names, until: float) -> pd.DataFrame:
+    """Means to the end of the run: `until`, or the last change."""
+    end = max(until, float(s.world[0]["last_change"]))
     scopes = (
         [("pool", host) for host in names.hosts] + [("tier", tier) for tier in names.tiers] + [("all", "")]
     )

@@ -1,7 +1,7 @@
 """Compilation by Numba, and the state as compiled code gets it: one pointer.
 
-A named tuple of arrays would be passed as some two hundred values at every call. Compiled code gets a table of
-addresses and shapes instead; `s.volumes` is an array made of the table's entries. Nothing there holds
+A named tuple of arrays would be passed as some two hundred values at every call. Compiled code gets a table
+of addresses and shapes instead; `s.volumes` is an array made of the table's entries. Nothing there holds
 references: Python keeps the arrays alive while compiled code runs.
 """
 
@@ -30,7 +30,7 @@ def compiled(function: F) -> F:
     """For functions that compiled ones call.
 
     Without wrappers to call them from Python, which cost most of the time to compile, and without reference
-    counts: nothing here allocates. All whole numbers are int64, so that there is one version of each function.
+    counts: nothing here allocates. All whole numbers are int64: there is one version of each function.
     """
     decorated: F = numba.njit(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     return decorated

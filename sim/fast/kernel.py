@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sim.fast.arrays import begin_delete, create, end_delete, enter, find, write
+from sim.fast.arrays import begin_delete, create, end_delete, find, write
 from sim.fast.cache import add_entry
 from sim.fast.create import ATTEMPT, go_on, schedule
 from sim.fast.events import (
@@ -32,7 +32,6 @@ from sim.fast.state import (
     IMAGE_GONE,
     IMAGE_TOO_LARGE,
     NONE,
-    ORPHANS,
     STORE,
     UPDATE_IMAGE,
     USER,
@@ -40,6 +39,7 @@ from sim.fast.state import (
     Array,
     State,
 )
+from sim.fast.usage import orphan
 
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
 OVER, MORE_EVENTS, MORE_ROOM, PAUSE = range(4)
@@ -341,8 +341,7 @@ def begin_image_delete(s: State, slot: int) -> None:
     seconds = begin_delete(s, slot)
     if seconds == -BUSY:
         if d.kind == CACHE:
-            s.world[0].last_change = s.world[0].now
-            enter(s, d.pool, d.tier, ORPHANS, 1, 0, 0.0)
+            orphan(s, d.pool, d.tier)
     elif seconds > 0:
         later(s, seconds, END_IMAGE_DELETE, slot, NONE)
     else:
@@ -375,7 +374,8 @@ def end_leftover_delete(s: State, v: int, pool: int) -> None:
 @compiled
 def forget(s: State, v: int) -> None:
     """A volume that nothing will ask for again."""
-    s.by_code[s.volumes[v].code] = NONE
+    if s.by_code[s.volumes[v].code] == v:  # else the code is another volume's by now
+        s.by_code[s.volumes[v].code] = NONE
     s.volumes[v].kept = False
     if s.volumes[v].deletes == 0:
         free(s, v)

@@ -1,0 +1,312 @@
+"""Traces larger than memory: events are read and results written in stretches.
+
+Memory is bounded by live volumes, images and creates under way. What is written is what a run in memory
+writes, but that an id may be used again once its volume is deleted, and sums of seconds are added up in
+parts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sim.fast import state
+from sim.fast.build import Names, build, exists
+from sim.fast.engine import cache_events_of, cache_of, requests_of, room, room_for, usage_of
+from sim.fast.jit import table_of
+from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
+from sim.fast.state import NONE, State
+from sim.initial import place
+from sim.metrics import ALL, percentiles_of_many, summary_of, tally
+from sim.problems import BadInput, Problems
+from sim.results import pool_counts, pools_table_of
+from sim.scenario import Case
+from sim.strategies import STRATEGIES
+from sim.trace import read_batches
+from sim.usage import UsageMeter
+
+BATCH = 500_000  # events of the trace in memory
+BUDGET = 1_000_000  # events between two looks at Python's signals and progress
+ASKED = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What a run has written (the files' paths) and what it has counted."""
+
+    requests: Path
+    cache_events: Path
+    cache: pd.DataFrame
+    pools: pd.DataFrame
+    summary: pd.DataFrame
+    creates: int
+    engine_s: float
+
+
+def stream(
+    case: Case,
+    strategy: str,
+    folder: Path,
+    fmt: str,
+    progress: Callable[[int], None] | None = None,
+    batch: int = BATCH,
+) -> Streamed:
+    """Run a case that was loaded without its events; write requests and cache_events into `folder`.
+
+    Raises BadInput with what is wrong in a stretch of the trace, or does not fit at the start.
+    """
+    if case.scenario.what_if.eviction == "belady":
+        raise BadInput([f"{case.path}: what_if.eviction: belady needs the whole trace in memory"])
+    _, placed = place(case, STRATEGIES[strategy], UsageMeter(lambda: 0.0, [], []), 0)
+    names, volumes = Names(case), Volumes(case.trace.path)
+    codes = [volumes.new(volume.volume_id) if volume.kind == "user" else NONE for volume in placed]
+    trace = names.events(case.trace.events, np.zeros(0, np.int64))
+    s = build(case, STRATEGIES[strategy], names, trace, len(placed), batch // 8)
+    s.options[0]["schedules"] = _schedules(case.trace.path, batch)
+    s.world[0]["report_at"] = 0.0 if s.options[0]["schedules"] else np.inf
+    s = room_for(s, len(placed))
+    exists(s, names, placed, np.array(codes, np.int64))
+    with Output(case, names, folder, fmt) as output:
+        run = _Run(case, names, s, volumes, output)
+        engine_s = run.play(read_batches(case.trace.path, case.known, batch), progress)
+        usage = usage_of(run.s, names, max(run.until, output.last_end))
+        output.write(run.s)
+    tallies = output.tallies
+    percentiles = {
+        name: percentiles_of_many(
+            lambda name=name: output.seconds(None if name == ALL else name),  # type: ignore[misc]
+            int(counted["creates"] - counted["errors"]),
+        )
+        for name, counted in tallies.items()
+    }
+    return Streamed(
+        requests=output.requests.path,
+        cache_events=output.cache_events.path,
+        cache=cache_of(run.s, names),
+        pools=pools_table_of(output.pools, usage, case),
+        summary=summary_of(tallies, percentiles, usage, case, strategy),
+        creates=int(run.s.world[0]["begun"]),
+        engine_s=engine_s,
+    )
+
+
+def _schedules(path: Path, batch: int) -> bool:
+    """Whether any create leaves its host to the scheduler (else no backend need report)."""
+    with pq.ParquetFile(path) as file:
+        for part in file.iter_batches(batch_size=batch, columns=["event", "host"]):
+            event, host = part["event"].cast(pa.string()), part["host"].cast(pa.string())
+            unplaced = pc.equal(pc.fill_null(host, ""), "")
+            if pc.any(pc.and_(pc.equal(event, "create"), unplaced)).as_py():
+                return True
+    return False
+
+
+class Volumes:
+    """Numbers for the volumes of a trace: one that is free again when its volume is deleted."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._live: dict[str, int] = {}
+        self._free: list[int] = []
+        self.most = 0  # numbers ever given at once
+
+    def new(self, volume_id: str) -> int:
+        """A number for a volume."""
+        if self._free:
+            number = self._free.pop()
+        else:
+            number = self.most
+            self.most += 1
+        self._live[volume_id] = number
+        return number
+
+    def codes(self, events: pd.DataFrame, happened: int) -> npt.NDArray[np.int64]:
+        """The number of each event's volume. Raises BadInput for ids taken, or deleted but not there."""
+        problems = Problems()
+        codes = np.zeros(len(events), np.int64)
+        rows = zip(events["event"].tolist(), events["volume_id"].tolist(), strict=True)
+        for at, (event, volume_id) in enumerate(rows):
+            if event == "create":
+                if volume_id in self._live:
+                    problems.add(
+                        self._path, f"row {happened + at + 1}", f"volume {volume_id} is there already"
+                    )
+                codes[at] = self.new(volume_id)
+            elif event == "delete":
+                code = self._live.pop(volume_id, None)
+                if code is None:
+                    what = f"delete of volume {volume_id}, which does not exist"
+                    problems.add(self._path, f"row {happened + at + 1}", what)
+                    continue
+                codes[at] = code
+                self._free.append(code)
+        problems.raise_any()
+        return codes
+
+
+class _Run:
+    """A run under way: its state, and the creates whose rows are not yet written."""
+
+    def __init__(self, case: Case, names: Names, s: State, volumes: Volumes, output: Output) -> None:
+        self.s = s
+        self.until = 0.0
+        self._case, self._names, self._volumes, self._output = case, names, volumes, output
+
+    def play(self, batches: Iterator[Any], progress: Callable[[int], None] | None) -> float:
+        """Let the trace happen to its end; the seconds in compiled code."""
+        table = table_of(self.s)
+        locations = len(self.s.pools)
+        advance(table, True, 0, locations)  # compiles, or loads what is compiled
+        engine_s, why, more = 0.0, MORE_EVENTS, True
+        while why != OVER:
+            if why == MORE_EVENTS:
+                more = self._read(batches)
+            elif why == MORE_ROOM:
+                self._output.write(self.s)
+                self.s = _wider(room(self.s, locations))
+            table = table_of(self.s)
+            since = time.perf_counter()
+            why = advance(table, more, BUDGET, locations)
+            engine_s += time.perf_counter() - since
+            if progress:
+                progress(int(self.s.world[0]["happened"]))
+        return engine_s
+
+    def _read(self, batches: Iterator[Any]) -> bool:
+        """The next stretch of the trace; whether there may be another."""
+        stretch = next(batches, None)
+        if stretch is None:
+            return False
+        events = stretch.events
+        codes = self._volumes.codes(events, int(self.s.world[0]["happened"]))
+        trace = self._names.events(events, codes)
+        known = np.full(max(0, self._volumes.most - len(self.s.by_code)), NONE, np.int64)
+        self.s = self.s._replace(by_code=np.append(self.s.by_code, known), **trace)
+        self.s.world[0]["position"] = 0
+        self.until = float(events["time"].iloc[-1])
+        self._output.ask(
+            events.loc[(trace["trace_event"] == state.CREATE) & (trace["trace_image"] != NONE), ASKED]
+        )
+        return True
+
+
+def _wider(s: State) -> State:
+    """The same state with twice the rows, if creates that are not over fill them."""
+    w, count = s.world[0], len(s.rows)
+    if w["begun"] - w["flushed"] < count:
+        return s
+    rows = np.zeros(2 * count, state.ROWS)
+    kept = np.arange(w["flushed"], w["begun"])
+    rows[kept & (2 * count - 1)] = s.rows[kept & (count - 1)]
+    return s._replace(rows=rows)
+
+
+class Output:
+    """The tables that grow with the trace, written row by row as creates are over, and counted."""
+
+    def __init__(self, case: Case, names: Names, folder: Path, fmt: str) -> None:
+        self.requests = _File(folder / f".requests.{fmt}")
+        self.cache_events = _File(folder / f".cache_events.{fmt}")
+        self.last_end = 0.0
+        none = pd.DataFrame({name: pd.Series(dtype="str") for name in ASKED})
+        none = none.astype({"size_gib": "int64", "time": "float64"})
+        self._asked = none  # of rows that are not written yet
+        self._case, self._names = case, names
+        self._first = 0  # the number of the first of them
+        empty = requests_of(np.zeros(0, state.ROWS), case, names, none)
+        self.requests.add(empty)
+        self.tallies = {name: self._tally(empty) for name in (*case.scenario.tiers, ALL)}
+        self.pools = pool_counts(empty, case)
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in (self.requests, self.cache_events):
+            file.close()
+            if kind is not None:
+                file.path.unlink(missing_ok=True)
+
+    def ask(self, asked: pd.DataFrame) -> None:
+        """Take note of creates to come, in the order of their rows."""
+        self._asked = pd.concat([self._asked, asked], ignore_index=True)
+
+    def write(self, s: State) -> None:
+        """Write the cache's events and the rows that are over, up to the first that is not."""
+        w = s.world[0]
+        ids = self._asked["volume_id"].to_numpy(object)
+        self.cache_events.add(cache_events_of(s, self._names, ids, self._first))
+        w["cache_events"] = 0
+        rows = s.rows[np.arange(w["flushed"], w["begun"]) & (len(s.rows) - 1)]
+        under_way = np.flatnonzero(~rows["done"])
+        over = int(under_way[0]) if len(under_way) else len(rows)
+        if not over:
+            return
+        table = requests_of(
+            rows[:over], self._case, self._names, self._asked.iloc[:over].reset_index(drop=True)
+        )
+        self._asked = self._asked.iloc[over:].reset_index(drop=True)
+        self._first += over
+        w["flushed"] += over
+        self.last_end = max(self.last_end, float(rows["end"][:over].max()))
+        self.requests.add(table)
+        self.pools += pool_counts(table, self._case)
+        for name in self.tallies:
+            self.tallies[name] += self._tally(table if name == ALL else table[table["volume_type"] == name])
+
+    def seconds(self, tier: str | None) -> Iterator[npt.NDArray[np.float64]]:
+        """The seconds of all creates (of a tier) that succeeded, read back in parts."""
+        for part in self.requests.parts(["volume_type", "time", "end", "status"]):
+            done = part["status"] == "available"
+            chosen = part[done if tier is None else done & (part["volume_type"] == tier)]
+            yield (chosen["end"] - chosen["time"]).to_numpy(float)
+
+    def _tally(self, requests: pd.DataFrame) -> pd.Series[float]:
+        return tally(requests, self._case.images, self._case.scenario.boot_timeout_s)
+
+
+class _File:
+    """A table that is written in parts, CSV or Parquet by its suffix."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begun = False
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, part: pd.DataFrame) -> None:
+        """Write rows below those that are there."""
+        if self.path.suffix == ".csv":
+            with self.path.open("a" if self._begun else "w", encoding="utf-8", newline="") as file:
+                part.to_csv(file, header=not self._begun, index=False, lineterminator="\n")
+        else:
+            rows = pa.Table.from_pandas(part, preserve_index=False)
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self.path, rows.schema)
+            self._writer.write_table(rows)
+        self._begun = True
+
+    def parts(self, columns: list[str]) -> Iterator[pd.DataFrame]:
+        """Some columns of what was written, in parts."""
+        if self.path.suffix == ".csv":
+            yield from pd.read_csv(self.path, usecols=columns, chunksize=BATCH, keep_default_na=False)
+            return
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(batch_size=BATCH, columns=columns):
+                yield batch.to_pandas()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,53 @@
+"""Time-weighted means and peaks of space and places, as `sim.usage.UsageMeter` folds them."""
+
+from __future__ import annotations
+
+from sim.fast.jit import compiled
+from sim.fast.state import ACCOUNTS, CACHE, CACHED, IMAGES, ORPHANS, STORE, STORED, USERS, State
+
+
+@compiled
+def meter(s: State, pool: int, tier: int, kind: int, volumes: int, provisioned: int, physical: float) -> None:
+    """Note a change of space in the accounts of the pool, the tier and all."""
+    s.world[0].last_change = s.world[0].now
+    account = USERS
+    if kind == STORE:
+        account = STORED
+    elif kind == CACHE:
+        account = CACHED
+    enter(s, pool, tier, account, volumes, provisioned, physical)
+    if kind != 0:
+        enter(s, pool, tier, IMAGES, volumes, provisioned, physical)
+
+
+@compiled
+def enter(
+    s: State, pool: int, tier: int, account: int, volumes: int, provisioned: int, physical: float
+) -> None:
+    pools, tiers = s.options[0].pools, s.options[0].tiers
+    book(s, pool * ACCOUNTS + account, volumes, provisioned, physical)
+    book(s, (pools + tier) * ACCOUNTS + account, volumes, provisioned, physical)
+    book(s, (pools + tiers) * ACCOUNTS + account, volumes, provisioned, physical)
+
+
+@compiled
+def book(s: State, number: int, volumes: int, provisioned: int, physical: float) -> None:
+    a, now = s.accounts[number], s.world[0].now
+    held = now - a.since
+    a.since = now
+    a.volumes_area += held * a.volumes
+    a.provisioned_area += held * a.provisioned
+    a.physical_area += held * a.physical
+    a.volumes += volumes
+    a.provisioned += provisioned
+    a.physical += physical
+    a.volumes_peak = max(a.volumes_peak, a.volumes)
+    a.provisioned_peak = max(a.provisioned_peak, a.provisioned)
+    a.physical_peak = max(a.physical_peak, a.physical)
+
+
+@compiled
+def orphan(s: State, pool: int, tier: int) -> None:
+    """Note an image-volume that has lost its entry and stays."""
+    s.world[0].last_change = s.world[0].now
+    enter(s, pool, tier, ORPHANS, 1, 0, 0.0)

@@ -1,0 +1,115 @@
+"""Traces that stay on disk: what is written is what a run in memory gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import sim
+from sim import cli
+from sim.fast.engine import run
+from sim.fast.stream import stream
+from sim.metrics import PERCENTILES, percentiles_of_many, summary
+from sim.results import pools_table, read
+from sim.scenario import Case
+from sim.trace import write_trace
+
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return sim.load(SCENARIOS / "two_tiers.yaml")
+
+
+def on_disk(case: Case, path: Path) -> Case:
+    """The same case with its trace left in a Parquet file."""
+    write_trace(case.trace, path)
+    return replace(case, trace=replace(case.trace, events=case.trace.events.iloc[:0], path=path))
+
+
+@pytest.mark.parametrize("batch", [333, 5000])
+@pytest.mark.parametrize("fmt", ["parquet", "csv"])
+def test_stretches_give_what_the_whole_gives(case: Case, batch: int, fmt: str, tmp_path: Path) -> None:
+    whole = run(case, "combined")
+    written = stream(on_disk(case, tmp_path / "trace.parquet"), "combined", tmp_path, fmt, batch=batch)
+    assert written.creates == len(whole.requests)
+    for path, table in ((written.requests, whole.requests), (written.cache_events, whole.cache_events)):
+        if fmt == "csv":
+            assert path.read_text() == table.to_csv(index=False, lineterminator="\n")
+        else:
+            pd.testing.assert_frame_equal(pd.read_parquet(path), table, check_exact=True)
+    pd.testing.assert_frame_equal(written.cache, whole.cache, check_exact=True)
+    pd.testing.assert_frame_equal(written.pools, pools_table(whole, case), check_exact=True)
+    # Sums of seconds and GiB are made in parts: they may differ in their last bits.
+    pd.testing.assert_frame_equal(written.summary, summary(whole, case, "combined"), rtol=1e-12)
+
+
+def test_creates_that_wait_for_long_keep_their_rows(case: Case, tmp_path: Path) -> None:
+    """More creates are under way than the window of rows has places: it grows."""
+    slow = case.scenario.model_copy(update={"glance": case.scenario.glance.model_copy(update={"streams": 1})})
+    case = replace(case, scenario=slow)
+    written = stream(on_disk(case, tmp_path / "trace.parquet"), "none", tmp_path, "parquet", batch=100)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(written.requests), run(case, "none").requests, check_exact=True
+    )
+
+
+def test_a_volume_that_is_not_there_is_told_with_its_row(case: Case, tmp_path: Path) -> None:
+    events = case.trace.events.copy()
+    gone = events.index[events["event"] == "delete"][1000]
+    events.loc[gone, "volume_id"] = "nobody"
+    bad = replace(case, trace=replace(case.trace, events=events))
+    with pytest.raises(sim.BadInput) as raised:
+        stream(on_disk(bad, tmp_path / "trace.parquet"), "none", tmp_path, "parquet", batch=500)
+    assert raised.value.problems == [
+        f"{tmp_path}/trace.parquet: row {gone + 1}: delete of volume nobody, which does not exist"
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.parquet"]
+
+
+def test_the_command_leaves_a_large_trace_on_disk(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in SCENARIOS.glob("two_tiers*"):
+        (tmp_path / path.name).symlink_to(path)
+    write_trace(case.trace, tmp_path / "trace.parquet")
+    text = (SCENARIOS / "two_tiers.yaml").read_text()
+    given = next(line for line in text.splitlines() if line.startswith("workload"))
+    (tmp_path / "large.yaml").write_text(text.replace(given, "workload: {trace: trace.parquet}"))
+    runner = CliRunner()
+    tables = {}
+    for most in (10, 10**9):
+        monkeypatch.setattr(cli, "MOST_EVENTS", most)
+        command = ["run", "large.yaml", "--strategy", "cache-only", "--engine", "fast", "--out", f"out{most}"]
+        monkeypatch.chdir(tmp_path)
+        assert runner.invoke(cli.app, command).exit_code == 0
+        tables[most], manifest = read(f"out{most}/cache-only")
+        assert manifest["creates"] == len(tables[most]["requests"])
+    for name, table in tables[10].items():
+        pd.testing.assert_frame_equal(table, tables[10**9][name], rtol=1e-12)
+
+
+SECONDS = st.lists(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=60)
+
+
+@settings(deadline=None, max_examples=40)
+@given(SECONDS, st.integers(1, 7))
+def test_percentiles_in_passes_are_numpys(seconds: list[float], parts: int) -> None:
+    values = np.array(seconds) + 0.0
+
+    def passes() -> Iterator[npt.NDArray[np.float64]]:
+        yield from np.array_split(values, parts)
+
+    assert percentiles_of_many(passes, len(values)) == pytest.approx(
+        np.percentile(values, PERCENTILES).tolist(), rel=1e-15
+    )
