@@ -1,8 +1,9 @@
 """A simulator and planner of OpenStack Cinder's image-volume cache.
 
-`load` reads and checks a scenario, `run` simulates a strategy and gives its tables (`stream` writes those of
-traces larger than memory), `compare` gives a summary of several strategies, `verify` says whether both engines agree, `curve` gives hits
-against the cache's limits. What is wrong with the input is raised as `BadInput`.
+`load` reads and checks a scenario, `run` simulates a strategy and gives its tables (`stream` writes
+those of traces larger than memory), `compare` gives a summary of several strategies, `verify` says
+whether both engines agree, `curve` gives hits against the cache's limits. What is wrong with the input is
+raised as `BadInput`.
 """
 
 from __future__ import annotations

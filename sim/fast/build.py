@@ -92,7 +92,7 @@ def build(
         events=np.zeros(START, state.EVENTS),
         casts=np.zeros(START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
-        rows=np.zeros(power_of_two(rows), state.ROWS),
+        rows=np.zeros(power_of_two(rows + 1), state.ROWS),  # one more: they never fill
         cache_events=np.zeros(START, state.CACHE_EVENTS),
         by_code=np.full(max(codes, 1), NONE, np.int64),
         write_s=np.zeros((images, backends)),

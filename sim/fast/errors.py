@@ -22,6 +22,9 @@ def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> l
     texts = []
     for error, pool, gib, unplaced, image_id, volume_id, size_gib in zip(*columns, strict=True):
         text = ""
+        if error == state.BROKEN:
+            texts.append("ZeroDivisionError: float division by zero")
+            continue
         if error:
             host = names.hosts[pool]
             text = _text(case, error, host, gib, case.images[image_id], volume_id, size_gib)

@@ -72,7 +72,7 @@ def stream(
     names, volumes = Names(case), Volumes(case.trace.path)
     codes = [volumes.new(volume.volume_id) if volume.kind == "user" else NONE for volume in placed]
     trace = names.events(case.trace.events, np.zeros(0, np.int64))
-    s = build(case, STRATEGIES[strategy], names, trace, len(placed), batch // 8)
+    s = build(case, STRATEGIES[strategy], names, trace, len(placed), batch)
     s.options[0]["schedules"] = _schedules(case.trace.path, batch)
     s.world[0]["report_at"] = 0.0 if s.options[0]["schedules"] else np.inf
     s = room_for(s, len(placed))
@@ -173,7 +173,8 @@ class _Run:
             if why == MORE_EVENTS:
                 more = self._read(batches)
             elif why == MORE_ROOM:
-                self._output.write(self.s)
+                if 2 * self.s.world[0]["cache_events"] > BATCH or _full(self.s):
+                    self._output.write(self.s)
                 self.s = _wider(room(self.s, locations))
             table = table_of(self.s)
             since = time.perf_counter()
@@ -188,6 +189,7 @@ class _Run:
         stretch = next(batches, None)
         if stretch is None:
             return False
+        self._output.write(self.s)
         events = stretch.events
         codes = self._volumes.codes(events, int(self.s.world[0]["happened"]))
         trace = self._names.events(events, codes)
@@ -201,10 +203,15 @@ class _Run:
         return True
 
 
+def _full(s: State) -> bool:
+    """Whether no place is left for the row of another create."""
+    return bool(s.world[0]["begun"] - s.world[0]["flushed"] == len(s.rows))
+
+
 def _wider(s: State) -> State:
     """The same state with twice the rows, if creates that are not over fill them."""
     w, count = s.world[0], len(s.rows)
-    if w["begun"] - w["flushed"] < count:
+    if not _full(s):
         return s
     rows = np.zeros(2 * count, state.ROWS)
     kept = np.arange(w["flushed"], w["begun"])

@@ -25,7 +25,7 @@ from sim.verification import difference
 
 from .cases import cases, read_spelled, spelled
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "2800"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "2100"))
 POLICIES = ("lru", "sieve", "gdsf", "belady")
 # Each is drawn equally often; Cinder's own policy more than once, as most people use nothing else.
 PARTS = [
@@ -38,7 +38,7 @@ PARTS = [
         for number in range(3 if policy == "lru" else 1)
     ),
 ]
-LONG = max(1, EXAMPLES // 1000)  # of each part; a hundred times the events of a drawn case
+LONG = max(1, EXAMPLES // 1000)  # of each part, with some twenty times the events of a drawn case
 ROOT = Path(__file__).parents[2]
 REGRESSIONS = sorted((ROOT / "tests" / "regressions").glob("*.yaml"))
 
@@ -65,8 +65,10 @@ def test_drawn_cases(strategy: str, policy: str, number: int, record_property: R
         nonlocal count
         count += 1
         case = evicting(case, policy)
-        note(spelled(case, strategy))
-        assert parted(case, strategy) is None
+        text = parted(case, strategy)
+        if text is not None:
+            note(spelled(case, strategy))
+        assert text is None, text
 
     try:
         prove()
