@@ -380,7 +380,9 @@ def fails_with(s: State, v: int, error: int) -> None:
     r.error_gib = r.size_gib
     if r.phase == EXTEND:
         slot = find(s, v, s.pools[r.pool].backend)
-        r.error_gib = r.asked_gib - s.slots[slot].size_gib if slot != NONE else 0
+        if slot != NONE:  # an earlier attempt may have left it in another pool of the array
+            r.error_pool = s.slots[slot].pool
+            r.error_gib = r.asked_gib - s.slots[slot].size_gib
 
 
 @compiled
