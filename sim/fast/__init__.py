@@ -4,15 +4,17 @@ It repeats the rules of Cinder 27 to 29; each function names the code of Cinder 
 two engines differ, engine `cinder` is right (`cinder-cache verify` compares them on a scenario).
 
     state.py      what a run's state is: named arrays of records
-    build.py      a case as such arrays
-    arrays.py     space, places and clones (as sim/arrays.py)
+    jit.py        compilation, and the state as compiled code gets it
+    build.py      a case as such a state
+    arrays.py     space, places and clones (as sim/arrays.py); usage.py keeps the accounts of them
     events.py     the clock, waiting, Cinder's reading of the time
     cache.py      the image-volume cache, with its eviction policies
     scheduler.py  filter and weigher over the backends' reports
-    create.py     one create, step by step
+    create.py     one create, phase by phase
     kernel.py     the trace, deletes and the main loop
-    engine.py     runs it and makes the tables
-    replay.py     the cache alone, without time: many sizes at once
+    engine.py     runs it and makes the tables; errors.py has the words of errors
+    stream.py     the same for traces that stay on disk
+    replay.py     the cache alone, without time: hit-rate curves
 
 Compiled code is kept on disk. Numba looks only at the file of a function to see whether its code is
 outdated, not at those of the functions that it calls; so the directory's name holds a hash of all sources.

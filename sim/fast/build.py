@@ -160,7 +160,6 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o, scenario = s.options[0], case.scenario
     o["uses_store"] = strategy.uses_store
     o["schedules"] = bool(((s.trace_event == state.CREATE) & (s.trace_pool == NONE)).any())
-    o["dedupes"] = any(backend.dedupe for backend in scenario.backends.values())
     o["eviction"] = EVICTIONS[scenario.what_if.eviction]
     o["max_attempts"] = scenario.cinder.scheduler_max_attempts
     o["polling_interval"] = scenario.cinder.backend_stats_polling_interval

@@ -422,7 +422,6 @@ def end(s: State, v: int, available: bool) -> None:
     """A create is over: its row, and the delete that waited for it."""
     r, w = s.volumes[v], s.world[0]
     r.under_way = False
-    r.available = available
     w.under_way -= 1
     if r.row != NONE:
         row = s.rows[r.row & (s.rows.size - 1)]

@@ -289,7 +289,7 @@ def new_volume(s: State) -> int:
         w.free_volume = s.volumes[v].next
     r = s.volumes[v]
     r.first_slot = r.last_pool = r.fill = r.next = r.error_pool = NONE
-    r.delete_wanted = r.fills = r.locks = r.failed = r.available = False
+    r.delete_wanted = r.fills = r.locks = r.failed = False
     r.kept = True
     r.source = r.error = 0
     r.attempts = r.tries = r.deletes = 0

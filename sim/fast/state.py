@@ -42,7 +42,7 @@ COPY = 16
 
 OPTIONS = np.dtype(
     [
-        ("uses_store", "?"), ("schedules", "?"), ("dedupes", "?"), ("scheduler_breaks", "?"),
+        ("uses_store", "?"), ("schedules", "?"), ("scheduler_breaks", "?"),
         ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
@@ -96,7 +96,7 @@ VOLUMES = np.dtype(
         ("code", "i8"), ("row", "i8"), ("image", "i8"), ("tier", "i8"), ("pool", "i8"),
         ("asked_gib", "i8"), ("size_gib", "i8"), ("first_slot", "i8"),
         ("encrypted", "?"), ("pinned", "?"), ("under_way", "?"), ("delete_wanted", "?"), ("kept", "?"),
-        ("fills", "?"), ("locks", "?"), ("failed", "?"), ("available", "?"),
+        ("fills", "?"), ("locks", "?"), ("failed", "?"),
         ("phase", "i8"), ("source", "i8"), ("error", "i8"),
         ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
