@@ -307,11 +307,15 @@ class Watch:
         self.served["orphans"] += sum(self.orphans.values())
 
     def _volumes_at_the_end(self, records: Records) -> None:
-        """I24: what is available and was not deleted is on its array, of the size asked for."""
+        """I24: what is available and was not deleted is on its array, of the size asked for.
+
+        Of one attempt: the delete of what a failed one left may take the volume that a later one made.
+        """
         events = self.case.trace.events
         deleted = set(events[events["event"] == "delete"]["volume_id"])
         for row in records.requests.to_dict("records"):
-            if row["status"] == "available" and row["volume_id"] not in deleted:
+            kept = row["status"] == "available" and row["volume_id"] not in deleted
+            if kept and row["attempts"] == 1:
                 volume = self.arrays[row["host"].partition("#")[0]].volumes.get(row["volume_id"])
                 there = volume is not None and (volume.pool.host, volume.size_gib, volume.kind)
                 self.that(there == (row["host"], row["size_gib"], "user"), "I24", row)
