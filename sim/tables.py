@@ -185,16 +185,21 @@ def read_batches(
     path: Path, rows: int, required: Iterable[str], optional: Iterable[str], problems: Problems
 ) -> Iterator[Table]:
     """Reads a Parquet file as tables of so many rows each; memory is bounded by one of them."""
+    first = 0
+    for batch in parquet_batches(path, rows):
+        table = _parquet_table(path, pa.Table.from_batches([batch]), first, problems)
+        if first == 0:
+            _check_columns(table, required, optional)
+        first += table.rows
+        yield table
+
+
+def parquet_batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """A Parquet file (or some columns of it) in stretches of so many rows."""
     import pyarrow.parquet as pq
 
-    first = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=rows):
-            table = _parquet_table(path, pa.Table.from_batches([batch]), first, problems)
-            if first == 0:
-                _check_columns(table, required, optional)
-            first += table.rows
-            yield table
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer keeps all that was read
+        yield from file.iter_batches(batch_size=rows, columns=columns)
 
 
 def count_rows(path: Path) -> int:

@@ -33,6 +33,7 @@ from sim.problems import BadInput, Problems
 from sim.results import pool_counts, pools_table_of
 from sim.scenario import Case
 from sim.strategies import STRATEGIES
+from sim.tables import parquet_batches
 from sim.trace import read_batches
 from sim.usage import UsageMeter
 
@@ -103,12 +104,11 @@ def stream(
 
 def _schedules(path: Path, batch: int) -> bool:
     """Whether any create leaves its host to the scheduler (else no backend need report)."""
-    with pq.ParquetFile(path) as file:
-        for part in file.iter_batches(batch_size=batch, columns=["event", "host"]):
-            event, host = part["event"].cast(pa.string()), part["host"].cast(pa.string())
-            unplaced = pc.equal(pc.fill_null(host, ""), "")
-            if pc.any(pc.and_(pc.equal(event, "create"), unplaced)).as_py():
-                return True
+    for part in parquet_batches(path, batch, ["event", "host"]):
+        event, host = part["event"].cast(pa.string()), part["host"].cast(pa.string())
+        unplaced = pc.equal(pc.fill_null(host, ""), "")
+        if pc.any(pc.and_(pc.equal(event, "create"), unplaced)).as_py():
+            return True
     return False
 
 
@@ -310,9 +310,8 @@ class _File:
         if self.path.suffix == ".csv":
             yield from pd.read_csv(self.path, usecols=columns, chunksize=BATCH, keep_default_na=False)
             return
-        with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(batch_size=BATCH, columns=columns):
-                yield batch.to_pandas()
+        for batch in parquet_batches(self.path, BATCH, columns):
+            yield batch.to_pandas()
 
     def close(self) -> None:
         if self._writer is not None:
