@@ -134,7 +134,7 @@ def percentiles_of_many(passes: Callable[[], Iterable[npt.NDArray[np.float64]]],
     """
     if not count:
         return _percentiles(np.zeros(0))
-    places = [(count - 1) * percent / 100 for percent in PERCENTILES]
+    places = [(count - 1) * (percent / 100) for percent in PERCENTILES]
     ranks = sorted({rank for place in places for rank in (math.floor(place), math.ceil(place))})
     found = {rank: (0, rank) for rank in ranks}  # the leading bits, and the rank among those that have them
     for bits, shift in ((22, 42), (21, 21), (21, 0)):
@@ -150,8 +150,12 @@ def percentiles_of_many(passes: Callable[[], Iterable[npt.NDArray[np.float64]]],
             digit = int(np.searchsorted(upto, within, side="right"))
             found[rank] = ((prefix << bits) | digit, within - int(upto[digit] - counts[prefix][digit]))
     value = {rank: float(np.uint64(prefix).view(np.float64)) for rank, (prefix, _) in found.items()}
-    pairs = [(np.array([value[math.floor(at)], value[math.ceil(at)]]), at - math.floor(at)) for at in places]
-    return [float(np.percentile(pair, 100 * part)) for pair, part in pairs]
+    return [_between(value[math.floor(at)], value[math.ceil(at)], at - math.floor(at)) for at in places]
+
+
+def _between(low: float, high: float, part: float) -> float:
+    """Linear interpolation, as numpy rounds it (`numpy.lib._function_base_impl._lerp`)."""
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
 
 
 def _share(part: float, whole: int) -> float:

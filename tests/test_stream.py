@@ -102,7 +102,7 @@ def test_the_command_leaves_a_large_trace_on_disk(
 SECONDS = st.lists(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=60)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=100)
 @given(SECONDS, st.integers(1, 7))
 def test_percentiles_in_passes_are_numpys(seconds: list[float], parts: int) -> None:
     values = np.array(seconds) + 0.0
@@ -110,6 +110,4 @@ def test_percentiles_in_passes_are_numpys(seconds: list[float], parts: int) -> N
     def passes() -> Iterator[npt.NDArray[np.float64]]:
         yield from np.array_split(values, parts)
 
-    assert percentiles_of_many(passes, len(values)) == pytest.approx(
-        np.percentile(values, PERCENTILES).tolist(), rel=1e-15
-    )
+    assert percentiles_of_many(passes, len(values)) == np.percentile(values, PERCENTILES).tolist()
