@@ -19,13 +19,14 @@ import pandas as pd
 import pytest
 from drawn import drawn_case
 from pytest_benchmark.fixture import BenchmarkFixture
-from test_speed import BACKEND, CUSTOMERS, PLACING, UNIT, bare_queue, month
+from test_speed import BACKEND, CUSTOMERS, UNIT, bare_queue, month
 
 import sim
 from sim.scenario import Case
 
 MILLION, PART, FEW = 1_000_000, 6_000, 60  # creates: of engine fast, of engine cinder, without benchmarks
 ROUNDS = 5
+PLACING = {"pinned hosts": True, "scheduler chooses": False}
 TWO_TIERS = Path(__file__).parents[2] / "scenarios" / "two_tiers.yaml"
 
 # What is held while the factors are varied one by one.
@@ -48,19 +49,19 @@ def two_tiers(creates: int) -> Case:
     """The repository's own scenario, its trace over and over; whatever is left of a volume is deleted."""
     case = sim.load(TWO_TIERS)
     events = case.trace.events
-    made = events["event"] == "create"
-    kept = events[made & ~events["volume_id"].isin(events.loc[events["event"] == "delete", "volume_id"])]
+    gone = events.loc[events["event"] == "delete", "volume_id"]
+    kept = events[(events["event"] == "create") & ~events["volume_id"].isin(gone)]
     ends = kept.assign(time=events["time"].iloc[-1] + 1, event="delete", image_id="", volume_type="", host="")
     one = pd.concat([events, ends], ignore_index=True)
     one["event"] = one["event"].astype(events["event"].dtype)
-    rounds = -(-creates // int(made.sum()))
+    asked = np.flatnonzero((one["event"] == "create") & (one["image_id"] != ""))
+    times, more = divmod(creates - 1, len(asked))
     span = float(one["time"].iloc[-1]) + 1
-    parts = [one.assign(time=one["time"] + number * span) for number in range(rounds)]
+    parts = [one.assign(time=one["time"] + number * span) for number in range(times + 1)]
     for number, part in enumerate(parts):
         part["volume_id"] += f"-{number}"
-    repeated = pd.concat(parts, ignore_index=True)
-    last = int(np.flatnonzero(repeated["event"] == "create")[creates - 1])
-    return replace(case, trace=replace(case.trace, events=repeated.iloc[: last + 1]))
+    events = pd.concat(parts, ignore_index=True).iloc[: times * len(one) + asked[more] + 1]
+    return replace(case, trace=replace(case.trace, events=events))
 
 
 CASES: dict[str, Callable[[int], Case]] = {
