@@ -22,7 +22,7 @@ USER, STORE, CACHE = 0, 1, 2
 USERS, CACHED, STORED, IMAGES, ORPHANS = 0, 1, 2, 3, 4
 ACCOUNTS = 5
 
-# Where a create's data came from (sim.fast.engine.SOURCES).
+# Where a create's data came from (sim.results.SOURCES).
 NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = 0, 1, 2, 3, 4
 
 # Which entry `ensure_space` gives up.
