@@ -54,6 +54,18 @@ def test_stretches_give_what_the_whole_gives(case: Case, batch: int, fmt: str, t
     pd.testing.assert_frame_equal(written.summary, summary(whole, case, "combined"), rtol=1e-12)
 
 
+def test_a_create_that_outlasts_the_trace_is_in_the_means(case: Case, tmp_path: Path) -> None:
+    """Its end, not the last change on an array, is the end of the run."""
+    events = case.trace.events
+    first = replace(
+        case, trace=replace(case.trace, events=events[: events["event"].eq("create").argmax() + 1])
+    )
+    whole = run(first, "cache-only")
+    assert whole.requests["end"].max() > first.trace.events["time"].iloc[-1]
+    written = stream(on_disk(first, tmp_path / "trace.parquet"), "cache-only", tmp_path, "parquet")
+    pd.testing.assert_frame_equal(written.pools, pools_table(whole, first), check_exact=True)
+
+
 def test_creates_that_wait_for_long_keep_their_rows(case: Case, tmp_path: Path) -> None:
     """More creates are under way than the window of rows has places: it grows."""
     slow = case.scenario.model_copy(update={"glance": case.scenario.glance.model_copy(update={"streams": 1})})

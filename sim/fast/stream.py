@@ -81,8 +81,8 @@ def stream(
     with Output(case, names, folder, fmt) as output:
         run = _Run(case, names, s, volumes, output)
         engine_s = run.play(read_batches(case.trace.path, case.known, batch), progress)
-        usage = usage_of(run.s, names, max(run.until, output.last_end))
         output.write(run.s)
+        usage = usage_of(run.s, names, max(run.until, output.last_end))
     tallies = output.tallies
     percentiles = {
         name: percentiles_of_many(
@@ -182,6 +182,8 @@ class _Run:
             engine_s += time.perf_counter() - since
             if progress:
                 progress(int(self.s.world[0]["happened"]))
+        if self.s.world[0]["under_way"]:
+            raise RuntimeError(f"{self.s.world[0]['under_way']} creates never ended")
         return engine_s
 
     def _read(self, batches: Iterator[Any]) -> bool:
