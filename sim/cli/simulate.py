@@ -1,24 +1,35 @@
-"""The command `cinder-cache`: reads its arguments, calls the API and shows what comes back."""
+"""Commands that check and simulate a scenario: validate, run, compare, verify, curve."""
 
 from __future__ import annotations
 
-import io
-import json
 import logging
-import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sim import api
+from sim.cli.shared import (
+    Engine,
+    Fmt,
+    Format,
+    Json,
+    Out,
+    Scenario,
+    Verbose,
+    app,
+    checked,
+    clean_end,
+    plain,
+    print_json,
+    progress,
+    show,
+    unwritable,
+)
 from sim.problems import BadInput, printable
 
 if TYPE_CHECKING:
@@ -28,35 +39,6 @@ if TYPE_CHECKING:
 
 # A Parquet trace of more events is not read into memory, where engine `fast` can do without.
 MOST_EVENTS = 5_000_000
-
-app = typer.Typer(
-    help="Simulates and sizes OpenStack Cinder's image-volume cache.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-class Format(StrEnum):
-    """Files that `--out` writes."""
-
-    csv = "csv"
-    parquet = "parquet"
-
-
-Scenario = Annotated[Path, typer.Argument(metavar="SCENARIO", help="The scenario's YAML file.")]
-Engine = Annotated[str, typer.Option(help="Which engine simulates.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Write tables and manifest below DIR, a folder per strategy."),
-]
-Fmt = Annotated[Format | None, typer.Option("--format", help="Of --out's tables (default: csv).")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Verbose = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Cinder's log, and where a run failed, on stderr.")
-]
-
 CURVE_STRATEGY = "cache-only"
 
 
@@ -71,35 +53,17 @@ class Outcome:
     manifest: dict[str, Any]
 
 
-@contextmanager
-def _clean_end() -> Iterator[None]:
-    """Ctrl-C ends a command with one line."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
-def _print(text: str) -> None:
-    """Results, to stdout; a reader that has gone away (`| head`) has read all that it wanted."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 @app.command()
-@_clean_end()
+@clean_end()
 def validate(scenario: Scenario) -> None:
     """Check a scenario and all files that it names.
 
     Example: cinder-cache validate scenario.yaml
     """
-    case = _checked(scenario, None, [])
+    case = checked(scenario, None, [])
     events = case.trace.events["event"]
     creates = int(((events == "create") & (case.trace.events["image_id"] != "")).sum())
-    _print(
+    show(
         f"ok: {len(events):,} events ({creates:,} creates from an image),"
         f" {len(case.images):,} images, {len(case.scenario.pools()):,} pools,"
         f" {len(case.scenario.tiers):,} tiers"
@@ -107,7 +71,7 @@ def validate(scenario: Scenario) -> None:
 
 
 @app.command()
-@_clean_end()
+@clean_end()
 def run(
     scenario: Scenario,
     strategy: Annotated[str, typer.Option(help="What to simulate, such as cache-only.")],
@@ -123,14 +87,14 @@ def run(
     """
     _, outcomes = _simulate(scenario, [strategy], engine, out, fmt, verbose)
     if outcomes and as_json:
-        _print_json(_document(outcomes[0]))
+        print_json(_document(outcomes[0]))
     elif outcomes:
         _show(outcomes)
     raise typer.Exit(0 if outcomes else 1)
 
 
 @app.command()
-@_clean_end()
+@clean_end()
 def compare(
     scenario: Scenario,
     strategies: Annotated[
@@ -150,7 +114,7 @@ def compare(
     case, outcomes = _simulate(scenario, chosen, engine, out, fmt, verbose)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
-        _print_json({"scenario": case.scenario.name, "runs": runs})
+        print_json({"scenario": case.scenario.name, "runs": runs})
     elif outcomes:
         _show(outcomes)
     names = chosen if chosen is not None else case.scenario.strategies
@@ -158,7 +122,7 @@ def compare(
 
 
 @app.command()
-@_clean_end()
+@clean_end()
 def verify(
     scenario: Scenario,
     strategies: Annotated[
@@ -170,7 +134,7 @@ def verify(
     Example: cinder-cache verify scenario.yaml --strategies cache-only
     """
     chosen = _listed(strategies)
-    case = _checked(scenario, chosen, api.unknown("cinder", chosen or []))
+    case = checked(scenario, chosen, api.unknown("cinder", chosen or []))
     from sim.verification import caution, verdict
 
     if expect := caution():
@@ -178,19 +142,19 @@ def verify(
     equal = True
     for strategy in dict.fromkeys(case.scenario.strategies if chosen is None else chosen):
         try:
-            with _progress(strategy, 2 * len(case.trace.events), shown=True) as done:
+            with progress(strategy, 2 * len(case.trace.events), shown=True) as done:
                 found = verdict(case, strategy, done)
         except Exception as error:
             _print_failure(strategy, error)
             equal = False
         else:
-            _print(str(found))
+            show(str(found))
             equal = equal and found.difference is None
     raise typer.Exit(0 if equal else 1)
 
 
 @app.command()
-@_clean_end()
+@clean_end()
 def curve(
     scenario: Scenario,
     engine: Engine = "cinder",
@@ -207,12 +171,12 @@ def curve(
 
     Example: cinder-cache curve scenario.yaml --out results
     """
-    case = _checked(scenario, [CURVE_STRATEGY], _bad_options(engine, [], out, fmt))
+    case = checked(scenario, [CURVE_STRATEGY], _bad_options(engine, [], out, fmt))
     from sim.display import curves_text
     from sim.results import hashes, versions, write
 
     try:
-        with _progress("placing", len(case.trace.events), shown=True) as done:
+        with progress("placing", len(case.trace.events), shown=True) as done:
             curves = api.curve(case, CURVE_STRATEGY, engine=engine, progress=done)
         tables = curves._asdict()
         if out is not None:
@@ -220,17 +184,16 @@ def curve(
             written = manifest | {"versions": versions(), "sha256": hashes(case)}
             write(tables, written, out, (fmt or Format.csv).value)
             print(f"curve: written to {printable(str(out))}", file=sys.stderr)
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
+    except BadInput:
+        raise
     except Exception as error:
         _print_failure(CURVE_STRATEGY, error)
         raise typer.Exit(1) from None
     if as_json:
-        plain = {name: _plain(table) for name, table in tables.items()}
-        _print_json({"scenario": case.scenario.name} | plain)
+        documents = {name: plain(table) for name, table in tables.items()}
+        print_json({"scenario": case.scenario.name} | documents)
     else:
-        _print(curves_text(curves))
+        show(curves_text(curves))
 
 
 def _listed(strategies: str | None) -> list[str] | None:
@@ -251,7 +214,7 @@ def _simulate(
     With `out`, each is written when it is done: what is done is kept whatever comes later.
     """
     most = MOST_EVENTS if engine == "fast" and out is not None else None
-    case = _checked(scenario, chosen, _bad_options(engine, chosen or [], out, fmt), most)
+    case = checked(scenario, chosen, _bad_options(engine, chosen or [], out, fmt), most)
     if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     from sim.results import hashes
@@ -261,9 +224,8 @@ def _simulate(
     for strategy in dict.fromkeys(case.scenario.strategies if chosen is None else chosen):
         try:
             outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose))
-        except BadInput as error:  # of a trace that is checked as it is read
-            print("\n".join(error.problems), file=sys.stderr)
-            raise typer.Exit(2) from None
+        except BadInput:  # in a trace that is checked as it is read
+            raise
         except Exception as error:
             if verbose:
                 traceback.print_exc()
@@ -276,39 +238,13 @@ def _print_failure(strategy: str, error: Exception) -> None:
     print(f"strategy {strategy} failed: {text}", file=sys.stderr)
 
 
-def _checked(
-    scenario: Path, chosen: list[str] | None, problems: list[str], most_events: int | None = None
-) -> Case:
-    """The case, fit for the strategies; ends the command with all problems, known or found here."""
-    try:
-        case = api.load(scenario, most_events)
-        if not problems:
-            problems = api.misfits(case, chosen or case.scenario.strategies)
-    except BadInput as error:
-        problems = problems + error.problems
-    if problems:
-        print("\n".join(problems), file=sys.stderr)
-        raise typer.Exit(2)
-    return case
-
-
 def _bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Format | None) -> list[str]:
     problems = api.unknown(engine, strategies)
     if out is not None:
-        problems += _unwritable(out)
+        problems += unwritable(out)
     elif fmt is not None:
         problems.append("--format: nothing is written without --out")
     return problems
-
-
-def _unwritable(path: Path) -> list[str]:
-    """Why no folder can be made at `path`; its nearest ancestor that exists decides."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    name = printable(str(path))
-    if not path.is_dir():
-        return [f"--out: {name} is not a directory"]
-    return [] if os.access(path, os.W_OK | os.X_OK) else [f"--out: {name} is not writable"]
 
 
 def _outcome(
@@ -329,7 +265,7 @@ def _outcome(
         assert out is not None
         return _streamed_outcome(case, strategy, sha256, out, fmt or Format.csv)
     start = time.perf_counter()
-    with _progress(strategy, len(case.trace.events), shown=not verbose) as done:
+    with progress(strategy, len(case.trace.events), shown=not verbose) as done:
         records = api.run(case, strategy, engine, progress=done, cinder_log=verbose)
     tables = {
         "requests": records.requests,
@@ -354,7 +290,7 @@ def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Pa
 
     start, folder = time.perf_counter(), out / strategy
     folder.mkdir(parents=True, exist_ok=True)
-    with _progress(strategy, count_rows(case.trace.path), shown=True) as done:
+    with progress(strategy, count_rows(case.trace.path), shown=True) as done:
         ran = api.stream(case, strategy, folder, fmt.value, done)
     tables = {name: getattr(ran, name) for name in ("requests", "pools", "cache_events", "cache", "summary")}
     wall_s = time.perf_counter() - start
@@ -364,39 +300,14 @@ def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Pa
     return Outcome(strategy, ran.summary, ran.pools, [], manifest)
 
 
-@contextmanager
-def _progress(strategy: str, events: int, shown: bool) -> Iterator[Callable[[int], None] | None]:
-    """A bar on stderr while a strategy runs, if somebody looks at it."""
-    if not (shown and sys.stderr.isatty()):
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(strategy, total=events)
-        yield lambda done: bars.update(bar, completed=done)
-
-
 def _document(outcome: Outcome) -> dict[str, Any]:
     return {
         "strategy": outcome.strategy,
-        "summary": _plain(outcome.summary),
-        "pools": _plain(outcome.pools),
+        "summary": plain(outcome.summary),
+        "pools": plain(outcome.pools),
         "findings": outcome.findings,
         "manifest": outcome.manifest,
     }
-
-
-def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as JSON can hold them: NaN is null."""
-    objects = table.astype(object)
-    rows = objects.where(table.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    _print(json.dumps(document, indent=2, allow_nan=False))
 
 
 def _show(outcomes: list[Outcome]) -> None:
@@ -409,13 +320,4 @@ def _show(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.findings:
             lines += ["", f"{outcome.strategy}:", *(f"- {line}" for line in outcome.findings)]
-    _print("\n".join(lines))
-
-
-def main() -> None:
-    """The console script."""
-    # Names from the input may have letters that the terminal's encoding lacks.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    app(prog_name="cinder-cache")
+    show("\n".join(lines))
