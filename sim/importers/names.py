@@ -1,0 +1,60 @@
+"""Cinder's hosts (`node@backend#pool`) as the names of a scenario (`backend#pool`)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cinder.volume import volume_utils
+
+
+@dataclass(frozen=True)
+class Place:
+    """A pool: where Cinder has it, and what the scenario calls it."""
+
+    node: str
+    section: str
+    backend: str
+    pool: str
+
+    @property
+    def host(self) -> str:
+        """The scenario's name of the pool."""
+        return f"{self.backend}#{self.pool}"
+
+
+def places(hosts: Iterable[str]) -> dict[str, Place]:
+    """A place for each of Cinder's hosts, in their order.
+
+    A backend is called as its section in cinder.conf, with its node where several nodes have one of that
+    name. Letters that a scenario's names may not have become `_`.
+    """
+    parts = {host: _parts(host) for host in dict.fromkeys(hosts)}
+    nodes: dict[str, set[str]] = defaultdict(set)
+    for node, section, _ in parts.values():
+        nodes[section].add(node)
+    found: dict[str, Place] = {}
+    taken: dict[str, tuple[str, ...]] = {}
+    for host, (node, section, pool) in parts.items():
+        backend = _unique(
+            section if len(nodes[section]) == 1 else f"{section}.{node}", (node, section), taken
+        )
+        pool = _unique(pool, (node, section, pool), taken, within=f"{backend}#")
+        found[host] = Place(node, section, backend, pool)
+    return found
+
+
+def _parts(host: str) -> tuple[str, str, str]:
+    node = volume_utils.extract_host(host, "host")
+    backend = volume_utils.extract_host(host, "backend")
+    pool = volume_utils.extract_host(host, "pool", default_pool_name=True)
+    return node, backend.partition("@")[2] or node, pool
+
+
+def _unique(name: str, of: tuple[str, ...], taken: dict[str, tuple[str, ...]], within: str = "") -> str:
+    plain = re.sub(r"[#@/\s]", "_", name)
+    while taken.setdefault(within + plain, of) != of:
+        plain += "_"
+    return plain
