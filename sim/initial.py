@@ -36,7 +36,7 @@ def place(
     Cache entries come in the order of their last use. Raises `BadInput` with everything that does not fit.
     """
     arrays = {name: Array(name, spec, meter) for name, spec in case.scenario.backends.items()}
-    volumes = [*_initial(case), *(_store(case) if strategy.uses_store else ())]
+    volumes = [*initial_volumes(case), *(_store(case) if strategy.uses_store else ())]
     problems = []
     for volume in volumes:
         problem = _put(arrays[volume.host.partition("#")[0]], volume, version)
@@ -62,7 +62,8 @@ def _put(array: Array, volume: Placed, version: object) -> str:
     return ""
 
 
-def _initial(case: Case) -> list[Placed]:
+def initial_volumes(case: Case) -> list[Placed]:
+    """What the scenario's initial state says: volumes, then cache entries in the order of their last use."""
     kinds: dict[str, Literal["user", "cache"]] = {"volume": "user", "cache": "cache"}
     found = [
         Placed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from sim.fast.errors import error_texts
 from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.state import ACCOUNTS, NONE, Array, State
-from sim.initial import Placed, place
+from sim.initial import Placed, initial_volumes, place
 from sim.results import Records, cache_events_table, cache_table, requests_table, volumes_table
-from sim.scenario import Case
+from sim.scenario import Case, Scenario
 from sim.strategies import STRATEGIES
 from sim.usage import KINDS, QUANTITIES, UsageMeter
 
@@ -44,20 +45,44 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     `progress` is told the number of the trace's events that have happened. Raises `BadInput` if what exists
     at the start does not fit.
     """
-    _, placed = place(case, STRATEGIES[strategy], UsageMeter(lambda: 0.0, [], []), 0)
-    names = Names(case)
-    events = case.trace.events
-    codes, ids = _codes([volume.volume_id if volume.kind == "user" else "" for volume in placed], events)
-    trace = names.events(events, codes[len(placed) :])
-    asked = events.loc[
-        (trace["trace_event"] == state.CREATE) & (trace["trace_image"] != NONE),
-        ["volume_id", "image_id", "volume_type", "size_gib", "time"],
-    ].reset_index(drop=True)
-    s = build(case, STRATEGIES[strategy], names, trace, len(ids), len(asked))
-    s = room_for(s, len(placed))
-    exists(s, names, placed, codes[: len(placed)])
-    s, engine_s = play(s, progress)
-    return records(s, case, names, asked, ids, placed, engine_s)
+    prepared = Prepared(case)
+    s, placed, engine_s = prepared.play(case.scenario, strategy, progress)
+    return records(s, case, prepared.names, prepared.asked, prepared.ids, placed, engine_s)
+
+
+class Prepared:
+    """A case made ready to be run often, with other options and limits of the same tiers and pools.
+
+    `asked` are the creates from an image, of which `State.rows` has the results.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.names = Names(case)
+        events = case.trace.events
+        # The initial volumes are the same under every strategy; what else is placed has no id of the trace.
+        before = [volume.volume_id for volume in initial_volumes(case) if volume.kind == "user"]
+        codes, self.ids = _codes(before, events)
+        self._before = dict(zip(before, codes[: len(before)].tolist(), strict=True))
+        self._trace = self.names.events(events, codes[len(before) :])
+        creates = (self._trace["trace_event"] == state.CREATE) & (self._trace["trace_image"] != NONE)
+        columns = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
+        self.asked = events.loc[creates, columns].reset_index(drop=True)
+
+    def play(
+        self, scenario: Scenario, strategy: str, progress: Callable[[int], None] | None = None
+    ) -> tuple[State, list[Placed], float]:
+        """The state at the end, what was there at the start, and the seconds in compiled code."""
+        case = replace(self.case, scenario=scenario)
+        _, placed = place(case, STRATEGIES[strategy], UsageMeter(lambda: 0.0, [], []), 0)
+        s = build(case, STRATEGIES[strategy], self.names, self._trace, len(self.ids), len(self.asked))
+        s = room_for(s, len(placed))
+        codes = [
+            self._before.get(volume.volume_id, NONE) if volume.kind == "user" else NONE for volume in placed
+        ]
+        exists(s, self.names, placed, np.array(codes, np.int64))
+        s, engine_s = play(s, progress)
+        return s, placed, engine_s
 
 
 def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
