@@ -2,7 +2,8 @@
 
 `load` reads and checks a scenario, `run` simulates a strategy and gives its tables (`stream` writes
 those of traces larger than memory), `compare` gives a summary of several strategies, `verify` says
-whether both engines agree, `curve` gives hits against the cache's limits. What is wrong with the input is
+whether both engines agree, `curve` gives hits against the cache's limits, `generate` writes a scenario's
+workload as a trace and `fit` gives a generator's parameters out of one. What is wrong with the input is
 raised as `BadInput`.
 """
 
@@ -10,10 +11,10 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from sim.api import compare, curve, load, run, stream, verify
+from sim.api import compare, curve, fit, generate, load, run, stream, verify
 from sim.problems import BadInput
 
-__all__ = ["BadInput", "compare", "curve", "load", "run", "stream", "verify"]
+__all__ = ["BadInput", "compare", "curve", "fit", "generate", "load", "run", "stream", "verify"]
 
 try:
     __version__ = version("cinder-cache-planner")

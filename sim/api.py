@@ -1,4 +1,4 @@
-"""Load a scenario, run a strategy, compare strategies.
+"""Load a scenario, run a strategy, compare strategies, generate a workload and fit one.
 
 Everything heavy is imported where it is needed: Cinder alone takes seconds.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sim.curves import Curves
     from sim.fast.stream import Streamed
+    from sim.fitting.fit import Fit
     from sim.results import Records
     from sim.scenario import Case
     from sim.verification import Verdict
@@ -24,15 +25,37 @@ if TYPE_CHECKING:
 ENGINES = ("cinder", "fast")
 
 
-def load(path: str | Path, most_events: int | None = None) -> Case:
+def load(path: str | Path, most_events: int | None = None, replication: int = 0) -> Case:
     """Read and check a scenario and all files that it names.
 
-    A Parquet trace of more than `most_events` is left on disk, for `stream`. Raises
-    `sim.problems.BadInput`, whose `problems` are all that is wrong in all of them.
+    A Parquet trace of more than `most_events` is left on disk, for `stream`. `replication` is which draw of a
+    generated workload. Raises `sim.problems.BadInput`, whose `problems` are all that is wrong in all of them.
     """
     from sim.scenario import load as load_case
 
-    return load_case(path, most_events)
+    return load_case(path, most_events, replication)
+
+
+def generate(path: str | Path, out: str | Path, replication: int = 0) -> list[Path]:
+    """Write the workload of a scenario as a trace (Parquet if `out` ends so), for `workload: {trace: …}`.
+
+    Images that the scenario does not have are written beside it, with all others, as `images.csv`. Gives
+    the files written. Raises `BadInput` as `load` does, and if it would overwrite what the scenario reads.
+    """
+    from sim.workload.generate import write
+
+    return write(path, out, replication)
+
+
+def fit(trace: str | Path, images: str | Path | None = None) -> Fit:
+    """The parameters of `workload: {generate: …}` out of a trace, with how good each fit is.
+
+    `images`, the trace's image list, tells which images are private, raw, or versions of one line. Raises
+    `BadInput` with what is wrong in either.
+    """
+    from sim.fitting.fit import fit as fit_trace
+
+    return fit_trace(trace, images)
 
 
 def run(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +64,21 @@ def read_images(
     check_images(path, lines, rows, hosts, problems)
     ids = frozenset(row["image_id"] for row in rows) if "image_id" in table.columns else None
     return images, ids
+
+
+def write_images(images: Iterable[Image], path: Path) -> None:
+    """Writes an image list (CSV), which `read_images` gives back; whole or not at all."""
+    rows = [image.model_dump() | {"store_hosts": ";".join(image.store_hosts)} for image in images]
+    there = [*REQUIRED, *(name for name in OPTIONAL if any(row[name] for row in rows))]
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, there, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def check_images(

@@ -172,15 +172,22 @@ def _count_by(column: pd.Series[Any], names: pd.Index[Any]) -> list[int]:
     return [int(counts.get(name, 0)) for name in names]
 
 
-def hashes(case: Case) -> dict[str, str]:
-    """SHA-256 of the files that a case was read from: scenario, trace, images and initial."""
+def files_of(case: Case) -> dict[str, Path]:
+    """The files that a case was read from: scenario, trace (unless generated), images and initial."""
     folder, scenario = case.path.parent, case.scenario
-    files = {"scenario": case.path, "trace": case.trace.path}
+    files = {"scenario": case.path}
+    if scenario.workload.trace is not None:
+        files["trace"] = case.trace.path
     if isinstance(scenario.images, str):
         files["images"] = folder / scenario.images
     if scenario.workload.initial is not None:
         files["initial"] = folder / scenario.workload.initial
-    return {name: _sha256(path) for name, path in files.items()}
+    return files
+
+
+def hashes(case: Case) -> dict[str, str]:
+    """SHA-256 of the files that a case was read from."""
+    return {name: _sha256(path) for name, path in files_of(case).items()}
 
 
 def _sha256(path: Path) -> str:
@@ -204,6 +211,7 @@ def manifest_of(
         "strategy": strategy,
         "engine": engine,
         "seed": case.scenario.seed,
+        "replication": case.replication,
         "trace_start": None if start is None else start.isoformat(),
         "versions": versions(),
         "sha256": sha256,

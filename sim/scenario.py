@@ -7,10 +7,10 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal, Self, TypeGuard
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sim.images import Image, check_images, read_images
 from sim.problems import BadInput, Problems, printable, quoted
@@ -41,6 +41,7 @@ from sim.trace import (
     parse_trace,
     read_batches,
 )
+from sim.workload.spec import Generate, check_generate
 from sim.yamlfile import read_yaml
 
 __all__ = [
@@ -153,10 +154,17 @@ class WhatIf(Spec):
 
 
 class Workload(Spec):
-    """Files of the events and of what exists at the start, relative to the scenario."""
+    """The events, a file or generated, and a file of what exists at the start, relative to the scenario."""
 
-    trace: Name
+    trace: Name | None = None
+    generate: Generate | None = None
     initial: Name | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.trace is None) == (self.generate is None):
+            raise ValueError("either trace or generate is needed")
+        return self
 
 
 def _images_kind(images: object) -> str:
@@ -164,7 +172,11 @@ def _images_kind(images: object) -> str:
 
 
 class Scenario(Spec):
-    """A whole scenario. `images` is a file, relative to the scenario, or the images themselves."""
+    """A whole scenario.
+
+    `images` is a file, relative to the scenario, or the images themselves; a generated workload has its own,
+    if there are none here.
+    """
 
     name: Name = "scenario"
     seed: Annotated[int, Field(ge=0)] = 7
@@ -173,11 +185,14 @@ class Scenario(Spec):
     what_if: WhatIf = WhatIf()
     tiers: Annotated[dict[Name, Tier], AfterValidator(some)]
     backends: Annotated[dict[HostPart, Backend], AfterValidator(some)]
-    images: Annotated[
-        Annotated[Name, Tag("file")]
-        | Annotated[tuple[Image, ...], Field(strict=False), AfterValidator(some), Tag("list")],
-        Discriminator(_images_kind),
-    ]
+    images: (
+        Annotated[
+            Annotated[Name, Tag("file")]
+            | Annotated[tuple[Image, ...], Field(strict=False), AfterValidator(some), Tag("list")],
+            Discriminator(_images_kind),
+        ]
+        | None
+    ) = None
     store: Store | None = None
     workload: Workload
     boot_timeout_s: Seconds = 180.0
@@ -187,6 +202,10 @@ class Scenario(Spec):
         AfterValidator(some),
         AfterValidator(once),
     ] = STRATEGY_NAMES
+
+    def varied(self, values: Mapping[tuple[str, ...], object]) -> Self:
+        """A scenario with other values, each at the path of its key. Raises pydantic's ValidationError."""
+        return self.model_validate(put(self.model_dump(by_alias=True), values))
 
     def pools(self) -> dict[str, Pool]:
         """Every pool by its host (backend#pool), in the scenario's order."""
@@ -208,13 +227,17 @@ class Scenario(Spec):
 
 @dataclass(frozen=True)
 class Case:
-    """A scenario with all that its files hold, checked; images by id, in the file's order."""
+    """A scenario with all that its files hold, checked; images by id, in the file's order.
+
+    `replication` is that of a generated workload, else 0.
+    """
 
     path: Path
     scenario: Scenario
     images: dict[str, Image]
     trace: Trace
     initial: pd.DataFrame
+    replication: int = 0
 
     @property
     def known(self) -> Known:
@@ -226,20 +249,42 @@ class Case:
         return Known(frozenset(self.images), frozenset(self.scenario.tiers), hosts)
 
 
-def load(path: str | os.PathLike[str], most_events: int | None = None) -> Case:
+def put(raw: dict[Any, Any], values: Mapping[tuple[str, ...], object]) -> dict[Any, Any]:
+    """`raw` with other values, each at the path of its key; parts on the way that it lacks are made."""
+    for path, value in values.items():
+        place = raw
+        for part in path[:-1]:
+            place = place.setdefault(part, {})
+        place[path[-1]] = value
+    return raw
+
+
+def load(
+    path: str | os.PathLike[str],
+    most_events: int | None = None,
+    replication: int = 0,
+    *,
+    values: Mapping[tuple[str, ...], object] | None = None,
+    uploads: bool = False,
+) -> Case:
     """Reads a scenario and every file it names. Raises BadInput with all problems of all files.
 
     A scenario without a name gets that of its file. A Parquet trace of more than `most_events` is not read,
-    only opened: its case has none of its events (see `sim.fast.stream`).
+    only opened: its case has none of its events (see `sim.fast.stream`). `replication` is which draw of a
+    generated workload; it may have `uploads` only if the case is not to be simulated. `values` replace those
+    in the file, each at the path of its key.
     """
     path = Path(path)
     problems = Problems()
     raw = read_yaml(path, problems)
     if raw is None:
         raise BadInput(problems.lines())
+    put(raw, values or {})
     scenario = validated(Scenario, {"name": path.stem, **raw}, path, "", problems)
     tiers, hosts = _tiers(raw), _hosts(raw)
     _check_pools(path, raw, tiers, hosts, problems)
+    workload = _mapping(raw, "workload") or {}
+    check_generate(path, raw, workload, tiers, hosts, uploads, problems)
     pools = None if hosts is None else frozenset(hosts)
     images: dict[str, Image] = {}
     ids = None
@@ -249,14 +294,35 @@ def load(path: str | os.PathLike[str], most_events: int | None = None) -> Case:
         places = [f"images.{number}" for number in range(len(named))]
         check_images(path, places, named, pools, problems)
         ids = frozenset(str(image.get("image_id")) for image in named)
-    workload = _mapping(raw, "workload") or {}
-    known = Known(ids, tiers, hosts)
+    known = Known(ids if named is not None else None, tiers, hosts)
     trace, initial = _read_workload(path.parent, workload, known, problems, most_events)
     problems.raise_any()
-    assert scenario is not None and trace is not None
-    if not isinstance(scenario.images, str):
+    assert scenario is not None
+    if isinstance(scenario.images, tuple):
         images = {image.image_id: image for image in scenario.images}
-    return Case(path, scenario, images, trace, initial)
+    if trace is not None:
+        return Case(path, scenario, images, trace, initial)
+    return _generated(path, scenario, images, initial, replication)
+
+
+def _generated(
+    path: Path, scenario: Scenario, images: dict[str, Image], initial: pd.DataFrame, replication: int
+) -> Case:
+    """The case of a generated workload; raises BadInput if that does not go with what exists at the start."""
+    from sim.workload.generate import generate
+
+    spec = scenario.workload.generate
+    assert spec is not None
+    served = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
+    made = generate(spec, tuple(images.values()), served, scenario.seed, replication, path)
+    problems = Problems()
+    file = path.parent / (scenario.workload.initial or "")
+    for name in sorted(set(initial["image_id"]) - {"", *made.images}):
+        problems.add(file, "", f"unknown image {quoted(name)}", "unknown image")
+    for name in sorted(set(initial["volume_id"]).intersection(made.trace.events["volume_id"]) - {""}):
+        problems.add(file, "", f"volume {quoted(name)} is generated too", "volume is generated too")
+    problems.raise_any()
+    return Case(path, scenario, made.images, made.trace, initial, replication)
 
 
 def _read_workload(

@@ -420,9 +420,9 @@ WHOLE = "Input should be a valid integer"
         (changed(strategies=[]), "strategies: "
          "at least one is needed"),
         (changed(strategies="none"), "strategies: Input should be a valid tuple"),
-        (changed(workload={}), "workload.trace: Field required"),
+        (changed(workload={}), "workload: either trace or generate is needed"),
         (changed(workload={"trace": "trace.csv", "generate": {}}),
-         "workload.generate: unknown key"),
+         "workload: either trace or generate is needed"),
         (changed(images=5), "images: Input should be a valid tuple"),
         (changed(images=[]), "images: at least one is needed"),
         (SMALL + "5: 6\n", "5: Keys should be strings"),

@@ -1,0 +1,58 @@
+"""Commands about a workload: generate one as a trace, fit the generator to one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim import api
+from sim.cli.shared import Json, Scenario, app, clean_end, print_json, show, unwritable
+from sim.problems import BadInput, printable
+
+
+@app.command()
+@clean_end()
+def generate(
+    scenario: Scenario,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The trace: CSV, or Parquet if it ends in .parquet.")
+    ],
+    replication: Annotated[int, typer.Option(min=0, help="Which draw, the same each time.")] = 0,
+) -> None:
+    """Write the workload of a scenario as a trace, and the images it has made beside it.
+
+    A copy of the scenario with `workload: {trace: trace.csv}` and `images: images.csv` then runs the same.
+
+    Example: cinder-cache generate scenario.yaml --out trace.csv
+    """
+    if problems := [*unwritable(out.parent), *(["--out: is a directory"] if out.is_dir() else [])]:
+        raise BadInput(problems)
+    for written in api.generate(scenario, out, replication):
+        print(f"written: {printable(str(written))}", file=sys.stderr)
+
+
+@app.command()
+@clean_end()
+def fit(
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="The trace, CSV or Parquet.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its image list: which are private, raw, or versions of one name."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the parameters of a generated workload that is like a trace, and how good each fit is.
+
+    The first lines are YAML, to be pasted below `workload:` in a scenario. Twice as large: twice
+    `creates_per_day`. Golden images every week: `release_every: 7d`.
+
+    Example: cinder-cache fit trace.csv > workload.yaml
+    """
+    fitted = api.fit(trace, images)
+    if as_json:
+        print_json(fitted.document())
+    else:
+        show(str(fitted))

@@ -1,0 +1,1 @@
+"""Workloads that are generated: their parameters, the random streams, the drawing."""

@@ -1,0 +1,387 @@
+"""Generated workloads: events drawn by their parameters (`sim.workload.spec`), a stream for each kind.
+
+Something new (a session) begins by a Poisson process; each request of it brings on others of the same
+image, generation by generation. All that in a time in which the rate is even; the hours of the week then
+stretch and squeeze it. A session has its line of images, its project and how far it is behind the line's
+newest version; a request its tier, size, encryption and number of creates; a create its lifetime.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special
+
+from sim.images import Image, write_images
+from sim.problems import BadInput, printable, quoted
+from sim.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_trace
+from sim.workload.spec import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_creates, weekly_shape
+from sim.workload.streams import Streams, ranked, weighted
+
+GIB = 2**30
+MOST_IMAGES = 1_000_000
+MOST_BEFORE = 3_000_000  # creates
+GRID = 2_000  # slots of time in which what follows is counted
+Floats = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Events, and all images there are in their time: lines, released versions, uploads."""
+
+    trace: Trace
+    images: dict[str, Image]
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What is asked for (R requests by time): seconds, session, and per session (S) what it keeps to."""
+
+    time: Floats
+    session: Whole
+    sessions: int
+
+
+def generate(
+    spec: Generate, images: Sequence[Image], tiers: Sequence[str], seed: int, replication: int, path: Path
+) -> Generated:
+    """Draws the workload. `images` are the lines by falling popularity (none: the catalogue's), `tiers` those
+    that backends serve; `path`, the scenario's, is for what is told. Raises BadInput if nothing happens, or
+    an image released has the id of another.
+    """
+    streams = Streams(seed, replication)
+    lines = list(images) or catalogue(spec, streams)
+    requests = arrivals(spec, streams)
+    released = _Releases(spec, lines, streams)
+    creates = _creates(spec, lines, tiers, requests, released, streams)
+    known = _versions(lines, released, path)
+    updates = _updates(spec, lines, released, streams)
+    uploads, uploaded = _uploads(spec, creates, streams)
+    events = _events(spec.duration, updates, creates, uploads)
+    if not len(events):
+        raise BadInput([f"{path}: workload.generate: makes no events: is it long enough?"])
+    start, events = _dated(spec.start, events)
+    return Generated(Trace(events, start, path), known | uploaded)
+
+
+def arrivals(spec: Generate, streams: Streams) -> Requests:
+    """When requests come, and which belong together."""
+    again, until = spec.repeats, _stretched(spec)[1][-1]
+    per_s = spec.creates_per_day / mean_creates(spec.storms) / DAY
+    before = _before(spec)
+    begin, follow = streams("arrivals"), streams("repeats")
+    sessions = int(begin.poisson(per_s / _requests_each(spec, before, float(until)) * (before + until)))
+    time = begin.uniform(-before, until, sessions)
+    session = np.arange(sessions)
+    times, of = [time], [session]
+    while len(time):
+        more = follow.poisson(again.share, len(time))
+        time, session = np.repeat(time, more), np.repeat(session, more)
+        delays = follow.lognormal(math.log(again.after_median_s), again.after_sigma, len(time))
+        time = time + spec.storms.spread_s + delays
+        time, session = time[time < until], session[time < until]
+        times.append(time)
+        of.append(session)
+    time, session = np.concatenate(times), np.concatenate(of)
+    order = np.argsort(time, kind="stable")
+    order = order[time[order] >= 0]
+    real, even = _stretched(spec)
+    return Requests(np.interp(time[order], even, real), session[order], sessions)
+
+
+def _before(spec: Generate) -> float:
+    """Seconds before the start that are drawn too, as what began then goes on: as far as is worth it."""
+    again = spec.repeats
+    delay = again.after_median_s * math.exp(again.after_sigma**2 / 2) + spec.storms.spread_s
+    longest = min(spec.duration + 30 * DAY, MOST_BEFORE / spec.creates_per_day * DAY)
+    return min(10 * delay / (1 - again.share), longest) if again.share else 0.0
+
+
+def _requests_each(spec: Generate, before: float, until: float) -> float:
+    """Requests after the start per session begun (there and before), sessions beginning evenly.
+
+    1 / (1 - share) but for what would follow sessions of even earlier times: the renewal equation, on a grid.
+    """
+    share = spec.repeats.share
+    if not share:
+        return 1.0
+    step = (before + until) / GRID
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.maximum(np.arange(GRID + 1) * step - spec.storms.spread_s, 0.0))
+    spread = max(spec.repeats.after_sigma, 1e-6)
+    follow = share * np.diff(special.ndtr((logs - math.log(spec.repeats.after_median_s)) / spread))
+    each = np.zeros(GRID)
+    for slot in range(GRID):
+        each[slot] = (1 + follow[slot:0:-1] @ each[:slot]) / (1 - follow[0])
+    return float(each[int(before / step) :].mean())
+
+
+def _stretched(spec: Generate) -> tuple[Floats, Floats]:
+    """Instants of the duration, an hour apart, and the same in a time in which the rate is even."""
+    begin = 0.0
+    if spec.start is not None:
+        begin = spec.start.weekday() * DAY + (spec.start - _midnight(spec.start)).total_seconds()
+    first, last = math.floor(begin / HOUR), math.ceil((begin + spec.duration) / HOUR)
+    edges = np.clip(np.arange(first, last + 1) * HOUR, begin, begin + spec.duration)
+    rate = weekly_shape(spec)[np.arange(first, last) % int(WEEK / HOUR)]
+    return edges - begin, np.concatenate([[0.0], np.cumsum(np.diff(edges) * rate)])
+
+
+def _midnight(date: datetime) -> datetime:
+    return date.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+class _Releases:
+    """When versions of lines are released (L lines); version 1 is there from the start."""
+
+    def __init__(self, spec: Generate, lines: Sequence[Image], streams: Streams) -> None:
+        self.every = spec.popularity.release_every or math.inf
+        phase = streams("releases").random(len(lines))
+        self.first = phase * self.every if spec.popularity.release_every else np.full(len(lines), math.inf)
+        self.last = self.newest(np.arange(len(lines)), np.full(len(lines), spec.duration))
+
+    def newest(self, line: Whole, time: Floats) -> Whole:
+        """The newest version of lines at instants, both (N,)."""
+        if math.isinf(self.every):
+            return np.ones(len(line), np.int64)
+        return np.maximum(np.floor((time - self.first[line]) / self.every).astype(np.int64) + 2, 1)
+
+
+def _creates(
+    spec: Generate,
+    lines: Sequence[Image],
+    tiers: Sequence[str],
+    requests: Requests,
+    released: _Releases,
+    streams: Streams,
+) -> pd.DataFrame:
+    """A row per create: time, what is asked for, and its lifetime in seconds (inf: kept)."""
+    session, count, popularity = requests.session, len(requests.time), spec.popularity
+    line = ranked(streams("images"), popularity.zipf, len(lines), requests.sessions)[session]
+    behind = streams("takeover").exponential(popularity.takeover / math.log(2), requests.sessions)[session]
+    blank = (streams("blank").random(requests.sessions) < spec.blank_share)[session]
+    project = ranked(streams("projects"), spec.projects.zipf, spec.projects.count, requests.sessions)[session]
+    version = released.newest(line, requests.time - behind)
+    weights = spec.tiers if spec.tiers is not None else dict.fromkeys(tiers, 1.0)
+    tier = weighted(streams("tiers"), list(weights.values()), count)
+    sizes = weighted(streams("sizes"), list(spec.volume_gib.values()), count)
+    least = np.array([math.ceil(image.virtual_size_bytes / GIB) for image in lines])[line]
+    size = np.maximum(np.array(list(spec.volume_gib))[sizes], np.where(blank, 1, least))
+    encrypted = streams("encrypted").random(count) < spec.encrypted_share
+    row, time = _storms(spec, requests.time, streams)
+    lifetime = streams("lifetimes").lognormal(
+        math.log(spec.lifetime_s.median), spec.lifetime_s.sigma, len(row)
+    )
+    kept = streams("kept").random(len(row)) < spec.kept_share
+    owner = np.array([image.owner for image in lines], dtype=object)[line]
+    names = np.array([f"project-{number + 1}" for number in range(spec.projects.count)], dtype=object)
+    owned = (owner != "") & ~blank
+    frame = pd.DataFrame(
+        {
+            "time": time,
+            "line": np.where(blank, -1, line)[row],
+            "version": version[row],
+            "size_gib": size[row],
+            "volume_type": pd.Categorical.from_codes(tier, pd.Index(list(weights)))[row],
+            "project": pd.Categorical(np.where(owned, owner, names[project]))[row],
+            "encrypted": encrypted[row],
+            "lifetime": np.where(kept, math.inf, np.maximum(lifetime, 1e-3)),
+        }
+    )
+    frame = frame[frame["time"] < spec.duration].sort_values("time", kind="stable", ignore_index=True)
+    frame["volume_id"] = pd.Series(
+        [f"volume-{number:07d}" for number in range(1, len(frame) + 1)], dtype="str"
+    )
+    frame["image_id"] = _image_ids(lines, frame["line"].to_numpy(), frame["version"].to_numpy())
+    return frame
+
+
+def _storms(spec: Generate, time: Floats, streams: Streams) -> tuple[Whole, Floats]:
+    """The request of each create, and its time; times are whole milliseconds."""
+    storms, draw, spread = spec.storms, streams("storms"), streams("spread")
+    storm = draw.random(len(time)) < storms.share
+    many = np.ceil(draw.lognormal(math.log(storms.creates_median), storms.creates_sigma, len(time)))
+    row = np.repeat(np.arange(len(time)), np.where(storm, np.clip(many, 2, MOST_AT_ONCE), 1).astype(np.int64))
+    later = np.diff(row, prepend=-1) == 0
+    return row, np.round(time[row] + np.where(later, spread.uniform(0, storms.spread_s, len(row)), 0), 3)
+
+
+def _image_ids(lines: Sequence[Image], line: Whole, version: Whole) -> pd.Series[str]:
+    """Ids of versions of lines (-1: no image)."""
+    pairs = pd.DataFrame({"line": line, "version": version})
+    pairs["version"] = pairs["version"].where(pairs["line"] >= 0, 1)
+    groups = pairs.groupby(["line", "version"], sort=False)
+    ids = ["" if of < 0 else version_id(lines[of], number) for of, number in groups.size().index]
+    return pd.Series(np.array(ids, dtype=object)[groups.ngroup()] if ids else [], dtype="str")
+
+
+def version_id(line: Image, version: int) -> str:
+    """The id of a version of a line."""
+    return line.image_id if version == 1 else f"{line.image_id}@{version}"
+
+
+def _versions(lines: Sequence[Image], released: _Releases, path: Path) -> dict[str, Image]:
+    """All images by id: the lines as they are, then what is released, of the same name, size and format."""
+    if released.last.sum() > MOST_IMAGES:
+        what = f"{int(released.last.sum()):,} releases are too many: at most {MOST_IMAGES:,}"
+        raise BadInput([f"{path}: workload.generate.popularity.release_every: {what}"])
+    known = {line.image_id: line for line in lines}
+    for line, last in zip(lines, released.last.tolist(), strict=True):
+        for version in range(2, last + 1):
+            name = version_id(line, version)
+            if name in known:
+                what = f"image {quoted(name)} is there already, and would be released"
+                raise BadInput([f"{path}: workload.generate.popularity.release_every: {what}"])
+            known[name] = line.model_copy(update={"image_id": name})
+    return known
+
+
+def _updates(spec: Generate, lines: Sequence[Image], released: _Releases, streams: Streams) -> pd.DataFrame:
+    """Edits of images' metadata: of any line alike, of what is its newest version then."""
+    stream = streams("updates")
+    count = int(stream.poisson(spec.updates_per_day * spec.duration / DAY))
+    time = np.sort(stream.uniform(0, spec.duration, count)).round(3)
+    line = stream.integers(len(lines), size=count)
+    return pd.DataFrame({"time": time, "image_id": _image_ids(lines, line, released.newest(line, time))})
+
+
+def _uploads(
+    spec: Generate, creates: pd.DataFrame, streams: Streams
+) -> tuple[pd.DataFrame, dict[str, Image]]:
+    """Volumes made into new, private, raw images: any that exists then alike."""
+    stream = streams("uploads")
+    count = int(stream.poisson(spec.uploads_per_day * spec.duration / DAY))
+    time = np.round(np.sort(stream.uniform(0, spec.duration, count)), 3)
+    luck = stream.random(count)
+    begin, end = creates["time"].to_numpy(), (creates["time"] + creates["lifetime"]).to_numpy()
+    rows: list[dict[str, object]] = []
+    found: dict[str, Image] = {}
+    for at, chance in zip(time.tolist(), luck.tolist(), strict=True):
+        live = np.flatnonzero(
+            (begin[: np.searchsorted(begin, at)] < at) & (end[: np.searchsorted(begin, at)] > at)
+        )
+        if not len(live):
+            continue
+        volume = creates.iloc[live[int(chance * len(live))]]
+        size = int(volume["size_gib"]) * GIB
+        name = f"upload-{len(rows) + 1}"
+        found[name] = Image(
+            image_id=name,
+            name=name,
+            disk_format="raw",
+            container_format="bare",
+            size_bytes=size,
+            virtual_size_bytes=size,
+            owner=volume["project"],
+        )
+        rows.append({"time": at, "volume_id": volume["volume_id"], "image_id": name})
+    return pd.DataFrame(rows, columns=["time", "volume_id", "image_id"]), found
+
+
+def _events(
+    duration: float, updates: pd.DataFrame, creates: pd.DataFrame, uploads: pd.DataFrame
+) -> pd.DataFrame:
+    """All events by time, in the columns and types of a trace."""
+    gone = creates[["time", "lifetime", "volume_id"]]
+    gone = gone.assign(time=(gone["time"] + gone["lifetime"]).round(3))
+    parts = {"update_image": updates, "create": creates, "upload": uploads}
+    parts["delete"] = gone[gone["time"] < duration]
+    # In the order of what may happen in one instant: only what is there can be deleted.
+    events = pd.concat(
+        [part.assign(event=event) for event, part in parts.items() if len(part)]
+        or [creates.assign(event="")],
+        ignore_index=True,
+    )
+    events = events.sort_values("time", kind="stable", ignore_index=True)
+    kinds = [*EVENTS, "upload"] if len(uploads) else list(EVENTS)
+    blank = pd.Series("", events.index, dtype="str")
+    columns: dict[str, Any] = {
+        "event": pd.Categorical(events["event"], kinds),
+        "size_gib": events["size_gib"].fillna(0).astype("int64"),
+        "host": blank.astype("category"),
+        "encrypted": events["encrypted"].eq(True),
+    }
+    for name in ("volume_id", "image_id", "volume_type", "project"):
+        columns[name] = events[name].astype("str").fillna("") if name in events else blank
+    for name in ("volume_type", "project"):
+        columns[name] = columns[name].astype("category")
+    return events.assign(**columns)[[*REQUIRED, *OPTIONAL]]
+
+
+def _dated(start: datetime | None, events: pd.DataFrame) -> tuple[datetime | None, pd.DataFrame]:
+    """A trace with dates starts with its first event."""
+    if start is None:
+        return None, events
+    first = float(events["time"].iloc[0])
+    since = (events["time"] - first).round(3)
+    return start + timedelta(seconds=first), events.assign(time=since)
+
+
+def catalogue(spec: Generate, streams: Streams) -> list[Image]:
+    """Lines made of the repository's catalogue of cloud images, in an order of their own for each stream.
+
+    Compressed raw images there count as qcow2; those of `raw_share` are raw, of their virtual size.
+    """
+    with resources.files("sim").joinpath("data/cloud_images.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    count = len(rows) if spec.popularity.images is None else spec.popularity.images
+    stream, private = streams("catalogue"), streams("private")
+    order = np.concatenate([stream.permutation(len(rows)) for _ in range(0, count, len(rows))])[:count]
+    raw = streams("raw").random(count) < spec.raw_share
+    owned = private.random(count) < spec.popularity.private_share
+    owner = ranked(private, spec.projects.zipf, spec.projects.count, count)
+    lines = []
+    for number, row in enumerate(rows[at] for at in order):
+        name, again = row["image"].partition(" (")[0], number // len(rows)
+        virtual = int(row["virtual_bytes"])
+        lines.append(
+            Image(
+                image_id=name.replace(" ", "-") + (f"~{again + 1}" if again else ""),
+                name=name + (f" ~{again + 1}" if again else ""),
+                disk_format="raw" if raw[number] else "qcow2",
+                container_format="bare",
+                size_bytes=virtual if raw[number] else int(row["download_bytes"]),
+                virtual_size_bytes=virtual,
+                owner=f"project-{owner[number] + 1}" if owned[number] else "",
+            )
+        )
+    return lines
+
+
+def write(path: str | os.PathLike[str], out: str | os.PathLike[str], replication: int) -> list[Path]:
+    """See `sim.api.generate`."""
+    from sim.results import files_of
+    from sim.scenario import load
+
+    case = load(path, replication=replication, uploads=True)
+    trace = Path(out)
+    spec = case.scenario.workload.generate
+    added = spec is not None and bool(spec.popularity.release_every or spec.uploads_per_day)
+    targets = [trace]
+    if spec is not None and (added or case.scenario.images is None):
+        targets.append(trace.with_name("images.csv"))
+    read = {file.resolve() for file in files_of(case).values()}
+    problems = [
+        f"{printable(str(file))}: the scenario reads it" for file in targets if file.resolve() in read
+    ]
+    if trace.name == "images.csv":
+        problems.append(f"{printable(str(trace))}: is the name of the image list")
+    if problems:
+        raise BadInput(problems)
+    trace.parent.mkdir(parents=True, exist_ok=True)
+    for target in targets[1:]:
+        write_images(case.images.values(), target)
+    write_trace(case.trace, trace)
+    return targets

@@ -1,0 +1,253 @@
+"""What a generated workload is: the spec of `workload.generate`, its defaults and where they are from.
+
+Defaults marked (a) are what `cinder-cache fit` prints, rounded, for a month of real instance creations,
+16,591 of 156 applications (Alibaba cluster-trace-gpu-v2025 (DLRM), 31 days; an application stands for an
+image, its disk for the volume). No trace at hand tells the others: they are assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from scipy import special
+
+from sim.problems import Problems, quoted
+from sim.spec import Name, Spec, some
+from sim.trace import MAX_GIB
+
+HOUR, DAY, WEEK = 3600.0, 86_400.0, 7 * 86_400.0
+LONGEST = 3650 * DAY
+UNITS = {"s": 1.0, "h": HOUR, "d": DAY}
+MOST_EVENTS = 50_000_000
+MOST_AT_ONCE = 100_000  # creates of one storm
+
+
+def _duration(text: object) -> object:
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return float(text)  # seconds
+    if not isinstance(text, str):
+        raise ValueError("a duration is written 30d, 12h or 90s")
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)([dhs])", text)
+    if not found:
+        raise ValueError(f"{quoted(text)} is not a duration: write 30d, 12h or 90s")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def _date(text: object) -> object:
+    if isinstance(text, str):
+        try:
+            date = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"{quoted(text)} is not an ISO 8601 date") from None
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return text
+
+
+def _not_all_zero(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if not sum(weights) > 0:
+        raise ValueError("the weights are all zero")
+    return weights
+
+
+def _shares_not_all_zero(shares: dict[str, float] | None) -> dict[str, float] | None:
+    if shares is not None:
+        _not_all_zero(tuple(some(shares).values()))
+    return shares
+
+
+def _sizes_not_all_zero(shares: dict[int, float]) -> dict[int, float]:
+    _not_all_zero(tuple(some(shares).values()))
+    return shares
+
+
+Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=LONGEST)]
+Weight = Annotated[float, Field(ge=0, le=1e9)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PerDay = Annotated[float, Field(ge=0, le=1e9)]
+Median = Annotated[float, Field(ge=1e-3, le=1e9)]
+Sigma = Annotated[float, Field(ge=0, le=5)]
+BY_HOUR = (
+    *(0.84, 0.95, 0.86, 0.85, 0.82, 0.83, 0.75, 0.72, 0.90, 0.71, 1.30, 1.26),
+    *(1.10, 1.30, 1.26, 1.30, 1.12, 1.40, 1.35, 0.93, 0.82, 0.97, 0.75, 0.92),
+)
+SIZES_GIB: Final = {
+    **{80: 0.020, 85: 0.100, 100: 0.027, 170: 0.061, 240: 0.032, 255: 0.460, 340: 0.060, 384: 0.010},
+    **{408: 0.020, 425: 0.021, 544: 0.021, 680: 0.125},
+}
+Gib = Annotated[int, Field(ge=1, le=MAX_GIB)]
+
+
+class Storms(Spec):
+    """Requests for several volumes of one image at once.
+
+    `share` of the requests are storms: of max(2, ceil(X)) creates, X lognormal with this median and sigma
+    (that of its logarithm), within `spread_s` of the first, evenly. Defaults: (a).
+    """
+
+    share: Share = 0.13
+    creates_median: Annotated[float, Field(ge=1e-3, le=MOST_AT_ONCE)] = 1.45
+    creates_sigma: Annotated[float, Field(ge=0, le=3)] = 1.23
+    spread_s: Annotated[float, Field(ge=0, le=DAY)] = 1.85
+
+
+class Repeats(Spec):
+    """Requests that follow an earlier one of the same image: why small caches work at all.
+
+    Each request brings on others of its image, a number by Poisson's law with the mean `share`; each comes
+    `storms.spread_s` and a lognormal delay later (median, sigma of its logarithm). So `share` of all requests
+    follow another one, and the rest begin something new: a self-exciting process (A. G. Hawkes, Spectra of
+    some self-exciting and mutually exciting point processes, Biometrika 58, 1971). Defaults: (a).
+    """
+
+    share: Annotated[float, Field(ge=0, le=0.95)] = 0.885
+    after_median_s: Median = 9700.0
+    after_sigma: Annotated[float, Field(ge=0, le=3)] = 2.44
+
+
+class Popularity(Spec):
+    """Which image: the line of rank k with weight k^-zipf, and the version of it that is in use.
+
+    `images` is how many lines there are if the scenario has none (null: as many as the catalogue,
+    sim/data/cloud_images.csv, which is gone through again and again for more). A line is released anew every
+    `release_every` (null: never), at a phase of its own; `takeover` later half of what begins uses the new
+    version, after as long again half of the rest. `private_share` of the lines belong to one project each.
+    Default of `zipf`: (a); the others: assumed.
+    """
+
+    zipf: Annotated[float, Field(ge=0, le=5)] = 0.8
+    images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    release_every: Duration | None = 30 * DAY
+    takeover: Duration = 3 * DAY
+    private_share: Share = 0.1
+
+
+class Projects(Spec):
+    """How many projects there are; the one of rank k has the weight k^-zipf. Assumed."""
+
+    count: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    zipf: Annotated[float, Field(ge=0, le=5)] = 1.0
+
+
+class Lifetime(Spec):
+    """From create to delete: lognormal, its median and the sigma of its logarithm. Defaults: (a)."""
+
+    median: Median = 17_300.0
+    sigma: Sigma = 3.4
+
+
+class Generate(Spec):
+    """A workload by its parameters; `sim.workload.generate` draws it.
+
+    `creates_per_day` counts all creates, the mean over whole weeks: twice as large is twice that. `by_hour`
+    and `by_weekday` (Monday first) are weights of the hours of a day and the days of a week, counted from
+    `start`, or without it from Monday, 0:00. `tiers` (weights; null: all alike) and `volume_gib` (size:
+    weight; at least the image's virtual size) are drawn for a request, `lifetime_s` for each volume;
+    `kept_share` of them are never deleted. `blank_share` are volumes not made from an image. `raw_share` of
+    the catalogue's images are raw. Defaults: `duration`, `creates_per_day`, `by_hour`, `volume_gib` (those
+    of at least 1 %), `kept_share`: (a); `by_weekday` too, as far as its days are not told from equal ones
+    (p = 0.23); the others: assumed.
+    """
+
+    duration: Duration = 31 * DAY
+    start: Annotated[datetime, BeforeValidator(_date)] | None = None
+    creates_per_day: Annotated[float, Field(gt=0, le=1e9)] = 543.0
+    by_hour: Annotated[
+        tuple[Weight, ...],
+        Field(strict=False, min_length=24, max_length=24),
+        AfterValidator(_not_all_zero),
+    ] = BY_HOUR
+    by_weekday: Annotated[
+        tuple[Weight, ...],
+        Field(strict=False, min_length=7, max_length=7),
+        AfterValidator(_not_all_zero),
+    ] = (1.0,) * 7
+    storms: Storms = Storms()
+    repeats: Repeats = Repeats()
+    popularity: Popularity = Popularity()
+    projects: Projects = Projects()
+    raw_share: Share = 0.3
+    tiers: Annotated[dict[Name, Weight] | None, AfterValidator(_shares_not_all_zero)] = None
+    volume_gib: Annotated[dict[Gib, Weight], AfterValidator(_sizes_not_all_zero)] = SIZES_GIB
+    lifetime_s: Lifetime = Lifetime()
+    kept_share: Share = 0.14
+    encrypted_share: Share = 0.01
+    blank_share: Share = 0.02
+    updates_per_day: PerDay = 0.1
+    uploads_per_day: PerDay = 0.0
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        many = self.duration / DAY * (2 * self.creates_per_day + self.updates_per_day + self.uploads_per_day)
+        if many > MOST_EVENTS:
+            raise ValueError(f"about {many:,.0f} events are too many: at most {MOST_EVENTS:,}")
+        return self
+
+
+def mean_creates(storms: Storms) -> float:
+    """The mean number of creates of a request."""
+    return 1 + storms.share * (storm_moments(storms)[0] - 1)
+
+
+def storm_moments(storms: Storms) -> tuple[float, float]:
+    """The means of a storm's creates and of their square."""
+    more = np.arange(2, MOST_AT_ONCE)
+    beyond = np.log(more / storms.creates_median)
+    if storms.creates_sigma > 0:
+        over = special.ndtr(-beyond / storms.creates_sigma)
+    else:
+        over = (beyond < 0).astype(float)
+    return float(2 + over.sum()), float(4 + ((2 * more + 1) * over).sum())
+
+
+def weekly_shape(spec: Generate) -> npt.NDArray[np.float64]:
+    """The rate in each hour of a week from Monday 0:00 (168,), its mean 1."""
+    shape = np.outer(spec.by_weekday, spec.by_hour).ravel()
+    return np.asarray(shape / shape.mean())
+
+
+def check_generate(
+    path: Path,
+    raw: Mapping[Hashable, Any],
+    workload: Mapping[Hashable, Any],
+    tiers: frozenset[str] | None,
+    hosts: Mapping[str, frozenset[str] | None] | None,
+    uploads: bool,
+    problems: Problems,
+) -> None:
+    """Notes what in a scenario, as it was read, does not go with its workload's parameters or with none.
+
+    `tiers` and what `hosts` serve: None where not known; `uploads`: whether there may be any.
+    """
+    spec, where = workload.get("generate"), "workload.generate"
+    own = raw.get("images") is not None
+    if not isinstance(spec, dict):
+        if not own:
+            problems.add(path, "images", "Field required")
+        return
+    for tier in _mapping(spec, "tiers"):
+        if tiers is not None and tier not in tiers:
+            problems.add(path, f"{where}.tiers", f"{quoted(tier)} is not in tiers", "is not in tiers")
+        elif hosts is not None and not any(served is None or tier in served for served in hosts.values()):
+            what = f"no backend serves volume type {quoted(tier)}"
+            problems.add(path, f"{where}.tiers", what, "no backend serves volume type")
+    often = spec.get("uploads_per_day")
+    if not uploads and isinstance(often, int | float) and often > 0:
+        problems.add(path, f"{where}.uploads_per_day", "event upload is not simulated yet")
+    listed = [
+        f"popularity.{key}" for key in ("images", "private_share") if key in _mapping(spec, "popularity")
+    ]
+    for key in [*listed, *(["raw_share"] if "raw_share" in spec else [])] if own else ():
+        what = "is of images that are generated, and the scenario has images"
+        problems.add(path, f"{where}.{key}", what)
+
+
+def _mapping(spec: Mapping[Hashable, Any], key: str) -> Mapping[Hashable, Any]:
+    value = spec.get(key)
+    return value if isinstance(value, dict) else {}
