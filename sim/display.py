@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from sim.calibration import Calibration
     from sim.curves import Curves
 
 WIDTH = 80
@@ -176,3 +177,103 @@ def _curve_side(rows: pd.DataFrame, limits: pd.Series[int], working_set: int) ->
             shown["value"], shown["hit_rate"], shown["byte_hit_rate"], marks, strict=True
         )
     ]
+
+
+SWEEP_ROWS = 40
+
+
+def sweep_text(table: pd.DataFrame) -> str:
+    """What came of the cells in all, a row each, from `sim.sweep.sweep.tidy`; of many, the first ones."""
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, WIDTH)
+    rows = table[table["scope"] == "all"]
+    keys = list(table.columns[1 : table.columns.get_loc("replication")])
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    shown.add_column("strategy")
+    for key in keys:
+        name = key.rpartition(".")[2].removeprefix("image_volume_cache_")
+        shown.add_column(name, justify="right", overflow="fold")
+    replicated = rows["replication"].nunique() > 1
+    if replicated:
+        shown.add_column("rep", justify="right")
+    columns = ("clone_hit_rate", "create_s_p95", "errors", "image_provisioned_gib_mean", "price_month")
+    for column in columns:
+        shown.add_column(COLUMNS[column][0].replace("\n", " "), justify="right", overflow="fold")
+    for row in rows.head(SWEEP_ROWS).to_dict("records"):
+        cells = ["failed"] if row["error"] else [COLUMNS[column][1](row[column]) for column in columns]
+        which = [str(row["replication"])] if replicated else []
+        shown.add_row(row["strategy"], *(str(row[key]) for key in keys), *which, *cells)
+    with console.capture() as text:
+        console.print(shown)
+    more = f"\n... and {len(rows) - SWEEP_ROWS:,} more cells" if len(rows) > SWEEP_ROWS else ""
+    return text.get().rstrip("\n") + more
+
+
+CALIBRATION_LEGEND = (
+    "sim: simulated with the fitted values, obs: observed; hit %: of the look-ups in\n"
+    "the cache; p50, p95: create seconds; KS: distance of their distributions, 0: the\n"
+    "same; off by: the typical factor between simulated and observed create seconds"
+)
+
+
+def calibration_text(found: Calibration) -> str:
+    """What was simulated beside what was observed, a row a pool, and the times and rates that were fitted."""
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, WIDTH)
+    with console.capture() as text:
+        console.print(_calibrated_pools(found.pools))
+        console.print()
+        console.print(_calibrated_rates(found.rates))
+        console.print()
+        for row in found.goodness.to_dict("records"):
+            r2 = _or_dash(row["r2"], f"{row['r2']:.2f}")
+            factor = f"off by {row['rms_factor']:.2f}, R2 {r2}"
+            console.print(Text(f"{row['rates']} values: {row['creates']:,} creates, {factor}"))
+        console.print(Text(CALIBRATION_LEGEND, style="dim"))
+    return text.get().rstrip("\n")
+
+
+def _calibrated_pools(pools: pd.DataFrame) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    table.add_column("pool", overflow="fold")
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "hit %": ("hit_rate", _percent),
+        "fills": ("fills", _whole_or_dash),
+        "evicted": ("evictions", _whole_or_dash),
+        "p50 s": ("s_p50", _number_or_dash),
+        "p95 s": ("s_p95", _number_or_dash),
+    }
+    for heading in ("", "creates", *shown, "KS"):
+        table.add_column(heading, justify="right")
+    for row in pools.to_dict("records"):
+        ks = _or_dash(row["ks"], f"{row['ks']:.2f}")
+        for which, short, once in (
+            ("simulated", "sim", (row["host"], f"{row['creates']:,}", ks)),
+            ("observed", "obs", ("", "", "")),
+        ):
+            cells = [form(_float(row[f"{which}_{key}"])) for key, form in shown.values()]
+            table.add_row(once[0], short, once[1], *cells, once[2])
+    return table
+
+
+def _calibrated_rates(rates: pd.DataFrame) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    for heading in ("assumed", "value", "fitted", "95 %"):
+        table.add_column(heading, justify="left" if heading == "assumed" else "right", overflow="fold")
+    for row in rates.to_dict("records"):
+        between = f"{row['low']:.3g} to {row['high']:.3g}" if row["told"] else "the history does not tell"
+        fitted = f"{row['fitted']:.4g}" if row["told"] else "-"
+        table.add_row(".".join(row["path"]), f"{row['assumed']:.4g}", fitted, between)
+    return table
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _whole_or_dash(value: float) -> str:
+    return "-" if pd.isna(value) else _whole(value)
+
+
+def _number_or_dash(value: float) -> str:
+    return "-" if pd.isna(value) else _number(value)

@@ -82,8 +82,8 @@ def unwritable(path: Path) -> list[str]:
 
 
 @contextmanager
-def progress(strategy: str, events: int, shown: bool) -> Iterator[Callable[[int], None] | None]:
-    """A bar on stderr while a strategy runs, if somebody looks at it."""
+def progress(what: str, events: int | None, shown: bool) -> Iterator[Callable[[int], None] | None]:
+    """A bar on stderr while something runs, if somebody looks at it."""
     if not (shown and sys.stderr.isatty()):
         yield None
         return
@@ -91,7 +91,7 @@ def progress(strategy: str, events: int, shown: bool) -> Iterator[Callable[[int]
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(strategy, total=events)
+        bar = bars.add_task(what, total=events)
         yield lambda done: bars.update(bar, completed=done)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 import greenlet
+import sqlalchemy.event
 from castellan import key_manager
 from cinder import context as cinder_context
 from cinder import coordination, rpc, utils
@@ -33,8 +34,10 @@ from .cloud import Cloud, ImageService, SchedulerAPI, VolumeAPI
 
 try:
     from cinder.db.sqlalchemy import api as db_api  # before 29
+    from cinder.db.sqlalchemy import models
 except ImportError:
     from cinder.db import api as db_api
+    from cinder.db import models  # noqa: F401
 
 CONF = cfg.CONF
 
@@ -64,14 +67,39 @@ def _database() -> tuple[Any, Any, bytes]:
 
 
 @contextlib.contextmanager
-def _fresh_database() -> Iterator[Any]:
+def _fresh_database() -> Iterator[Callable[[], bool]]:
+    """Gives whether a transaction is under way."""
     facade, connection, empty = _database()
     connection.deserialize(empty)
     reset = db_api.main_context_manager.patch_factory(facade)
     try:
-        yield connection
+        yield lambda: connection.in_transaction
     finally:
         reset()
+
+
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[Callable[[], bool]]:
+    """Cinder over a database that is empty, or Cinder's already; it is left as it is at the end.
+
+    Gives whether a transaction is under way.
+    """
+    from cinder.db import migration
+
+    facade = enginefacade.transaction_context()
+    facade.configure(connection=url, sqlite_synchronous=False)
+    engine = facade.writer.get_engine()
+    under_way: set[Any] = set()
+    sqlalchemy.event.listen(engine, "begin", under_way.add)
+    for end in ("commit", "rollback"):
+        sqlalchemy.event.listen(engine, end, under_way.discard)
+    reset = db_api.main_context_manager.patch_factory(facade)
+    try:
+        migration.db_sync()
+        yield lambda: bool(under_way)
+    finally:
+        reset()
+        engine.dispose()
 
 
 @contextlib.contextmanager
@@ -116,8 +144,13 @@ class Nothing:
 
 
 @contextlib.contextmanager
-def simulated(run: Any, options: dict[tuple[str | None, str], Any]) -> Iterator[None]:
-    """Everything around Cinder replaced, for the time of one run."""
+def simulated(
+    run: Any, options: dict[tuple[str | None, str], Any], database: str | None = None
+) -> Iterator[None]:
+    """Everything around Cinder replaced, for the time of one run.
+
+    `database`: the URL of an empty one; None: one in memory, for this run only.
+    """
 
     def fetch(context: Any, service: ImageService, image_id: str, _dest: str) -> None:
         assert service.read is not None
@@ -164,10 +197,10 @@ def simulated(run: Any, options: dict[tuple[str | None, str], Any]) -> Iterator[
         ):
             stack.enter_context(mock.patch.object(target, name, new))
         stack.enter_context(_clock(run.clock))
-        connection = stack.enter_context(_fresh_database())
+        in_transaction = stack.enter_context(connected(database) if database else _fresh_database())
 
         def outside_transactions() -> None:
-            if connection.in_transaction:
+            if in_transaction():
                 raise RuntimeError("parked inside a transaction")
 
         run.time.before_park = outside_transactions

@@ -76,8 +76,9 @@ class Request:
 class Run(StartedCloud):
     """One run; everything Cinder knows is in the database, the rest is here."""
 
-    def __init__(self, case: Any, strategy: str) -> None:
+    def __init__(self, case: Any, strategy: str, database: str | None = None) -> None:
         super().__init__(case, strategy)
+        self.database = database
         self.requests: list[Request] = []
         self.by_uuid: dict[str, Request] = {}
         self.by_name: dict[str, Request] = {}
@@ -85,7 +86,7 @@ class Run(StartedCloud):
     def execute(self) -> Result:
         if cfg.CONF._namespace is None:
             cfg.CONF([], project="cinder", default_config_files=[], default_config_dirs=[])
-        with simulated(self, self.options()):
+        with simulated(self, self.options(), self.database):
             self.build()
             self._schedule_trace()
             self.time.env.run()

@@ -142,6 +142,7 @@ class StartedCloud(Cloud):
                 "project_id": project,
                 "status": "available",
                 "attach_status": fields.VolumeAttachStatus.DETACHED,
+                "launched_at": self.start,
                 "host": self._inside(host),
                 "volume_type_id": self.types[tier],
                 **values,
@@ -157,9 +158,9 @@ class StartedCloud(Cloud):
             image = self.glance.images.get(image_uuid(row.image_id)) if row.image_id else None
             version = (image_uuid(row.image_id), image.updated_at) if image else None
             project = INTERNAL_PROJECT if cached else row.project or "project"
-            volume = self._put(
-                row.host, int(row.size_gib), project, image.virtual_gib if image else 0.0, version
-            )
+            name = {"display_name": f"image-{image_uuid(row.image_id)}"} if cached else {}
+            gib = image.virtual_gib if image else 0.0
+            volume = self._put(row.host, int(row.size_gib), project, gib, version, **name)
             self.initial[row.volume_id] = volume.id, project
             if not cached:
                 continue
@@ -190,7 +191,8 @@ class StartedCloud(Cloud):
                     STORE_PROJECT,
                     image.spec.size_bytes / 2**30,
                     version,
-                    metadata={"image_owner": image.owner},
+                    display_name=f"image-{uuid}",
+                    metadata={"image_owner": image.owner, "glance_image_id": uuid},
                 )
                 image.urls.append(f"cinder://{volume.id}")
                 self.stored.setdefault(image.spec.image_id, []).append(volume.id)

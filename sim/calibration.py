@@ -1,0 +1,305 @@
+"""How well an imported scenario repeats what was seen, and the times and rates that fit it best."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import optimize, stats
+
+from sim.arrays import MIB
+from sim.problems import BadInput
+from sim.scenario import Case, load
+
+Floats = npt.NDArray[np.float64]
+Key = tuple[str, ...]
+
+TIMES = ("stream_mib_s", "create_s", "clone_s", "write_mib_s", "convert_mib_s")
+# Events that the fit simulates again and again; the comparison takes them all.
+FITTED_EVENTS = 100_000
+# Many databases keep whole seconds: below one nothing can be told.
+RESOLUTION_S = 1.0
+# How strongly a value stays where it was assumed if the history says nothing of it: as much as a hundredth of
+# a create that takes nothing else.
+PRIOR = 0.1
+# Logarithms of create seconds that are off by more than this count less: they waited or went another way.
+SCALE = 0.2
+MOST_RUNS = 50
+MOST_SHIFT = np.log(50)  # nothing was assumed more wrongly than by this factor
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was simulated beside what was observed, and what that says of the rates.
+
+    `pools`: a row a pool, `simulated_*` and `observed_*` (NaN: nobody saw it). `rates`: one for each time and
+    rate that was assumed: `path` of its key, `assumed`, `fitted`, `low`, `high` (95 %), `told` (whether the
+    history tells it to better than a factor of two). `goodness`: `rms_factor` (1 = exact) and `r2` of the
+    logarithms of create seconds, before and after. `case`: with the fitted values.
+    """
+
+    pools: pd.DataFrame
+    rates: pd.DataFrame
+    goodness: pd.DataFrame
+    case: Case
+
+
+def calibrate(folder: Path, progress: Callable[[int], None] | None = None) -> Calibration:
+    """Simulates an imported folder with today's settings, on engine `fast`, and fits what was assumed.
+
+    `progress` is told the number of simulations done. Raises `BadInput` where `folder` is not of an import,
+    or lacks what is needed.
+    """
+    document, case, observed = _read(folder)
+    strategy = document["strategy"]
+    keys = [tuple(one["path"]) for one in document["assumed"] if one["path"][-1] in TIMES]
+    fit = _Fit(_first(case, FITTED_EVENTS), strategy, observed, keys, progress)
+    rates, fitted = fit.solve()
+    after = replace(case, scenario=case.scenario.varied(fitted))
+    before_s, after_s = _simulated(case, strategy, observed), _simulated(after, strategy, observed)
+    goodness = pd.DataFrame([_goodness("assumed", before_s), _goodness("fitted", after_s)])
+    return Calibration(_pools(after, strategy, observed, document), rates, goodness, after)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], Case, pd.DataFrame]:
+    try:
+        document: dict[str, Any] = json.loads((folder / "import.json").read_text())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput([f"{folder / 'import.json'}: not of an import: {reason}"]) from None
+    case = load(folder / "scenario.yaml")
+    problems = []
+    if document["strategy"] is None:
+        problems.append(f"{folder / 'import.json'}: today's settings are not known: import with --conf too")
+    observed = None
+    if (csv := folder / "observed.csv").exists():
+        observed = pd.read_csv(csv, dtype={"volume_id": "str"})
+    elif (parquet := folder / "observed.parquet").exists():
+        observed = pd.read_parquet(parquet)
+    if observed is None or observed.empty:
+        problems.append(f"{folder}: no seconds of creates were observed: import with --db or --notifications")
+    if problems or observed is None:
+        raise BadInput(problems)
+    return document, case, observed
+
+
+def _first(case: Case, events: int) -> Case:
+    return replace(case, trace=replace(case.trace, events=case.trace.events.iloc[:events]))
+
+
+def _simulated(case: Case, strategy: str, observed: pd.DataFrame) -> pd.DataFrame:
+    """Creates that succeeded in both worlds: volume, image, host, source, `simulated_s` and `observed_s`."""
+    from sim.fast.engine import run
+
+    requests = run(case, strategy).requests
+    both = requests[requests["status"] == "available"].merge(observed, on="volume_id")
+    text = {name: both[name].astype("str") for name in ("volume_id", "image_id", "host", "source")}
+    return pd.DataFrame({**text, "simulated_s": both["end"] - both["time"], "observed_s": both["create_s"]})
+
+
+def _logarithms(seconds: pd.Series[float]) -> Floats:
+    return np.asarray(np.log(seconds.to_numpy(dtype=np.float64) + RESOLUTION_S))
+
+
+class _Fit:
+    """Least squares over the logarithms of create seconds, robust against creates that went another way."""
+
+    def __init__(
+        self,
+        case: Case,
+        strategy: str,
+        observed: pd.DataFrame,
+        keys: list[Key],
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self.case, self.strategy, self.keys = case, strategy, keys
+        self.observed = observed[observed["volume_id"].isin(case.trace.events["volume_id"])]
+        self.start = np.log([_value(case, key) for key in keys])
+        self.progress = progress
+        self.runs = 0
+        self.last: tuple[bytes, Floats, Floats] | None = None
+
+    def solve(self) -> tuple[pd.DataFrame, dict[Key, object]]:
+        """The rates' table, and the fitted value of each key that the history tells."""
+        found = optimize.least_squares(
+            self.residuals,
+            np.zeros(len(self.keys)),  # from there the first step is a moderate one
+            jac=self.slopes,
+            bounds=(-MOST_SHIFT, MOST_SHIFT),
+            loss="soft_l1",
+            f_scale=SCALE,
+            max_nfev=MOST_RUNS,
+        )
+        residuals, slopes = (part[: -len(self.keys)] for part in self.model(found.x))
+        # The usual covariance of an M-estimate, of the data alone: what only the prior holds is not told.
+        weight = 1 / np.sqrt(1 + (residuals / SCALE) ** 2)
+        bread = slopes.T @ (slopes * weight[:, None])
+        scores = slopes * (weight * residuals)[:, None]
+        meat = scores.T @ scores
+        inverse = np.linalg.pinv(bread + PRIOR**2 * np.eye(len(self.keys)))
+        half = stats.norm.ppf(0.975) * np.sqrt(np.maximum(np.diag(inverse @ meat @ inverse), 0))
+        told = (np.diag(inverse) * PRIOR**2 < 0.1) & (half < np.log(2))
+        values = self.start + np.where(told, found.x, 0.0)
+        rows = [
+            {
+                "path": key,
+                "assumed": float(np.exp(start)),
+                "fitted": float(f"{np.exp(value):.4g}"),
+                "low": float(np.exp(value - width)) if one else np.nan,
+                "high": float(np.exp(value + width)) if one else np.nan,
+                "told": bool(one),
+            }
+            for key, start, value, width, one in zip(self.keys, self.start, values, half, told, strict=True)
+        ]
+        table = pd.DataFrame(rows, columns=["path", "assumed", "fitted", "low", "high", "told"])
+        fitted: dict[Key, object] = {
+            key: row["fitted"] for key, row in zip(self.keys, rows, strict=True) if row["told"]
+        }
+        return table, fitted
+
+    def residuals(self, shift: Floats) -> Floats:
+        return self.model(shift)[0]
+
+    def slopes(self, shift: Floats) -> Floats:
+        return self.model(shift)[1]
+
+    def model(self, shift: Floats) -> tuple[Floats, Floats]:
+        """Residuals of creates and prior, and their slopes, with every value's logarithm shifted.
+
+        The slopes are those of a create's own parts, by the formulas of its way; waits for others follow in
+        the next simulation.
+        """
+        if self.last is not None and self.last[0] == shift.tobytes():
+            return self.last[1:]
+        values: dict[Key, object] = dict(zip(self.keys, map(float, np.exp(self.start + shift)), strict=True))
+        case = replace(self.case, scenario=self.case.scenario.varied(values))
+        seen = _simulated(case, self.strategy, self.observed)
+        seen = self.observed[["volume_id"]].merge(seen, on="volume_id", how="left")  # a row each, always
+        off = np.nan_to_num(_logarithms(seen["simulated_s"]) - _logarithms(seen["observed_s"]))
+        parts = np.stack([_part(case, seen, key) for key in self.keys], axis=1)
+        whole = seen["simulated_s"].to_numpy(dtype=np.float64)[:, None] + RESOLUTION_S
+        residuals = np.concatenate([off, PRIOR * shift])
+        slopes = np.concatenate([np.nan_to_num(parts / whole), PRIOR * np.eye(len(shift))])
+        self.last = shift.tobytes(), residuals, slopes
+        self.runs += 1
+        if self.progress is not None:
+            self.progress(self.runs)
+        return residuals, slopes
+
+
+def _part(case: Case, seen: pd.DataFrame, key: Key) -> Floats:
+    """What of each create's seconds is due to a time (its seconds) or a rate (minus its seconds)."""
+    name, value = key[-1], _value(case, key)
+    images = pd.DataFrame(
+        {
+            "size": [image.size_bytes for image in case.images.values()],
+            "virtual": [image.virtual_size_bytes for image in case.images.values()],
+            "raw": [image.disk_format == "raw" for image in case.images.values()],
+        },
+        index=list(case.images),
+    ).reindex(seen["image_id"])
+    mib = {
+        "stream_mib_s": images["size"] / MIB,
+        "write_mib_s": images["virtual"] / MIB,
+        "convert_mib_s": (images["virtual"] / MIB).where(images["raw"] != True, 0.0),  # noqa: E712  NaN too
+    }
+    downloaded = (seen["source"] == "download").to_numpy()
+    here = seen["host"].str.partition("#")[0].eq(key[1]).to_numpy() if key[0] == "backends" else True
+    if name in mib:
+        return np.where(downloaded & here, -mib[name].to_numpy(dtype=np.float64) / value, 0.0)
+    # A download that fills the cache is cloned too; those that do not are few.
+    takes = downloaded if name == "create_s" else np.ones(len(seen), dtype=bool)
+    return np.where(takes & here, value, 0.0)
+
+
+def _value(case: Case, key: Key) -> float:
+    place: Any = case.scenario.model_dump(by_alias=True)
+    for part in key:
+        place = place[part]
+    return float(place)
+
+
+def _goodness(which: str, both: pd.DataFrame) -> dict[str, object]:
+    simulated, observed = _logarithms(both["simulated_s"]), _logarithms(both["observed_s"])
+    left = float(np.mean((simulated - observed) ** 2))
+    spread = float(np.var(observed))
+    return {
+        "rates": which,
+        "creates": len(both),
+        "rms_factor": float(np.exp(np.sqrt(left))),
+        "r2": 1 - left / spread if spread else np.nan,
+    }
+
+
+def _pools(case: Case, strategy: str, observed: pd.DataFrame, document: dict[str, Any]) -> pd.DataFrame:
+    """A row a pool: hits, create seconds, fills and evictions, `simulated_*` beside `observed_*`."""
+    from sim.fast.engine import run
+
+    records = run(case, strategy)
+    both = _simulated(case, strategy, observed)
+    requests = records.requests.assign(host=records.requests["host"].astype("str"))
+    told = {row["host"]: row for row in document["telemetry"] or ()}
+    rows = []
+    for host in case.scenario.pools():
+        mine = requests[requests["host"] == host]
+        events = records.cache_events[records.cache_events["host"].astype("str") == host]["event"]
+        seen = both[both["host"] == host]
+        cacheable = mine["source"].isin(["cache", "download"])
+        row: dict[str, Any] = {
+            "host": host,
+            "creates": len(mine),
+            "simulated_hit_rate": (mine["source"] == "cache").sum() / max(1, cacheable.sum()),
+            "observed_hit_rate": told.get(host, {}).get("hit_rate"),
+            "simulated_fills": int((events == "create").sum()),
+            "observed_fills": (document["fills"] or {}).get(host, 0)
+            if document["fills"] is not None
+            else None,
+            "simulated_evictions": int(events.isin(["evict", "stale"]).sum()),
+            "observed_evictions": told.get(host, {}).get("evictions"),
+            "ks": _ks(seen),
+        }
+        for name in ("simulated", "observed"):
+            for share in (0.5, 0.95):
+                row[f"{name}_s_p{round(100 * share)}"] = seen[f"{name}_s"].quantile(share)
+        rows.append(row)
+    return pd.DataFrame(rows).infer_objects()
+
+
+def _ks(seen: pd.DataFrame) -> float:
+    """Kolmogorov and Smirnov's distance of the two distributions of create seconds (0: the same)."""
+    if seen.empty:
+        return float("nan")
+    simulated, observed = ((seen[name] / RESOLUTION_S).round() for name in ("simulated_s", "observed_s"))
+    return float(stats.ks_2samp(simulated, observed).statistic)
+
+
+def write(calibration: Calibration, folder: Path) -> Path:
+    """Writes `calibrated.yaml` beside the imported scenario, with the fitted values; gives its path."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()  # it keeps comments and order
+    yaml.width = 4096
+    scenario = yaml.load((folder / "scenario.yaml").read_text())
+    for row in calibration.rates[calibration.rates["told"]].to_dict("records"):
+        *path, key = row["path"]
+        place = scenario
+        for part in path:
+            place = place[part]
+        place[key] = row["fitted"]
+        place.yaml_add_eol_comment(f"fitted: {row['low']:.3g} to {row['high']:.3g} (95 %)", key)
+    target = folder / "calibrated.yaml"
+    beside = folder / f".calibrated.yaml.{os.getpid()}"
+    try:
+        with beside.open("w") as file:
+            yaml.dump(scenario, file)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return target

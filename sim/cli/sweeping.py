@@ -1,0 +1,139 @@
+"""The command that runs a scenario many times: sweep."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sim.cli.shared import (
+    Json,
+    Scenario,
+    app,
+    checked,
+    clean_end,
+    plain,
+    print_json,
+    progress,
+    show,
+    unwritable,
+)
+from sim.problems import BadInput, printable
+
+if TYPE_CHECKING:
+    from sim.scenario import Case
+    from sim.sweep.varying import Point
+
+
+class Sampling(StrEnum):
+    """How `--sample` draws."""
+
+    latin = "latin"
+    random = "random"
+
+
+@app.command()
+@clean_end()
+def sweep(
+    scenario: Scenario,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUES", help="a,b,c or 0..100:5; `*` in KEY is every name."),
+    ] = None,
+    rows: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="A CSV of what to run: a column a key.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="So many of the combinations of --vary, instead of all.")
+    ] = None,
+    sampling: Annotated[Sampling, typer.Option(help="How --sample draws.")] = Sampling.latin,
+    replications: Annotated[int, typer.Option(min=1, help="Of a generated workload.")] = 1,
+    warm_up: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Creates before this are not counted.")
+    ] = 0.0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep every cell there (default: sweep-NAME).")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes (-1: one a core).")] = -1,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers run the cells.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate a scenario with many values of its keys, on engine `fast` and all cores.
+
+    Every cell that is done is kept in DIR, so that the same command goes on where it was interrupted;
+    DIR/sweep.csv has a row for each cell and tier, pool, backend and all.
+
+    Example: cinder-cache sweep scenario.yaml --vary 'backends.*.image_volume_cache_max_count=5..50:5'
+    """
+    case = checked(scenario, None, [])
+    folder = Path(f"sweep-{case.scenario.name}") if out is None else out
+    points = _points(case, vary or [], rows, sample, sampling)
+    if problems := unwritable(folder):
+        raise BadInput(problems)
+    from sim.sweep.sweep import sweep as run_cells
+    from sim.sweep.sweep import tidy
+
+    with progress("cells", len(points) * replications, shown=True) as done:
+        documents = run_cells(
+            case,
+            points,
+            replications=replications,
+            warm_up_s=warm_up,
+            folder=folder,
+            workers=workers,
+            dask=dask,
+            progress=done,
+        )
+    table = tidy(documents)
+    _write(table, folder)
+    if as_json:
+        print_json({"scenario": case.scenario.name, "cells": plain(table)})
+    else:
+        show(_shown(table, documents))
+    print(f"sweep: written to {printable(str(folder / 'sweep.csv'))}", file=sys.stderr)
+    for document in documents:
+        if document["error"]:
+            values = ", ".join(f"{key}={value}" for key, value in document["values"].items())
+            print(f"cell {document['strategy']} {values} failed: {document['error']}", file=sys.stderr)
+    raise typer.Exit(1 if any(document["error"] for document in documents) else 0)
+
+
+def _points(
+    case: Case, vary: list[str], rows: Path | None, sample: int | None, sampling: Sampling
+) -> list[Point]:
+    from sim.sweep import varying
+
+    strategies = case.scenario.strategies
+    if (rows is None) == (not vary):
+        raise BadInput(["--vary, --list: give one of them"])
+    if rows is not None:
+        if sample is not None:
+            raise BadInput(["--sample: draws from --vary, not from --list"])
+        return varying.listed(rows, strategies)
+    values = varying.parse(vary)
+    if sample is None:
+        return varying.grid(values, strategies)
+    return varying.sample(values, strategies, sample, sampling == Sampling.latin, case.scenario.seed)
+
+
+def _write(table: Any, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".sweep.csv.{os.getpid()}"
+    try:
+        table.to_csv(beside, index=False, lineterminator="\n")
+        beside.replace(folder / "sweep.csv")
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _shown(table: Any, documents: list[dict[str, Any]]) -> str:
+    from sim.display import sweep_text
+
+    requests = sum(document["requests"] for document in documents)
+    return f"{sweep_text(table)}\n\n{len(documents):,} cells, {requests:,} creates simulated"

@@ -1,0 +1,185 @@
+"""Hits, misses and evictions of Cinder's image-volume cache, as it notifies them and as they were.
+
+Cinder looks an image up more than once in a create (`cinder.volume.flows.manager.create_volume`): first under
+the image's lock, in `_prepare_image_cache_entry`, then in `_create_from_image_cache`, and after a download in
+`VolumeManager._create_image_cache_volume_entry`. So a clone notifies two hits and a download three misses.
+That is exact for creates that succeed. Two more things, where they are there, tell of the others:
+
+- The context of who asks (on the message bus, not in a log). Each of the first two look-ups makes a context
+  of the internal tenant, and the third uses the second's: a context with two look-ups is a download that
+  succeeded. A clone that the array's limit refuses evicts the entry in the context of the user.
+- `volume.create.end` of the volumes: which of them were made, where, and by a clone or a download.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from sim.importers.notes import Note
+from sim.importers.notification_files import Taker, with_pool
+
+COUNTS = [
+    *("host", "hits_naive", "misses_naive", "evictions"),
+    *("hits", "misses", "hit_rate_naive", "hit_rate"),
+]
+HITS, MISSES = 2, 3  # notified for each
+
+
+@dataclass
+class _Lookups:
+    """Of an image on a host. `downloads`: contexts with two look-ups; `late_hits`: whose second one hit."""
+
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+    without_context: int = 0
+    downloads: int = 0
+    late_hits: int = 0
+    clone_limits: int = 0
+
+    def divided(self) -> tuple[float, float]:
+        """Clones and downloads, as look-ups alone tell them."""
+        hits = (self.hits - self.late_hits) / HITS - self.clone_limits
+        return hits, self.misses / MISSES if self.without_context else self.downloads
+
+    def corrected(self, clones: int | None, downloads: int | None) -> tuple[float, float]:
+        """The same, as far as volumes were made so (None: not told).
+
+        A volume whose clone failed may have been downloaded instead, without a miss.
+        """
+        hits, misses = self.divided()
+        if clones is None or downloads is None:
+            return hits, misses
+        cloned, missed = min(hits, clones), min(misses, downloads)
+        return cloned, missed + min(hits - cloned, downloads - missed)
+
+
+class CacheTelemetry:
+    """Takes the cache's notifications of a period, one by one; duplicates count once."""
+
+    def __init__(self, since: datetime | None, until: datetime | None) -> None:
+        self._since, self._until = since, until
+        self._lookups: dict[tuple[str, str], _Lookups] = defaultdict(_Lookups)
+        self._seen: set[int] = set()
+        self._missed: set[str] = set()  # contexts with one look-up so far, a miss
+        self._askers: set[str] = set()  # projects in whose name is looked up: the internal tenant
+        self.takers: dict[str, Taker] = {
+            "image_volume_cache.hit": partial(self._looked_up, True),
+            "image_volume_cache.miss": partial(self._looked_up, False),
+            "image_volume_cache.evict": self._evicted,
+        }
+
+    def _of(self, message: dict[str, Any], time: datetime) -> _Lookups | None:
+        """Where a notification counts; None if it was delivered before or is not of the period."""
+        payload = message["payload"]
+        key = with_pool(payload["host"]), str(payload["image_id"])
+        # Some bytes in place of an id; that two of a billion have the same is less likely than 1 in 30.
+        delivery = hash(message["message_id"])
+        if delivery in self._seen:
+            return None
+        self._seen.add(delivery)
+        early = self._since is not None and time < self._since
+        late = self._until is not None and time >= self._until
+        return None if early or late else self._lookups[key]
+
+    def _looked_up(self, hit: bool, message: dict[str, Any], time: datetime) -> None:
+        counted = self._of(message, time)
+        if counted is None:
+            return
+        counted.hits += hit
+        counted.misses += not hit
+        context = message.get("_context_request_id")
+        if context is None:
+            counted.without_context += 1
+            return
+        self._askers.add(message.get("_context_project_id", ""))
+        if context in self._missed:
+            self._missed.remove(context)
+            counted.downloads += 1
+            counted.late_hits += hit
+        elif not hit:
+            self._missed.add(context)
+
+    def _evicted(self, message: dict[str, Any], time: datetime) -> None:
+        counted = self._of(message, time)
+        if counted is None:
+            return
+        counted.evictions += 1
+        project = message.get("_context_project_id")
+        counted.clone_limits += project is not None and project not in self._askers
+
+    def counts(self, made: pd.DataFrame | None) -> pd.DataFrame:
+        """A row per host, in their order, with `COUNTS`.
+
+        `made`: volumes of the period that were made of images (host, image, downloaded), None if not told.
+        """
+        sources = Counter[tuple[str, str, bool]]()
+        if made is not None:
+            sources.update(made[["host", "image", "downloaded"]].itertuples(index=False, name=None))
+        rows = []
+        for (host, image_id), one in self._lookups.items():
+            told = [None if made is None else sources[host, image_id, way] for way in (False, True)]
+            rows.append((host, one.hits, one.misses, one.evictions, *one.corrected(*told)))
+        names = ["host", "hits_naive", "misses_naive", "evictions", "hits", "misses"]
+        types = {"host": "str", **dict.fromkeys(names[1:4], "int64"), **dict.fromkeys(names[4:], "float64")}
+        table = pd.DataFrame(rows, columns=names).astype(types).groupby("host", as_index=False).sum()
+        for rate, hits, misses in (
+            ("hit_rate_naive", "hits_naive", "misses_naive"),
+            ("hit_rate", "hits", "misses"),
+        ):
+            table[rate] = table[hits] / (table[hits] + table[misses])
+        return table[COUNTS]
+
+    def notes(self, counts: pd.DataFrame, made: pd.DataFrame | None) -> Iterator[Note]:
+        """The ratios of `counts`, naive and corrected, and what they rest on."""
+        if not (counts["hits_naive"] + counts["misses_naive"]).sum():
+            yield Note(
+                "unknown",
+                "no look-up of the image-volume cache was notified: it is off, or the files lack the "
+                "notifications of cinder-volume ([oslo_messaging_notifications] driver)",
+            )
+            return
+        yield Note("read", _ratios("the image-volume cache", counts))
+        if len(counts) > 1:
+            yield from (
+                Note("read", _ratios(str(host), rows)) for host, rows in counts.groupby("host", sort=False)
+            )
+        lookups = self._lookups.values()
+        limits = sum(one.clone_limits for one in lookups)
+        if limits:
+            yield Note("read", f"{limits:,} clones were refused at the array's limit, after a hit each")
+        if made is None:
+            yield Note(
+                "assumed",
+                "every clone of the cache had two hits and every download three misses, which creates that "
+                "failed had not: the notifications of volumes (volume.create.end) would tell these"
+                + self._rest(),
+            )
+
+    def _rest(self) -> str:
+        """What the division leaves, if it leaves anything."""
+        counted = [one for one in self._lookups.values() if one.without_context]
+        hits, misses = sum(one.hits for one in counted) % HITS, sum(one.misses for one in counted) % MISSES
+        return f"; {hits} hits and {misses} misses are left over" if hits or misses else ""
+
+
+def _ratios(of: str, counts: pd.DataFrame) -> str:
+    hits, misses, naive_hits, naive_misses = (
+        counts[name].sum() for name in ("hits", "misses", "hits_naive", "misses_naive")
+    )
+    true, naive = (_percent(hits, misses), _percent(naive_hits, naive_misses))
+    return (
+        f"{of}: hit rate {true} ({hits:,.10g} hits, {misses:,.10g} misses), not the {naive} that "
+        f"{naive_hits:,} hits and {naive_misses:,} misses notified look like"
+    )
+
+
+def _percent(hits: float, misses: float) -> str:
+    return f"{hits / (hits + misses):.1%}" if hits + misses else "unknown"

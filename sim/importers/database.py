@@ -1,0 +1,161 @@
+"""Reads Cinder's database: creates and deletes as a trace, and all that the database knows around them.
+
+What is in it, and what is not: CINDER.md, "The database (import)". Nothing is written, ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from sim.importers import database_tables as tables
+from sim.importers.database_notes import count
+from sim.importers.database_schema import Schema, reflect
+from sim.importers.database_span import naive, period, span, stamp
+from sim.importers.database_url import Database, parse_url
+from sim.importers.notes import Note
+from sim.problems import BadInput, Problems
+from sim.trace import EVENTS
+
+
+@dataclass(frozen=True)
+class History:
+    """What a database tells of [since, until). Hosts are Cinder's (`node@backend#pool`, '' = none).
+
+    `images`: image_id, name, disk_format, container_format, size_bytes (Int64, NA = unknown), virtual_gib (of
+    fills; NaN), smallest_gib (of volumes made from it; NaN), store_hosts (a list), creates.
+    `volume_types`: volume_type, volume_backend_name ('' = any), encrypted. `placements`: host, volume_type,
+    cluster, volumes (how many). `initial`: the contract's initial state with project, last_used as a time.
+    `quotas`: the internal tenant's hard limits of `volumes` and `gigabytes`, where the database has them.
+    `fills`: the internal tenant's image-volumes made in the period: volume_id, host, image_id, created_at,
+    deleted_at (NaT = never), size_gib. `entries`: today's cache: host, image_id, size_gib, last_used.
+    """
+
+    since: datetime
+    until: datetime
+    images: pd.DataFrame
+    volume_types: pd.DataFrame
+    placements: pd.DataFrame
+    initial: pd.DataFrame
+    quotas: dict[str, int]
+    fills: pd.DataFrame
+    entries: pd.DataFrame
+    notes: list[Note]
+    _database: Database = field(repr=False)
+    _schema: Schema = field(repr=False)
+    _types: Mapping[str | None, str] = field(repr=False)
+
+    def batches(self, rows: int = 100_000) -> Iterator[pd.DataFrame]:
+        """The events by time, so many at once: the trace's columns, `time` as a time, and `create_s`.
+
+        `create_s` is how long a create took (NaN: it is not known). Memory is bounded by one batch. Raises
+        BadInput if the database cannot be read any more.
+        """
+        statement = self._schema.events(naive(self.since), naive(self.until))
+        try:
+            with self._database.snapshot() as connection:
+                found = connection.execution_options(yield_per=rows).execute(statement)
+                for part in found.partitions():
+                    yield _events(part, self._types)
+        except exc.SQLAlchemyError as error:
+            raise BadInput([f"{self._database.shown}: {self._database.reason(error)}"]) from None
+
+
+def read(
+    url: str,
+    since: datetime | None,
+    until: datetime | None,
+    internal_tenant: str | None,
+    problems: Problems,
+) -> History | None:
+    """Reads a database by SQLAlchemy's URL; None, with problems noted, if it cannot be used.
+
+    `since`: by default from where the history is whole; `until`: by default to the last change in it.
+    `internal_tenant`: the cache's project; None: the one that owns what is cached now.
+    """
+    database = parse_url(url, problems)
+    if database is None:
+        return None
+    try:
+        with database.snapshot() as connection:
+            schema = reflect(connection, database.shown, problems)
+            if schema is None:
+                return None
+            return _read(connection, database, schema, since, until, internal_tenant, problems)
+    except exc.SQLAlchemyError as error:
+        problems.add(database.shown, "", f"cannot be read: {database.reason(error)}")
+        return None
+
+
+def _read(
+    connection: sa.Connection,
+    database: Database,
+    schema: Schema,
+    since: datetime | None,
+    until: datetime | None,
+    internal_tenant: str | None,
+    problems: Problems,
+) -> History | None:
+    notes: list[Note] = []
+    schema.tenant = internal_tenant or tables.find_tenant(connection, schema, notes)
+    whole = span(connection, schema)
+    if whole is None:
+        problems.add(database.shown, "table volumes", "is empty: there is nothing to import")
+        return None
+    found = period(whole, since, until, database.shown, problems, notes)
+    if found is None or problems:
+        return None
+    types, names = tables.volume_types(connection, schema)
+    asked = tables.Asked(connection, schema, *found, names, whole)
+    images = tables.images(asked)
+    if not count(asked, int(images["late"].sum()), notes):
+        what = f"no volume was there from {stamp(found[0])} to {stamp(found[1])}: there is nothing to import"
+        problems.add(database.shown, "", what)
+        return None
+    initial = tables.initial(asked, notes)
+    cached = initial.loc[initial["kind"] == "cache", "image_id"]
+    return History(
+        since=found[0].replace(tzinfo=UTC),
+        until=found[1].replace(tzinfo=UTC),
+        images=tables.with_metadata(asked, images, cached),
+        volume_types=types,
+        placements=tables.placements(asked),
+        initial=initial,
+        quotas=tables.quotas(asked),
+        fills=tables.fills(asked),
+        entries=tables.entries(asked),
+        notes=notes,
+        _database=database,
+        _schema=schema,
+        _types=names,
+    )
+
+
+def _events(part: Any, types: Mapping[str | None, str]) -> pd.DataFrame:
+    """Rows of `Schema.events` as events of a trace."""
+    time, delete, volume, image, size, type_id, host, project, encrypted, ready = zip(*part, strict=True)
+    at, done = (pa.array(each, pa.timestamp("us")).to_numpy(zero_copy_only=False) for each in (time, ready))
+    gone = np.array(delete, dtype=bool)
+    tier = [types.get(each, each) for each in type_id]
+    return pd.DataFrame(
+        {
+            "time": pd.DatetimeIndex(at, tz="UTC"),
+            "event": pd.Categorical(np.where(gone, "delete", "create"), list(EVENTS)),
+            "volume_id": pd.Series(volume, dtype="str"),
+            "image_id": pd.Series(image, dtype="str"),
+            "size_gib": np.array(size, dtype=np.int64),
+            "volume_type": pd.Categorical(np.where(gone, "", tier)),
+            "host": pd.Categorical(host),
+            "project": pd.Categorical(project),
+            "encrypted": np.array(encrypted, dtype=bool),
+            "create_s": (done - at) / np.timedelta64(1, "s"),
+        }
+    )

@@ -1,0 +1,284 @@
+"""Cinder's tables as the importer reads them: which rows are users' volumes, fills, the store's.
+
+Times are naive UTC as Cinder stores them. Sources are Cinder's own files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from cinder.objects import fields
+
+from sim.problems import Problems
+
+try:
+    from cinder.db.sqlalchemy import models  # before 29
+except ImportError:
+    from cinder.db import models
+
+TABLES = {
+    "volumes": "id created_at deleted_at deleted project_id host size status launched_at display_name "
+    "volume_type_id snapshot_id source_volid",
+    "volume_glance_metadata": "id volume_id key value created_at deleted_at",
+    "volume_metadata": "volume_id key",
+    "volume_admin_metadata": "volume_id key",
+    "volume_types": "id name deleted",
+    "volume_type_extra_specs": "volume_type_id key value deleted",
+    "encryption": "volume_type_id deleted",
+    "image_volume_cache_entries": "host image_id volume_id size last_used",
+    "quotas": "project_id resource hard_limit deleted",
+    "quota_classes": "class_name resource hard_limit deleted",
+    "transfers": "volume_id",
+}
+# Manager: `finish_volume_migration` describes with this what is left of the volume at its old place.
+MIGRATED = "migration src for "
+FILL = "image-"
+ID_LENGTH = 36
+# A volume in such a status that was never launched is not there yet, or never will be.
+NOT_THERE = (
+    fields.VolumeStatus.CREATING,
+    fields.VolumeStatus.DOWNLOADING,
+    fields.VolumeStatus.ERROR,
+    fields.VolumeStatus.ERROR_DELETING,
+    fields.VolumeStatus.DELETING,
+    fields.VolumeStatus.ERROR_MANAGING,
+    fields.VolumeStatus.MANAGING,
+)
+
+
+def reflect(connection: sa.Connection, shown: str, problems: Problems) -> Schema | None:
+    """The schema that a database really has; None, with problems noted, if it is not Cinder's."""
+    inspector = sa.inspect(connection)
+    there = set(inspector.get_table_names())
+    lacking = [name for name in TABLES if name not in there]
+    if len(lacking) == len(TABLES):
+        what = "has no table of Cinder's: it is another database, or an empty one"
+        problems.add(shown, "", f"{what} (it has {len(there)} tables)")
+        return None
+    for name in lacking:
+        problems.add(shown, f"table {name}", "is missing: this is not a whole database of Cinder")
+    columns = {
+        name: {column["name"] for column in inspector.get_columns(name)} for name in TABLES if name in there
+    }
+    for name, found in columns.items():
+        for column in sorted(set(TABLES[name].split()) - found):
+            problems.add(shown, f"table {name}", f"column {column} is missing")
+            lacking.append(name)
+    return None if lacking else Schema(columns)
+
+
+class Schema:
+    """Cinder's tables, of any release: columns that are not there are null.
+
+    `tenant` is the internal tenant's project, if known.
+    """
+
+    def __init__(self, columns: Mapping[str, set[str]], tenant: str | None = None) -> None:
+        self.columns, self.tenant = columns, tenant
+        tables = models.BASE.metadata.tables
+        self.volumes: sa.Table = tables["volumes"]
+        self.glance: sa.Table = tables["volume_glance_metadata"]
+        self.types: sa.Table = tables["volume_types"]
+        self.specs: sa.Table = tables["volume_type_extra_specs"]
+        self.encryption: sa.Table = tables["encryption"]
+        self.entries: sa.Table = tables["image_volume_cache_entries"]
+        self.quotas: sa.Table = tables["quotas"]
+        self.quota_classes: sa.Table = tables["quota_classes"]
+        self.transfers: sa.Table = tables["transfers"]
+        self._metadata: sa.Table = tables["volume_metadata"]
+        self._admin_metadata: sa.Table = tables["volume_admin_metadata"]
+
+    def column(self, table: Any, name: str) -> sa.ColumnElement[Any]:
+        """A column of a table (or an alias of one), or a null of its type where this database has none."""
+        if name in self.columns[getattr(table, "element", table).name]:
+            return table.c[name]  # type: ignore[no-any-return]
+        return sa.cast(sa.null(), table.c[name].type)
+
+    @cached_property
+    def _origins(self) -> sa.Subquery:
+        """Where and when volumes were made that were copied to another place since.
+
+        `Volume.finish_volume_migration` swaps nearly all fields of the two rows: the volume's own gets
+        the copy's times, and the one that is deleted keeps those of the volume.
+        """
+        old = self.volumes.alias("old")
+        text = self.column(old, "display_description")
+        # No longer than an id: MariaDB makes no index on longer text, and would compare all with all.
+        of = sa.func.substr(text, len(MIGRATED) + 1, ID_LENGTH)
+        order = sa.func.row_number().over(partition_by=of, order_by=(old.c.created_at, old.c.id))
+        every = (
+            sa.select(of.label("volume_id"), old.c.created_at, old.c.launched_at, old.c.host)
+            .add_columns(order.label("number"))
+            .where(text.like(f"{MIGRATED}%"), self._temporary(old))
+            .subquery("migrated")
+        )
+        return sa.select(every).where(every.c.number == 1).subquery("origin")
+
+    def _temporary(self, volumes: sa.FromClause) -> sa.ColumnElement[bool]:
+        """Volumes that are not their project's (always true before Yoga, which cannot tell)."""
+        counted = self.column(volumes, "use_quota")
+        return sa.not_(counted) if "use_quota" in self.columns["volumes"] else sa.true()
+
+    def _rows(self, *where: sa.ColumnElement[bool]) -> sa.Subquery:
+        """Volumes as the importer sees them: `made`, `gone` (asked to be deleted; null = is there), …"""
+        v, origin = self.volumes, self._origins
+        made = sa.func.coalesce(origin.c.created_at, v.c.created_at)
+        asked = self.column(v, "terminated_at")  # API.delete sets it, where there is a host
+        gone = sa.case(
+            (
+                v.c.deleted.is_(True),
+                sa.case(
+                    (asked.between(made, v.c.deleted_at), asked),
+                    (v.c.deleted_at >= made, v.c.deleted_at),
+                    else_=made,
+                ),
+            )
+        )
+        nothing = sa.and_(v.c.source_volid.is_(None), v.c.snapshot_id.is_(None))
+        return (
+            sa.select(
+                v.c.id,
+                made.label("made"),
+                gone.label("gone"),
+                asked.label("asked"),
+                v.c.launched_at.label("launched"),
+                sa.func.coalesce(origin.c.launched_at, v.c.launched_at).label("ready"),
+                sa.func.coalesce(origin.c.host, v.c.host, "").label("host"),
+                sa.func.coalesce(v.c.size, 0).label("size"),
+                v.c.volume_type_id.label("type_id"),
+                sa.func.coalesce(v.c.project_id, "").label("project"),
+                self.column(v, "encryption_key_id").is_not(None).label("encrypted"),
+                nothing.label("from_nothing"),
+                sa.func.coalesce(self.column(v, "cluster_name"), "").label("cluster"),
+                v.c.display_name,
+                v.c.deleted,
+                v.c.deleted_at,
+                v.c.status,
+                origin.c.volume_id.is_not(None).label("found_origin"),
+                self.column(v, "migration_status").label("migration_status"),
+                self.column(v, "bootable").label("bootable"),
+            )
+            .select_from(v.outerjoin(origin, origin.c.volume_id == v.c.id))
+            .where(*where)
+            .subquery("volume")
+        )
+
+    @property
+    def _launched(self) -> sa.ColumnElement[bool]:
+        v = self.volumes
+        never = sa.or_(v.c.deleted.is_(True), v.c.status.in_([str(status) for status in NOT_THERE]))
+        return sa.or_(v.c.launched_at.is_not(None), sa.not_(never))
+
+    @property
+    def _stored(self) -> sa.ColumnElement[bool]:
+        """Image-volumes of the Cinder store.
+
+        Made by glance_store's cinder driver, or by `VolumeManager._clone_image_volume_and_add_location`.
+        """
+        v, key = self.volumes, self._metadata
+        marked = sa.exists().where(key.c.volume_id == v.c.id, key.c.key == "glance_image_id")
+        return sa.and_(self._named_as_image, marked)
+
+    @property
+    def _named_as_image(self) -> sa.ColumnElement[bool]:
+        return sa.func.coalesce(self.volumes.c.display_name, "").like(f"{FILL}%")
+
+    @property
+    def _lasting(self) -> sa.ColumnElement[bool]:
+        """Not one of those that Cinder makes for a while, to migrate, revert or back up."""
+        v, key = self.volumes, self._admin_metadata
+        target = sa.func.coalesce(self.column(v, "migration_status"), "").like("target:%")
+        if "use_quota" in self.columns["volumes"]:
+            return sa.and_(sa.not_(target), sa.func.coalesce(v.c.use_quota, sa.true()))
+        marked = sa.exists().where(key.c.volume_id == v.c.id, key.c.key == "temporary")  # before Yoga
+        left = sa.func.coalesce(self.column(v, "display_description"), "").like(f"{MIGRATED}%")
+        return sa.not_(sa.or_(target, left, marked))
+
+    @property
+    def _internal(self) -> sa.ColumnElement[bool]:
+        return sa.func.coalesce(self.volumes.c.project_id, "") == (self.tenant or "")
+
+    def _users(self) -> list[sa.ColumnElement[bool]]:
+        found = [self._lasting, sa.not_(self._stored)]
+        return [*found, sa.not_(self._internal)] if self.tenant else found
+
+    def users(self) -> sa.Subquery:
+        """Users' volumes that were made: what a trace is of."""
+        return self._rows(*self._users(), self._launched)
+
+    def failed(self) -> sa.Subquery:
+        """Users' volumes that were never made, of which Cinder does not keep the image."""
+        return self._rows(*self._users(), sa.not_(self._launched))
+
+    def fills(self) -> sa.Subquery:
+        """Image-volumes of the cache, those that were evicted too (`VolumeManager._clone_image_volume`)."""
+        internal = self._internal if self.tenant else sa.false()
+        named = self._named_as_image
+        return self._rows(internal, named, self._lasting, sa.not_(self._stored), self._launched)
+
+    def others(self) -> sa.Subquery:
+        """What else the internal tenant has."""
+        internal = self._internal if self.tenant else sa.false()
+        return self._rows(internal, self._lasting, sa.not_(self._named_as_image), self._launched)
+
+    def stored(self) -> sa.Subquery:
+        """Image-volumes of the Cinder store."""
+        return self._rows(self._stored, self._lasting, self._launched)
+
+    @cached_property
+    def images(self) -> sa.Subquery:
+        """The image that each volume was made from: `id` (of the row), `volume_id`, `image_id`, `written`.
+
+        The oldest row counts, soft-deleted or not: `VolumeManager.reimage` deletes it and writes another.
+        """
+        row, older = self.glance.alias("row"), self.glance.alias("older")
+        before = sa.exists().where(
+            older.c.volume_id == row.c.volume_id, older.c.key == "image_id", older.c.id < row.c.id
+        )
+        return (
+            sa.select(
+                row.c.id, row.c.volume_id, row.c.value.label("image_id"), row.c.created_at.label("written")
+            )
+            .where(row.c.key == "image_id", row.c.volume_id.is_not(None), sa.not_(before))
+            .subquery("image")
+        )
+
+    def with_image(self, volumes: sa.Subquery) -> sa.Join:
+        """Volumes and the image each was made from, if from one.
+
+        Clones have copies of their source's metadata. What was written after the volume was ready is
+        from a reimage, or from a user.
+        """
+        image = self.images
+        return volumes.outerjoin(
+            image,
+            sa.and_(
+                image.c.volume_id == volumes.c.id,
+                volumes.c.from_nothing,
+                image.c.written <= volumes.c.launched,
+            ),
+        )
+
+    def events(self, since: datetime, until: datetime) -> sa.Select[Any]:
+        """All events in [since, until), ordered: by time, creates before deletes, by id."""
+        made, gone = self.users(), self.users()
+        image_id = sa.func.coalesce(self.images.c.image_id, "").label("image_id")
+        creates = (
+            sa.select(made.c.made.label("time"), sa.literal(0).label("delete"), made.c.id, image_id)
+            .add_columns(made.c.size, made.c.type_id, made.c.host, made.c.project, made.c.encrypted)
+            .add_columns(made.c.ready)
+            .select_from(self.with_image(made))
+            .where(made.c.made >= since, made.c.made < until)
+        )
+        blank = sa.literal("")
+        deletes = (
+            sa.select(gone.c.gone, sa.literal(1), gone.c.id, blank, sa.literal(0), blank, blank, blank)
+            .add_columns(sa.false(), sa.null())
+            .where(gone.c.gone >= since, gone.c.gone < until)
+        )
+        both = sa.union_all(creates, deletes).subquery("event")
+        return sa.select(both).order_by(both.c.time, both.c.delete, both.c.id)

@@ -1,0 +1,325 @@
+"""What a database tells of a period, apart from its events: each a table that fits in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from sim.importers.database_schema import FILL, Schema
+from sim.importers.database_span import Span
+from sim.importers.notes import Note
+
+IMAGE_KEYS = {
+    "image_name": "name",
+    "disk_format": "disk_format",
+    "container_format": "container_format",
+    "size": "size_bytes",
+}
+INITIAL = {
+    "kind": "category",
+    "volume_id": "str",
+    "image_id": "str",
+    "size_gib": "int64",
+    "host": "category",
+    "last_used": "datetime64[us, UTC]",
+    "project": "category",
+}
+# What Cinder calls the type of volumes that were made without one (older releases store none).
+NO_TYPE = "__DEFAULT__"
+CHUNK = 500  # values of one IN (…)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The period [since, until) to be read (naive UTC) over a connection; `types`: names by id.
+
+    `whole`: what the database tells of at all.
+    """
+
+    connection: sa.Connection
+    schema: Schema
+    since: datetime
+    until: datetime
+    types: Mapping[str | None, str]
+    whole: Span
+
+    def there(self, volumes: sa.Subquery) -> sa.ColumnElement[bool]:
+        """Made before the end of the period and not gone before its start."""
+        gone = volumes.c.gone
+        return sa.and_(volumes.c.made < self.until, sa.or_(gone.is_(None), gone >= self.since))
+
+    def at_start(self, volumes: sa.Subquery) -> sa.ColumnElement[bool]:
+        """There when the period begins."""
+        return sa.and_(self.there(volumes), volumes.c.made < self.since)
+
+    @cached_property
+    def fills(self) -> pd.DataFrame:
+        """All fills of the cache, in the order in which they were made."""
+        volumes = self.schema.fills()
+        statement = sa.select(
+            volumes.c.id.label("volume_id"),
+            volumes.c.host,
+            sa.func.substr(volumes.c.display_name, len(FILL) + 1).label("image_id"),
+            volumes.c.made.label("created_at"),
+            volumes.c.gone.label("deleted_at"),
+            volumes.c.asked.label("asked"),
+            volumes.c.size.label("size_gib"),
+        ).order_by(volumes.c.made, volumes.c.id)
+        return self.frame(statement, ("created_at", "deleted_at", "asked"))
+
+    def frame(self, statement: sa.Select[Any], times: Iterable[str] = ()) -> pd.DataFrame:
+        """The rows as a table; `times` become times in UTC."""
+        result = self.connection.execute(statement)
+        table = pd.DataFrame(result.all(), columns=list(result.keys()))
+        for name in times:
+            table[name] = pd.to_datetime(table[name].astype("datetime64[us]"), utc=True)
+        return table
+
+
+def find_tenant(connection: sa.Connection, schema: Schema, notes: list[Note]) -> str | None:
+    """The project that owns most of what the cache has now."""
+    volumes, entries = schema.volumes, schema.entries
+    owners = connection.execute(
+        sa.select(volumes.c.project_id, sa.func.count().label("owned"))
+        .join(entries, entries.c.volume_id == volumes.c.id)
+        .group_by(volumes.c.project_id)
+        .order_by(sa.desc("owned"), volumes.c.project_id)
+    ).all()
+    if not owners:
+        text = (
+            "the cache's tenant: there is no cache entry from which to tell it, so image-volumes that were "
+            "in the cache are taken for users'; cinder_internal_tenant_project_id tells (--conf)"
+        )
+        notes.append(Note("unknown", text))
+        return None
+    text = f"the cache's tenant is project {owners[0][0]}, which owns what is cached"
+    notes.append(Note("read", text))
+    return str(owners[0][0])
+
+
+def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFrame, dict[str | None, str]]:
+    """The types, deleted ones too, and their names by id. Of those with one name the live one counts."""
+    types, specs, encryption = schema.types, schema.specs, schema.encryption
+    backend = connection.execute(
+        sa.select(specs.c.volume_type_id, specs.c.value)
+        .where(specs.c.key == "volume_backend_name")
+        .order_by(specs.c.deleted.is_(True).desc())
+    )
+    backends = {row[0]: row[1] for row in backend}
+    encrypted = set(
+        connection.scalars(sa.select(encryption.c.volume_type_id).where(encryption.c.deleted.is_not(True)))
+    )
+    rows = connection.execute(
+        sa.select(types.c.id, types.c.name).order_by(types.c.deleted.is_(True).desc(), types.c.created_at)
+    ).all()
+    named = {name: (name, backends.get(key) or "", key in encrypted) for key, name in rows}
+    names: dict[str | None, str] = dict(rows)
+    names[None] = NO_TYPE
+    table = pd.DataFrame(sorted(named.values()), columns=["volume_type", "volume_backend_name", "encrypted"])
+    return table, names
+
+
+def images(asked: Asked) -> pd.DataFrame:
+    """Images of what was made in the period or is there at its start: `newest` row of metadata of each."""
+    schema, volumes = asked.schema, asked.schema.users()
+    image = schema.images
+    made = sa.case((volumes.c.made >= asked.since, 1), else_=0)
+    return asked.frame(
+        sa.select(
+            image.c.image_id,
+            sa.func.min(volumes.c.size).label("smallest_gib"),
+            sa.func.sum(made).label("creates"),
+            sa.func.max(image.c.id).label("newest"),
+            sa.func.sum(sa.case((image.c.written < volumes.c.made, 1), else_=0)).label("late"),
+        )
+        .select_from(schema.with_image(volumes))
+        .where(asked.there(volumes), image.c.image_id.is_not(None))
+        .group_by(image.c.image_id)
+        .order_by(image.c.image_id)
+    )
+
+
+def with_metadata(asked: Asked, found: pd.DataFrame, cached: Iterable[str]) -> pd.DataFrame:
+    """The images with names, formats and sizes from their newest volumes, virtual sizes from fills.
+
+    `cached`: images of cache entries at the start, which may have no volume of their own in the period.
+    """
+    table = asked.schema.glance
+    newest = dict(zip(found["image_id"], found["newest"].astype(int), strict=True))
+    others = sorted(set(cached) - set(newest))
+    for some in _chunks(others):
+        newest |= dict(
+            asked.connection.execute(
+                sa.select(table.c.value, sa.func.max(table.c.id))
+                .where(table.c.key == "image_id", table.c.value.in_(some), table.c.volume_id.is_not(None))
+                .group_by(table.c.value)
+            ).all()
+        )
+    extra = pd.DataFrame({"image_id": others, "creates": 0})
+    images = pd.concat([found, extra], ignore_index=True).sort_values("image_id", ignore_index=True)
+    told = _metadata(asked, newest)
+    for key, name in IMAGE_KEYS.items():
+        images[name] = [told.get(image, {}).get(key, "") for image in images["image_id"]]
+    images["size_bytes"] = pd.to_numeric(images["size_bytes"], errors="coerce").astype("Int64")
+    virtual = asked.fills.groupby("image_id")["size_gib"].min().to_dict()
+    images["virtual_gib"] = images["image_id"].map(virtual).astype(float)
+    images["smallest_gib"] = images["smallest_gib"].astype(float)
+    images["creates"] = images["creates"].astype("int64")
+    hosts = _store_hosts(asked)
+    images["store_hosts"] = [hosts.get(image, []) for image in images["image_id"]]
+    columns = ["image_id", *IMAGE_KEYS.values(), "virtual_gib", "smallest_gib", "store_hosts", "creates"]
+    return images[columns]
+
+
+def _chunks(values: list[Any]) -> Iterator[list[Any]]:
+    for first in range(0, len(values), CHUNK):
+        yield values[first : first + CHUNK]
+
+
+def _metadata(asked: Asked, rows: Mapping[str, int]) -> dict[str, dict[str, str]]:
+    """What Glance said of images when volumes were made of them: by image, from numbers of metadata rows."""
+    row, other = asked.schema.glance.alias("row"), asked.schema.glance.alias("other")
+    found: dict[str, dict[str, str]] = {}
+    for some in _chunks(list(rows.values())):
+        statement = (
+            sa.select(row.c.value, other.c.key, other.c.value)
+            .join(other, other.c.volume_id == row.c.volume_id)
+            .where(row.c.id.in_(some), other.c.key.in_(list(IMAGE_KEYS)))
+            .order_by(other.c.id.desc())  # of a reimaged volume the first image's
+        )
+        for image, key, value in asked.connection.execute(statement):
+            found.setdefault(image, {})[key] = value
+    return found
+
+
+def _store_hosts(asked: Asked) -> dict[str, list[str]]:
+    """Where image-volumes of the Cinder store are, by image."""
+    volumes = asked.schema.stored()
+    found: dict[str, list[str]] = {}
+    statement = (
+        sa.select(volumes.c.display_name, volumes.c.host)
+        .where(asked.there(volumes), volumes.c.host != "")
+        .distinct()
+        .order_by(volumes.c.display_name, volumes.c.host)
+    )
+    for name, host in asked.connection.execute(statement):
+        found.setdefault(name.removeprefix(FILL), []).append(host)
+    return found
+
+
+def fills(asked: Asked) -> pd.DataFrame:
+    """The cache's fills in the period."""
+    made = asked.fills["created_at"]
+    in_period = (made >= pd.Timestamp(asked.since, tz="UTC")) & (made < pd.Timestamp(asked.until, tz="UTC"))
+    return asked.fills[in_period].drop(columns="asked").reset_index(drop=True)
+
+
+def entries(asked: Asked) -> pd.DataFrame:
+    """What is cached today."""
+    table = asked.schema.entries
+    return asked.frame(
+        sa.select(
+            table.c.host,
+            table.c.image_id,
+            table.c.size.label("size_gib"),
+            table.c.last_used,
+            table.c.volume_id,
+        ).order_by(table.c.host, table.c.image_id, table.c.id),
+        ("last_used",),
+    )
+
+
+def placements(asked: Asked) -> pd.DataFrame:
+    """How many volumes of each type were on each host."""
+    volumes = asked.schema.users()
+    keys = volumes.c.host, volumes.c.type_id, volumes.c.cluster
+    found = asked.frame(
+        sa.select(*keys, sa.func.count().label("volumes"))
+        .where(asked.there(volumes), volumes.c.host != "")
+        .group_by(*keys)
+    )
+    found["volume_type"] = [asked.types.get(key, key) for key in found["type_id"]]
+    keys_named = ["host", "volume_type", "cluster"]
+    return found.groupby(keys_named, as_index=False).agg({"volumes": "sum"})
+
+
+def quotas(asked: Asked) -> dict[str, int]:
+    """The internal tenant's limits: its own, else those of the default class."""
+    own, classes = asked.schema.quotas, asked.schema.quota_classes
+    found: dict[str, int] = {}
+    for table, of in (
+        (classes, classes.c.class_name == "default"),
+        (own, own.c.project_id == asked.schema.tenant),
+    ):
+        statement = sa.select(table.c.resource, table.c.hard_limit).where(
+            of,
+            table.c.resource.in_(["volumes", "gigabytes"]),
+            table.c.deleted.is_not(True),
+            table.c.hard_limit.is_not(None),
+        )
+        found |= {resource: int(limit) for resource, limit in asked.connection.execute(statement)}
+    return found if asked.schema.tenant else {}
+
+
+def initial(asked: Asked, notes: list[Note]) -> pd.DataFrame:
+    """Volumes and cache entries that are there when the period begins."""
+    if asked.since <= asked.whole.first:
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in INITIAL.items()})
+    volumes = asked.schema.users()
+    users = asked.frame(
+        sa.select(
+            sa.literal("volume").label("kind"),
+            volumes.c.id.label("volume_id"),
+            sa.func.coalesce(asked.schema.images.c.image_id, "").label("image_id"),
+            volumes.c.size.label("size_gib"),
+            volumes.c.host,
+            volumes.c.project,
+        )
+        .select_from(asked.schema.with_image(volumes))
+        .where(asked.at_start(volumes))
+        .order_by(volumes.c.made, volumes.c.id)
+    )
+    cached, orphans = _cached(asked)
+    if len(orphans):
+        text = (
+            f"{len(orphans)} image-volumes were evicted before the period but their arrays kept them: they "
+            "take room as volumes; delete them if nothing is cloned from them any more"
+        )
+        notes.append(Note("read", text))
+    table = pd.concat([users, orphans, cached], ignore_index=True)
+    return table[list(INITIAL)].astype(INITIAL)
+
+
+def _cached(asked: Asked) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cache entries at the start of the period, and image-volumes that had no entry any more."""
+    begin = pd.Timestamp(asked.since, tz="UTC")
+    found = asked.fills.merge(entries(asked)[["volume_id", "last_used"]], on="volume_id", how="left")
+    found = found.assign(project=asked.schema.tenant or "")
+    found = found[(found["created_at"] < begin) & ~(found["deleted_at"] < begin)]
+    evicted = (found["asked"] < begin) & found["last_used"].isna()
+    orphans = found[evicted].assign(kind="volume", image_id="")
+    live = found[~evicted].assign(kind="cache").drop_duplicates(["host", "image_id"], keep="last")
+    live = live.merge(_last_creates(asked), on=["host", "image_id"], how="left")
+    guessed = live["last"].where(live["last"] > live["created_at"], live["created_at"])
+    live["last_used"] = live["last_used"].where(live["last_used"] < begin, guessed)
+    columns = ["kind", "volume_id", "image_id", "size_gib", "host", "last_used", "project"]
+    return live[columns].sort_values(["last_used", "host", "image_id"]), orphans[columns]
+
+
+def _last_creates(asked: Asked) -> pd.DataFrame:
+    """When each image was last asked for on each host before the period; encrypted volumes use no cache."""
+    volumes = asked.schema.users()
+    image = asked.schema.images
+    return asked.frame(
+        sa.select(volumes.c.host, image.c.image_id, sa.func.max(volumes.c.made).label("last"))
+        .select_from(asked.schema.with_image(volumes))
+        .where(volumes.c.made < asked.since, sa.not_(volumes.c.encrypted), image.c.image_id.is_not(None))
+        .group_by(volumes.c.host, image.c.image_id),
+        ("last",),
+    )

@@ -1,0 +1,103 @@
+"""Opening a database by its URL: read-only, one snapshot, and errors that never tell the password."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.engine import URL, make_url
+
+from sim.problems import Problems
+
+DRIVERS = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql", "postgresql": "postgresql+psycopg2"}
+CONNECT_TIMEOUT_S = 10
+EXAMPLES = "mysql://user:password@host/cinder, postgresql://user:password@host/cinder or sqlite:////path"
+
+
+class Database:
+    """A database that can only be read. `shown` is its URL as it may be printed."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.shown = url.set(query={}).render_as_string(hide_password=True)
+        self.engine = self._engine()
+
+    def _engine(self) -> sa.Engine:
+        if self.url.get_backend_name() == "sqlite":
+            # By a URI of sqlite's own: a file that is not there must not be made.
+            file = f"file:{quote(str(Path(self.url.database or '')))}?mode=ro"
+            return sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(file, uri=True))
+        timeout = {"connect_timeout": CONNECT_TIMEOUT_S} if "connect_timeout" not in self.url.query else {}
+        return sa.create_engine(self.url, connect_args=timeout, poolclass=sa.NullPool)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """One read-only transaction that sees the database as it is at its first statement."""
+        with self.engine.connect() as connection:
+            backend = connection.dialect.name
+            if backend == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            elif backend == "postgresql":
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+                # All rows are read, not only the first tenth that a cursor is planned for.
+                connection.exec_driver_sql("SET LOCAL cursor_tuple_fraction = 1")
+            else:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                connection.exec_driver_sql("COMMIT")
+                connection.exec_driver_sql("START TRANSACTION READ ONLY")
+            yield connection
+
+    def reason(self, error: exc.SQLAlchemyError) -> str:
+        """What a driver says, on one line, without the password however it may be written."""
+        said = getattr(error, "orig", None)
+        args = getattr(said, "args", ())
+        # PyMySQL: a number, then the text.
+        text = " ".join(str(args[-1] if args else said or error).split())
+        password = str(self.url.password or "")
+        for written in sorted({password, quote(password, safe=""), quote_plus(password)}, key=len):
+            text = text.replace(written, "***") if written else text
+        return text
+
+
+def parse_url(url: str, problems: Problems) -> Database | None:
+    """The database of a URL, not yet connected to; None, with a problem noted, if it cannot be used.
+
+    PyMySQL or psycopg2 read it if it names no driver. What cannot be parsed is not shown: it may have the
+    password anywhere.
+    """
+    try:
+        parsed = make_url(url)
+        # A password with an unquoted '@' or '/' leaves its end in the host or the database.
+        broken = "@" in (parsed.host or "") + ("" if parsed.host is None else parsed.database or "")
+    except (exc.ArgumentError, ValueError):
+        broken = True
+    if broken:
+        what = f"is not one that can be parsed: must be like {EXAMPLES}, with special characters as %XX"
+        problems.add("database URL", "", what)
+        return None
+    backend = parsed.drivername.partition("+")[0]
+    if backend not in (*DRIVERS, "sqlite"):
+        problems.add(
+            "database URL", "", f"cannot read a database of kind {backend!r}: must be like {EXAMPLES}"
+        )
+        return None
+    if backend == "sqlite" and not Path(parsed.database or "").is_file():
+        where = parsed.set(query={}).render_as_string(hide_password=True)
+        problems.add(where, "", "there is no such file")
+        return None
+    parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
+    try:
+        return Database(parsed)
+    except ModuleNotFoundError as error:
+        what = f"needs the Python module {error.name}: pip install 'cinder-cache-planner[db]'"
+    except exc.NoSuchModuleError:
+        what = f"there is no driver {parsed.drivername!r}: leave out what follows the '+'"
+    problems.add(parsed.set(query={}).render_as_string(hide_password=True), "", what)
+    return None

@@ -1,0 +1,248 @@
+"""Images out of Glance, through openstacksdk and its `clouds.yaml`."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+
+from sim.importers.notes import Note
+from sim.problems import Problems, printable
+
+PAGE = 1000  # images asked for at once; Glance gives fewer if its `api_limit_max` is less
+WITH_DATA = ("active", "deactivated")  # volumes were made of deactivated ones too, before they were
+COLUMNS = {
+    **dict.fromkeys(("image_id", "name", "status", "disk_format", "container_format"), "str"),
+    **dict.fromkeys(("size_bytes", "virtual_size_bytes"), "Int64"),
+    **dict.fromkeys(("visibility", "owner"), "str"),
+    **dict.fromkeys(("created_at", "updated_at"), "datetime64[us, UTC]"),
+    "store_volumes": "object",
+}
+LOOKED_FOR = (
+    "clouds.yaml is looked for in the working folder, ~/.config/openstack and /etc/openstack, "
+    "unless OS_CLIENT_CONFIG_FILE names it"
+)
+
+
+def read(cloud: str, problems: Problems) -> tuple[pd.DataFrame, list[Note]] | None:
+    """Every image with data that the user of `cloud` may see; None if there is a problem.
+
+    A row per image: the columns of `COLUMNS`, missing sizes NA, `store_volumes` the volumes in which a Cinder
+    store holds it ([] as well where Glance does not say, which is noted).
+    """
+    try:
+        import openstack
+    except ImportError:
+        problems.add(
+            _source(cloud), "", "openstacksdk is missing: pip install 'cinder-cache-planner[openstack]'"
+        )
+        return None
+    secrets: list[str] = []
+    with _silent_sdk() as log:
+        try:
+            region = openstack.config.get_cloud_region(cloud=cloud)
+            secrets += _secrets(region.config.get("auth"))
+            with openstack.connection.Connection(config=region) as connection:
+                everything = _images(connection)
+                images = [image for image in everything if image.status in WITH_DATA]
+                places = _Places(connection, images)
+        except Exception as error:  # whatever the SDK makes of something else than Glance that answers
+            _tell(cloud, error, log, secrets, problems)
+            return None
+    rows = [_row(image, places.urls[image.id]) for image in images]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return table, _notes(cloud, everything, table, places.unknown)
+
+
+def _source(cloud: str) -> str:
+    return f"Glance of cloud {cloud}"
+
+
+def _images(connection: Any) -> list[Any]:
+    """All images; a plain listing leaves out hidden ones, the community's, shared ones not yet accepted."""
+    query = {"visibility": "all", "member_status": "all", "limit": PAGE}
+    images = [
+        image for hidden in (False, True) for image in connection.image.images(is_hidden=hidden, **query)
+    ]
+    return list({image.id: image for image in images}.values())
+
+
+def _row(image: Any, urls: list[str]) -> tuple[Any, ...]:
+    """An image as `COLUMNS` has it. (Glance's introspection writes 0 for a virtual size it cannot tell.)"""
+    times = (pd.Timestamp(image.created_at), pd.Timestamp(image.updated_at))
+    texts = (image.id, image.name or "", image.status, image.disk_format, image.container_format)
+    sizes = (image.size, image.virtual_size or None)
+    return (*texts, *sizes, image.visibility, image.owner or "", *times, _store_volumes(urls))
+
+
+def _store_volumes(urls: Iterable[str]) -> list[str]:
+    """Volumes out of locations of a Cinder store: cinder://<volume>, or cinder://<store>/<volume>."""
+    volumes = [url.rpartition("/")[2] for url in urls if url.startswith("cinder://")]
+    return list(dict.fromkeys(volumes))
+
+
+class _Places:
+    """Where the data of images is: `urls` of each by id, and `unknown`, those of which there may be more.
+
+    They are listed if `show_multiple_locations` is set. Else, since API 2.17, they may be asked for image by
+    image (policy `fetch_image_location`: admins and services), and `show_image_direct_url` lists the first.
+    """
+
+    def __init__(self, connection: Any, images: list[Any]) -> None:
+        self._image_api = connection.image
+        self._may_ask = True
+        self._asked = 0
+        self.unknown: list[Any] = []
+        known = any(image.locations is not None for image in images)
+        elsewhere = not known and self._no_cinder_store()
+        self.urls = {image.id: [] if elsewhere else self._of(image) for image in images}
+
+    def _no_cinder_store(self) -> bool:
+        """Whether Glance's stores are known (to admins, where it has several) and none is Cinder's."""
+        answer = self._image_api.get("/info/stores/detail")
+        if not answer.ok:
+            return False
+        return all(store.get("type") not in (None, "cinder") for store in answer.json()["stores"])
+
+    def _of(self, image: Any) -> list[str]:
+        if image.locations is not None:
+            return [location["url"] for location in image.locations]
+        if self._may_ask:
+            answer = self._image_api.get(f"/images/{image.id}/locations")
+            if answer.ok:
+                self._asked += 1
+                return [location["url"] for location in answer.json()]
+            # An image may be gone by now; but if not even the first is told, none will be.
+            self._may_ask = self._asked > 0
+        # Of deactivated images only admins are told, and nothing is made of them.
+        if image.status == "active" and (not image.direct_url or len(_stores(image)) > 1):
+            self.unknown.append(image)
+        return [image.direct_url] if image.direct_url else []
+
+
+def _stores(image: Any) -> list[str]:
+    """Names of the stores that have the image, if Glance has several."""
+    return [name for name in (image.properties or {}).get("stores", "").split(",") if name]
+
+
+# -- what to say of it -------------------------------------------------------------------------------
+
+
+def _notes(cloud: str, everything: list[Any], table: pd.DataFrame, unplaced: list[Any]) -> list[Note]:
+    formats = Counter(table["disk_format"])
+    listed = ", ".join(f"{count:,} {name}" for name, count in formats.most_common())
+    notes = [Note("read", f"{_source(cloud)}: {len(table):,} images" + (f" ({listed})" if listed else ""))]
+    without = Counter(image.status for image in everything if image.status not in WITH_DATA)
+    if without:
+        listed = ", ".join(f"{count:,} {name}" for name, count in without.most_common())
+        notes.append(Note("read", f"images of Glance without data are left out: {listed}"))
+    return [*notes, *_size_notes(table), *_place_notes(unplaced), *_owner_notes(table)]
+
+
+def _size_notes(table: pd.DataFrame) -> Iterator[Note]:
+    unknown = table["virtual_size_bytes"].isna()
+    raw = table["disk_format"] == "raw"
+    if (unknown & ~raw).any():
+        names = table.loc[unknown & ~raw, "name"]
+        yield Note(
+            "unknown",
+            f"Glance has no virtual size of {_some(names)} (since release Victoria it computes it at upload, "
+            "except in compressed containers): upload again, or write what 'qemu-img info' says into "
+            "virtual_size_bytes of images.csv",
+        )
+
+
+def _place_notes(images: list[Any]) -> Iterator[Note]:
+    stores = sorted({name for image in images for name in _stores(image)})
+    named = f" (their stores: {', '.join(stores)})" if stores else ""
+    if images:
+        yield Note(
+            "unknown",
+            f"Glance does not say where all data of {len(images):,} images is{named}: if it has a Cinder "
+            "store, set show_multiple_locations in its configuration, or import as an admin (its API 2.17 or "
+            "later); without a Cinder store nothing is missing",
+        )
+
+
+def _owner_notes(table: pd.DataFrame) -> Iterator[Note]:
+    owners = table.loc[table["visibility"] == "private", "owner"].unique()
+    if len(owners) < 2:
+        whose = f"only project {owners[0]} has" if len(owners) else "no project has"
+        yield Note(
+            "unknown",
+            f"{whose} private images in what Glance shows: only admins are shown those of others",
+        )
+
+
+def _some(names: pd.Series[str]) -> str:
+    shown = ", ".join(printable(name) for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5:,} more"
+
+
+# -- what may go wrong -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _silent_sdk() -> Iterator[list[logging.LogRecord]]:
+    """Keeps what the SDK would log. Some of it quotes clouds.yaml, passwords too."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[assignment,method-assign]
+    loggers = [logging.getLogger(name) for name in ("openstack", "keystoneauth")]
+    before = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield records
+    finally:
+        for logger, propagate in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.propagate = propagate
+
+
+def _tell(
+    cloud: str, error: Exception, log: list[logging.LogRecord], secrets: list[str], problems: Problems
+) -> None:
+    from keystoneauth1.exceptions import ClientException
+    from openstack.exceptions import ConfigException, SDKException
+
+    source = _source(cloud)
+    skipped = [record.args for record in log if str(record.msg).startswith("Skipping config file")]
+    status = getattr(error, "status_code", None) or getattr(error, "http_status", None)
+    for path, reason in skipped:  # type: ignore[misc]
+        mark = getattr(reason, "problem_mark", None)
+        line = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problems.add(path, line, "is not YAML that can be read")
+    if skipped:
+        return
+    if status == 401:
+        problems.add(source, "", "refuses the credentials of clouds.yaml (401)")
+    elif status == 403:
+        problems.add(source, "", "does not let this user list images (403)")
+    elif isinstance(error, ConfigException) and "was not found" in str(error):
+        problems.add(source, "", f"is not in clouds.yaml; {LOOKED_FOR}")
+    elif isinstance(error, SDKException | ClientException):
+        problems.add(source, "", _clean(str(error), secrets))
+    else:
+        problems.add(source, "", f"clouds.yaml leads to no Glance that can be read ({type(error).__name__})")
+
+
+def _secrets(auth: Any) -> list[str]:
+    """The values of an `auth` section that are not names, ids or addresses."""
+    shown = ("_name", "_id", "username", "_url", "endpoint")
+    values = [str(value) for key, value in (auth or {}).items() if value and not key.endswith(shown)]
+    return sorted(values, key=len, reverse=True)
+
+
+def _clean(text: str, secrets: list[str]) -> str:
+    """A message as one line without secrets."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    text = re.sub(r"//[^/@\s]*@", "//***@", " ".join(text.split()))
+    return printable(text if len(text) <= 400 else f"{text[:400]}…")

@@ -1,0 +1,81 @@
+"""Reads the sources that are asked for and makes a scenario of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sim.importers.assembly import Sources, assemble
+from sim.importers.notes import Note
+from sim.importers.writing import write
+from sim.problems import BadInput, Problems
+
+
+def import_cloud(
+    out: Path,
+    *,
+    conf: Sequence[Path] = (),
+    db: str | None = None,
+    glance: str | None = None,
+    notifications: Sequence[Path] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    fmt: Literal["csv", "parquet"] = "csv",
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Writes a scenario of a cloud into the new folder `out` and gives what it says of it (import.json).
+
+    `conf`: files and folders of cinder.conf in order; `db`: SQLAlchemy's URL of Cinder's database; `glance`:
+    a cloud of clouds.yaml; `notifications`: files of JSON lines; `since` and `until`: the period, with time
+    zones. `progress` is told how many events are written.
+    Raises `BadInput` with everything that is wrong with all of them; then nothing is written.
+    """
+    problems = Problems()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        problems.add("--out", str(out), "is not an empty folder: an import overwrites nothing")
+    if not (conf or db or glance or notifications):
+        problems.add("import", "", "nothing to read: give --conf, --db, --glance or --notifications")
+    if since is not None and until is not None and since >= until:
+        problems.add("--since", "", f"{since.isoformat()} is not before --until {until.isoformat()}")
+    problems.raise_any()
+    sources = _read(conf, db, glance, notifications, since, until, problems)
+    problems.raise_any()
+    try:
+        return write(assemble(sources), out, fmt, progress)
+    except OSError as error:
+        raise BadInput([f"--out: {out}: {error.strerror or error}"]) from None
+
+
+def _read(
+    conf: Sequence[Path],
+    db: str | None,
+    glance: str | None,
+    notifications: Sequence[Path],
+    since: datetime | None,
+    until: datetime | None,
+    problems: Problems,
+) -> Sources:
+    """Each source by its own reader; their libraries are imported only for those that are asked for."""
+    configuration = history = images = telemetry = None
+    notes: list[Note] = []
+    if conf:
+        from sim.importers import configuration as configurations
+
+        configuration = configurations.read(conf, problems)
+    tenant = configuration.internal_tenant if configuration else None
+    if db:
+        from sim.importers import database
+
+        history = database.read(db, since, until, tenant, problems)
+    if glance:
+        from sim.importers import glance as glance_reader
+
+        if (found := glance_reader.read(glance, problems)) is not None:
+            images, notes = found
+    if notifications:
+        from sim.importers import notifications as notification_reader
+
+        telemetry = notification_reader.read(notifications, since, until, tenant, problems)
+    return Sources(configuration, history, images, telemetry, tuple(notes))

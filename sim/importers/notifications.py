@@ -1,0 +1,68 @@
+"""Cinder's notifications: what its image-volume cache did, and what volumes were made and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from sim.importers.cache_telemetry import CacheTelemetry
+from sim.importers.notes import Note
+from sim.importers.notification_files import instant, notifications
+from sim.importers.notified_volumes import NotifiedVolumes
+from sim.problems import Problems
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What notifications tell of a period.
+
+    `counts`: a row per host of the cache, the columns of `cache_telemetry.COUNTS`. `events`: the contract's
+    trace with UTC times and Cinder's hosts, and `create_s`. `images`: those that volumes were made of.
+    """
+
+    counts: pd.DataFrame
+    events: pd.DataFrame
+    images: pd.DataFrame
+    notes: list[Note]
+
+
+def read(
+    paths: Sequence[Path],
+    since: datetime | None,
+    until: datetime | None,
+    internal_tenant: str | None,
+    problems: Problems,
+) -> Telemetry | None:
+    """Reads files of notifications line by line; None if there is a problem.
+
+    `since` and `until` bound the period. `internal_tenant` is the project of Cinder's own image-volumes; if
+    it is None, they are known by their names.
+    """
+    before = len(problems.lines())
+    cache, volumes = CacheTelemetry(since, until), NotifiedVolumes(internal_tenant)
+    takers = cache.takers | volumes.takers
+    taken = 0
+    for path in paths:
+        for number, message in notifications(path, problems):
+            take = takers.get(message["event_type"])
+            if take is None:
+                continue
+            try:
+                take(message, instant(message["timestamp"]))
+                taken += 1
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                what = f"{message['event_type']} is not as Cinder sends it"
+                problems.add(path, f"line {number}", f"{what} ({type(error).__name__}: {error})", what)
+    if not taken and len(problems.lines()) == before:
+        for path in paths:
+            problems.add(path, "", "has no notification of Cinder's volumes or of its image-volume cache")
+    if len(problems.lines()) > before:
+        return None
+    made = volumes.made(since, until)
+    counts = cache.counts(made)
+    events, images, notes = volumes.tables(since, until)
+    return Telemetry(counts, events, images, [*cache.notes(counts, made), *notes])

@@ -1,0 +1,290 @@
+"""Volumes out of notifications: `volume.create.*`, `volume.delete.start` and `scheduler.create_volume`.
+
+What they carry: `cinder.volume.volume_utils._usage_from_volume`, and of creates that no backend takes
+`cinder.scheduler.flows.create_volume.ScheduleCreateVolumeTask._notify_failure`.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.importers.notes import Note
+from sim.importers.notification_files import Taker, instant, with_pool
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER = np.iinfo(np.int64).min
+TIMES = ("created", "launched", "deleted")  # microseconds since 1970, or NEVER
+NAMES = ("host", "image", "volume_type", "project")
+FLAGS = ("state", "whose", "from_snapshot", "downloaded")
+STARTED, MADE, UNPLACED = 1, 2, 4  # what was notified of a volume
+USERS, CACHED, STORED = 0, 1, 2  # whose it is: a user's, the cache's, the Cinder store's
+_IMAGE_VOLUME = re.compile(r"image-[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+class NotifiedVolumes:
+    """Takes notifications of volumes one by one, and keeps a row of numbers for each volume."""
+
+    def __init__(self, internal_tenant: str | None) -> None:
+        self._internal_tenant = internal_tenant
+        self._rows: dict[str, int] = {}
+        self._times = {name: array("q") for name in TIMES}
+        self._codes = {name: array("i") for name in NAMES}
+        self._known: dict[str, dict[str, int]] = {name: {"": 0} for name in NAMES}
+        self._size_gib = array("i")
+        self._flags = {name: array("b") for name in FLAGS}
+        self._images: dict[str, dict[str, Any]] = {}
+        self.takers: dict[str, Taker] = {
+            "volume.create.start": self._started,
+            "volume.create.end": self._made,
+            "volume.delete.start": self._deleted,
+            "scheduler.create_volume": self._unplaced,
+        }
+
+    # -- taking ---------------------------------------------------------------------------------
+
+    def _started(self, message: dict[str, Any], time: datetime) -> None:
+        payload = message["payload"]
+        self._describe(self._row(payload["volume_id"]), payload, STARTED)
+
+    def _made(self, message: dict[str, Any], time: datetime) -> None:
+        payload = message["payload"]
+        row = self._row(payload["volume_id"])
+        if self._flags["state"][row] & MADE:
+            return  # told again, by cinder-volume-usage-audit maybe, which knows today's host only
+        self._describe(row, payload, MADE)
+        self._times["launched"][row] = _microseconds(instant(payload["launched_at"]))
+        self._name(row, "host", with_pool(payload["host"] or ""))
+        self._flags["from_snapshot"][row] = payload.get("snapshot_id") is not None
+        metadata = {each["key"]: each["value"] for each in payload.get("glance_metadata", ())}
+        if "image_id" in metadata:
+            self._name(row, "image", metadata["image_id"])
+            self._images[metadata["image_id"]] = metadata
+            # Written when an image is downloaded (if verify_glance_signatures is on, its default).
+            self._flags["downloaded"][row] = "signature_verified" in metadata
+
+    def _describe(self, row: int, payload: dict[str, Any], state: int) -> None:
+        self._flags["state"][row] |= state
+        self._times["created"][row] = _microseconds(instant(payload["created_at"]))
+        self._size_gib[row] = int(payload["size"])
+        self._name(row, "volume_type", payload["volume_type"] or "")
+        self._name(row, "project", payload["tenant_id"] or "")
+        self._flags["whose"][row] = self._belongs(payload)
+        if self._flags["whose"][row] == CACHED and _IMAGE_VOLUME.fullmatch(payload["display_name"] or ""):
+            self._name(row, "image", payload["display_name"].removeprefix("image-"))
+
+    def _belongs(self, payload: dict[str, Any]) -> int:
+        """Whose a volume is. The store's and the cache's are named alike; Glance's own have metadata besides.
+
+        Those of uploads by Cinder (`image_upload_use_cinder_backend`) belong to the user who uploads.
+        """
+        if any(each["key"] == "glance_image_id" for each in payload.get("metadata") or ()):
+            return STORED
+        named = _IMAGE_VOLUME.fullmatch(payload.get("display_name") or "") is not None
+        if self._internal_tenant is None:
+            return CACHED if named else USERS
+        if payload["tenant_id"] == self._internal_tenant:
+            return CACHED
+        return STORED if named else USERS
+
+    def _deleted(self, message: dict[str, Any], time: datetime) -> None:
+        """The last one counts: those before it were refused. An audit tells when the volume was gone."""
+        payload = message["payload"]
+        row = self._row(payload["volume_id"])
+        audited = "audit_period_beginning" in payload
+        if audited and self._times["deleted"][row] != NEVER:
+            return
+        when = instant(payload["audit_period_beginning"]) if audited else time
+        self._times["deleted"][row] = _microseconds(when)
+
+    def _unplaced(self, message: dict[str, Any], time: datetime) -> None:
+        """No backend took the volume, at once or after all attempts."""
+        payload = message["payload"]
+        spec, properties = payload["request_spec"], payload["volume_properties"]
+        row = self._row(payload["volume_id"])
+        if not self._flags["state"][row]:  # no backend ever started: that is all there is to know
+            self._times["created"][row] = _microseconds(time)
+            self._size_gib[row] = int(properties["size"])
+            self._name(row, "volume_type", properties.get("volume_type_id") or "")
+            self._name(row, "project", properties.get("project_id") or "")
+        self._flags["state"][row] |= UNPLACED
+        self._name(row, "image", spec.get("image_id") or "")
+        self._flags["from_snapshot"][row] = spec.get("snapshot_id") is not None
+
+    def _row(self, volume_id: str) -> int:
+        if volume_id not in self._rows:
+            for times in self._times.values():
+                times.append(NEVER)
+            for codes in self._codes.values():
+                codes.append(0)
+            for numbers in (self._size_gib, *self._flags.values()):
+                numbers.append(0)
+        return self._rows.setdefault(volume_id, len(self._rows))
+
+    def _name(self, row: int, column: str, value: str) -> None:
+        known = self._known[column]
+        self._codes[column][row] = known.setdefault(value, len(known))
+
+    # -- giving ---------------------------------------------------------------------------------
+
+    def tables(
+        self, since: datetime | None, until: datetime | None
+    ) -> tuple[pd.DataFrame, pd.DataFrame, list[Note]]:
+        """The period's events and images as `Telemetry` has them, and what to say of them."""
+        volumes = self._volumes()
+        begun = volumes["state"] != 0
+        inside = begun & _within(volumes["created"], since, until)
+        users = volumes["whose"] == USERS
+        told = volumes["state"] >= MADE
+        creates = volumes[inside & users & told]
+        deletes = creates[_within(creates["deleted"], since, until)]
+        notes = list(self._notes(volumes[inside], volumes[~inside]))
+        return _events(creates, deletes), self._image_table(creates, volumes), notes
+
+    def made(self, since: datetime | None, until: datetime | None) -> pd.DataFrame | None:
+        """Users' volumes made of images in the period: host, image, downloaded (else cloned).
+
+        None if notifications do not tell: there are none of creates, or downloads leave no trace in them.
+        """
+        volumes = self._volumes()
+        inside = _within(volumes["launched"], since, None) & _within(volumes["created"], None, until)
+        made = volumes[inside & (volumes["whose"] == USERS) & (volumes["image"] != "")]
+        return made[["host", "image", "downloaded"]] if made["downloaded"].any() else None
+
+    def _volumes(self) -> pd.DataFrame:
+        columns: dict[str, Any] = {"volume_id": pd.Series(list(self._rows), dtype="str")}
+        for name, times in self._times.items():
+            micros = np.array(times)
+            columns[name] = pd.Series(micros.view("datetime64[us]")).dt.tz_localize("UTC")
+        for name, codes in self._codes.items():
+            values = pd.Series(list(self._known[name]), dtype="str")
+            columns[name] = values.take(np.array(codes)).reset_index(drop=True)
+        columns["size_gib"] = np.array(self._size_gib)
+        columns["state"], columns["whose"] = (np.array(self._flags[name]) for name in ("state", "whose"))
+        for name in ("from_snapshot", "downloaded"):
+            columns[name] = np.array(self._flags[name]) != 0
+        table = pd.DataFrame(columns)
+        table.loc[table["from_snapshot"], "image"] = ""  # it has its snapshot's glance_metadata
+        return table
+
+    def _image_table(self, creates: pd.DataFrame, volumes: pd.DataFrame) -> pd.DataFrame:
+        """The images of the creates; `virtual_gib` is the size of their image-volumes in the cache.
+
+        The smallest: those that uploads made have the size of the volume that was uploaded.
+        """
+        used = creates[creates["image"] != ""].groupby("image")["size_gib"].agg(["min", "size"])
+        fills = volumes[(volumes["whose"] == CACHED) & ((volumes["state"] & MADE) != 0)]
+        virtual_gib = fills.groupby("image")["size_gib"].min()
+        metadata = [self._images.get(image_id, {}) for image_id in used.index]
+        return pd.DataFrame(
+            {
+                "image_id": pd.Series(used.index, dtype="str"),
+                "name": pd.Series([each.get("image_name", "") for each in metadata], dtype="str"),
+                "disk_format": pd.Series([each.get("disk_format", "") for each in metadata], dtype="str"),
+                "container_format": pd.Series(
+                    [each.get("container_format", "") for each in metadata], dtype="str"
+                ),
+                "size_bytes": pd.Series(
+                    [int(each.get("size", 0)) or None for each in metadata], dtype="Int64"
+                ),
+                "virtual_gib": virtual_gib.reindex(used.index).to_numpy(dtype=float),
+                "smallest_gib": used["min"].to_numpy(),
+                "store_hosts": pd.Series([[] for _ in metadata], dtype="object"),
+                "creates": used["size"].to_numpy(),
+            }
+        )
+
+    def _notes(self, inside: pd.DataFrame, outside: pd.DataFrame) -> Iterator[Note]:
+        """What was read of the volumes of the period, and what there is of those `outside` of it."""
+        users = inside[inside["whose"] == USERS]
+        state = users["state"]
+        told = users[state >= MADE]
+        if len(told):
+            images = int((told["image"] != "").sum())
+            yield Note(
+                "read",
+                f"notifications of {len(told):,} creates, {images:,} of them from an image, from "
+                f"{told['created'].min():%Y-%m-%d %H:%M:%S} to {told['created'].max():%Y-%m-%d %H:%M:%S} UTC",
+            )
+        yield from self._left_out(inside)
+        unplaced = int((state >= UNPLACED).sum())
+        if unplaced:
+            yield Note("read", f"{unplaced:,} of these creates failed, as no backend took them (any more)")
+        lost = int((state == STARTED).sum())
+        if lost:
+            yield Note(
+                "unknown",
+                f"{lost:,} creates were begun and are not known to have ended: of those that failed on a "
+                "backend no notification tells the image, so they are left out",
+            )
+        gone = int((outside["deleted"].notna() & (outside["whose"] == USERS)).sum())
+        if gone:
+            yield Note(
+                "unknown",
+                f"{gone:,} volumes that were deleted had been made before the period, or before the first "
+                "notification: they are left out, with the room they took; the database knows them (--db)",
+            )
+        if len(told):
+            yield Note(
+                "unknown",
+                "notifications do not tell a volume that was cloned from another from one made of the same "
+                "image, nor an encrypted volume from others, and name volume types by their ids: the "
+                "database tells (--db)",
+            )
+
+    def _left_out(self, inside: pd.DataFrame) -> Iterator[Note]:
+        cached, stored = (int((inside["whose"] == whose).sum()) for whose in (CACHED, STORED))
+        if cached:
+            yield Note("read", f"left out of the trace: {cached:,} image-volumes made to fill the cache")
+            if self._internal_tenant is None:
+                yield Note(
+                    "assumed",
+                    "image-volumes of the cache are told by their names, image-<id>: no project of Cinder's "
+                    "own is known (cinder_internal_tenant_project_id, --conf)",
+                )
+        if stored:
+            yield Note("read", f"left out of the trace: {stored:,} image-volumes of Glance's Cinder store")
+
+
+def _events(creates: pd.DataFrame, deletes: pd.DataFrame) -> pd.DataFrame:
+    """The contract's trace in order of time, with `create_s` (NaN: failed, or a delete)."""
+    made = pd.DataFrame(
+        {
+            "time": creates["created"],
+            "event": "create",
+            "volume_id": creates["volume_id"],
+            "image_id": creates["image"],
+            "size_gib": creates["size_gib"].astype("Int64"),
+            "volume_type": creates["volume_type"],
+            "host": creates["host"],
+            "project": creates["project"],
+            "encrypted": False,
+            "create_s": (creates["launched"] - creates["created"]).dt.total_seconds(),
+        }
+    )
+    gone = pd.DataFrame({"time": deletes["deleted"], "event": "delete", "volume_id": deletes["volume_id"]})
+    for column in ("image_id", "volume_type", "host", "project"):
+        gone[column] = ""
+    gone["size_gib"] = pd.array([pd.NA] * len(gone), dtype="Int64")
+    gone["encrypted"], gone["create_s"] = False, np.nan
+    both = pd.concat([made, gone[list(made)]]).sort_values("time", kind="stable", ignore_index=True)
+    return both.astype(dict.fromkeys(("event", "image_id", "volume_type", "host", "project"), "str"))
+
+
+def _within(times: pd.Series[Any], since: datetime | None, until: datetime | None) -> pd.Series[bool]:
+    inside = times.notna()
+    if since is not None:
+        inside &= times >= since
+    if until is not None:
+        inside &= times < until
+    return inside
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,274 @@
+"""Writes an imported cloud as a scenario with its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from sim.importers import assumptions
+from sim.importers.assembly import Cloud, quota, shortened
+from sim.importers.assumptions import Assumed
+from sim.importers.notes import Note
+from sim.scenario import STRATEGY_NAMES
+
+ROWS = 100_000
+EVENT_COLUMNS = [
+    *("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host"),
+    *("project", "encrypted"),
+]
+INITIAL_COLUMNS = ["kind", "volume_id", "image_id", "size_gib", "host", "last_used", "project"]
+# An image's `updated_at` moves when its upload ends, too.
+UPLOADED = pd.Timedelta(hours=1)
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass
+class Counts:
+    """What was written."""
+
+    events: int = 0
+    creates: int = 0
+    blank: int = 0
+    deletes: int = 0
+
+
+def write(
+    cloud: Cloud, folder: Path, fmt: Literal["csv", "parquet"], progress: Callable[[int], None] | None = None
+) -> dict[str, Any]:
+    """Writes the scenario with its files, what was observed, and import.json; gives the last as a dict.
+
+    All of them appear at once, or none; `folder` is new or empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    beside.mkdir()
+    try:
+        document = _write_all(cloud, beside, fmt, progress)
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return document
+
+
+def _write_all(
+    cloud: Cloud, folder: Path, fmt: Literal["csv", "parquet"], progress: Callable[[int], None] | None
+) -> dict[str, Any]:
+    counts, others = Counts(), Counter[tuple[str, str]]()
+    workload: dict[str, Any] = {"generate": Assumed({}, "no source has a history")}
+    if cloud.sources.history is not None or cloud.sources.telemetry is not None:
+        workload = {"trace": f"trace.{fmt}"}
+        counts = _write_trace(cloud, folder, fmt, others, progress)
+    _share(cloud, others)
+    if cloud.initial is not None and len(cloud.initial):
+        _write_initial(cloud.initial, folder / "initial.csv")
+        workload["initial"] = "initial.csv"
+    if len(cloud.images):
+        cloud.images.drop(columns="why").to_csv(folder / "images.csv", index=False, lineterminator="\n")
+    (folder / "scenario.yaml").write_text(_scenario(cloud, workload))
+    document = _document(cloud, counts)
+    (folder / "import.json").write_text(json.dumps(document, indent=2) + "\n")
+    return document
+
+
+def _write_trace(
+    cloud: Cloud,
+    folder: Path,
+    fmt: Literal["csv", "parquet"],
+    others: Counter[tuple[str, str]],
+    progress: Callable[[int], None] | None,
+) -> Counts:
+    """Streams the events into a file and what was observed of creates into another; counts them.
+
+    `others` gets the creates of private images by projects that do not own them.
+    """
+    counts = Counts()
+    owners = cloud.images.loc[cloud.images["owner"] != "", ["image_id", "owner"]].set_index("image_id")[
+        "owner"
+    ]
+    observed_schema = pa.schema({"volume_id": pa.string(), "create_s": pa.float64()})
+    with (
+        _writer(folder / f"trace.{fmt}", _schema(fmt)) as trace,
+        _writer(folder / f"observed.{fmt}", observed_schema) as observed,
+    ):
+        for batch in _events(cloud):
+            create = batch["event"] == "create"
+            of_image = create & (batch["image_id"] != "")
+            counts.events += len(batch)
+            counts.creates += int(of_image.sum())
+            counts.blank += int((create & ~of_image).sum())
+            counts.deletes += int((batch["event"] == "delete").sum())
+            owner = batch["image_id"].map(owners)
+            strange = batch[of_image & owner.notna() & (batch["project"] != owner)]
+            others.update(zip(strange["image_id"], strange["project"], strict=True))
+            seen = batch.loc[of_image & batch["create_s"].notna(), ["volume_id", "create_s"]]
+            trace.write_table(pa.Table.from_pandas(batch[EVENT_COLUMNS], _schema(fmt), preserve_index=False))
+            observed.write_table(pa.Table.from_pandas(seen, observed_schema, preserve_index=False))
+            if progress is not None:
+                progress(counts.events)
+    return counts
+
+
+def _schema(fmt: str) -> pa.Schema:
+    text = pa.string()
+    return pa.schema(
+        {
+            "time": pa.timestamp("us", "UTC"),
+            "event": text,
+            "volume_id": text,
+            "image_id": text,
+            "size_gib": pa.int64(),
+            "volume_type": text,
+            "host": text,
+            "project": text,
+            "encrypted": pa.bool_(),
+        }
+    )
+
+
+def _writer(path: Path, schema: pa.Schema) -> Any:
+    if path.suffix == ".parquet":
+        return pq.ParquetWriter(path, schema)
+    return pa_csv.CSVWriter(path, schema, write_options=pa_csv.WriteOptions(quoting_style="needed"))
+
+
+def _events(cloud: Cloud) -> Iterator[pd.DataFrame]:
+    """The trace in the scenario's names, the updates of images among it."""
+    history, telemetry = cloud.sources.history, cloud.sources.telemetry
+    if history is not None:
+        batches = history.batches(ROWS)
+    else:
+        assert telemetry is not None
+        batches = iter([telemetry.events])
+    updates = _updates(cloud)
+    for batch in batches:
+        if batch.empty:
+            continue
+        due = updates["time"] <= batch["time"].iloc[-1]
+        mapped = batch.assign(
+            host=batch["host"].map(cloud.hosts).fillna(""),
+            size_gib=batch["size_gib"].where(batch["event"] == "create").astype("Int64"),
+        )
+        both = pd.concat([updates[due], mapped]) if due.any() else mapped
+        updates = updates[~due]
+        yield both.sort_values("time", kind="stable", ignore_index=True)
+
+
+def _updates(cloud: Cloud) -> pd.DataFrame:
+    """`update_image` events of the period, as far as Glance tells: it keeps an image's last update only."""
+    columns = [*EVENT_COLUMNS, "create_s"]
+    history, images = cloud.sources.history, cloud.sources.glance
+    if history is None or images is None:
+        return pd.DataFrame(columns=columns)
+    changed = images[
+        (images["updated_at"] > images["created_at"] + UPLOADED)
+        & (images["updated_at"] >= history.since)
+        & (images["updated_at"] < history.until)
+    ].sort_values("updated_at")
+    rows = pd.DataFrame(
+        {"time": changed["updated_at"], "event": "update_image", "image_id": changed["image_id"]}
+    )
+    rows = rows.reindex(columns=columns).astype({"size_gib": "Int64", "create_s": "float64"})
+    text = ["volume_id", "volume_type", "host", "project"]
+    rows[text] = rows[text].astype("object").fillna("")
+    return rows.assign(encrypted=False)
+
+
+def _share(cloud: Cloud, others: Counter[tuple[str, str]]) -> None:
+    """Images that are private today and that other projects used all the same are made public."""
+    if not others:
+        return
+    used = sorted({image_id for image_id, _ in others})
+    cloud.images.loc[cloud.images["image_id"].isin(used), "owner"] = ""
+    what = f"{sum(others.values())} creates of {len(used)} private images by projects that do not own them"
+    cloud.notes.append(Note("assumed", f"{what}: the images count as public ({shortened(used)})"))
+
+
+def _write_initial(initial: pd.DataFrame, path: Path) -> None:
+    dated = initial[INITIAL_COLUMNS].assign(last_used=initial["last_used"].dt.strftime(_TIME))
+    dated.to_csv(path, index=False, lineterminator="\n")
+
+
+def _scenario(cloud: Cloud, workload: dict[str, Any]) -> str:
+    configuration, history = cloud.sources.configuration, cloud.sources.history
+    cinder: dict[str, Any] = {}
+    if configuration is not None:
+        for name in ("lock_scope", "scheduler_max_attempts", "backend_stats_polling_interval"):
+            cinder[name] = getattr(configuration, name)
+    if configuration is not None or (history is not None and history.quotas):
+        for resource in ("volumes", "gigabytes"):
+            cinder[f"internal_tenant_quota_{resource}"] = quota(cloud, resource)
+    today = [cloud.strategy] if cloud.strategy else []
+    template = (files("sim") / "templates" / "scenario.yaml.j2").read_text()
+    environment = jinja2.Environment(
+        autoescape=False, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(template).render(
+        name="imported",
+        read=_read(cloud),
+        since=history.since.strftime("%Y-%m-%d %H:%M:%S") if history else "",
+        until=history.until.strftime("%Y-%m-%d %H:%M:%S UTC") if history else "",
+        strategy=cloud.strategy,
+        stream_mib_s=assumptions.stream_mib_s(),
+        cinder=cinder,
+        tiers=cloud.tiers,
+        backends=cloud.backends,
+        images=len(cloud.images),
+        store_home=cloud.store_home,
+        workload=workload,
+        strategies=list(dict.fromkeys([*today, *STRATEGY_NAMES])),
+    )
+
+
+def _read(cloud: Cloud) -> list[str]:
+    sources = cloud.sources
+    named = (
+        ("cinder.conf", sources.configuration),
+        ("the database", sources.history),
+        ("Glance", sources.glance),
+        ("notifications", sources.telemetry),
+    )
+    return [name for name, source in named if source is not None]
+
+
+def _document(cloud: Cloud, counts: Counts) -> dict[str, Any]:
+    """import.json: what `calibrate` needs, and all that was said."""
+    history, telemetry = cloud.sources.history, cloud.sources.telemetry
+    period = None if history is None else [history.since.isoformat(), history.until.isoformat()]
+    fills: dict[str, int] = {}
+    if history is not None:
+        fills = {
+            cloud.hosts[str(host)]: int(n)
+            for host, n in history.fills["host"].value_counts(sort=False).items()
+        }
+    seen = (
+        None if telemetry is None else telemetry.counts.assign(host=telemetry.counts["host"].map(cloud.hosts))
+    )
+    return {
+        "read": _read(cloud),
+        "period": period,
+        "strategy": cloud.strategy,
+        "counts": asdict(counts),
+        "hosts": cloud.hosts,
+        "assumed": [{"path": list(path), **asdict(one)} for path, one in cloud.assumed().items()],
+        "fills": fills if history is not None else None,
+        "telemetry": None if seen is None else _rows(seen),
+        "notes": [asdict(note) for note in cloud.notes],
+    }
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

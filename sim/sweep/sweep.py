@@ -1,0 +1,219 @@
+"""Runs every cell of a sweep once, on all cores or a cluster, and keeps each as soon as it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+
+from sim.fast.engine import Prepared
+from sim.problems import BadInput
+from sim.scenario import Case, load
+from sim.sweep.measures import Measurer
+from sim.sweep.varying import Point, apply, check, paths_of, reloads
+
+WIDE = ("daily_creates", "daily_clones")  # lists, which a table does not show
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a point, the replication of its workload, and the hash of all that decides what comes out."""
+
+    point: Point
+    replication: int
+    digest: str
+
+
+def sweep(
+    case: Case,
+    points: Sequence[Point],
+    *,
+    replications: int = 1,
+    warm_up_s: float = 0.0,
+    folder: Path | None = None,
+    workers: int = -1,
+    dask: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """The document of every cell, in the order of the points and, within, of the replications.
+
+    A document has `digest`, `values`, `strategy`, `replication`, `rows` (see `sim.sweep.measures.Measurer`),
+    `requests` (how many were simulated), `engine_s`, `cell_s` and `error` ('' if none). With `folder`, those
+    that are there already are not run again, and each that ends is written at once; failed ones are not kept.
+    `workers`: processes (-1: one a core); `dask`: the address of a scheduler whose workers run them instead.
+    `progress` is told how many cells are done. Raises BadInput.
+    """
+    check(case.scenario, points)
+    if replications > 1 and case.scenario.workload.generate is None:
+        raise BadInput([f"{case.path}: a trace has one history: replications need workload.generate"])
+    cells = _cells(case, points, replications, warm_up_s)
+    kept = {} if folder is None else _kept(folder, cells)
+    todo = [cell for cell in cells if cell.digest not in kept]
+    if progress is not None:
+        progress(len(cells) - len(todo))
+    found = dict(kept)
+    for document in _run(case, todo, warm_up_s, workers, dask):
+        found[document["digest"]] = document
+        if folder is not None and not document["error"]:
+            _keep(folder, document)
+        if progress is not None:
+            progress(len(found))
+    return [found[cell.digest] for cell in cells]
+
+
+def tidy(documents: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """A row for each cell and scope (tier, pool, backend, all): what was varied, then what came of it.
+
+    A failed cell has one row, of scope `all`, with its `error`.
+    """
+    rows = []
+    for document in documents:
+        about = {
+            "strategy": document["strategy"],
+            **document["values"],
+            "replication": document["replication"],
+            "error": document["error"],
+        }
+        for row in document["rows"] or [{"scope": "all", "name": ""}]:
+            rows.append({**about, **{key: value for key, value in row.items() if key not in WIDE}})
+    return pd.DataFrame(rows)
+
+
+# -- cells ---------------------------------------------------------------------------------------------
+
+
+def _cells(case: Case, points: Sequence[Point], replications: int, warm_up_s: float) -> list[Cell]:
+    from sim.results import hashes, versions
+
+    # Of the scenario it counts what it says, not how.
+    files = {name: digest for name, digest in hashes(case).items() if name != "scenario"}
+    about = {"files": files, "versions": versions(), "sources": _sources(), "warm_up_s": warm_up_s}
+    raw = case.scenario.model_dump(by_alias=True, mode="json")
+    unnamed = {key: value for key, value in raw.items() if key not in ("name", "strategies")}
+    start = hashlib.sha256(json.dumps([about, unnamed], sort_keys=True).encode())
+    cells = []
+    for point in points:
+        for replication in range(replications):
+            digest = start.copy()
+            digest.update(json.dumps([point.values, point.strategy, replication], sort_keys=True).encode())
+            cells.append(Cell(point, replication, digest.hexdigest()[:32]))
+    return cells
+
+
+@lru_cache(maxsize=1)
+def _sources() -> str:
+    """A hash of the package's own code: a change of it is another version, released or not."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for cell in cells:
+        path = folder / "cells" / f"{cell.digest}.json"
+        if path.exists():
+            found[cell.digest] = _filled(json.loads(path.read_text()))
+    return found
+
+
+def _keep(folder: Path, document: dict[str, Any]) -> None:
+    cells = folder / "cells"
+    cells.mkdir(parents=True, exist_ok=True)
+    beside = cells / f".{document['digest']}.{os.getpid()}"
+    beside.write_text(json.dumps(_emptied(document), allow_nan=False))
+    beside.replace(cells / f"{document['digest']}.json")
+
+
+def _emptied(document: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: a value that is none is null."""
+    rows = [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        for row in document["rows"]
+    ]
+    return {**document, "rows": rows}
+
+
+def _filled(document: dict[str, Any]) -> dict[str, Any]:
+    rows = [
+        {key: math.nan if value is None else value for key, value in row.items()} for row in document["rows"]
+    ]
+    return {**document, "rows": rows}
+
+
+# -- running -------------------------------------------------------------------------------------------
+
+
+def _run(
+    case: Case, cells: Sequence[Cell], warm_up_s: float, workers: int, dask: str | None
+) -> Iterator[dict[str, Any]]:
+    """The documents as they are done, in any order."""
+    if not cells:
+        return
+    path = case.path.resolve()
+    with _backend(dask, workers):
+        parallel = joblib.Parallel(return_as="generator_unordered")
+        yield from parallel(joblib.delayed(run_cell)(path, cell, warm_up_s) for cell in cells)
+
+
+@contextmanager
+def _backend(dask: str | None, workers: int) -> Iterator[None]:
+    if dask is None:
+        with joblib.parallel_config("loky", n_jobs=workers):
+            yield
+        return
+    from distributed import Client
+
+    client = Client(dask)
+    with client, joblib.parallel_config("dask", client=client):
+        yield
+
+
+def run_cell(path: Path, cell: Cell, warm_up_s: float) -> dict[str, Any]:
+    """Run one cell; what fails in it is told in its document."""
+    began = time.perf_counter()
+    document: dict[str, Any] = {
+        "digest": cell.digest,
+        "values": dict(cell.point.values),
+        "strategy": cell.point.strategy,
+        "replication": cell.replication,
+        "rows": [],
+        "requests": 0,
+        "engine_s": 0.0,
+        "error": "",
+    }
+    try:
+        reloading = tuple(pair for pair in cell.point.values if reloads(pair[0]))
+        measurer = _measurer(path, cell.replication, warm_up_s, reloading)
+        scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values))
+        state, _, document["engine_s"] = measurer.prepared.play(scenario, cell.point.strategy)
+        document["rows"] = measurer.rows(state, scenario)
+        document["requests"] = len(measurer.time)
+    except Exception as error:
+        document["error"] = " ".join(f"{type(error).__name__}: {error}".split())
+    return document | {"cell_s": time.perf_counter() - began}
+
+
+@lru_cache(maxsize=4)
+def _measurer(
+    path: Path, replication: int, warm_up_s: float, reloading: tuple[tuple[str, Any], ...]
+) -> Measurer:
+    """Of a worker process: a case is prepared once, and again for values that change its workload."""
+    case = load(path, replication=replication)
+    if reloading:
+        raw = case.scenario.model_dump(by_alias=True)
+        values = {path: value for key, value in reloading for path in paths_of(key, raw)}
+        case = load(path, replication=replication, values=values)
+    return Measurer(Prepared(case), warm_up_s)

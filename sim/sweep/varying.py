@@ -1,0 +1,166 @@
+"""What a sweep varies: keys of a scenario, and the grid, list or sample of their values."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from scipy.stats import qmc
+
+from sim.problems import BadInput, Problems, quoted
+from sim.scenario import Scenario
+from sim.strategies import STRATEGIES
+
+STRATEGY = "strategy"
+# Parts of a scenario of which the workload, its images and who serves whom know nothing.
+_ANSWERS = ("backends", "boot_timeout_s", "cinder", "glance", "store", "tiers", "what_if")
+EVERY = "*"
+_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?::(\d+))?")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination: `values` by the key as it was given, and the strategy."""
+
+    values: tuple[tuple[str, Any], ...]
+    strategy: str
+
+
+def parse(varied: Iterable[str]) -> dict[str, list[Any]]:
+    """The values of each `KEY=VALUES`: `a,b,c`, or whole numbers `0..100:5` (from, to, step).
+
+    Raises BadInput with everything that cannot be understood.
+    """
+    problems = Problems()
+    found: dict[str, list[Any]] = {}
+    for text in varied:
+        key, equals, values = text.partition("=")
+        if not key or not equals or not values:
+            problems.add("--vary", quoted(text), "is not written KEY=VALUE,VALUE,...")
+        elif key in found:
+            problems.add("--vary", key, "is given twice")
+        else:
+            found[key] = _values(key, values, problems)
+    problems.raise_any()
+    return found
+
+
+def _values(key: str, text: str, problems: Problems) -> list[Any]:
+    values: list[Any] = []
+    for part in text.split(","):
+        if span := _RANGE.fullmatch(part):
+            first, last, step = int(span[1]), int(span[2]), int(span[3] or 1)
+            if step < 1 or last < first:
+                problems.add("--vary", key, f"{quoted(part)} is an empty range")
+                continue
+            values += range(first, last + 1, step)
+        else:
+            try:
+                values.append(yaml.safe_load(part))
+            except yaml.YAMLError:
+                problems.add("--vary", key, f"{quoted(part)} is no value")
+    return list({repr(value): value for value in values}.values())  # 1 is not true
+
+
+def grid(values: Mapping[str, Sequence[Any]], strategies: Sequence[str]) -> list[Point]:
+    """Every combination, the last key fastest, under each strategy (key `strategy` may name them)."""
+    values = dict(values)
+    names = list(map(str, values.pop(STRATEGY, strategies)))
+    return [
+        Point(tuple(zip(values, combination, strict=True)), strategy)
+        for strategy in names
+        for combination in itertools.product(*values.values())
+    ]
+
+
+def sample(
+    values: Mapping[str, Sequence[Any]], strategies: Sequence[str], count: int, latin: bool, seed: int
+) -> list[Point]:
+    """So many combinations at random, each under every strategy; `latin`: spread as a Latin hypercube."""
+    values = dict(values)
+    names = list(map(str, values.pop(STRATEGY, strategies)))
+    rng = np.random.default_rng(seed)
+    shape = (count, len(values))
+    drawn = qmc.LatinHypercube(len(values), rng=rng).random(count) if latin else rng.random(shape)
+    combinations = [
+        tuple((key, of[int(share * len(of))]) for (key, of), share in zip(values.items(), row, strict=True))
+        for row in drawn.tolist()
+    ]
+    return [Point(one, strategy) for strategy in names for one in dict.fromkeys(combinations)]
+
+
+def listed(path: Path, strategies: Sequence[str]) -> list[Point]:
+    """The rows of a CSV whose columns are keys (`strategy` may be one). Raises BadInput."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise BadInput([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
+    if table.empty:
+        raise BadInput([f"{path}: has no rows"])
+    points = []
+    for row in table.to_dict("records"):
+        values = {str(key): yaml.safe_load(cell) for key, cell in row.items()}
+        names = [values.pop(STRATEGY)] if STRATEGY in values else strategies
+        points += [Point(tuple(values.items()), str(name)) for name in names]
+    return list(dict.fromkeys(points))
+
+
+def check(scenario: Scenario, points: Sequence[Point]) -> None:
+    """Raises BadInput with every key, value and strategy that the scenario cannot take."""
+    problems = Problems()
+    for name in dict.fromkeys(point.strategy for point in points):
+        if name not in STRATEGIES:
+            problems.add("--vary", STRATEGY, f"there is no {quoted(name)}, only {', '.join(STRATEGIES)}")
+    raw = scenario.model_dump(by_alias=True)
+    for key, value in dict.fromkeys(pair for point in points for pair in point.values):
+        try:
+            apply(scenario, {key: value}, raw)
+        except KeyError as error:
+            problems.add("--vary", key, str(error.args[0]), f"{key} is no key")
+        except ValueError as error:
+            problems.add("--vary", key, f"{quoted(value)}: {_reason(error)}")
+    problems.raise_any()
+
+
+def _reason(error: ValueError) -> str:
+    errors = getattr(error, "errors", None)
+    return str(errors()[0]["msg"]).removeprefix("Value error, ") if errors else str(error)
+
+
+def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] | None = None) -> Scenario:
+    """The scenario with other values. Raises KeyError for a key it lacks, ValueError for a wrong value."""
+    raw = scenario.model_dump(by_alias=True) if raw is None else raw
+    paths = {path: value for key, value in values.items() for path in paths_of(key, raw)}
+    return scenario.varied(paths) if paths else scenario
+
+
+def reloads(key: str) -> bool:
+    """Whether a key changes what happens or who serves whom, and not only how arrays and Cinder answer."""
+    return key.partition(".")[0] not in _ANSWERS or key.endswith(".volume_type")
+
+
+def paths_of(key: str, raw: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The keys that a dotted key means: `*` stands for every name; names may have dots themselves."""
+    found = list(_paths(key, raw))
+    if not found:
+        raise KeyError("is no key of the scenario")
+    return found
+
+
+def _paths(key: str, raw: Any) -> Iterable[tuple[str, ...]]:
+    if not isinstance(raw, dict):
+        return
+    for name, value in raw.items():
+        for start in dict.fromkeys((name, EVERY)):
+            if key == start:
+                yield (name,)
+            elif key.startswith(f"{start}."):
+                for rest in _paths(key[len(start) + 1 :], value):
+                    yield (name, *rest)

@@ -1,0 +1,173 @@
+"""Sweeps: the same however they are run, nothing lost on the way, failures told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import sim
+from sim.cli import app
+from sim.problems import BadInput
+from sim.scenario import Case
+from sim.sweep.sweep import sweep, tidy
+from sim.sweep.varying import grid
+
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_tiers.yaml"
+COUNT = "backends.*.image_volume_cache_max_count"
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return sim.load(SCENARIO)
+
+
+@pytest.fixture(scope="module")
+def alone(case: Case) -> pd.DataFrame:
+    """Twelve cells, by one process."""
+    return tidy(sweep(case, grid({COUNT: [1, 5, 9]}, case.scenario.strategies), workers=1))
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[str, list[int]]]:
+    """The address of a Dask scheduler, and the process ids of its two workers."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local:
+        yield local.scheduler_address, [worker.pid for worker in local.workers.values()]
+
+
+def test_a_cell_is_a_run(case: Case, alone: pd.DataFrame) -> None:
+    from sim.metrics import summary
+    from sim.sweep.varying import apply
+
+    changed = Case(case.path, apply(case.scenario, {COUNT: 5}), case.images, case.trace, case.initial)
+    expected = summary(sim.run(changed, "combined", "fast"), changed, "combined")
+    mine = alone[
+        (alone["strategy"] == "combined") & (alone[COUNT] == 5) & alone["scope"].isin(["tier", "all"])
+    ]
+    for column in ("creates", "clone_hit_rate", "create_s_p95", "errors", "image_provisioned_gib_peak"):
+        assert mine[column].tolist() == expected[column].tolist()
+
+
+def test_two_workers_give_the_same(case: Case, alone: pd.DataFrame) -> None:
+    both = tidy(sweep(case, grid({COUNT: [1, 5, 9]}, case.scenario.strategies), workers=2))
+    assert both.to_csv() == alone.to_csv()
+
+
+def test_dask_gives_the_same_though_a_worker_dies(
+    case: Case, alone: pd.DataFrame, cluster: tuple[str, list[int]]
+) -> None:
+    address, workers = cluster
+    killed = []
+
+    def kill(done: int) -> None:
+        if done >= 2 and not killed:
+            os.kill(workers[0], signal.SIGKILL)
+            killed.append(done)
+
+    found = sweep(case, grid({COUNT: [1, 5, 9]}, case.scenario.strategies), dask=address, progress=kill)
+    assert killed
+    assert tidy(found).to_csv() == alone.to_csv()
+
+
+def test_killed_and_run_again_it_finishes_the_rest(tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "sim", "sweep", str(SCENARIO), "--out", str(tmp_path), "--workers", "1"),
+        *("--vary", f"{COUNT}=1..60", "--vary", "strategy=combined"),
+    ]
+    cells = tmp_path / "cells"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(cells.glob("*.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    assert 3 <= len(done) < 60 and not (tmp_path / "sweep.csv").exists()
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "60 cells" in finished.stdout
+    for path, written in done.items():
+        assert path.stat().st_mtime_ns == written  # not run a second time
+    table = pd.read_csv(tmp_path / "sweep.csv")
+    assert len(table[table["scope"] == "all"]) == 60 and table["error"].isna().all()
+
+
+def test_another_trace_is_another_cell(case: Case, tmp_path: Path) -> None:
+    for name in ("two_tiers.yaml", "two_tiers/trace.csv", "two_tiers/images.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((SCENARIO.parent / name).read_bytes())
+    points = grid({COUNT: [5]}, ["cache-only"])
+    (first,) = sweep(sim.load(tmp_path / "two_tiers.yaml"), points, workers=1)
+    trace = tmp_path / "two_tiers/trace.csv"
+    trace.write_text("".join(trace.read_text().splitlines(keepends=True)[:-1]))
+    (second,) = sweep(sim.load(tmp_path / "two_tiers.yaml"), points, workers=1)
+    assert first["digest"] != second["digest"]
+    (renamed,) = sweep(case, points, workers=1)
+    assert renamed["digest"] == first["digest"]  # the same files, elsewhere
+
+
+def test_failed_cells_stay_as_rows(tmp_path: Path) -> None:
+    # One place: the store's image-volumes do not fit, which only its strategies find.
+    command = [
+        "sweep",
+        str(SCENARIO),
+        "--vary",
+        "backends.flash-a.pools.p0.max_volumes=1",
+        "--out",
+        str(tmp_path),
+    ]
+    result = CliRunner().invoke(
+        app, [*command, "--vary", "strategy=none,store-only", "--workers", "1", "--json"]
+    )
+    assert result.exit_code == 1, result.output
+    assert "store-only backends.flash-a.pools.p0.max_volumes=1 failed: BadInput" in result.stderr
+    cells = pd.DataFrame(json.loads(result.stdout)["cells"])
+    assert cells.loc[cells["strategy"] == "none", "error"].eq("").all()
+    assert cells.loc[cells["strategy"] == "store-only", "error"].str.startswith("BadInput").all()
+    assert len(list((tmp_path / "cells").iterdir())) == 1  # a failed one is run again next time
+
+
+def test_a_trace_has_no_replications(case: Case) -> None:
+    with pytest.raises(BadInput, match="one history"):
+        sweep(case, grid({COUNT: [1]}, ["none"]), replications=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "--vary, --list: give one of them"),
+        (["--vary", "seed=x"], "--vary: seed: 'x'"),
+        (["--vary", "tiers.gold.price_gib_month=1"], "is no key"),
+        (["--list", "/nowhere.csv"], "cannot be read"),
+        (["--vary", "seed=1", "--out", str(SCENARIO)], "--out"),
+    ],
+)
+def test_bad_usage(options: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["sweep", str(SCENARIO), *options])
+    assert result.exit_code == 2 and told in result.stderr and "Traceback" not in result.output
+
+
+def test_a_generated_workload_is_drawn_anew_where_it_varies(tmp_path: Path) -> None:
+    path = SCENARIO.with_name("generated.yaml")
+    case = sim.load(path)
+    points = grid({"workload.generate.creates_per_day": [100.0, 200.0]}, ["cache-only"])
+    cells = tidy(sweep(case, points, replications=2, workers=1)).query("scope == 'all'")
+    few, many = cells["creates"].tolist()[:2], cells["creates"].tolist()[2:]
+    assert len(set(few)) == 2  # replications are draws of their own
+    assert sum(many) == pytest.approx(2 * sum(few), rel=0.3)
+    again = sweep(case, points[:1], replications=1, workers=1)
+    expected = sim.run(sim.load(path), "cache-only", "fast").requests
+    (default,) = sweep(
+        case, grid({"glance.streams": [case.scenario.glance.streams]}, ["cache-only"]), workers=1
+    )
+    assert default["requests"] == len(expected) and again[0]["requests"] == few[0]
