@@ -101,7 +101,8 @@ def _simulated(case: Case, strategy: str, observed: pd.DataFrame) -> pd.DataFram
     requests = run(case, strategy).requests
     both = requests[requests["status"] == "available"].merge(observed, on="volume_id")
     text = {name: both[name].astype("str") for name in ("volume_id", "image_id", "host", "source")}
-    return pd.DataFrame({**text, "simulated_s": both["end"] - both["time"], "observed_s": both["create_s"]})
+    seconds = {"simulated_s": both["end"] - both["time"], "observed_s": both["create_s"]}
+    return pd.DataFrame({**text, **seconds, "downloaded": both["downloaded"]})
 
 
 def _logarithms(seconds: pd.Series[float]) -> Floats:
@@ -255,6 +256,8 @@ def _pools(case: Case, strategy: str, observed: pd.DataFrame, document: dict[str
         row: dict[str, Any] = {
             "host": host,
             "creates": len(mine),
+            "simulated_clone_hit_rate": 1 - (seen["source"] == "download").mean(),
+            "observed_clone_hit_rate": 1 - seen["downloaded"].mean(),
             "simulated_hit_rate": (mine["source"] == "cache").sum() / max(1, cacheable.sum()),
             "observed_hit_rate": told.get(host, {}).get("hit_rate"),
             "simulated_fills": int((events == "create").sum()),

@@ -210,9 +210,10 @@ def sweep_text(table: pd.DataFrame) -> str:
 
 
 CALIBRATION_LEGEND = (
-    "sim: simulated with the fitted values, obs: observed; hit %: of the look-ups in\n"
-    "the cache; p50, p95: create seconds; KS: distance of their distributions, 0: the\n"
-    "same; off by: the typical factor between simulated and observed create seconds"
+    "sim: simulated with the fitted values, obs: observed, of creates that succeed in\n"
+    "both; clone %: clones among them; hit %: of the look-ups in the cache; p50, p95:\n"
+    "create seconds; KS: distance of their distributions, 0: the same; off by: the\n"
+    "typical factor between simulated and observed create seconds"
 )
 
 
@@ -237,6 +238,7 @@ def _calibrated_pools(pools: pd.DataFrame) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     table.add_column("pool", overflow="fold")
     shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "clone %": ("clone_hit_rate", _percent),
         "hit %": ("hit_rate", _percent),
         "fills": ("fills", _whole_or_dash),
         "evicted": ("evictions", _whole_or_dash),

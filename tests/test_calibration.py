@@ -36,7 +36,12 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple
     draw = np.random.default_rng(5)
     seconds = (made["end"] - made["time"]) * np.exp(draw.normal(0, NOISE, len(made)))
     whole = np.floor(made["time"] + seconds) - np.floor(made["time"])  # as MySQL keeps them
-    pd.DataFrame({"volume_id": made["volume_id"], "create_s": whole}).to_csv(folder / "observed.csv")
+    seen = {
+        "volume_id": made["volume_id"],
+        "create_s": whole,
+        "downloaded": (made["source"] == "download") * 1.0,
+    }
+    pd.DataFrame(seen).to_csv(folder / "observed.csv")
     events = case.trace.events.copy()
     hosts = requests.set_index("volume_id")["host"].astype("str")
     events["host"] = events["volume_id"].map(hosts).fillna("").where(events["event"] == "create", "")
@@ -89,6 +94,7 @@ def test_what_was_observed_stands_beside(observed: tuple[Path, dict[tuple[str, .
     pools = calibrate(observed[0]).pools.set_index("host")
     pool = pools.loc["flash-a#p0"]
     assert (pool["observed_hit_rate"], pool["observed_evictions"], pool["observed_fills"]) == (0.5, 7, 3)
+    assert pool["simulated_clone_hit_rate"] == pytest.approx(pool["observed_clone_hit_rate"], abs=0.01)
     assert np.isnan(pools.loc["disk-a#p0", "observed_hit_rate"])
     assert pools.loc["disk-a#p0", "observed_fills"] == 0
     assert pool["ks"] < 0.15 and pool["simulated_s_p95"] == pytest.approx(pool["observed_s_p95"], rel=0.2)

@@ -52,11 +52,13 @@ class History:
     _database: Database = field(repr=False)
     _schema: Schema = field(repr=False)
     _types: Mapping[str | None, str] = field(repr=False)
+    _tells_downloads: bool = field(repr=False)
 
     def batches(self, rows: int = 100_000) -> Iterator[pd.DataFrame]:
-        """The events by time, so many at once: the trace's columns, `time` as a time, and `create_s`.
+        """The events by time, so many at once: the trace's columns, `time` as a time, and two more.
 
-        `create_s` is how long a create took (NaN: it is not known). Memory is bounded by one batch. Raises
+        `create_s` is how long a create took, `downloaded` whether it was a download and no clone, 1.0 or 0.0
+        (both NaN where it is not known). Memory is bounded by one batch. Raises
         BadInput if the database cannot be read any more.
         """
         statement = self._schema.events(naive(self.since), naive(self.until))
@@ -64,7 +66,7 @@ class History:
             with self._database.snapshot() as connection:
                 found = connection.execution_options(yield_per=rows).execute(statement)
                 for part in found.partitions():
-                    yield _events(part, self._types)
+                    yield _events(part, self._types, self._tells_downloads)
         except exc.SQLAlchemyError as error:
             raise BadInput([f"{self._database.shown}: {self._database.reason(error)}"]) from None
 
@@ -136,12 +138,14 @@ def _read(
         _database=database,
         _schema=schema,
         _types=names,
+        _tells_downloads=connection.execute(sa.select(schema.downloads).limit(1)).first() is not None,
     )
 
 
-def _events(part: Any, types: Mapping[str | None, str]) -> pd.DataFrame:
+def _events(part: Any, types: Mapping[str | None, str], tells_downloads: bool) -> pd.DataFrame:
     """Rows of `Schema.events` as events of a trace."""
-    time, delete, volume, image, size, type_id, host, project, encrypted, ready = zip(*part, strict=True)
+    columns = tuple(zip(*part, strict=True))
+    time, delete, volume, image, size, type_id, host, project, encrypted, ready, downloaded = columns
     at, done = (pa.array(each, pa.timestamp("us")).to_numpy(zero_copy_only=False) for each in (time, ready))
     gone = np.array(delete, dtype=bool)
     tier = [types.get(each, each) for each in type_id]
@@ -157,5 +161,6 @@ def _events(part: Any, types: Mapping[str | None, str]) -> pd.DataFrame:
             "project": pd.Categorical(project),
             "encrypted": np.array(encrypted, dtype=bool),
             "create_s": (done - at) / np.timedelta64(1, "s"),
+            "downloaded": np.where(gone | (not tells_downloads), np.nan, np.array(downloaded, dtype=float)),
         }
     )

@@ -263,21 +263,33 @@ class Schema:
             ),
         )
 
+    @cached_property
+    def downloads(self) -> sa.Subquery:
+        """Volumes that were downloaded: only then Cinder notes whether it verified the image's signature.
+
+        `CreateVolumeFromSpecTask._create_from_image_cache_or_download`, unless `verify_glance_signatures` is
+        disabled.
+        """
+        row = self.glance.alias("signature")
+        verified = row.c.key == "signature_verified"
+        return sa.select(row.c.volume_id).distinct().where(verified).subquery("download")
+
     def events(self, since: datetime, until: datetime) -> sa.Select[Any]:
         """All events in [since, until), ordered: by time, creates before deletes, by id."""
         made, gone = self.users(), self.users()
         image_id = sa.func.coalesce(self.images.c.image_id, "").label("image_id")
+        download = self.downloads
         creates = (
             sa.select(made.c.made.label("time"), sa.literal(0).label("delete"), made.c.id, image_id)
             .add_columns(made.c.size, made.c.type_id, made.c.host, made.c.project, made.c.encrypted)
-            .add_columns(made.c.ready)
-            .select_from(self.with_image(made))
+            .add_columns(made.c.ready, download.c.volume_id.is_not(None).label("downloaded"))
+            .select_from(self.with_image(made).outerjoin(download, download.c.volume_id == made.c.id))
             .where(made.c.made >= since, made.c.made < until)
         )
         blank = sa.literal("")
         deletes = (
             sa.select(gone.c.gone, sa.literal(1), gone.c.id, blank, sa.literal(0), blank, blank, blank)
-            .add_columns(sa.false(), sa.null())
+            .add_columns(sa.false(), sa.null(), sa.false())
             .where(gone.c.gone >= since, gone.c.gone < until)
         )
         both = sa.union_all(creates, deletes).subquery("event")

@@ -98,7 +98,9 @@ def _write_trace(
     owners = cloud.images.loc[cloud.images["owner"] != "", ["image_id", "owner"]].set_index("image_id")[
         "owner"
     ]
-    observed_schema = pa.schema({"volume_id": pa.string(), "create_s": pa.float64()})
+    observed_schema = pa.schema(
+        {"volume_id": pa.string(), "create_s": pa.float64(), "downloaded": pa.float64()}
+    )
     with (
         _writer(folder / f"trace.{fmt}", _schema(fmt)) as trace,
         _writer(folder / f"observed.{fmt}", observed_schema) as observed,
@@ -113,7 +115,7 @@ def _write_trace(
             owner = batch["image_id"].map(owners)
             strange = batch[of_image & owner.notna() & (batch["project"] != owner)]
             others.update(zip(strange["image_id"], strange["project"], strict=True))
-            seen = batch.loc[of_image & batch["create_s"].notna(), ["volume_id", "create_s"]]
+            seen = batch.loc[of_image & batch["create_s"].notna()].reindex(columns=observed_schema.names)
             trace.write_table(pa.Table.from_pandas(batch[EVENT_COLUMNS], _schema(fmt), preserve_index=False))
             observed.write_table(pa.Table.from_pandas(seen, observed_schema, preserve_index=False))
             if progress is not None:

@@ -104,6 +104,9 @@ def test_round_trip(empty_database: URL, tmp_path: Path, conf: Path) -> None:
 
     calibrated = run("calibrate", out, "--json")
     assert calibrated.exit_code == 0, calibrated.output
+    for pool in json.loads(calibrated.stdout)["pools"]:
+        # What was a clone is in the database, and is one in the simulation.
+        assert pool["observed_clone_hit_rate"] == pytest.approx(pool["simulated_clone_hit_rate"], abs=0.1)
     before, after = json.loads(calibrated.stdout)["goodness"]
     assert after["rms_factor"] < before["rms_factor"]
     assert run("validate", out / "calibrated.yaml").exit_code == 0
