@@ -28,10 +28,12 @@ FITTED_EVENTS = 100_000
 RESOLUTION_S = 1.0
 # How strongly a value stays where it was assumed if the history says nothing of it: as much as a hundredth of
 # a create that takes nothing else.
-PRIOR = 0.1
+PRIOR = 0.5
 # Logarithms of create seconds that are off by more than this count less: they waited or went another way.
 SCALE = 0.2
 MOST_RUNS = 50
+LEAST_CREATES = 5  # that a value must have a part in, to be told,
+LEAST_SLOPE = 0.25  # and how much of a part: about a twentieth of their time
 MOST_SHIFT = np.log(50)  # nothing was assumed more wrongly than by this factor
 
 
@@ -59,8 +61,12 @@ def calibrate(folder: Path, progress: Callable[[int], None] | None = None) -> Ca
     """
     document, case, observed = _read(folder)
     strategy = document["strategy"]
-    keys = [tuple(one["path"]) for one in document["assumed"] if one["path"][-1] in TIMES]
+    keys = [key for key in document["assumed"] if key[-1] in TIMES and _value(case, key) > 0]
+    if not keys:
+        raise BadInput([f"{folder / 'import.json'}: no time or rate was assumed: there is nothing to fit"])
     fit = _Fit(_first(case, FITTED_EVENTS), strategy, observed, keys, progress)
+    if _simulated(case, strategy, fit.observed).empty:
+        raise BadInput([f"{folder}: no create that was observed succeeds in the simulation"])
     rates, fitted = fit.solve()
     after = replace(case, scenario=case.scenario.varied(fitted))
     before_s, after_s = _simulated(case, strategy, observed), _simulated(after, strategy, observed)
@@ -76,6 +82,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], Case, pd.DataFrame]:
         raise BadInput([f"{folder / 'import.json'}: not of an import: {reason}"]) from None
     case = load(folder / "scenario.yaml")
     problems = []
+    if not isinstance(document, dict) or not set(document) >= {"assumed", "fills", "strategy", "telemetry"}:
+        raise BadInput([f"{folder / 'import.json'}: not of an import: it lacks some of what one writes"])
+    document = document | {"assumed": [tuple(one["path"]) for one in document["assumed"]]}
     if document["strategy"] is None:
         problems.append(f"{folder / 'import.json'}: today's settings are not known: import with --conf too")
     observed = None
@@ -83,6 +92,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], Case, pd.DataFrame]:
         observed = pd.read_csv(csv, dtype={"volume_id": "str"})
     elif (parquet := folder / "observed.parquet").exists():
         observed = pd.read_parquet(parquet)
+    if observed is not None and {"volume_id", "create_s", "downloaded"} <= set(observed.columns):
+        # The two ends are read off two clocks: one may be after the other.
+        observed = observed[observed["create_s"] >= 0]
     if observed is None or observed.empty:
         problems.append(f"{folder}: no seconds of creates were observed: import with --db or --notifications")
     if problems or observed is None:
@@ -105,8 +117,14 @@ def _simulated(case: Case, strategy: str, observed: pd.DataFrame) -> pd.DataFram
     return pd.DataFrame({**text, **seconds, "downloaded": both["downloaded"]})
 
 
-def _logarithms(seconds: pd.Series[float]) -> Floats:
-    return np.asarray(np.log(seconds.to_numpy(dtype=np.float64) + RESOLUTION_S))
+def _logarithms(seconds: Floats | pd.Series[float]) -> Floats:
+    return np.asarray(np.log(np.asarray(seconds, dtype=np.float64) + RESOLUTION_S))
+
+
+def _of_whole_seconds(seconds: Floats) -> Floats:
+    """What `_logarithms` are on average where start and end are cut to whole seconds, as MySQL keeps them."""
+    low = np.floor(seconds)
+    return (1 - (seconds - low)) * _logarithms(low) + (seconds - low) * _logarithms(low + 1)
 
 
 class _Fit:
@@ -122,10 +140,16 @@ class _Fit:
     ) -> None:
         self.case, self.strategy, self.keys = case, strategy, keys
         self.observed = observed[observed["volume_id"].isin(case.trace.events["volume_id"])]
+        self.seconds = self.observed["create_s"].to_numpy(dtype=np.float64)
+        self.whole = bool(np.all(self.seconds == np.round(self.seconds)))
+        # Two readings of a clock of whole seconds differ by this much more or less, which is no outlier.
+        rounded_s = RESOLUTION_S / np.sqrt(6) if self.whole else 0.0
+        self.scale = SCALE + rounded_s / (self.seconds + RESOLUTION_S)
         self.start = np.log([_value(case, key) for key in keys])
         self.progress = progress
         self.runs = 0
         self.last: tuple[bytes, Floats, Floats] | None = None
+        self.other_way: npt.NDArray[np.bool_] | None = None  # clones here, downloads there
 
     def solve(self) -> tuple[pd.DataFrame, dict[Key, object]]:
         """The rates' table, and the fitted value of each key that the history tells."""
@@ -135,18 +159,11 @@ class _Fit:
             jac=self.slopes,
             bounds=(-MOST_SHIFT, MOST_SHIFT),
             loss="soft_l1",
-            f_scale=SCALE,
             max_nfev=MOST_RUNS,
         )
-        residuals, slopes = (part[: -len(self.keys)] for part in self.model(found.x))
-        # The usual covariance of an M-estimate, of the data alone: what only the prior holds is not told.
-        weight = 1 / np.sqrt(1 + (residuals / SCALE) ** 2)
-        bread = slopes.T @ (slopes * weight[:, None])
-        scores = slopes * (weight * residuals)[:, None]
-        meat = scores.T @ scores
-        inverse = np.linalg.pinv(bread + PRIOR**2 * np.eye(len(self.keys)))
-        half = stats.norm.ppf(0.975) * np.sqrt(np.maximum(np.diag(inverse @ meat @ inverse), 0))
-        told = (np.diag(inverse) * PRIOR**2 < 0.1) & (half < np.log(2))
+        half, held = self._half_widths(found.x)
+        inside = np.abs(found.x) < 0.99 * MOST_SHIFT
+        told = inside & ~held & (half < np.log(2)) & (found.status > 0)
         values = self.start + np.where(told, found.x, 0.0)
         rows = [
             {
@@ -164,6 +181,25 @@ class _Fit:
             key: row["fitted"] for key, row in zip(self.keys, rows, strict=True) if row["told"]
         }
         return table, fitted
+
+    def _half_widths(self, shift: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Half the 95 % interval of each value's logarithm, and which values the prior holds in their place.
+
+        The covariance of an M-estimate (Huber 1967; soft L1's influence is r w, its slope w^3), and what is
+        not known of whole seconds, which more creates do not mend.
+        """
+        residuals, slopes = (part[: -len(self.keys)] for part in self.model(shift))
+        used = np.abs(slopes) > LEAST_SLOPE
+        count, free = int(used.any(axis=1).sum()), len(self.keys)
+        weight = 1 / np.sqrt(1 + residuals**2)
+        scores = slopes * (weight * residuals)[:, None]
+        bread = slopes.T @ (slopes * weight[:, None] ** 3)
+        inverse = np.linalg.pinv(bread + PRIOR**2 * np.eye(free))
+        covariance = inverse @ (scores.T @ scores) @ inverse * count / max(1, count - free)
+        half = stats.t.ppf(0.975, max(1, count - free)) * np.sqrt(np.maximum(np.diag(covariance), 0))
+        if self.whole:
+            half += np.abs(inverse @ (slopes.T @ (weight**3 * self.rounding)))
+        return half, (np.diag(inverse) * PRIOR**2 > 0.1) | (used.sum(axis=0) < LEAST_CREATES)
 
     def residuals(self, shift: Floats) -> Floats:
         return self.model(shift)[0]
@@ -183,11 +219,25 @@ class _Fit:
         case = replace(self.case, scenario=self.case.scenario.varied(values))
         seen = _simulated(case, self.strategy, self.observed)
         seen = self.observed[["volume_id"]].merge(seen, on="volume_id", how="left")  # a row each, always
-        off = np.nan_to_num(_logarithms(seen["simulated_s"]) - _logarithms(seen["observed_s"]))
+        if self.other_way is None:  # decided once, or a fit could gain by sending creates another way
+            downloaded = seen["downloaded"].to_numpy(dtype=np.float64)
+            simulated = (seen["source"] == "download").to_numpy(dtype=np.float64)
+            self.other_way = ~np.isnan(downloaded) & (downloaded != simulated)
+        simulated_s = seen["simulated_s"].to_numpy(dtype=np.float64)
+        logarithms = _logarithms(simulated_s)
+        if self.whole:
+            smooth = logarithms - (RESOLUTION_S / (simulated_s + RESOLUTION_S)) ** 2 / 12
+            logarithms = _of_whole_seconds(simulated_s)
+            # The one if a create always took the same time, the other if that varies by a second and more.
+            self.rounding = np.nan_to_num((logarithms - smooth) / self.scale)
+        off = np.nan_to_num((logarithms - _logarithms(self.seconds)) / self.scale)
+        off[self.other_way] = 0.0
         parts = np.stack([_part(case, seen, key) for key in self.keys], axis=1)
-        whole = seen["simulated_s"].to_numpy(dtype=np.float64)[:, None] + RESOLUTION_S
+        total = ((simulated_s + RESOLUTION_S) * self.scale)[:, None]
         residuals = np.concatenate([off, PRIOR * shift])
-        slopes = np.concatenate([np.nan_to_num(parts / whole), PRIOR * np.eye(len(shift))])
+        slopes = np.nan_to_num(parts / total)
+        slopes[self.other_way] = 0.0
+        slopes = np.concatenate([slopes, PRIOR * np.eye(len(shift))])
         self.last = shift.tobytes(), residuals, slopes
         self.runs += 1
         if self.progress is not None:
@@ -224,7 +274,7 @@ def _value(case: Case, key: Key) -> float:
     place: Any = case.scenario.model_dump(by_alias=True)
     for part in key:
         place = place[part]
-    return float(place)
+    return float(place or 0)
 
 
 def _goodness(which: str, both: pd.DataFrame) -> dict[str, object]:
@@ -235,7 +285,7 @@ def _goodness(which: str, both: pd.DataFrame) -> dict[str, object]:
         "rates": which,
         "creates": len(both),
         "rms_factor": float(np.exp(np.sqrt(left))),
-        "r2": 1 - left / spread if spread else np.nan,
+        "r2": 1 - left / spread if spread > 1e-12 else np.nan,
     }
 
 

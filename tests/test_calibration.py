@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from scipy import stats
+from scipy import optimize, stats
 from typer.testing import CliRunner
 
-from sim.calibration import calibrate
+from sim.calibration import PRIOR, SCALE, _Fit, calibrate
 from sim.cli import app
 from sim.fast.engine import run
 from sim.problems import BadInput
@@ -23,6 +23,7 @@ from sim.trace import write_trace
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "two_tiers.yaml"
 TIMES = ("create_s", "clone_s", "write_mib_s", "convert_mib_s")
+TRIALS = 400
 NOISE = 0.1  # of the logarithm of a create's seconds
 
 
@@ -122,7 +123,30 @@ def test_what_is_missing_is_told(tmp_path: Path, observed: tuple[Path, dict[tupl
         if path.stem != "observed":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     document = json.loads((tmp_path / "import.json").read_text())
+    (tmp_path / "import.json").write_text("[]")
+    with pytest.raises(BadInput, match="not of an import"):
+        calibrate(tmp_path)
     (tmp_path / "import.json").write_text(json.dumps(document | {"strategy": None}))
     with pytest.raises(BadInput) as caught:
         calibrate(tmp_path)
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.5])
+def test_intervals_hold_as_often_as_they_say(noise: float) -> None:
+    draw, held = np.random.default_rng(8), 0
+    for _ in range(TRIALS):
+        fit = _Fit.__new__(_Fit)
+        fit.keys, fit.whole = [("a",), ("b",)], False
+        slopes = draw.uniform(0, 1, (200, 2))
+        residuals = draw.normal(0, noise / SCALE, 200)
+
+        def model(shift: np.ndarray, s: np.ndarray = slopes, r: np.ndarray = residuals) -> Any:
+            return np.concatenate([s @ shift - r, PRIOR * shift]), np.concatenate([s, PRIOR * np.eye(2)])
+
+        fit.model = model  # type: ignore[method-assign]
+        found = optimize.least_squares(fit.residuals, np.zeros(2), jac=fit.slopes, loss="soft_l1")
+        half, _ = fit._half_widths(found.x)
+        held += int(abs(found.x[0]) <= half[0])  # the truth is 0
+    low, high = stats.binom.interval(0.999, TRIALS, 0.95)
+    assert low <= held <= high

@@ -74,7 +74,10 @@ def sweep(
     case = checked(scenario, None, [])
     folder = Path(f"sweep-{case.scenario.name}") if out is None else out
     points = _points(case, vary or [], rows, sample, sampling)
-    if problems := unwritable(folder):
+    problems = unwritable(folder)
+    if workers == 0 or workers < -1:
+        problems.append("--workers: a number of processes, or -1 for one a core")
+    if problems:
         raise BadInput(problems)
     from sim.sweep.sweep import sweep as run_cells
     from sim.sweep.sweep import tidy

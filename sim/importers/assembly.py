@@ -320,6 +320,15 @@ def _said(cloud: Cloud) -> Iterator[Note]:
             yield Note("assumed", f"backend {name}: {', '.join(limits)}")
         if backend.remark:
             yield Note("read", f"backend {name}: {backend.remark}")
+    placed = pd.DataFrame() if cloud.sources.history is None else cloud.sources.history.placements
+    if (placed.get("cluster", pd.Series(dtype="str")) != "").any():
+        what = "services of one cluster count as nodes of their own, each with a cache of its own"
+        yield Note("unknown", f"clustered services are not simulated: {what}")
+    sections = cloud.sources.configuration.sections.values() if cloud.sources.configuration else ()
+    rbd = [one.name for one in sections if one.volume_driver.startswith("cinder.volume.drivers.rbd.")]
+    if rbd:
+        what = "if Glance keeps its images in the same Ceph, write driver_clones_raw: true"
+        yield Note("unknown", f"backend {', '.join(rbd)}: {what} (RBD then clones raw images itself)")
     pools = ", ".join(cloud.hosts.values())
     yield Note("unknown", f"capacity_gib of {pools}: no limit until you write it into scenario.yaml")
     timed = "create_s, clone_s, delete_s, write_mib_s, convert_mib_s, glance.stream_mib_s"

@@ -189,6 +189,8 @@ class _Reader:
         values["max_over_subscription_ratio"] = None if ratio in (None, "auto") else float(ratio)
         # Most drivers call themselves as their section where no name is configured.
         values["volume_backend_name"] = values["volume_backend_name"] or name
+        for limit in CACHE_OPTIONS[1:]:  # for Cinder all that is not positive is no limit
+            values[limit] = max(0, values[limit] or 0)
         node = self._get("backend_host", name) or self._get("host")
         return Section(name=name, node=node, **values)
 

@@ -1,6 +1,6 @@
 """Reads Cinder's database: creates and deletes as a trace, and all that the database knows around them.
 
-What is in it, and what is not: CINDER.md, "The database (import)". Nothing is written, ever.
+`cinder.db.sqlalchemy.models` says what is in it (since 29 `cinder.db.models`). Nothing is written, ever.
 """
 
 from __future__ import annotations

@@ -107,8 +107,9 @@ class Schema:
         """
         old = self.volumes.alias("old")
         text = self.column(old, "display_description")
-        # No longer than an id: MariaDB makes no index on longer text, and would compare all with all.
-        of = sa.func.substr(text, len(MIGRATED) + 1, ID_LENGTH)
+        # As an id: of longer text MariaDB makes no index, and of any that is not text sqlite makes none, and
+        # both would compare all rows with all.
+        of = sa.cast(sa.func.substr(text, len(MIGRATED) + 1), sa.String(ID_LENGTH))
         order = sa.func.row_number().over(partition_by=of, order_by=(old.c.created_at, old.c.id))
         every = (
             sa.select(of.label("volume_id"), old.c.created_at, old.c.launched_at, old.c.host)
@@ -116,7 +117,8 @@ class Schema:
             .where(text.like(f"{MIGRATED}%"), self._temporary(old))
             .subquery("migrated")
         )
-        return sa.select(every).where(every.c.number == 1).subquery("origin")
+        # Not `== 1`: sqlite would look rows up by that, and then search all of them for a volume.
+        return sa.select(every).where(every.c.number < 2).subquery("origin")
 
     def _temporary(self, volumes: sa.FromClause) -> sa.ColumnElement[bool]:
         """Volumes that are not their project's (always true before Yoga, which cannot tell)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,9 @@ def import_cloud(
     Raises `BadInput` with everything that is wrong with all of them; then nothing is written.
     """
     problems = Problems()
+    out = out.resolve()
+    if os.path.ismount(out):
+        problems.add("--out", str(out), "is a mount point: give a folder in it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         problems.add("--out", str(out), "is not an empty folder: an import overwrites nothing")
     if not (conf or db or glance or notifications):

@@ -22,7 +22,10 @@ from sim.importers import assumptions
 from sim.importers.assembly import Cloud, quota, shortened
 from sim.importers.assumptions import Assumed
 from sim.importers.notes import Note
-from sim.scenario import STRATEGY_NAMES
+from sim.problems import Problems
+from sim.scenario import STRATEGY_NAMES, Scenario
+from sim.spec import validated
+from sim.yamlfile import read_yaml
 
 ROWS = 100_000
 EVENT_COLUMNS = [
@@ -78,9 +81,18 @@ def _write_all(
     if len(cloud.images):
         cloud.images.drop(columns="why").to_csv(folder / "images.csv", index=False, lineterminator="\n")
     (folder / "scenario.yaml").write_text(_scenario(cloud, workload))
+    _check(folder / "scenario.yaml")
     document = _document(cloud, counts)
     (folder / "import.json").write_text(json.dumps(document, indent=2) + "\n")
     return document
+
+
+def _check(path: Path) -> None:
+    """Raises BadInput for values that Cinder takes, and that a scenario may not have."""
+    problems = Problems()
+    raw = read_yaml(path, problems)
+    validated(Scenario, raw, Path("what was read"), "", problems)
+    problems.raise_any()
 
 
 def _write_trace(

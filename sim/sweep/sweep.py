@@ -28,10 +28,14 @@ WIDE = ("daily_creates", "daily_clones")  # lists, which a table does not show
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a point, the replication of its workload, and the hash of all that decides what comes out."""
+    """One run: a point, the replication of its workload, and the hash of all that decides what comes out.
+
+    `base` is the part of that hash which all cells of a sweep share: a worker finds out if its files differ.
+    """
 
     point: Point
     replication: int
+    base: str
     digest: str
 
 
@@ -94,28 +98,33 @@ def tidy(documents: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _cells(case: Case, points: Sequence[Point], replications: int, warm_up_s: float) -> list[Cell]:
-    from sim.results import hashes, versions
-
-    # Of the scenario it counts what it says, not how.
-    files = {name: digest for name, digest in hashes(case).items() if name != "scenario"}
-    about = {"files": files, "versions": versions(), "sources": _sources(), "warm_up_s": warm_up_s}
-    raw = case.scenario.model_dump(by_alias=True, mode="json")
-    unnamed = {key: value for key, value in raw.items() if key not in ("name", "strategies")}
-    start = hashlib.sha256(json.dumps([about, unnamed], sort_keys=True).encode())
+    base = _base(case)
     cells = []
     for point in points:
         for replication in range(replications):
-            digest = start.copy()
-            digest.update(json.dumps([point.values, point.strategy, replication], sort_keys=True).encode())
-            cells.append(Cell(point, replication, digest.hexdigest()[:32]))
+            own = [base, sorted(point.values), point.strategy, replication, warm_up_s]
+            digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+            cells.append(Cell(point, replication, base, digest[:32]))
     return cells
+
+
+def _base(case: Case) -> str:
+    """A hash of a case and of what simulates it. Of the scenario it counts what it says, not how."""
+    from sim.results import hashes, versions
+
+    files = {name: digest for name, digest in hashes(case).items() if name != "scenario"}
+    raw = case.scenario.model_dump(by_alias=True, mode="json")
+    said = {key: value for key, value in raw.items() if key not in ("name", "strategies")}
+    about = [files, versions(), _sources(), said]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)
 def _sources() -> str:
-    """A hash of the package's own code: a change of it is another version, released or not."""
+    """A hash of the package's own code and data: a change of it is another version, released or not."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
+    package = Path(__file__).parents[1]
+    for source in sorted([*package.rglob("*.py"), *package.glob("data/*.csv")]):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
@@ -124,8 +133,12 @@ def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
     found = {}
     for cell in cells:
         path = folder / "cells" / f"{cell.digest}.json"
-        if path.exists():
-            found[cell.digest] = _filled(json.loads(path.read_text()))
+        try:
+            document = _filled(json.loads(path.read_text()))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            continue  # not there, or not whole: it is run
+        if document.get("digest") == cell.digest:
+            found[cell.digest] = document | {"values": dict(cell.point.values)}
     return found
 
 
@@ -176,7 +189,10 @@ def _backend(dask: str | None, workers: int) -> Iterator[None]:
         return
     from distributed import Client
 
-    client = Client(dask)
+    try:
+        client = Client(dask)
+    except OSError as error:
+        raise BadInput([f"--dask: no scheduler answers at {dask}: {error}"]) from None
     with client, joblib.parallel_config("dask", client=client):
         yield
 
@@ -196,7 +212,7 @@ def run_cell(path: Path, cell: Cell, warm_up_s: float) -> dict[str, Any]:
     }
     try:
         reloading = tuple(pair for pair in cell.point.values if reloads(pair[0]))
-        measurer = _measurer(path, cell.replication, warm_up_s, reloading)
+        measurer = _measurer(path, cell.base, cell.replication, warm_up_s, reloading)
         scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values))
         state, _, document["engine_s"] = measurer.prepared.play(scenario, cell.point.strategy)
         document["rows"] = measurer.rows(state, scenario)
@@ -208,10 +224,12 @@ def run_cell(path: Path, cell: Cell, warm_up_s: float) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _measurer(
-    path: Path, replication: int, warm_up_s: float, reloading: tuple[tuple[str, Any], ...]
+    path: Path, base: str, replication: int, warm_up_s: float, reloading: tuple[tuple[str, Any], ...]
 ) -> Measurer:
     """Of a worker process: a case is prepared once, and again for values that change its workload."""
     case = load(path, replication=replication)
+    if _base(case) != base:
+        raise RuntimeError(f"{path} or what it names, or the program, is not what the sweep began with")
     if reloading:
         raw = case.scenario.model_dump(by_alias=True)
         values = {path: value for key, value in reloading for path in paths_of(key, raw)}

@@ -20,8 +20,11 @@ from sim.strategies import STRATEGIES
 
 STRATEGY = "strategy"
 # Parts of a scenario of which the workload, its images and who serves whom know nothing.
+_REFUSED = ("images", "name", "strategies")
+_FILES = ("workload.trace", "workload.initial", "images.")
 _ANSWERS = ("backends", "boot_timeout_s", "cinder", "glance", "store", "tiers", "what_if")
 EVERY = "*"
+MOST_VALUES = 100_000
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?::(\d+))?")
 
 
@@ -59,6 +62,9 @@ def _values(key: str, text: str, problems: Problems) -> list[Any]:
             first, last, step = int(span[1]), int(span[2]), int(span[3] or 1)
             if step < 1 or last < first:
                 problems.add("--vary", key, f"{quoted(part)} is an empty range")
+                continue
+            if (last - first) // step >= MOST_VALUES:
+                problems.add("--vary", key, f"{quoted(part)} has more than {MOST_VALUES:,} values")
                 continue
             values += range(first, last + 1, step)
         else:
@@ -105,11 +111,14 @@ def listed(path: Path, strategies: Sequence[str]) -> list[Point]:
     if table.empty:
         raise BadInput([f"{path}: has no rows"])
     points = []
-    for row in table.to_dict("records"):
-        values = {str(key): yaml.safe_load(cell) for key, cell in row.items()}
+    for number, row in enumerate(table.to_dict("records"), 2):
+        try:
+            values = {str(key): yaml.safe_load(cell) for key, cell in row.items()}
+        except yaml.YAMLError:
+            raise BadInput([f"{path}: line {number}: a cell is no value"]) from None
         names = [values.pop(STRATEGY)] if STRATEGY in values else strategies
         points += [Point(tuple(values.items()), str(name)) for name in names]
-    return list(dict.fromkeys(points))
+    return list({repr(point): point for point in points}.values())
 
 
 def check(scenario: Scenario, points: Sequence[Point]) -> None:
@@ -119,7 +128,11 @@ def check(scenario: Scenario, points: Sequence[Point]) -> None:
         if name not in STRATEGIES:
             problems.add("--vary", STRATEGY, f"there is no {quoted(name)}, only {', '.join(STRATEGIES)}")
     raw = scenario.model_dump(by_alias=True)
-    for key, value in dict.fromkeys(pair for point in points for pair in point.values):
+    pairs = {repr(pair): pair for point in points for pair in point.values}
+    for key, value in pairs.values():
+        if key in _REFUSED or key.startswith(_FILES):
+            problems.add("--vary", key, "cannot be varied: it names files, or says nothing of a run")
+            continue
         try:
             apply(scenario, {key: value}, raw)
         except KeyError as error:

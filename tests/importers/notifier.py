@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import oslo_messaging
 from cinder import rpc, utils
 from cinder.volume import volume_utils
 from oslo_config import cfg
+from oslo_context import context as oslo_context
 from oslo_log.formatters import ContextFormatter
 from oslo_messaging.notify.notifier import _notifier_opts
 
@@ -63,6 +65,8 @@ def notifying(driver: str) -> Iterator[Callable[[], list[str]]]:
         stack.callback(conf.clear_override, "transport_url")
         stack.callback(conf.clear_override, "driver", group=NOTIFICATIONS)
         stack.callback(rpc.cleanup)
+        # The context that another test's run of the whole of Cinder left is none of these runs.
+        stack.enter_context(patch.object(oslo_context, "_request_store", threading.local()))
         rpc.init(conf)
         stack.enter_context(patch.object(engine.Simulation, "run", restored(of_the_cache_only)))
         stack.enter_context(patch.object(Run, "build", restored(Run.build)))

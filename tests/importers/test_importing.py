@@ -148,6 +148,18 @@ def test_a_configuration_alone_makes_a_scenario(tmp_path: Path, conf: Path) -> N
     assert told.exit_code == 2 and "no seconds of creates were observed" in told.stderr
 
 
+def test_what_a_scenario_may_not_have_is_told(tmp_path: Path, conf: Path) -> None:
+    conf.write_text(CONF.replace("max_count = 2", "max_count = -1") + "max_over_subscription_ratio = 0.5\n")
+    result = run("import", "--out", tmp_path / "out", "--conf", conf)
+    assert result.exit_code == 2 and "backends.c.max_over_subscription_ratio" in result.stderr
+    assert not (tmp_path / "out").exists()
+    conf.write_text(CONF.replace("max_count = 2", "max_count = -1"))  # no limit, for Cinder
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    assert run("import", "--out", tmp_path / "link", "--conf", conf).exit_code == 0
+    case = sim.load(tmp_path / "out" / "scenario.yaml")
+    assert case.scenario.backends["a"].image_volume_cache_max_count == 0
+
+
 def test_nothing_is_overwritten_nor_half_written(tmp_path: Path, conf: Path) -> None:
     full = tmp_path / "full"
     full.mkdir()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ from sim.cli import app
 from sim.problems import BadInput
 from sim.scenario import Case
 from sim.sweep.sweep import sweep, tidy
-from sim.sweep.varying import grid
+from sim.sweep.varying import apply, grid
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_tiers.yaml"
 COUNT = "backends.*.image_volume_cache_max_count"
@@ -48,7 +49,6 @@ def cluster() -> Iterator[tuple[str, list[int]]]:
 
 def test_a_cell_is_a_run(case: Case, alone: pd.DataFrame) -> None:
     from sim.metrics import summary
-    from sim.sweep.varying import apply
 
     changed = Case(case.path, apply(case.scenario, {COUNT: 5}), case.images, case.trace, case.initial)
     expected = summary(sim.run(changed, "combined", "fast"), changed, "combined")
@@ -112,8 +112,27 @@ def test_another_trace_is_another_cell(case: Case, tmp_path: Path) -> None:
     trace.write_text("".join(trace.read_text().splitlines(keepends=True)[:-1]))
     (second,) = sweep(sim.load(tmp_path / "two_tiers.yaml"), points, workers=1)
     assert first["digest"] != second["digest"]
+    assert second["requests"] in (first["requests"], first["requests"] - 1) and not second["error"]
+    events = len(sim.load(tmp_path / "two_tiers.yaml").trace.events)
+    assert events == len(case.trace.events) - 1
     (renamed,) = sweep(case, points, workers=1)
     assert renamed["digest"] == first["digest"]  # the same files, elsewhere
+
+
+def test_files_that_change_under_a_sweep_fail_its_cells(case: Case, tmp_path: Path) -> None:
+    changed = replace(case, scenario=apply(case.scenario, {"glance.stream_mib_s": 1.0}))
+    (cell,) = sweep(changed, grid({COUNT: [5]}, ["none"]), workers=1)
+    assert "is not what the sweep began with" in cell["error"]
+
+
+def test_a_broken_cell_is_run_again(case: Case, tmp_path: Path) -> None:
+    points = grid({COUNT: [5]}, ["none"])
+    (first,) = sweep(case, points, folder=tmp_path, workers=1)
+    (path,) = (tmp_path / "cells").iterdir()
+    for text in ('{"dig', "", '{"digest": "x"}', "[]"):
+        path.write_text(text)
+        (again,) = sweep(case, points, folder=tmp_path, workers=1)
+        assert tidy([again]).to_csv() == tidy([first]).to_csv()
 
 
 def test_failed_cells_stay_as_rows(tmp_path: Path) -> None:
@@ -149,6 +168,9 @@ def test_a_trace_has_no_replications(case: Case) -> None:
         (["--vary", "seed=x"], "--vary: seed: 'x'"),
         (["--vary", "tiers.gold.price_gib_month=1"], "is no key"),
         (["--list", "/nowhere.csv"], "cannot be read"),
+        (["--vary", "seed=1", "--workers", "0"], "--workers"),
+        (["--vary", "workload.trace=x.csv"], "cannot be varied"),
+        (["--vary", "glance.streams=0..999999999"], "more than"),
         (["--vary", "seed=1", "--out", str(SCENARIO)], "--out"),
     ],
 )
