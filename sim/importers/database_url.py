@@ -48,6 +48,8 @@ class Database:
                 )
                 # All rows are read, not only the first tenth that a cursor is planned for.
                 connection.exec_driver_sql("SET LOCAL cursor_tuple_fraction = 1")
+                # It expects far fewer rows than there are, and would search a whole table for each of them.
+                connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
             else:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 connection.exec_driver_sql("COMMIT")
