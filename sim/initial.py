@@ -28,15 +28,23 @@ class Placed:
 
 
 def place(
-    case: Case, strategy: Strategy, meter: Meter, version: object = None
+    case: Case,
+    strategy: Strategy,
+    meter: Meter,
+    version: object = None,
+    initial: list[Placed] | None = None,
 ) -> tuple[dict[str, Array], list[Placed]]:
     """The arrays by backend, holding what exists at time 0, and a list of that.
 
-    `version` is what the images' versions are until they are updated (see `sim.arrays.Content`).
+    `version` is what the images' versions are until they are updated (see `sim.arrays.Content`), `initial`
+    the case's `initial_volumes`, if they are known.
     Cache entries come in the order of their last use. Raises `BadInput` with everything that does not fit.
     """
     arrays = {name: Array(name, spec, meter) for name, spec in case.scenario.backends.items()}
-    volumes = [*initial_volumes(case), *(_store(case) if strategy.uses_store else ())]
+    volumes = [
+        *(initial_volumes(case) if initial is None else initial),
+        *(_store(case) if strategy.uses_store else ()),
+    ]
     problems = []
     for volume in volumes:
         problem = _put(arrays[volume.host.partition("#")[0]], volume, version)

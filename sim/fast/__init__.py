@@ -13,6 +13,7 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     create.py     one create, phase by phase
     kernel.py     the trace, deletes and the main loop
     engine.py     runs it and makes the tables; errors.py has the words of errors
+    tally.py      counts creates for measures without tables
     stream.py     the same for traces that stay on disk
     replay.py     the cache alone, without time: hit-rate curves
 

@@ -236,7 +236,9 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int
         d.code = s.volumes[v].code
         s.volumes[v].first_slot = slot
     w.made = slot
-    s.backends[s.pools[pool].backend].volumes += 1
+    b = s.backends[s.pools[pool].backend]
+    b.volumes += 1
+    b.volumes_peak = max(b.volumes_peak, b.volumes)
     change(s, slot, 1, size_gib)
     return slot
 
@@ -265,6 +267,7 @@ def change(s: State, slot: int, count: int, size_gib: int) -> None:
     d = s.slots[slot]
     p = s.pools[d.pool]
     p.volumes += count
+    p.volumes_peak = max(p.volumes_peak, p.volumes)
     if d.kind == CACHE:
         p.cached += count
     p.provisioned += size_gib

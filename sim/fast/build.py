@@ -12,13 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from sim.arrays import GIB, MIB, content_of, file_of
-from sim.arrays import Array as SimulatedArray
 from sim.fast import state
 from sim.fast.jit import table_of
-from sim.fast.kernel import put
+from sim.fast.kernel import PLACED, put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.initial import Placed
-from sim.scenario import Backend, Case
+from sim.scenario import Backend, Case, Image
 from sim.strategies import Strategy
 from sim.trace import EVENTS
 
@@ -26,10 +25,16 @@ PROJECT = "project"  # of requests that name none
 KINDS = {"user": state.USER, "store": state.STORE, "cache": state.CACHE}
 EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
 START = 1024  # records of an array that grows
+BACKEND_FIELDS = state.BACKENDS.names or ()
+NO_EDGES = np.zeros(0)
 
 
 class Names:
-    """The names behind a run's numbers: hosts, tiers, images and projects by position."""
+    """The names behind a run's numbers: hosts, tiers, images and projects by position.
+
+    `rows` are the images' own, as far as they are the same in every run; `size_mib` and `virtual_mib` their
+    sizes.
+    """
 
     def __init__(self, case: Case) -> None:
         self.hosts = list(case.scenario.pools())
@@ -39,6 +44,27 @@ class Names:
         projects = {image.owner: None for image in case.images.values() if image.owner}
         projects.pop(PROJECT, None)
         self.projects = [PROJECT, *projects]  # others may use no private image: which they are is no matter
+        images = list(case.images.values())
+        self.size_mib = np.array([image.size_bytes for image in images], np.float64) / MIB
+        self.virtual_mib = np.array([image.virtual_size_bytes for image in images], np.float64) / MIB
+        self.rows = np.array([self._row(image) for image in images], state.IMAGE)
+
+    def _row(self, image: Image) -> tuple[object, ...]:
+        """An image's `state.IMAGE`; how long it takes to fetch is the run's."""
+        return (
+            image.disk_format == "raw",
+            image.container_format == "bare",
+            False,
+            file_of(image, 0) == content_of(image, 0),
+            self.projects.index(image.owner) if image.owner else NONE,
+            -(-image.size_bytes // GIB),
+            math.ceil(image.virtual_size_bytes / GIB),
+            content_of(image, 0).gib,
+            file_of(image, 0).gib,
+            -1.0,
+            0,
+            NONE,
+        )
 
     def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
         """A stretch of a trace as numbers; `codes` tell its volumes apart."""
@@ -67,7 +93,13 @@ def positions(names: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int
 
 
 def build(
-    case: Case, strategy: Strategy, names: Names, trace: dict[str, state.Array], codes: int, rows: int
+    case: Case,
+    strategy: Strategy,
+    names: Names,
+    trace: dict[str, state.Array],
+    codes: int,
+    rows: int,
+    edges: state.Array = NO_EDGES,
 ) -> State:
     """The state at time 0, before anything exists; with `codes` volumes told apart, and `rows` of creates."""
     scenario = case.scenario
@@ -104,6 +136,8 @@ def build(
         use_start=np.zeros(1, np.int64),
         next_use=np.zeros(1, np.int64),
         uses=np.zeros(0, np.int64),
+        edges=edges,
+        edge_areas=np.zeros((len(edges), pools + tiers + 1, 3)),
         **trace,
     )
     if any(backend.dedupe for backend in scenario.backends.values()):
@@ -187,6 +221,7 @@ def _fill_world(s: State) -> None:
     w["reading_us"] = -1
     for name in ("free_volume", "free_slot", "free_lineage", "free_entry", "first", "last", "made"):
         w[name] = NONE
+    w["next_edge"] = s.edges[0] if len(s.edges) else math.inf
     w["report_at"] = 0.0 if s.options[0]["schedules"] else math.inf
 
 
@@ -197,7 +232,6 @@ def _limit(limit: int | None) -> int:
 def _fill_backend(
     s: State, names: Names, number: int, name: str, backend: Backend, node: int, strategy: Strategy
 ) -> None:
-    b = s.backends[number]
     first = names.hosts.index(f"{name}#{next(iter(backend.pools))}")
     values = {
         "node": node, "first_pool": first, "pools": len(backend.pools),
@@ -210,8 +244,8 @@ def _fill_backend(
         "max_count": backend.image_volume_cache_max_count, "reported_us": -1,
     }  # fmt: skip
     same = ("create_s", "clone_s", "delete_s", "extend_s", "driver_clones_raw", "thin", "dedupe")
-    for field, value in (values | {field: getattr(backend, field) for field in same}).items():
-        b[field] = value
+    values |= {field: getattr(backend, field) for field in same}
+    s.backends[number] = tuple(values.get(field, 0) for field in BACKEND_FIELDS)
     for pool, spec in enumerate(backend.pools.values(), first):
         p = s.pools[pool]
         capacity = math.inf if spec.capacity_gib is None else spec.capacity_gib
@@ -222,44 +256,41 @@ def _fill_backend(
 
 
 def _fill_images(s: State, case: Case, names: Names) -> None:
+    s.images[:] = names.rows
     rate = case.scenario.glance.stream_mib_s
-    arrays = [SimulatedArray(name, spec, _NoMeter()) for name, spec in case.scenario.backends.items()]
-    for number, image in enumerate(case.images.values()):
-        i = s.images[number]
-        i["raw"], i["bare"] = image.disk_format == "raw", image.container_format == "bare"
-        i["owner"] = names.projects.index(image.owner) if image.owner else NONE
-        i["size_gib"] = -(-image.size_bytes // GIB)
-        i["virtual_gib"] = math.ceil(image.virtual_size_bytes / GIB)
-        i["content_gib"], i["file_gib"] = content_of(image, 0).gib, file_of(image, 0).gib
-        i["file_is_content"] = file_of(image, 0) == content_of(image, 0)
-        i["fetch_s"] = image.size_bytes / MIB / rate if rate is not None else -1.0
-        i["first_location"] = NONE
-        s.write_s[number] = [array.write_s(image) for array in arrays]
+    if rate is not None:
+        s.images["fetch_s"] = names.size_mib / rate
+    # As `sim.arrays.Array.write_s`.
+    for number, backend in enumerate(case.scenario.backends.values()):
+        if backend.convert_mib_s is not None:
+            s.write_s[:, number] = np.where(names.rows["raw"], 0.0, names.virtual_mib / backend.convert_mib_s)
+        if backend.write_mib_s:
+            s.write_s[:, number] += names.virtual_mib / backend.write_mib_s
 
 
-class _NoMeter:
-    def add(self, *_: Any) -> None: ...
-
-
-def exists(s: State, names: Names, placed: list[Placed], codes: npt.NDArray[np.int64]) -> None:
-    """Put in place what exists at time 0; `codes` are the volumes'."""
-    table = table_of(s)
-    for volume, code in zip(placed, codes.tolist(), strict=True):
+def numbers_of(names: Names, placed: list[Placed], codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """What exists at time 0 as `exists` takes it, a row each; `codes` are the volumes'."""
+    hosts, tiers, images = (
+        {name: number for number, name in enumerate(of)} for of in (names.hosts, names.tiers, names.images)
+    )
+    rows = np.full((len(placed), PLACED), NONE, np.int64)
+    for row, volume, code in zip(rows, placed, codes.tolist(), strict=True):
         image, file = NONE, False
         if volume.image is not None:
-            image = names.images.index(volume.image.image_id)
-            file = volume.kind == "store" and not s.images[image]["file_is_content"]
-        put(
-            table,
-            code,
-            names.hosts.index(volume.host),
-            names.tiers.index(volume.tier),
-            KINDS[volume.kind],
-            volume.size_gib,
-            image,
-            bool(file),
-            microseconds(volume.last_used) if volume.kind == "cache" else 0,
+            image = images[volume.image.image_id]
+            file = volume.kind == "store" and not names.rows["file_is_content"][image]
+        used_us = microseconds(volume.last_used) if volume.kind == "cache" else 0
+        row[:] = (
+            *(code, hosts[volume.host], tiers[volume.tier], KINDS[volume.kind]),
+            *(volume.size_gib, image, file, used_us),
         )
+    return rows
+
+
+def exists(s: State, placed: npt.NDArray[np.int64]) -> None:
+    """Put in place what exists at time 0 (see `numbers_of`)."""
+    if len(placed):
+        put_all(table_of(s), placed)
 
 
 def microseconds(seconds: float) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 
 from sim.arrays import PAYERS
 from sim.fast import state
-from sim.fast.build import Names, build, exists
+from sim.fast.build import NO_EDGES, Names, build, exists, numbers_of
 from sim.fast.errors import error_texts
 from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
@@ -21,10 +22,20 @@ from sim.fast.state import ACCOUNTS, NONE, Array, State
 from sim.initial import Placed, initial_volumes, place
 from sim.results import Records, cache_events_table, cache_table, requests_table, volumes_table
 from sim.scenario import Case, Scenario
-from sim.strategies import STRATEGIES
+from sim.strategies import STRATEGIES, Strategy
 from sim.usage import KINDS, QUANTITIES, UsageMeter
 
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
+GROWING = (
+    *("volumes", "slots", "lineages", "members", "member_since"),
+    *("entries", "events", "casts", "cache_events"),
+)
+# Of a backend: what is there at the start fits whatever they are.
+OF_CACHE = (
+    *("image_volume_cache_enabled", "image_volume_cache_max_size_gb"),
+    "image_volume_cache_max_count",
+)
+NO_LENGTHS: Mapping[str, int] = MappingProxyType({})
 CACHE_EVENTS = ("create", "evict", "skip", "stale", "clone_limit")
 REASONS = {
     state.EVICTED: "room for another image",
@@ -61,28 +72,50 @@ class Prepared:
         self.names = Names(case)
         events = case.trace.events
         # The initial volumes are the same under every strategy; what else is placed has no id of the trace.
-        before = [volume.volume_id for volume in initial_volumes(case) if volume.kind == "user"]
+        self._initial = initial_volumes(case)
+        before = [volume.volume_id for volume in self._initial if volume.kind == "user"]
         codes, self.ids = _codes(before, events)
         self._before = dict(zip(before, codes[: len(before)].tolist(), strict=True))
         self._trace = self.names.events(events, codes[len(before) :])
         creates = (self._trace["trace_event"] == state.CREATE) & (self._trace["trace_image"] != NONE)
         columns = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
         self.asked = events.loc[creates, columns].reset_index(drop=True)
+        self._placed: tuple[object, list[Placed], npt.NDArray[np.int64]] | None = None  # of the run before
+        self._lengths: dict[str, int] = {}  # of the arrays that grew in the runs before
 
     def play(
-        self, scenario: Scenario, strategy: str, progress: Callable[[int], None] | None = None
+        self,
+        scenario: Scenario,
+        strategy: str,
+        progress: Callable[[int], None] | None = None,
+        edges: Array = NO_EDGES,
     ) -> tuple[State, list[Placed], float]:
-        """The state at the end, what was there at the start, and the seconds in compiled code."""
+        """The state at the end, what was there at the start, and the seconds in compiled code.
+
+        `edges`: times, ascending, between which the areas under image-volumes are told apart.
+        """
         case = replace(self.case, scenario=scenario)
-        _, placed = place(case, STRATEGIES[strategy], UsageMeter(lambda: 0.0, [], []), 0)
-        s = build(case, STRATEGIES[strategy], self.names, self._trace, len(self.ids), len(self.asked))
-        s = room_for(s, len(placed))
-        codes = [
-            self._before.get(volume.volume_id, NONE) if volume.kind == "user" else NONE for volume in placed
-        ]
-        exists(s, self.names, placed, np.array(codes, np.int64))
+        placed, numbers = self._place(case, STRATEGIES[strategy])
+        s = build(case, STRATEGIES[strategy], self.names, self._trace, len(self.ids), len(self.asked), edges)
+        s = room_for(s, len(placed), self._lengths)
+        exists(s, numbers)
         s, engine_s = play(s, progress)
+        self._lengths = {name: len(getattr(s, name)) for name in GROWING}
         return s, placed, engine_s
+
+    def _place(self, case: Case, strategy: Strategy) -> tuple[list[Placed], npt.NDArray[np.int64]]:
+        """What is there at the start, also as numbers: those of the run before if nothing of this changed."""
+        backends = case.scenario.backends.items()
+        specs = {name: {key: of for key, of in backend if key not in OF_CACHE} for name, backend in backends}
+        about = strategy.uses_store, case.scenario.store, specs
+        if self._placed is None or self._placed[0] != about:
+            _, placed = place(case, strategy, UsageMeter(lambda: 0.0, [], []), 0, self._initial)
+            codes = [
+                self._before.get(volume.volume_id, NONE) if volume.kind == "user" else NONE
+                for volume in placed
+            ]
+            self._placed = about, placed, numbers_of(self.names, placed, np.array(codes, np.int64))
+        return self._placed[1:]
 
 
 def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
@@ -95,16 +128,18 @@ def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int6
 # -- the run -------------------------------------------------------------------------------------------
 
 
-def room_for(s: State, volumes: int) -> State:
-    """The same state with room for so many volumes at the start."""
-    names = ("volumes", "slots", "lineages", "members", "member_since", "entries")
-    return s._replace(
-        **{
-            name: np.resize(array, (len(array) + volumes, *array.shape[1:]))
-            for name, array in zip(State._fields, s, strict=True)
-            if name in names
-        }
-    )
+def room_for(s: State, volumes: int, lengths: Mapping[str, int] = NO_LENGTHS) -> State:
+    """The state at time 0 with room for so many volumes at the start, and arrays at least as long."""
+    taken = ("volumes", "slots", "lineages", "members", "member_since", "entries")
+    wanted = {
+        name: max(len(getattr(s, name)) + volumes * (name in taken), lengths.get(name, 0)) for name in GROWING
+    }
+    longer = {
+        name: np.zeros((length, *getattr(s, name).shape[1:]), getattr(s, name).dtype)
+        for name, length in wanted.items()
+        if length > len(getattr(s, name))
+    }
+    return s._replace(**longer)
 
 
 def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float]:

@@ -23,6 +23,7 @@ from numba.np.arrayobj import populate_array
 from sim.fast.state import DIMENSIONS, TYPES, State
 
 F = TypeVar("F", bound=Callable[..., Any])
+DTYPES = {name: np.dtype(of) for name, of in TYPES.items()}
 WORDS = 4  # of the table for each array: its address and up to three dimensions
 
 
@@ -44,13 +45,12 @@ def entry(function: F) -> F:
 
 def table_of(s: State) -> npt.NDArray[np.int64]:
     """Where the arrays of a state are now."""
-    table = np.zeros((len(s), WORDS), np.int64)
-    for row, (name, array) in zip(table, s._asdict().items(), strict=True):
-        if array.dtype != TYPES[name] or not array.flags.c_contiguous:
+    words: list[int] = []
+    for name, array in zip(State._fields, s, strict=True):
+        if not (array.dtype is DTYPES[name] or array.dtype == DTYPES[name]) or not array.flags.c_contiguous:
             raise TypeError(f"{name} is an array of {array.dtype}, not of {TYPES[name]} in C order")
-        row[0] = array.ctypes.data
-        row[1 : 1 + array.ndim] = array.shape
-    return table.ravel()
+        words += (array.ctypes.data, *array.shape, *(0,) * (WORDS - 1 - array.ndim))
+    return np.array(words, np.int64)
 
 
 class StateType(types.Type):

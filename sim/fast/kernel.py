@@ -39,10 +39,11 @@ from sim.fast.state import (
     Array,
     State,
 )
-from sim.fast.usage import orphan
+from sim.fast.usage import orphan, pass_edges
 
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
 OVER, MORE_EVENTS, MORE_ROOM, PAUSE = range(4)
+PLACED = 8  # numbers of a volume that exists at time 0
 MARGIN = 16  # what one event may use of an array, evictions and locations apart
 
 
@@ -66,6 +67,8 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
         if w.casts > 0:
             next_event = w.now
         upcoming = min(next_trace, next_event)
+        if w.next_edge < upcoming:
+            pass_edges(s, upcoming)
         if w.report_at <= upcoming and w.report_at < math.inf:
             w.now = w.report_at
             report_all(s, upcoming)
@@ -91,8 +94,18 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
 
 
 @entry
+def put_all(table: Array, placed: Array) -> None:
+    """Put volumes in place that exist at time 0: a row each, of shape (volumes, PLACED), as `put` has it."""
+    s = state_of(table)
+    for row in range(len(placed)):
+        code, pool, tier, kind = placed[row, 0], placed[row, 1], placed[row, 2], placed[row, 3]
+        size_gib, image, file, used_us = placed[row, 4], placed[row, 5], placed[row, 6], placed[row, 7]
+        put(s, code, pool, tier, kind, size_gib, image, file != 0, used_us)
+
+
+@compiled
 def put(
-    table: Array,
+    s: State,
     code: int,
     pool: int,
     tier: int,
@@ -106,7 +119,6 @@ def put(
 
     `image`: whose content it holds (`file`: whose file), or NONE; `used_us`: when its entry was last used.
     """
-    s = state_of(table)
     v = NONE
     if kind == USER:
         v = new_volume(s)

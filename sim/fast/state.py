@@ -59,6 +59,7 @@ WORLD = np.dtype(
         ("used_entries", "i8"), ("free_entry", "i8"), ("entries", "i8"), ("made", "i8"),
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), *QUEUE,
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
+        ("next_edge", "f8"), ("edges", "i8"),
     ], align=True,
 )  # fmt: skip
 BACKENDS = np.dtype(
@@ -68,13 +69,14 @@ BACKENDS = np.dtype(
         ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"), ("thin", "?"),
         ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("ratio", "f8"), ("reserved", "i8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
+        ("volumes_peak", "i8"),
     ], align=True,
 )  # fmt: skip
 POOLS = np.dtype(
     [
         ("backend", "i8"), ("capacity", "f8"), ("provision_limit", "f8"), ("max_volumes", "i8"),
         ("volumes", "i8"), ("cached", "i8"), ("provisioned", "i8"), ("physical", "f8"),
-        ("allocated", "i8"),
+        ("allocated", "i8"), ("volumes_peak", "i8"),
         # its cache: entries by use and by age, each a list from oldest to newest
         ("entries", "i8"), ("cache_gib", "i8"), ("least_used", "i8"), ("last_used", "i8"),
         ("oldest", "i8"), ("newest", "i8"), ("hand", "i8"), ("inflation", "f8"), ("first_entry", "i8"),
@@ -159,7 +161,9 @@ class State(NamedTuple):
     by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on;
     serves (B, T). For Belady: uses, positions in the trace by image and host (key host * I + image) or,
     without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
-    next_use[key] is the first that has not happened yet. The trace_ arrays are a stretch of the trace, a row
+    next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the area
+    under image-volumes until then is noted: edge_areas (edges, P + T + 1, 3), of pools, tiers and all, of
+    volumes, provisioned and physical GiB, times seconds. The trace_ arrays are a stretch of the trace, a row
     an event (see sim.trace): names as numbers, the volume as its code.
     """
 
@@ -191,6 +195,8 @@ class State(NamedTuple):
     use_start: Array
     next_use: Array
     uses: Array
+    edges: Array
+    edge_areas: Array
     trace_time: Array
     trace_event: Array
     trace_code: Array
@@ -209,7 +215,8 @@ TYPES: dict[str, npt.DTypeLike] = {
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
-    "use_start": "i8", "next_use": "i8", "uses": "i8", "trace_time": "f8", "trace_event": "i8",
+    "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_areas": "f8",
+    "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?",
 }  # fmt: skip
@@ -221,4 +228,5 @@ DIMENSIONS = {
     "write_s": 2,
     "same_data": 3,
     "serves": 2,
+    "edge_areas": 3,
 }

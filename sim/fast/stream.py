@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sim.fast import state
-from sim.fast.build import Names, build, exists
+from sim.fast.build import Names, build, exists, numbers_of
 from sim.fast.engine import cache_events_of, cache_of, requests_of, room, room_for, usage_of
 from sim.fast.jit import table_of
 from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
@@ -77,7 +77,7 @@ def stream(
     s.options[0]["schedules"] = _schedules(case.trace.path, batch)
     s.world[0]["report_at"] = 0.0 if s.options[0]["schedules"] else np.inf
     s = room_for(s, len(placed))
-    exists(s, names, placed, np.array(codes, np.int64))
+    exists(s, numbers_of(names, placed, np.array(codes, np.int64)))
     with Output(case, names, folder, fmt) as output:
         run = _Run(case, names, s, volumes, output)
         engine_s = run.play(read_batches(case.trace.path, case.known, batch), progress)

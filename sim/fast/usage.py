@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sim.fast.jit import compiled
 from sim.fast.state import ACCOUNTS, CACHE, CACHED, IMAGES, ORPHANS, STORE, STORED, USERS, State
 
@@ -51,3 +53,18 @@ def orphan(s: State, pool: int, tier: int) -> None:
     """Note an image-volume that has lost its entry and stays."""
     s.world[0].last_change = s.world[0].now
     enter(s, pool, tier, ORPHANS, 1, 0, 0.0)
+
+
+@compiled
+def pass_edges(s: State, upcoming: float) -> None:
+    """Note the areas under image-volumes at every edge before the next event."""
+    w = s.world[0]
+    while w.next_edge < upcoming:
+        for scope in range(s.edge_areas.shape[1]):
+            a = s.accounts[scope * ACCOUNTS + IMAGES]
+            held = w.next_edge - a.since
+            s.edge_areas[w.edges, scope, 0] = a.volumes_area + held * a.volumes
+            s.edge_areas[w.edges, scope, 1] = a.provisioned_area + held * a.provisioned
+            s.edge_areas[w.edges, scope, 2] = a.physical_area + held * a.physical
+        w.edges += 1
+        w.next_edge = s.edges[w.edges] if w.edges < s.edges.size else math.inf

@@ -2,129 +2,194 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.fast.engine import Prepared
-from sim.fast.state import ACCOUNTS, NONE, State
+from sim.fast.state import ACCOUNTS, Array, State
+from sim.fast.tally import COUNTS, tally
+from sim.initial import Placed
 from sim.metrics import GIB, PERCENTILES
 from sim.results import SOURCES
 from sim.scenario import Scenario
+from sim.statistics import Blocks
 from sim.usage import KINDS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-DAY_S = 86_400
+FIELDS = {"volumes": "volumes", "provisioned_gib": "provisioned", "physical_gib": "physical"}
+TIMES = ["create_s_mean", *(f"create_s_p{percent}" for percent in PERCENTILES)]
 USED = ("user", "cache", "store", "image")
-ACCOUNT_FIELDS = {"volumes": "volumes", "provisioned_gib": "provisioned", "physical_gib": "physical"}
-DAILY = ("creates", "clones")
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Which creates belong to which of `names`: `code` a position, or NONE for none."""
-
-    scope: str
-    names: list[str]
-    code: Ints
+USAGE = [f"{kind}_{quantity}_{stat}" for kind in USED for quantity in FIELDS for stat in ("mean", "peak")]
+MEANS = [f"image_{quantity}" for quantity in FIELDS]
 
 
 class Measurer:
-    """Measures runs of one prepared case. `warm_up_s`: creates before it are left out."""
+    """Plays and measures one prepared case.
 
-    def __init__(self, prepared: Prepared, warm_up_s: float = 0.0) -> None:
+    `warm_up_s`: creates before it are left out. `slow_s`: a create that succeeds is slow if it takes more
+    than the seconds of its tier, and more than those of "" among all creates; without seconds none is.
+    `blocks` blocks of `block_s` seconds split the time from `warm_up_s` on (see `sim.statistics.Blocks`).
+    """
+
+    def __init__(
+        self, prepared: Prepared, warm_up_s: float = 0.0, slow_s: Mapping[str, float] | None = None
+    ) -> None:
         self.prepared = prepared
-        case, names = prepared.case, prepared.names
-        asked = prepared.asked
-        self.time = asked["time"].to_numpy(np.float64)
-        self.chosen = self.time >= warm_up_s
-        tier = {name: number for number, name in enumerate(names.tiers)}
-        self.tier = asked["volume_type"].astype("str").map(tier).to_numpy(np.int64)
-        sizes = {image.image_id: image.size_bytes / GIB for image in case.images.values()}
-        self.gib = asked["image_id"].astype("str").map(sizes).to_numpy(np.float64)
-        self.day = (self.time // DAY_S).astype(np.int64)
-        self.days = int(self.day.max(initial=-1)) + 1
+        case, names, slow_s = prepared.case, prepared.names, slow_s or {}
+        self.time = prepared.asked["time"].to_numpy(np.float64)
         self.last_event = float(case.trace.events["time"].iloc[-1])
-        self.backend_of = np.array(
-            [names.backends.index(host.partition("#")[0]) for host in names.hosts] + [NONE]
-        )
+        blocks = Blocks.between(warm_up_s, self.last_event)
+        self.block_s, self.blocks, self._edges = blocks.length_s, blocks.count, blocks.starts()
+        self._first = int(np.searchsorted(self.time, warm_up_s))
+        self._asked = self.time[self._first :]
+        asked = prepared.asked.iloc[self._first :]
+        number = {name: number for number, name in enumerate(names.tiers)}
+        sizes = {image.image_id: image.size_bytes for image in case.images.values()}
+        self._tier = asked["volume_type"].astype("str").map(number).to_numpy(np.int64)
+        self._bytes = asked["image_id"].astype("str").map(sizes).to_numpy(np.float64)
+        self._block = blocks.of(self._asked)
+        self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, "")])
+
+    def play(self, scenario: Scenario, strategy: str) -> tuple[State, list[Placed], float]:
+        """`Prepared.play`, in a way that `rows` can measure."""
+        return self.prepared.play(scenario, strategy, edges=self._edges)
 
     def rows(self, s: State, scenario: Scenario) -> list[dict[str, Any]]:
-        """A row for each tier, pool and backend, and one for all.
+        """A row for each tier, pool and backend, and one for all, of what `play` came to.
 
-        Columns are those of `sim.metrics.summary`, with `scope`, `name`, usage of users' volumes too, and
-        `daily_creates` and `daily_clones` (lists, a day each). Usage of a backend is the sum over its pools:
-        its peaks are bounds from above.
+        Columns are those of `sim.metrics.summary`, with `scope`, `name` and usage of users' volumes too; that
+        of a backend is the sum over its pools: its peaks are bounds from above. Pools and backends have
+        `volumes_peak`: the most volumes there at once, of whatever kind (what max_volumes limits).
+
+        `blocks` (empty for pools): by measure a list, a number per block: `creates` asked for in it and, of
+        these, `clones`, `errors`, `made` (that succeed), `slow` and `slow_all`; and the time-weighted means
+        `image_volumes`, `image_provisioned_gib` and `image_physical_gib`. `tiers` of a backend that serves
+        several: the counts by tier; else it is empty.
         """
-        done = s.rows[: len(self.time)]
-        host = done["host"].astype(np.int64)
         names = self.prepared.names
-        seconds = np.where(done["available"], done["end"] - self.time, np.nan)
+        done = s.rows[: len(self.time)]
         end = max(self.last_event, float(done["end"].max(initial=0.0)), float(s.world[0]["last_change"]))
-        usage = _usage(s, len(names.hosts) + len(names.tiers) + 1, end)
-        pools, tiers = usage[: len(names.hosts)], usage[len(names.hosts) : -1]
-        of_backend = [
-            _added([pool for pool, its in zip(pools, self.backend_of, strict=False) if its == number])
-            for number in range(len(names.backends))
-        ]
+        counts, times = self._count(done[self._first :], s, scenario.boot_timeout_s)
+        usage, means = _usage(s, end), _block_means(s, end)
         rows = []
-        for groups, used in (
-            (Groups("tier", names.tiers, self.tier), tiers),
-            (Groups("pool", names.hosts, host), pools),
-            (Groups("backend", names.backends, self.backend_of[host]), of_backend),
-            (Groups("all", [""], np.zeros(len(host), np.int64)), usage[-1:]),
+        for scope, of_scope in (
+            ("tier", names.tiers),
+            ("pool", names.hosts),
+            ("backend", names.backends),
+            ("all", [""]),
         ):
-            rows += self._group(groups, done["source"].astype(np.int64), seconds, used, scenario)
+            sources, late, downloaded, blocks = (_of_creates(scope, array, s).tolist() for array in counts)
+            held, its_means = (_of_usage(scope, array, s).tolist() for array in (usage, means))
+            for number, name in enumerate(of_scope):
+                row = {
+                    "scope": scope,
+                    "name": name,
+                    **_counted(sources[number], times[scope][number], late[number]),
+                    "downloaded_gib": downloaded[number] / GIB,
+                    **dict(zip(USAGE, held[number], strict=True)),
+                    "blocks": {},
+                    "tiers": {},
+                }
+                if scope == "pool":
+                    row["volumes_peak"] = int(s.pools["volumes_peak"][number])
+                else:
+                    its_blocks = [*blocks[number], *its_means[number]]
+                    row["blocks"] = dict(zip((*COUNTS, *MEANS), its_blocks, strict=True))
+                if scope == "backend":
+                    row["volumes_peak"] = int(s.backends["volumes_peak"][number])
+                    row["tiers"] = self._tiers(counts[-1], number, s)
+                rows.append(row)
         _add_prices(rows, scenario)
         return rows
 
-    def _group(
-        self,
-        groups: Groups,
-        source: Ints,
-        seconds: Floats,
-        usage: list[dict[str, float]],
-        scenario: Scenario,
-    ) -> list[dict[str, Any]]:
-        chosen = self.chosen & (groups.code != NONE)
-        code, source, seconds = groups.code[chosen], source[chosen], seconds[chosen]
-        count = len(groups.names)
-        by_source = np.bincount(code * len(SOURCES) + source, minlength=count * len(SOURCES))
-        by_source = by_source.reshape(count, len(SOURCES))
-        made = ~np.isnan(seconds)
-        late = np.bincount(code[made & (seconds > scenario.boot_timeout_s)], minlength=count)
-        download = source == SOURCES.index("download")
-        gib = np.bincount(code[download], self.gib[chosen][download], count)
-        day = self.day[chosen]
-        clone = source > SOURCES.index("download")
-        daily = [
-            np.bincount(code[these] * self.days + day[these], minlength=count * self.days).reshape(count, -1)
-            for these in (np.ones(len(code), bool), clone)
-        ]
-        order = np.lexsort((seconds[made], code[made]))
-        ordered = np.split(seconds[made][order], np.cumsum(np.bincount(code[made], minlength=count))[:-1])
-        return [
-            {
-                "scope": groups.scope,
-                "name": name,
-                **_counted(by_source[number], ordered[number], int(late[number])),
-                "downloaded_gib": float(gib[number]),
-                **usage[number],
-                **{f"daily_{what}": table[number].tolist() for what, table in zip(DAILY, daily, strict=True)},
-            }
-            for number, name in enumerate(groups.names)
-        ]
+    def _count(
+        self, done: Array, s: State, boot_timeout_s: float
+    ) -> tuple[tuple[Array, ...], dict[str, list[list[float]]]]:
+        """What `sim.fast.tally` counts of `done`, the rows from the warm-up's end on; and `_times`."""
+        pools, tiers = len(s.pools), int(s.options[0]["tiers"])
+        sources = np.zeros((pools + 1, tiers, len(SOURCES)), np.int64)
+        late, downloaded = np.zeros((pools + 1, tiers), np.int64), np.zeros((pools + 1, tiers))
+        blocks = np.zeros((pools + 1, tiers, len(COUNTS), self.blocks), np.int64)
+        first, seconds = np.zeros(pools * tiers + 2, np.int64), np.empty(len(done))
+        of_creates = (self._asked, self._tier, self._block, self._bytes)
+        counted = (sources, late, downloaded, blocks, first, seconds)
+        tally(done["end"], done["host"], done["source"], *of_creates, self._slow_s, boot_timeout_s, *counted)
+        return (sources, late, downloaded, blocks), _times(seconds, first, s)
+
+    def _tiers(self, blocks: Ints, backend: int, s: State) -> dict[str, dict[str, list[int]]]:
+        """The counts in blocks of a backend that serves several tiers, by tier."""
+        served = np.flatnonzero(s.serves[backend])
+        if len(served) < 2:
+            return {}
+        first = int(s.backends["first_pool"][backend]) + 1
+        of_tiers = blocks[first : first + int(s.backends["pools"][backend])].sum(axis=0)
+        return {
+            self.prepared.names.tiers[tier]: dict(zip(COUNTS, of_tiers[tier].tolist(), strict=True))
+            for tier in served
+        }
 
 
-def _counted(by_source: Ints, seconds: Floats, late: int) -> dict[str, float]:
-    creates = int(by_source.sum())
-    of = dict(zip(SOURCES, by_source.tolist(), strict=True))
-    percentiles = (
-        np.percentile(seconds, PERCENTILES).tolist() if len(seconds) else [np.nan] * len(PERCENTILES)
-    )
+def _of_creates(scope: str, array: Array, s: State) -> Array:
+    """The sums, by name of the scope, of an array (P + 1, T, ...) by pool (from 1 on) and tier."""
+    if scope == "tier":
+        return np.asarray(array.sum(axis=0))
+    if scope == "all":
+        return np.asarray(array.sum(axis=(0, 1), keepdims=True)[0])
+    of_pools = array[1:].sum(axis=1)
+    return of_pools if scope == "pool" else np.add.reduceat(of_pools, s.backends["first_pool"])
+
+
+def _of_usage(scope: str, array: Array, s: State) -> Array:
+    """The part, by name of the scope, of an array (P + T + 1, ...) by pool, tier and all."""
+    pools = len(s.pools)
+    if scope == "tier":
+        return array[pools:-1]
+    if scope == "all":
+        return array[-1:]
+    return array[:pools] if scope == "pool" else np.add.reduceat(array[:pools], s.backends["first_pool"])
+
+
+def _times(seconds: Floats, first: Ints, s: State) -> dict[str, list[list[float]]]:
+    """TIMES of the creates that succeed, by scope and name; `seconds` and `first` are `sim.fast.tally`'s."""
+    pools, tiers = len(s.pools), int(s.options[0]["tiers"])
+    at = first.tolist()
+    parts = [seconds[at[place] : at[place + 1]] for place in range(pools * tiers)]
+    of_pools = [_times_of(seconds[at[pool * tiers] : at[(pool + 1) * tiers]]) for pool in range(pools)]
+    backends = zip(s.backends["first_pool"].tolist(), s.backends["pools"].tolist(), strict=True)
+    return {
+        "tier": [_times_of(np.concatenate(parts[tier::tiers])) for tier in range(tiers)],
+        "pool": of_pools,
+        "backend": [
+            of_pools[pool]
+            if count == 1
+            else _times_of(seconds[at[pool * tiers] : at[(pool + count) * tiers]])
+            for pool, count in backends
+        ],
+        "all": [_times_of(seconds[: at[-2]])],
+    }
+
+
+def _times_of(seconds: Floats) -> list[float]:
+    """TIMES: the mean, and PERCENTILES as `np.percentile` interpolates them; NaN of none."""
+    last = len(seconds) - 1
+    if last < 0:
+        return [np.nan] * len(TIMES)
+    ordered = np.sort(seconds)
+    found = [float(ordered.sum()) / len(ordered)]
+    for percent in PERCENTILES:
+        below, share = divmod(last * (percent / 100), 1)
+        low, high = ordered.item(int(below)), ordered.item(min(int(below) + 1, last))
+        found.append(high - (high - low) * (1 - share) if share >= 0.5 else low + (high - low) * share)
+    return found
+
+
+def _counted(by_source: list[int], times: list[float], late: int) -> dict[str, float]:
+    creates = sum(by_source)
+    of = dict(zip(SOURCES, by_source, strict=True))
 
     def share(part: float) -> float:
         return part / creates if creates else np.nan
@@ -135,32 +200,37 @@ def _counted(by_source: Ints, seconds: Floats, late: int) -> dict[str, float]:
         "driver_hit_rate": share(of["driver"]),
         "store_hit_rate": share(of["store"]),
         "cache_hit_rate": share(of["cache"]),
-        "create_s_mean": float(seconds.mean()) if len(seconds) else np.nan,
-        **{f"create_s_p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)},
+        **dict(zip(TIMES, times, strict=True)),
         "boot_timeout_share": share(late),
         "errors": of["none"],
     }
 
 
-def _usage(s: State, scopes: int, end: float) -> list[dict[str, float]]:
-    """Means and peaks of each scope, as `sim.fast.engine.usage_of` has them."""
-    accounts = s.accounts.reshape(scopes, ACCOUNTS)
-    held = end - accounts["since"]
-    columns: dict[str, Floats] = {}
-    for number, kind in enumerate(KINDS):
-        if kind not in USED:
-            continue
-        for quantity, field in ACCOUNT_FIELDS.items():
-            level = accounts[field][:, number].astype(np.float64)
-            area = accounts[f"{field}_area"][:, number]
-            columns[f"{kind}_{quantity}_mean"] = (area + held[:, number] * level) / end if end > 0 else level
-            columns[f"{kind}_{quantity}_peak"] = accounts[f"{field}_peak"][:, number].astype(np.float64)
-    table = np.stack(list(columns.values()), axis=1).tolist()
-    return [dict(zip(columns, row, strict=True)) for row in table]
+def _accounts(s: State, kinds: Sequence[str], end: float) -> tuple[Floats, Floats, Floats]:
+    """Levels, peaks, and areas until `end`, of pools, tiers and all (P + T + 1, kinds, FIELDS)."""
+    chosen = s.accounts.reshape(-1, ACCOUNTS)[:, [KINDS.index(kind) for kind in kinds]]
+    level, peak, area = (
+        np.stack([chosen[f"{field}{stat}"] for field in FIELDS.values()], axis=2)
+        for stat in ("", "_peak", "_area")
+    )
+    return level, peak, area + (end - chosen["since"])[:, :, np.newaxis] * level
 
 
-def _added(pools: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(pool[name] for pool in pools) for name in pools[0]}
+def _usage(s: State, end: float) -> Floats:
+    """USAGE of each pool, tier and all (P + T + 1, columns), as `sim.fast.engine.usage_of` has it."""
+    level, peak, area = _accounts(s, USED, end)
+    mean = area / end if end > 0 else level
+    return np.stack([mean, peak], axis=3).reshape(len(level), -1)
+
+
+def _block_means(s: State, end: float) -> Floats:
+    """Means over time of MEANS, by pool, tier and all (P + T + 1, 3, blocks); the level where none passes."""
+    end = max(end, float(s.edges[-1]))
+    level, _, area = _accounts(s, ["image"], end)
+    areas = np.diff(s.edge_areas, axis=0, append=area.swapaxes(0, 1)).transpose(1, 2, 0)
+    length = np.diff(s.edges, append=end)
+    means = np.repeat(level.swapaxes(1, 2), len(length), axis=2)
+    return np.divide(areas, length, out=means, where=length > 0)
 
 
 def _add_prices(rows: list[dict[str, Any]], scenario: Scenario) -> None:

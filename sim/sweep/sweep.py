@@ -7,9 +7,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,15 @@ from sim.scenario import Case, load
 from sim.sweep.measures import Measurer
 from sim.sweep.varying import Point, apply, check, paths_of, reloads
 
-WIDE = ("daily_creates", "daily_clones")  # lists, which a table does not show
+WIDE = ("blocks", "tiers")  # lists, which a table does not show
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What of a run counts: creates from `warm_up_s` on, as slow those above the seconds of their tier."""
+
+    warm_up_s: float
+    slow_s: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Cell:
 
     point: Point
     replication: int
+    counted: Counted
     base: str
     digest: str
 
@@ -45,6 +54,7 @@ def sweep(
     *,
     replications: int = 1,
     warm_up_s: float = 0.0,
+    slow_s: Mapping[str, float] | None = None,
     folder: Path | None = None,
     workers: int = -1,
     dask: str | None = None,
@@ -61,13 +71,15 @@ def sweep(
     check(case.scenario, points)
     if replications > 1 and case.scenario.workload.generate is None:
         raise BadInput([f"{case.path}: a trace has one history: replications need workload.generate"])
-    cells = _cells(case, points, replications, warm_up_s)
+    counted = Counted(warm_up_s, tuple(sorted((slow_s or {}).items())))
+    cells = _cells(case, points, replications, counted)
     kept = {} if folder is None else _kept(folder, cells)
-    todo = [cell for cell in cells if cell.digest not in kept]
+    # Cells of one workload one after another: a worker keeps only a few of them prepared.
+    todo = sorted((cell for cell in cells if cell.digest not in kept), key=_workload_of)
     if progress is not None:
         progress(len(cells) - len(todo))
     found = dict(kept)
-    for document in _run(case, todo, warm_up_s, workers, dask):
+    for document in _run(case, todo, workers, dask):
         found[document["digest"]] = document
         if folder is not None and not document["error"]:
             _keep(folder, document)
@@ -97,15 +109,24 @@ def tidy(documents: Sequence[dict[str, Any]]) -> pd.DataFrame:
 # -- cells ---------------------------------------------------------------------------------------------
 
 
-def _cells(case: Case, points: Sequence[Point], replications: int, warm_up_s: float) -> list[Cell]:
+def _cells(case: Case, points: Sequence[Point], replications: int, counted: Counted) -> list[Cell]:
     base = _base(case)
     cells = []
     for point in points:
         for replication in range(replications):
-            own = [base, sorted(point.values), point.strategy, replication, warm_up_s]
+            own = [base, sorted(point.values), point.strategy, replication, asdict(counted)]
             digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
-            cells.append(Cell(point, replication, base, digest[:32]))
+            cells.append(Cell(point, replication, counted, base, digest[:32]))
     return cells
+
+
+def _workload_of(cell: Cell) -> tuple[str, int]:
+    return repr(_reloading(cell)), cell.replication
+
+
+def _reloading(cell: Cell) -> tuple[tuple[str, Any], ...]:
+    """The values that change the workload."""
+    return tuple(pair for pair in cell.point.values if reloads(pair[0]))
 
 
 def _base(case: Case) -> str:
@@ -169,16 +190,14 @@ def _filled(document: dict[str, Any]) -> dict[str, Any]:
 # -- running -------------------------------------------------------------------------------------------
 
 
-def _run(
-    case: Case, cells: Sequence[Cell], warm_up_s: float, workers: int, dask: str | None
-) -> Iterator[dict[str, Any]]:
+def _run(case: Case, cells: Sequence[Cell], workers: int, dask: str | None) -> Iterator[dict[str, Any]]:
     """The documents as they are done, in any order."""
     if not cells:
         return
     path = case.path.resolve()
     with _backend(dask, workers):
         parallel = joblib.Parallel(return_as="generator_unordered")
-        yield from parallel(joblib.delayed(run_cell)(path, cell, warm_up_s) for cell in cells)
+        yield from parallel(joblib.delayed(run_cell)(path, cell) for cell in cells)
 
 
 @contextmanager
@@ -197,7 +216,7 @@ def _backend(dask: str | None, workers: int) -> Iterator[None]:
         yield
 
 
-def run_cell(path: Path, cell: Cell, warm_up_s: float) -> dict[str, Any]:
+def run_cell(path: Path, cell: Cell) -> dict[str, Any]:
     """Run one cell; what fails in it is told in its document."""
     began = time.perf_counter()
     document: dict[str, Any] = {
@@ -211,10 +230,9 @@ def run_cell(path: Path, cell: Cell, warm_up_s: float) -> dict[str, Any]:
         "error": "",
     }
     try:
-        reloading = tuple(pair for pair in cell.point.values if reloads(pair[0]))
-        measurer = _measurer(path, cell.base, cell.replication, warm_up_s, reloading)
+        measurer = _measurer(path, cell.base, cell.replication, cell.counted, _reloading(cell))
         scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values))
-        state, _, document["engine_s"] = measurer.prepared.play(scenario, cell.point.strategy)
+        state, _, document["engine_s"] = measurer.play(scenario, cell.point.strategy)
         document["rows"] = measurer.rows(state, scenario)
         document["requests"] = len(measurer.time)
     except Exception as error:
@@ -224,7 +242,7 @@ def run_cell(path: Path, cell: Cell, warm_up_s: float) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _measurer(
-    path: Path, base: str, replication: int, warm_up_s: float, reloading: tuple[tuple[str, Any], ...]
+    path: Path, base: str, replication: int, counted: Counted, reloading: tuple[tuple[str, Any], ...]
 ) -> Measurer:
     """Of a worker process: a case is prepared once, and again for values that change its workload."""
     case = load(path, replication=replication)
@@ -234,4 +252,4 @@ def _measurer(
         raw = case.scenario.model_dump(by_alias=True)
         values = {path: value for key, value in reloading for path in paths_of(key, raw)}
         case = load(path, replication=replication, values=values)
-    return Measurer(Prepared(case), warm_up_s)
+    return Measurer(Prepared(case), counted.warm_up_s, dict(counted.slow_s))

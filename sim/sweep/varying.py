@@ -15,7 +15,7 @@ import yaml
 from scipy.stats import qmc
 
 from sim.problems import BadInput, Problems, quoted
-from sim.scenario import Scenario
+from sim.scenario import Scenario, put
 from sim.strategies import STRATEGIES
 
 STRATEGY = "strategy"
@@ -149,9 +149,11 @@ def _reason(error: ValueError) -> str:
 
 def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] | None = None) -> Scenario:
     """The scenario with other values. Raises KeyError for a key it lacks, ValueError for a wrong value."""
-    raw = scenario.model_dump(by_alias=True) if raw is None else raw
-    paths = {path: value for key, value in values.items() for path in paths_of(key, raw)}
-    return scenario.varied(paths) if paths else scenario
+    own = scenario.model_dump(by_alias=True) if raw is None else raw
+    paths = {path: value for key, value in values.items() for path in paths_of(key, own)}
+    if not paths:
+        return scenario
+    return scenario.varied(paths) if raw is not None else scenario.model_validate(put(dict(own), paths))
 
 
 def reloads(key: str) -> bool:
@@ -171,9 +173,9 @@ def _paths(key: str, raw: Any) -> Iterable[tuple[str, ...]]:
     if not isinstance(raw, dict):
         return
     for name, value in raw.items():
-        for start in dict.fromkeys((name, EVERY)):
+        for start in (name, EVERY) if name != EVERY else (EVERY,):
             if key == start:
                 yield (name,)
-            elif key.startswith(f"{start}."):
+            elif key.startswith(start) and key[len(start)] == ".":
                 for rest in _paths(key[len(start) + 1 :], value):
                     yield (name, *rest)
