@@ -1,0 +1,176 @@
+"""How sure a figure is, from replications or from blocks of one history; and how long a start lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special
+
+from sim.workload.streams import Streams
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+DAY_S = 86_400.0
+FEW = 10  # blocks of a history that has fewer days
+CONFIDENCE = 0.95
+BATCH = 5  # of MSER-5
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of a history from `start_s` on, each `length_s` long; the last has what comes later, too."""
+
+    start_s: float
+    length_s: float
+    count: int
+
+    @classmethod
+    def between(cls, start_s: float, last_s: float) -> Blocks:
+        """A day each (so many as there are days, rounded) if these are ten or more, else a tenth each."""
+        span = max(last_s - start_s, 0.0)
+        if span >= FEW * DAY_S:
+            return cls(start_s, DAY_S, round(span / DAY_S))
+        return cls(start_s, span / FEW, FEW)
+
+    def starts(self) -> Floats:
+        """When each block starts, in seconds."""
+        return self.start_s + self.length_s * np.arange(self.count, dtype=np.float64)
+
+    def of(self, time: Floats) -> Ints:
+        """The block of each time, none of them before the start."""
+        return np.searchsorted(self.starts(), time, side="right").astype(np.int64) - 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Values (...,) and, for their standard errors, deviations (..., U): the norm of these is the error.
+
+    Both are linear in the data and the units of one `Sample` are the same, so the sum or the difference of
+    two estimates is an estimate, too: a paired one.
+    """
+
+    point: Floats
+    deviations: Floats
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(self.point + other.point, self.deviations + other.deviations)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        return Estimate(self.point - other.point, self.deviations - other.deviations)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its confidence interval; NaN where the units do not tell."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Sample:
+    """Units, two or more, that are alike and independent: replications, or blocks of one history.
+
+    Of replications the standard error is that of their mean; one that does not tell (NaN, a share of nothing)
+    is left out. Of blocks it is the deviation of resampled histories: the bootstrap over blocks that do not
+    overlap (Carlstein 1986), times sqrt(n / (n - 1)), so that of a mean it is the textbook's.
+    """
+
+    def __init__(
+        self, kind: Literal["replications", "blocks"], units: int, draws: Floats | None = None
+    ) -> None:
+        if units < 2:
+            raise ValueError("intervals need at least two units")
+        self.kind, self.units, self.df = kind, units, units - 1
+        self._draws = draws  # (units, draws): how often each block is in each resampled history
+
+    @classmethod
+    def of_replications(cls, n: int) -> Sample:
+        return cls("replications", n)
+
+    @classmethod
+    def of_blocks(cls, n: int, draws: int = 1000, seed: int = 0) -> Sample:
+        stream = Streams(seed, 0)("bootstrap")
+        drawn = stream.multinomial(n, np.full(n, 1 / n), size=draws) if n else np.zeros((draws, 0))
+        return cls("blocks", n, drawn.T.astype(np.float64))
+
+    def mean(self, values: npt.ArrayLike) -> Estimate:
+        """Of values (..., units)."""
+        values = np.asarray(values, np.float64)
+        if self._draws is None:
+            return _over_replications(values)
+        return self._resampled(values.mean(axis=-1), values @ self._draws / self.units)
+
+    def total(self, values: npt.ArrayLike) -> Estimate:
+        """Of counts (..., units), what a history has: the mean of replications, the sum of blocks."""
+        values = np.asarray(values, np.float64)
+        if self._draws is None:
+            return _over_replications(values)
+        return self._resampled(values.sum(axis=-1), values @ self._draws)
+
+    def ratio(self, part: npt.ArrayLike, whole: npt.ArrayLike) -> Estimate:
+        """Of counts (..., units), a history's share: the mean of the replications', that of summed blocks.
+
+        `whole` (units,) or as `part`. A resampled history whose whole is 0 counts as the history itself.
+        """
+        part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+        if self._draws is None:
+            return _over_replications(_shares(part, whole, np.nan))
+        point = _shares(part.sum(axis=-1), whole.sum(axis=-1), np.nan)
+        return self._resampled(point, _shares(part @ self._draws, whole @ self._draws, point[..., None]))
+
+    def _resampled(self, point: Floats, drawn: Floats) -> Estimate:
+        """Deviations whose norm is the standard deviation of the drawn values (..., draws), corrected."""
+        scale = np.sqrt(self.units / self.df / (drawn.shape[-1] - 1))
+        return Estimate(point, (drawn - drawn.mean(axis=-1, keepdims=True)) * scale)
+
+    def factor(self, confidence: float) -> float:
+        """Half an interval's width in standard errors: a quantile of Student's t; 0 for confidence 0."""
+        return float(special.stdtrit(self.df, (1 + confidence) / 2)) if confidence else 0.0
+
+    def half_widths(self, estimate: Estimate, confidence: float = CONFIDENCE) -> Floats:
+        """Half the widths (...,) of the intervals of an estimate."""
+        halves: Floats = self.factor(confidence) * np.linalg.norm(estimate.deviations, axis=-1)
+        return halves
+
+    def interval(self, estimate: Estimate, confidence: float = CONFIDENCE) -> Interval:
+        """The interval of a single estimate (its point has no axes)."""
+        point, half = float(estimate.point), float(self.half_widths(estimate, confidence))
+        return Interval(point, point - half, point + half)
+
+
+def _over_replications(values: Floats) -> Estimate:
+    told = ~np.isnan(values)
+    count = told.sum(axis=-1, keepdims=True)
+    sums = np.where(told, values, 0).sum(axis=-1, keepdims=True)
+    point = _shares(sums, count, np.nan)
+    scale = np.where(count > 1, np.sqrt(np.maximum(count * (count - 1), 1)), np.nan)
+    return Estimate(point[..., 0], np.where(told, values - point, 0) / scale)
+
+
+def _shares(part: Floats, whole: npt.NDArray[np.number], otherwise: Floats | float) -> Floats:
+    """part / whole, and `otherwise` where the whole is 0."""
+    shape = np.broadcast_shapes(part.shape, whole.shape)
+    some = np.broadcast_to(whole != 0, shape)
+    shares: Floats = np.broadcast_to(otherwise, shape).astype(np.float64)
+    np.divide(part, whole, out=shares, where=some)
+    return shares
+
+
+def mser5(values: npt.ArrayLike) -> int:
+    """How many of the first values to leave out as a start: MSER-5 (White 1997; Franklin & White 2008).
+
+    Of the truncations between batches of five, up to the half of them, the one after which the mean has the
+    least standard error (were batches independent); of equal ones the shortest. Values beyond the last whole
+    batch do not count.
+    """
+    values = np.asarray(values, np.float64)
+    batches = values[: len(values) // BATCH * BATCH].reshape(-1, BATCH).mean(axis=1)
+    # The last m batches, for every m; pandas finds their variance without the cancellation of sums.
+    variances = pd.Series(batches[::-1]).expanding().var(ddof=0).to_numpy()
+    errors = (variances / np.arange(1, len(batches) + 1))[::-1]
+    return BATCH * int(np.argmin(errors[: len(batches) // 2 + 1])) if len(batches) else 0
