@@ -41,7 +41,9 @@ from sim.trace import (
     parse_trace,
     read_batches,
 )
-from sim.workload.spec import Generate, check_generate
+from sim.workload.changes import Changes, changed
+from sim.workload.spec import Duration, Generate, check_generate
+from sim.workload.streams import Streams
 from sim.yamlfile import read_yaml
 
 __all__ = [
@@ -154,11 +156,18 @@ class WhatIf(Spec):
 
 
 class Workload(Spec):
-    """The events, a file or generated, and a file of what exists at the start, relative to the scenario."""
+    """The events, a file or generated, and a file of what exists at the start, relative to the scenario.
+
+    The others change what is read or generated: see `sim.workload.changes.Changes`.
+    """
 
     trace: Name | None = None
     generate: Generate | None = None
     initial: Name | None = None
+    growth: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    image_size_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    update_every: Duration | None = None
+    until: Duration | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -175,7 +184,8 @@ class Scenario(Spec):
     """A whole scenario.
 
     `images` is a file, relative to the scenario, or the images themselves; a generated workload has its own,
-    if there are none here.
+    if there are none here. `today` is the strategy of today's settings (null: `cache-only` if a backend has
+    its cache on, else `none`).
     """
 
     name: Name = "scenario"
@@ -196,6 +206,7 @@ class Scenario(Spec):
     store: Store | None = None
     workload: Workload
     boot_timeout_s: Seconds = 180.0
+    today: Annotated[str, AfterValidator(_strategy)] | None = None
     strategies: Annotated[
         tuple[Annotated[str, AfterValidator(_strategy)], ...],
         Field(strict=False),
@@ -206,6 +217,13 @@ class Scenario(Spec):
     def varied(self, values: Mapping[tuple[str, ...], object]) -> Self:
         """A scenario with other values, each at the path of its key. Raises pydantic's ValidationError."""
         return self.model_validate(put(self.model_dump(by_alias=True), values))
+
+    def todays_strategy(self) -> str:
+        """The strategy of today's settings: `today`, or what the backends' caches say."""
+        if self.today is not None:
+            return self.today
+        cached = any(backend.image_volume_cache_enabled for backend in self.backends.values())
+        return "cache-only" if cached else "none"
 
     def pools(self) -> dict[str, Pool]:
         """Every pool by its host (backend#pool), in the scenario's order."""
@@ -300,9 +318,31 @@ def load(
     assert scenario is not None
     if isinstance(scenario.images, tuple):
         images = {image.image_id: image for image in scenario.images}
-    if trace is not None:
-        return Case(path, scenario, images, trace, initial)
-    return _generated(path, scenario, images, initial, replication)
+    case = Case(path, scenario, images, trace, initial) if trace is not None else None
+    if case is None:
+        case = _generated(path, scenario, images, initial, replication)
+    return _changed(case)
+
+
+def _changed(case: Case) -> Case:
+    """The case with the changes of its workload. Raises BadInput if they leave nothing, or cannot be made."""
+    workload = case.scenario.workload
+    changes = Changes(
+        image_size_factor=workload.image_size_factor,
+        # Twice the load of a generated workload is the same process, twice as busy.
+        growth=workload.growth if workload.generate is None else 1.0,
+        update_every=workload.update_every,
+        until=workload.until,
+    )
+    if changes.none:
+        return case
+    if not len(case.trace.events):
+        raise BadInput([f"{case.path}: workload: a trace that is too large to be read cannot be changed"])
+    streams = Streams(case.scenario.seed, case.replication)
+    events, images, initial = changed(changes, case.trace.events, case.images, case.initial, streams)
+    if not (events["event"] == "create").any():
+        raise BadInput([f"{case.path}: workload: growth and until leave no creates"])
+    return replace(case, trace=replace(case.trace, events=events), images=images, initial=initial)
 
 
 def _generated(
@@ -313,8 +353,9 @@ def _generated(
 
     spec = scenario.workload.generate
     assert spec is not None
+    busier = spec.model_copy(update={"creates_per_day": scenario.workload.growth * spec.creates_per_day})
     served = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
-    made = generate(spec, tuple(images.values()), served, scenario.seed, replication, path)
+    made = generate(busier, tuple(images.values()), served, scenario.seed, replication, path)
     problems = Problems()
     file = path.parent / (scenario.workload.initial or "")
     for name in sorted(set(initial["image_id"]) - {"", *made.images}):

@@ -1,0 +1,177 @@
+"""A workload as it would be with more load, larger images or more updates, or only its first part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sim.images import Image
+from sim.workload.streams import Streams
+
+Floats = npt.NDArray[np.float64]
+GIB = 2**30
+JITTER_S = 3600.0  # how far from its original a copy of a volume is asked for
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is changed, in this order; the defaults change nothing.
+
+    image_size_factor: all images' sizes times this. growth: volumes that are asked for, times this.
+    update_every: seconds between updates of each image, besides those that there are. until: seconds; what is
+    later is left out.
+    """
+
+    image_size_factor: float = 1.0
+    growth: float = 1.0
+    update_every: float | None = None
+    until: float | None = None
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing is changed."""
+        return self == Changes()
+
+
+def changed(
+    changes: Changes,
+    events: pd.DataFrame,
+    images: Mapping[str, Image],
+    initial: pd.DataFrame,
+    streams: Streams,
+) -> tuple[pd.DataFrame, dict[str, Image], pd.DataFrame]:
+    """Events, images and initial state after the changes (see `sim.trace.Trace` for their columns)."""
+    found = dict(images)
+    if changes.image_size_factor != 1:
+        found = {name: _sized(image, changes.image_size_factor) for name, image in images.items()}
+        events, initial = (_holding(table, images, found) for table in (events, initial))
+    if changes.growth != 1:
+        events, initial = _grown(events, initial, changes.growth, streams)
+    if changes.update_every is not None:
+        events = _updated(events, list(found), changes.update_every)
+    if changes.until is not None:
+        events = events[events["time"] < changes.until].reset_index(drop=True)
+    return events, found, initial
+
+
+def _sized(image: Image, factor: float) -> Image:
+    sizes = ("size_bytes", "virtual_size_bytes")
+    return image.model_copy(update={name: max(1, round(factor * getattr(image, name))) for name in sizes})
+
+
+def _holding(table: pd.DataFrame, before: Mapping[str, Image], after: Mapping[str, Image]) -> pd.DataFrame:
+    """Volumes that held their image get the size that still does: Cinder's API would refuse them all.
+
+    What an image needs: `sim.cinder` asks `volume_utils.check_image_metadata`.
+    """
+    names = table["image_id"].astype(str)
+    had, needs = (
+        names.map({name: _needs_gib(image) for name, image in images.items()}).fillna(0).astype(np.int64)
+        for images in (before, after)
+    )
+    held = (table["size_gib"] >= had) & (table["size_gib"] > 0)
+    return table.assign(size_gib=table["size_gib"].mask(held & (table["size_gib"] < needs), needs))
+
+
+def _needs_gib(image: Image) -> int:
+    return max(-(-image.size_bytes // GIB), math.ceil(image.virtual_size_bytes / GIB))
+
+
+# -- growth --------------------------------------------------------------------------------------------
+
+
+def _grown(
+    events: pd.DataFrame, initial: pd.DataFrame, growth: float, streams: Streams
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Volumes with their creates and deletes, `growth` times as many; each copy near its original in time.
+
+    Copy n of a volume (0: itself) is there if the volume's random number is below growth - n: a larger load
+    has all of a smaller one.
+    """
+    created = events.index[events["event"] == "create"].to_numpy()
+    users = initial.index[initial["kind"] == "volume"].to_numpy()
+    chance = streams("growth")
+    chances = pd.Series(
+        np.append(chance.random(len(created)), streams("growth initial").random(len(users))),
+        np.append(events.loc[created, "volume_id"], initial.loc[users, "volume_id"]),
+    )
+    chance_of, chance_initial = (
+        table["volume_id"].map(chances).fillna(-1.0).to_numpy() for table in (events, initial)
+    )
+    parts, before = [events[chance_of < growth]], [initial[chance_initial < growth]]
+    taken = set(chances.index)
+    for copy in range(1, math.ceil(growth)):
+        mark = f"+{copy}"
+        while any(f"{name}{mark}" in taken for name in chances.index):
+            mark = "+" + mark
+        there = (chance_of >= 0) & (chance_of < growth - copy)
+        copies = events[there].copy()
+        copies["time"] = _jittered(events, streams(f"growth copy {copy}"), created)[there]
+        copies["volume_id"] = copies["volume_id"] + mark
+        parts.append(copies)
+        again = initial[(chance_initial >= 0) & (chance_initial < growth - copy)]
+        before.append(again.assign(volume_id=again["volume_id"] + mark))
+    # Stable: originals first among events of one time, a create before its delete.
+    grown = pd.concat(parts).sort_values("time", kind="stable", ignore_index=True)
+    return grown, pd.concat(before, ignore_index=True)
+
+
+def _jittered(events: pd.DataFrame, stream: np.random.Generator, created: npt.NDArray[Any]) -> Floats:
+    """Times of copies: creates moved by up to an hour, deletes as much, so that lifetimes stay.
+
+    None leaves the trace's time, nor passes an update or the deletion of its image.
+    """
+    time = events["time"].to_numpy(np.float64)
+    low, high = _between_marks(events)
+    moved = np.clip(
+        time[created] + stream.uniform(-JITTER_S, JITTER_S, len(created)), low[created], high[created]
+    )
+    by = pd.Series(moved - time[created], events.loc[created, "volume_id"])
+    shift = events["volume_id"].map(by).fillna(0.0).to_numpy()
+    found: Floats = np.clip(time + shift, time[0], time[-1])
+    found[created] = moved
+    return found
+
+
+def _between_marks(events: pd.DataFrame) -> tuple[Floats, Floats]:
+    """For each event, between which times nothing happens to its image."""
+    time, image = events["time"].to_numpy(np.float64), events["image_id"].astype(str).to_numpy()
+    low, high = np.full(len(time), time[0]), np.full(len(time), time[-1])
+    marks = events["event"].isin(["update_image", "delete_image"]).to_numpy()
+    for name in np.unique(image[marks]):
+        rows, of = np.flatnonzero(image == name), np.flatnonzero(marks & (image == name))
+        after = np.searchsorted(of, rows)  # by place: events of one time have an order
+        edges = np.concatenate([[time[0]], time[of], [time[-1]]])
+        low[rows] = edges[after]
+        high[rows] = np.where(after < len(of), np.nextafter(edges[after + 1], 0), edges[after + 1])
+    return low, np.maximum(low, high)
+
+
+# -- updates -------------------------------------------------------------------------------------------
+
+
+def _updated(events: pd.DataFrame, images: list[str], every: float) -> pd.DataFrame:
+    """Updates of every image so often, spread over the images, until an image is deleted."""
+    last = float(events["time"].iloc[-1])
+    deletions = events[events["event"] == "delete_image"]
+    until = dict(zip(deletions["image_id"].astype(str), deletions["time"], strict=True))
+    rows = [
+        (float(time), image)
+        for number, image in enumerate(images)
+        for time in np.arange((number + 0.5) / len(images) * every, min(last, until.get(image, last)), every)
+    ]
+    more = pd.DataFrame(rows, columns=["time", "image_id"]).assign(
+        event="update_image", size_gib=0, encrypted=False
+    )
+    more[["volume_id", "volume_type", "host", "project"]] = ""
+    for name in ("volume_type", "host", "project"):
+        if "" not in events[name].cat.categories:
+            events = events.assign(**{name: events[name].cat.add_categories("")})
+    more = more[list(events.columns)].astype(events.dtypes.to_dict())
+    return pd.concat([events, more]).sort_values("time", kind="stable", ignore_index=True)
