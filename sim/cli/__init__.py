@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
-from sim.cli import importing, simulate, sweeping, workload  # noqa: F401  their commands join the app
+from sim.cli import importing, planning, simulate, sweeping, workload  # noqa: F401  their commands join the app
 from sim.cli.shared import app
 
 __all__ = ["app", "main"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from sim import api
-from sim.problems import BadInput, printable
+from sim.problems import BadInput, printable, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +81,64 @@ def unwritable(path: Path) -> list[str]:
     return [] if os.access(path, os.W_OK | os.X_OK) else [f"--out: {name} is not writable"]
 
 
+def wrong_workers(workers: int) -> list[str]:
+    """What is wrong with `--workers`."""
+    return [] if workers == -1 or workers > 0 else ["--workers: a number of processes, or -1 for one a core"]
+
+
+WarmUp = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|DURATION", help="Creates before this (2d, 12h; auto: MSER-5) are not counted."
+    ),
+]
+
+
+def wrong_warm_up(text: str) -> list[str]:
+    """What is wrong with `--warm-up`."""
+    try:
+        _warm_up_s(text)
+    except ValueError:
+        return [f"--warm-up: {quoted(text)} is neither auto nor a duration such as 2d, 12h or 90s"]
+    return []
+
+
+def warm_up_s(text: str, case: Case, strategies: list[str]) -> float:
+    """The seconds that `--warm-up` means; those of `auto` are said on stderr. Raises BadInput."""
+    seconds = _warm_up_s(text)
+    if seconds is None:
+        from sim.sweep.warmup import warm_ups_s
+
+        found = warm_ups_s(case, strategies)
+        longest = max(found, key=found.__getitem__)
+        seconds = found[longest]
+        print(f"warm-up: {seconds:,.0f} s, of {longest}, the longest (MSER-5)", file=sys.stderr)
+    last_s = float(case.trace.events["time"].max())
+    if seconds and seconds >= last_s:
+        raise BadInput([f"--warm-up: {seconds:,.0f} s, but the last event is at {last_s:,.0f} s"])
+    return seconds
+
+
+def _warm_up_s(text: str) -> float | None:
+    """None for auto."""
+    from pydantic import TypeAdapter
+
+    from sim.workload.spec import Duration
+
+    if text == "auto":
+        return None
+    seconds = float(text) if text.replace(".", "", 1).isdecimal() else text
+    return 0.0 if seconds == 0 else TypeAdapter(Duration).validate_python(seconds)
+
+
+class Told(Protocol):
+    """Is told how much is done, and of how much if that has changed."""
+
+    def __call__(self, done: int, total: int | None = None) -> None: ...
+
+
 @contextmanager
-def progress(what: str, events: int | None, shown: bool) -> Iterator[Callable[[int], None] | None]:
+def progress(what: str, events: int | None, shown: bool) -> Iterator[Told | None]:
     """A bar on stderr while something runs, if somebody looks at it."""
     if not (shown and sys.stderr.isatty()):
         yield None
@@ -92,7 +148,11 @@ def progress(what: str, events: int | None, shown: bool) -> Iterator[Callable[[i
 
     with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(what, total=events)
-        yield lambda done: bars.update(bar, completed=done)
+
+        def told(done: int, total: int | None = None) -> None:
+            bars.update(bar, completed=done, total=total)
+
+        yield told
 
 
 def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -100,6 +160,17 @@ def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
     objects = table.astype(object)
     rows = objects.where(table.notna(), None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, over an earlier one, as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        table.to_csv(beside, index=False, lineterminator="\n")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def print_json(document: dict[str, Any]) -> None:

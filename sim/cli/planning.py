@@ -1,0 +1,135 @@
+"""The command that sizes the caches: plan."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim.cli.shared import (
+    Json,
+    Scenario,
+    app,
+    checked,
+    clean_end,
+    print_json,
+    progress,
+    show,
+    unwritable,
+    wrong_workers,
+)
+from sim.problems import BadInput, printable
+
+if TYPE_CHECKING:
+    pass
+
+REPLICATIONS = 8  # of a generated workload, if none are asked for
+
+
+@app.command()
+@clean_end()
+def plan(
+    scenario: Scenario,
+    target_hit_rate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TIER=]SHARE", help="Least clone-hit rate, in all or of a tier."),
+    ] = None,
+    max_p95_s: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TIER=]SECONDS", help="Greatest 95th percentile of create seconds."),
+    ] = None,
+    budget_gib: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TIER=]GIB", help="Most space that image-volumes may take at the peak."),
+    ] = None,
+    budget_price: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[TIER=]PRICE", help="Most that image-volumes may cost a month."),
+    ] = None,
+    max_errors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[TIER=]N",
+            help="Most failed creates (else: no more than today or without image-volumes).",
+        ),
+    ] = None,
+    spare_volumes: Annotated[
+        int, typer.Option(min=0, help="Places that every limit on volumes keeps free at the peak.")
+    ] = 0,
+    growth: Annotated[float, typer.Option(min=0.01, help="Plan for so many times the load.")] = 1.0,
+    confidence: Annotated[
+        float, typer.Option(help="Of the intervals whose worse end keeps the targets (0: the mean does).")
+    ] = 0.95,
+    train: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Plan on this part of the time, and test on the rest."),
+    ] = None,
+    replications: Annotated[
+        int | None, typer.Option(min=1, help=f"Of a generated workload (default: {REPLICATIONS}).")
+    ] = None,
+    warm_up: Annotated[
+        str, typer.Option(metavar="auto|DURATION", help="Creates before this are not counted.")
+    ] = "0",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Files with the frontier (default: plan-NAME).")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes (-1: one a core).")] = -1,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers run the cells.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose the strategy and the limits of every backend's cache, and say why.
+
+    Without targets: the most hits that budgets and arrays allow. A tier that has no target keeps its limits.
+
+    Example: cinder-cache plan scenario.yaml --target-hit-rate flash=0.9 --budget-gib flash=500 --growth 1.5
+    """
+    from sim.planner.targets import parse
+
+    folder, given = (
+        out or Path(f"plan-{scenario.stem}"),
+        {
+            "hit_rate": target_hit_rate,
+            "p95_s": max_p95_s,
+            "space_gib": budget_gib,
+            "price_month": budget_price,
+            "errors": max_errors,
+        },
+    )
+    problems = unwritable(folder)
+    problems += wrong_workers(workers)
+    if train is not None and not 0 < train < 1:
+        problems.append("--train: a share between 0 and 1")
+    try:
+        targets = parse({kind: texts or [] for kind, texts in given.items()}, spare_volumes, confidence)
+    except BadInput as error:
+        problems += error.problems
+    case = checked(scenario, [], problems)
+    if replications is None:
+        replications = 1 if case.scenario.workload.generate is None else REPLICATIONS
+    from sim.planner.answer import plan as make
+
+    with progress("cells", None, shown=True) as done:
+        answer = make(
+            scenario,
+            targets,
+            growth=growth,
+            train=train,
+            replications=replications,
+            warm_up_s=float(warm_up),
+            folder=folder,
+            workers=workers,
+            dask=dask,
+            progress=done,
+        )
+    answer.write(folder)
+    if as_json:
+        print_json(answer.document)
+    else:
+        from sim.planner.text import plan_text
+
+        show(plan_text(answer.document))
+    print(f"plan: written to {printable(str(folder))}", file=sys.stderr)

@@ -1,0 +1,232 @@
+"""The whole answer: a plan as a document and as tables, with its back-test and what it is sensitive to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim import api
+from sim.curves import MAX_COUNT, MAX_SIZE
+from sim.planner.back_test import back_test
+from sim.planner.figures import EVERY, Figures, figures, p95_interval
+from sim.planner.grid import ENABLED, Limits, chosen_point, todays
+from sim.planner.lines import conf_lines, quota_binds, quota_commands, quotas
+from sim.planner.pickers import frontier
+from sim.planner.plan import Plan, Simulator, load_of
+from sim.planner.plan import plan as choose
+from sim.planner.reasons import binding, runners_up, what
+from sim.planner.sensitivity import sensitivity
+from sim.planner.targets import ALL, Targets
+from sim.results import Records
+from sim.scenario import Case
+from sim.sweep.varying import apply
+from sim.verification import difference
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`document`: all that is said, with stable keys, as JSON can hold it. `candidates`: every limit that was
+    simulated. `frontier`: those to which no others are both smaller in space and better.
+    """
+
+    document: dict[str, Any]
+    candidates: pd.DataFrame
+    frontier: pd.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """`plan.json`, `candidates.csv` and `frontier.csv`, each whole or not at all. Raises OSError."""
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = {
+            "candidates.csv": self.candidates.to_csv(index=False, lineterminator="\n"),
+            "frontier.csv": self.frontier.to_csv(index=False, lineterminator="\n"),
+            "plan.json": json.dumps(self.document, indent=2, allow_nan=False) + "\n",
+        }
+        for name, text in texts.items():
+            beside = folder / f".{name}.{os.getpid()}"
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(folder / name)
+
+
+def plan(
+    path: str | Path,
+    targets: Targets,
+    *,
+    growth: float = 1.0,
+    train: float | None = None,
+    replications: int = 1,
+    warm_up_s: float = 0.0,
+    folder: Path | None = None,
+    workers: int = -1,
+    dask: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Answer:
+    """Choose the strategy and the limits of every backend's cache for a scenario.
+
+    `growth`: times the load. `train`: a share of the time to plan on; the rest tests the plan. `replications`
+    of a generated workload. `warm_up_s`: creates before it are not counted. `folder` keeps the cells; see
+    `sim.sweep.sweep.sweep` for this, `workers` and `dask`. `progress` is told how many cells of how many are
+    done. Raises BadInput.
+    """
+    options: dict[str, Any] = {"folder": folder, "workers": workers, "dask": dask, "progress": progress}
+    changes: dict[str, Any] = {} if growth == 1 else {"workload.growth": growth}
+    load = load_of(Path(path), changes, replications, warm_up_s)
+    rest = None
+    if train is not None:
+        cut_s = train * float(load.case.trace.events["time"].iloc[-1])
+        rest = Simulator(replace(load, warm_up_s=cut_s), targets, **options)
+        load = load_of(Path(path), {**changes, "workload.until": cut_s}, replications, warm_up_s)
+    simulator = Simulator(load, targets, **options)
+    made = choose(load, targets, simulator)
+    told = document(made)
+    told["sensitivity"] = sensitivity(made, simulator)
+    if rest is not None:
+        told["back_test"] = back_test(made, rest)
+    every = [simulator] if rest is None else [simulator, rest]
+    told["cells"] = sum(each.cells for each in every)
+    told["requests_simulated"] = sum(each.requests for each in every)
+    candidates = candidates_table(made)
+    return Answer(told, candidates, frontier_table(candidates))
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """Everything that a plan says, with stable keys, as JSON can hold it.
+
+    The chosen plan and today's settings are simulated whole once more, by engine `fast`, and the plan by
+    engine `cinder`, whose figures have to be the same.
+    """
+    scenario = plan.load.case.scenario
+    planned = planned_case(plan)
+    records = api.run(planned, plan.best.choice.strategy, "fast")
+    checked = api.run(planned, plan.best.choice.strategy, "cinder")
+    today = api.run(plan.load.case, plan.todays_strategy, "fast")
+    best = figures(plan.best.cell, scenario, plan.sample, _shown(plan))
+    now = figures(plan.today, scenario, plan.sample, _shown(plan))
+    if len(plan.load.cases) == 1:
+        _add_p95(best, records, plan)
+        _add_p95(now, today, plan)
+    quota = quotas(plan)
+    return {
+        "scenario": scenario.name,
+        "changes": dict(plan.load.changes),
+        "met": plan.met,
+        "strategy": plan.best.choice.strategy,
+        "backends": {
+            name: {**_options(limits), **best["backends"][name]}
+            for name, limits in plan.best.choice.backends.items()
+        },
+        "tiers": best["tiers"],
+        "today": {
+            "strategy": plan.todays_strategy,
+            "backends": {
+                name: {**_options(todays(backend)), **now["backends"][name]}
+                for name, backend in scenario.backends.items()
+            },
+            "tiers": now["tiers"],
+        },
+        "targets": [
+            {
+                "constraint": each.kind,
+                "where": each.tier or EVERY,
+                "bound": each.bound,
+                "asked": each.given,
+                "met": margin >= -1e-9,
+                "text": what(each),
+            }
+            for each, margin in plan.best.margins.items()
+        ],
+        "binding": [*binding(plan, records, planned), *quota_binds(plan, quota)],
+        "runners_up": runners_up(plan),
+        "cinder_conf": conf_lines(plan),
+        "quota": {**quota, "commands": quota_commands(plan, quota)},
+        "confidence": plan.targets.confidence,
+        "intervals": {"of": plan.sample.kind, "units": plan.sample.units, "confidence": _shown(plan)},
+        "warm_up_s": plan.load.warm_up_s,
+        "checked_by_cinder": {
+            "requests": len(checked.requests),
+            "equal": (parted := difference(checked, records)) is None,
+            "difference": parted or "",
+        },
+    }
+
+
+def planned_case(plan: Plan) -> Case:
+    """The first replication of the load with the plan's limits, and quotas that suffice."""
+    point = chosen_point(plan.best.choice.strategy, plan.best.choice.backends, plan.load.common)
+    return replace(plan.load.case, scenario=apply(plan.load.case.scenario, dict(point.values)))
+
+
+def _shown(plan: Plan) -> float:
+    """The confidence of the intervals that are shown: also where a plan is one on the mean."""
+    return plan.targets.confidence or 0.95
+
+
+def _options(limits: Limits) -> dict[str, Any]:
+    return {ENABLED: limits.enabled, MAX_SIZE: limits.max_size_gb, MAX_COUNT: limits.max_count}
+
+
+def _add_p95(told: dict[str, dict[str, Figures]], records: Records, plan: Plan) -> None:
+    """Intervals of the 95th percentile of one history, from its requests."""
+    made = records.requests[
+        (records.requests["status"] == "available") & (records.requests["time"] >= plan.load.warm_up_s)
+    ]
+    time, seconds = made["time"].to_numpy(float), (made["end"] - made["time"]).to_numpy(float)
+    block = plan.load.blocks_of(time)
+    tier, host = (
+        made["volume_type"].to_numpy(object),
+        made["host"].astype(str).str.partition("#")[0].to_numpy(object),
+    )
+    for names, column in ((told["tiers"], tier), (told["backends"], host)):
+        for name, its in names.items():
+            here = np.ones(len(made), bool) if name == EVERY and column is tier else column == name
+            if its["p95_s"] is not None:
+                low, high = p95_interval(seconds[here], block[here], plan.sample, _shown(plan))
+                its["p95_s_low"], its["p95_s_high"] = low, high
+
+
+# -- tables --------------------------------------------------------------------------------------------
+
+
+def candidates_table(plan: Plan) -> pd.DataFrame:
+    """A row for each strategy, backend and limits that were simulated, for `sim.planner.pickers`.
+
+    Columns: strategy, backend, Cinder's three options; hit_rate (of the backend's creates), hit_rate_low and
+    _high, p95_s, errors, space_gib_mean, space_gib_peak (provisioned, of image-volumes), volumes_peak (all
+    volumes), price_month.
+    """
+    scenario, factor = plan.load.case.scenario, plan.sample.factor(_shown(plan))
+    parts = []
+    for strategy, chooser in plan.choosers.items():
+        table = chooser.table
+        pairs = [(group, name) for group, members in table.groups.items() for name in members]
+        for group, name in pairs:
+            measured = table.backends[name]
+            rate = plan.sample.ratio(measured.units("clones", ALL), measured.units("creates", ALL))
+            spread = factor * np.linalg.norm(rate.deviations, axis=-1)
+            columns = {
+                "hit_rate": rate.point,
+                "hit_rate_low": rate.point - spread,
+                "hit_rate_high": rate.point + spread,
+                "p95_s": measured.mean("create_s_p95"),
+                "errors": measured.mean("errors"),
+                "space_gib_mean": measured.mean("image_provisioned_gib_mean"),
+                "space_gib_peak": measured.peak("image_provisioned_gib_peak"),
+                "volumes_peak": measured.peak("volumes_peak"),
+                "price_month": measured.prices(scenario).mean(axis=1),
+            }
+            options = pd.DataFrame([_options(limits) for limits in table.limits[group]])
+            about = pd.DataFrame({"strategy": strategy, "backend": name}, index=options.index)
+            parts.append(pd.concat([about, options, pd.DataFrame(columns)], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def frontier_table(candidates: pd.DataFrame) -> pd.DataFrame:
+    """Of each strategy and backend the limits to which no others are both smaller in space and better."""
+    parts = [frontier(of) for _, of in candidates.groupby(["strategy", "backend"], sort=False)]
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,103 @@
+"""What a cell comes to, each figure with its interval: by tier, by backend and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sim.planner.measured import Floats, Measured, backend_of, scopes
+from sim.planner.targets import ALL
+from sim.scenario import Scenario
+from sim.statistics import Estimate, Sample
+
+Figures = dict[str, Any]
+EVERY = "all"  # the name of ALL in documents
+
+
+def figures(
+    cell: Sequence[Mapping[str, Any]], scenario: Scenario, sample: Sample, confidence: float
+) -> dict[str, dict[str, Figures]]:
+    """`tiers` (with `all`) and `backends` by name: what a plan's document says of each.
+
+    hit_rate, p95_s, errors, space_gib_mean and price_month have `_low` and `_high` beside them,
+    over replications, or by a bootstrap over the blocks of the one history; None where that cannot tell
+    (`p95_s` of one history: see `p95_interval`). Peaks are the greatest of the replications.
+    """
+    tiers = scopes([cell], scenario)
+    told = {
+        tier or EVERY: _figures(of, tier, of.units("creates", tier)[0], scenario, sample, confidence)
+        for tier, of in tiers.items()
+    }
+    prices = [sample.mean(tiers[tier].prices(scenario)) for tier in scenario.tiers]
+    told[EVERY] |= _told("price_month", sum(prices[1:], start=prices[0]), sample, confidence)
+    backends = {}
+    for name in scenario.backends:
+        of = backend_of(scenario, name, [cell])
+        backends[name] = _figures(of, ALL, of.units("creates", ALL)[0], scenario, sample, confidence)
+        backends[name]["volumes_peak"] = int(of.peak("volumes_peak")[0])
+    return {"tiers": told, "backends": backends}
+
+
+def _figures(
+    of: Measured, tier: str, creates: Floats, scenario: Scenario, sample: Sample, confidence: float
+) -> Figures:
+    made = of.units("made", tier)[0]
+    estimates = {
+        "hit_rate": sample.ratio(of.units("clones", tier), creates) if creates.sum() else None,
+        "p95_s": _over_replications(of, "create_s_p95", sample) if made.sum() else None,
+        "errors": sample.total(of.units("errors", tier)),
+        "space_gib_mean": sample.mean(of.levels("image_provisioned_gib")),
+        "price_month": sample.mean(of.prices(scenario)),
+    }
+    found: Figures = {"creates": float(of.mean("creates")[0])}
+    for name, estimate in estimates.items():
+        found |= _told(name, estimate, sample, confidence)
+    if made.sum():
+        found["p95_s"] = float(of.mean("create_s_p95")[0])
+    found["space_gib_peak"] = float(of.peak("image_provisioned_gib_peak")[0])
+    found["image_volumes_peak"] = int(of.peak("image_volumes_peak")[0])
+    return found
+
+
+def _over_replications(of: Measured, column: str, sample: Sample) -> Estimate | None:
+    values = np.array([[row[column] for row in rows] for rows in of.rows])
+    return sample.mean(values) if values.shape[1] > 1 and not np.isnan(values).any() else None
+
+
+def _told(name: str, estimate: Estimate | None, sample: Sample, confidence: float) -> Figures:
+    """The estimate of one candidate as three figures, within what there can be."""
+    if estimate is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+    one = Estimate(estimate.point[0], estimate.deviations[0])
+    interval = sample.interval(one, confidence)
+    high = min(interval.high, 1.0) if name == "hit_rate" else interval.high
+    return {name: interval.mean, f"{name}_low": max(interval.low, 0.0), f"{name}_high": high}
+
+
+def p95_interval(
+    seconds: Floats, block: np.ndarray[Any, Any], sample: Sample, confidence: float
+) -> tuple[float, float]:
+    """Low and high of the 95th percentile of `seconds` of creates that succeed, by `block` of the history.
+
+    Those T of which the share of creates that take longer may be 5 %, with its own bootstrap interval
+    (Woodruff, JASA 47, 1952): the upper end is the bound that a plan with that share keeps.
+    """
+    made = np.bincount(block, minlength=sample.units).astype(float)
+    ordered = np.unique(seconds)
+
+    def beyond(t: float, sign: int) -> bool:
+        slow = np.bincount(block[seconds > t], minlength=sample.units).astype(float)
+        share = sample.ratio(0.05 * made - slow, made)
+        spread = float(np.linalg.norm(share.deviations))
+        return float(share.point) + sign * sample.factor(confidence) * spread >= 0
+
+    def first(sign: int) -> float:
+        low, high = 0, len(ordered) - 1  # of all nothing takes longer than the last
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if beyond(float(ordered[middle]), sign) else (middle + 1, high)
+        return float(ordered[low])
+
+    return first(1), first(-1)

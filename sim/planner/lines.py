@@ -1,0 +1,69 @@
+"""What an operator pastes: the lines of `cinder.conf`, and the internal tenant's quota."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim.curves import MAX_COUNT, MAX_SIZE
+from sim.planner.figures import EVERY
+from sim.planner.grid import ENABLED
+from sim.planner.plan import Plan
+from sim.strategies import STRATEGIES
+
+QUOTAS = {"volumes": "internal_tenant_quota_volumes", "gigabytes": "internal_tenant_quota_gigabytes"}
+
+
+def conf_lines(plan: Plan) -> str:
+    """The lines of `cinder.conf`, a section for each backend."""
+    strategy = STRATEGIES[plan.best.choice.strategy]
+    schemes = ",".join(strategy.allowed_direct_url_schemes)
+    lines = ["[DEFAULT]", f"allowed_direct_url_schemes = {schemes}".rstrip()]
+    if any(limits.enabled for limits in plan.best.choice.backends.values()):
+        lines.append("# The cache needs cinder_internal_tenant_project_id and ..._user_id here too.")
+    for name, limits in plan.best.choice.backends.items():
+        lines += ["", f"[{name}]", f"{ENABLED} = {str(limits.enabled).lower()}"]
+        if limits.enabled:
+            lines += [f"{MAX_SIZE} = {limits.max_size_gb}", f"{MAX_COUNT} = {limits.max_count}"]
+    return "\n".join(lines)
+
+
+def quotas(plan: Plan) -> dict[str, int | None]:
+    """What the internal tenant needs: room for all caches at their limits, or their peak if that is more.
+
+    None: today's is unlimited, or enough.
+    """
+    scenario, limits = plan.load.case.scenario, plan.best.choice.backends
+    rows = [row for document in plan.best.cell for row in document["rows"] if row["scope"] == "all"]
+    found: dict[str, int | None] = {}
+    for name, quantity, limit in (
+        ("volumes", "cache_volumes_peak", "max_count"),
+        ("gigabytes", "cache_provisioned_gib_peak", "max_size_gb"),
+    ):
+        peak = max(int(row[quantity]) for row in rows)
+        full = [
+            getattr(each, limit) * len(scenario.backends[backend].pools) for backend, each in limits.items()
+        ]
+        needed = max(peak, sum(full))
+        today = getattr(scenario.cinder, QUOTAS[name])
+        found[name] = needed if today is not None and today < needed else None
+    return found
+
+
+def quota_commands(plan: Plan, quota: dict[str, int | None]) -> list[str]:
+    """What raises the internal tenant's quota."""
+    options = [f"--{name} {value}" for name, value in quota.items() if value is not None]
+    return [f"openstack quota set {' '.join(options)} CINDER_INTERNAL_TENANT_PROJECT_ID"] if options else []
+
+
+def quota_binds(plan: Plan, quota: dict[str, int | None]) -> list[dict[str, Any]]:
+    """A reason for each quota that is too small."""
+    options = plan.load.case.scenario.cinder
+    return [
+        {
+            "constraint": QUOTAS[name],
+            "where": EVERY,
+            "text": f"the internal tenant has {getattr(options, QUOTAS[name]):,} {name}, and needs {value:,}",
+        }
+        for name, value in quota.items()
+        if value is not None
+    ]

@@ -1,0 +1,156 @@
+"""The best of all combinations of the backends' candidates, exactly, by mixed-integer programming."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from sim.statistics import Estimate
+
+Floats = npt.NDArray[np.float64]
+TOLERANCE = 1e-7
+MOST_CUTS = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """A bound: the margins that the chosen candidates add, by backend, and `room` must not be below 0.
+
+    Of the sum `factor` standard errors are taken off first. `scale`: what counts as one when a bound cannot
+    be kept.
+    """
+
+    margins: Mapping[str, Estimate]
+    room: float
+    factor: float
+    scale: float = 1.0
+
+    def margin(self, chosen: Mapping[str, int]) -> float:
+        """What a choice of candidates leaves."""
+        point = self.room + sum(float(of.point[chosen[name]]) for name, of in self.margins.items())
+        return point - self.factor * float(np.linalg.norm(self._deviations(chosen)))
+
+    def _deviations(self, chosen: Mapping[str, int]) -> Floats:
+        total: Floats = np.sum([of.deviations[chosen[name]] for name, of in self.margins.items()], axis=0)
+        return total
+
+    def cut(self, chosen: Mapping[str, int] | None) -> tuple[Floats, float]:
+        """Coefficients over all candidates and a constant whose sum must not be below 0.
+
+        Without `chosen` those of the points. A sum's standard error is the norm of its deviations, which
+        is never less than their product with any vector of length 1 (Cauchy and Schwarz): with that of
+        `chosen` the cut is exact there and takes away no choice that keeps the bound.
+        """
+        points = np.concatenate([of.point for of in self.margins.values()])
+        if chosen is None or self.factor == 0:
+            return points, self.room
+        direction = self._deviations(chosen)
+        length = float(np.linalg.norm(direction))
+        if length == 0:
+            return points, self.room
+        along = np.concatenate([of.deviations @ (direction / length) for of in self.margins.values()])
+        return points - self.factor * along, self.room
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The candidate of each backend, by position; `short`: what it lacks of all bounds, in their scales."""
+
+    chosen: dict[str, int]
+    short: float
+
+
+def optimum(
+    allowed: Mapping[str, npt.NDArray[np.bool_]],
+    rows: Sequence[Row],
+    objectives: Sequence[Mapping[str, Floats]],
+) -> Optimum:
+    """One candidate of each backend: the least short of the bounds, then the least of each objective in turn.
+
+    `allowed`: which candidates may be chosen, by backend. Standard errors are norms, so the program is one of
+    second-order cones; they are met from outside by linear cuts at the solutions found (Duran and Grossmann,
+    Mathematical Programming 36, 1986), each solved by HiGHS.
+    """
+    sizes = {name: len(of) for name, of in allowed.items()}
+    count = sum(sizes.values())
+    one_each = np.zeros((len(sizes), count + len(rows)))
+    at = 0
+    for number, size in enumerate(sizes.values()):
+        one_each[number, at : at + size] = 1
+        at += size
+    upper = np.concatenate([*(of.astype(float) for of in allowed.values()), np.full(len(rows), np.inf)])
+    program = _Program(one_each, upper, list(sizes.items()), rows)
+    shortfall = np.concatenate([np.zeros(count), [1 / row.scale for row in rows]])
+    chosen, short = program.least(shortfall)
+    if short <= TOLERANCE:
+        program.keep(shortfall, 0.0)
+    else:
+        program.keep(shortfall, short * (1 + TOLERANCE))
+    for objective in objectives:
+        costs = np.concatenate([*objective.values(), np.zeros(len(rows))])
+        chosen, least = program.least(costs)
+        program.keep(costs, least + TOLERANCE * max(1.0, abs(least)))
+    return Optimum(chosen, 0.0 if short <= TOLERANCE else short)
+
+
+class _Program:
+    """Binary variables for the candidates, and what each row is short of; cuts are added as found."""
+
+    def __init__(
+        self, one_each: Floats, upper: Floats, sizes: list[tuple[str, int]], rows: Sequence[Row]
+    ) -> None:
+        self._sizes, self._rows = sizes, rows
+        self._count = one_each.shape[1] - len(rows)
+        self._bounds = Bounds(0, upper)
+        self._integral = np.concatenate([np.ones(self._count), np.zeros(len(rows))])
+        self._constraints = [LinearConstraint(one_each, 1, 1)]
+        for number in range(len(rows)):
+            self._add_cut(number, None)
+
+    def keep(self, costs: Floats, most: float) -> None:
+        """From now on the costs stay below this."""
+        self._constraints.append(LinearConstraint(costs[None, :], -np.inf, most))
+
+    def least(self, costs: Floats) -> tuple[dict[str, int], float]:
+        """The choice of least cost, and that cost."""
+        for _ in range(MOST_CUTS):
+            found = milp(
+                costs,
+                integrality=self._integral,
+                bounds=self._bounds,
+                constraints=self._constraints,
+                options={"mip_rel_gap": 0.0},
+            )
+            if found.x is None:
+                raise RuntimeError(f"no plan was found: {found.message}")
+            chosen = self._chosen(found.x)
+            slack = found.x[self._count :]
+            broken = [
+                number
+                for number, row in enumerate(self._rows)
+                if row.margin(chosen) + slack[number] < -10 * TOLERANCE * row.scale
+            ]
+            if not broken:
+                return chosen, float(costs @ found.x)
+            for number in broken:
+                self._add_cut(number, chosen)
+        raise RuntimeError("no plan was found: the cuts do not end")
+
+    def _add_cut(self, number: int, chosen: dict[str, int] | None) -> None:
+        coefficients, constant = self._rows[number].cut(chosen)
+        slack = np.zeros(len(self._rows))
+        slack[number] = 1
+        self._constraints.append(
+            LinearConstraint(np.concatenate([coefficients, slack])[None, :], -constant, np.inf)
+        )
+
+    def _chosen(self, x: Floats) -> dict[str, int]:
+        chosen, at = {}, 0
+        for name, size in self._sizes:
+            chosen[name] = int(np.argmax(x[at : at + size]))
+            at += size
+        return chosen

@@ -1,0 +1,93 @@
+"""Which inputs move the recommendation: the plan under other inputs, and what it would need there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sim.planner.figures import EVERY, figures
+from sim.planner.grid import Limits, chosen_point
+from sim.planner.measured import sample_of
+from sim.planner.plan import ENOUGH, Cell, Plan, Simulator, margin_of
+from sim.scenario import Scenario
+
+# All limits of the plan times these, looked at under each change; 1 is the plan.
+FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
+WEEK_S = 7 * 86_400
+
+
+def changes(scenario: Scenario) -> dict[str, dict[str, Any]]:
+    """Other inputs by what they are called: values by key of the scenario."""
+    workload = scenario.workload
+    found: dict[str, dict[str, Any]] = {
+        "25 % more load": {"workload.growth": 1.25 * workload.growth},
+        "images 25 % larger": {"workload.image_size_factor": 1.25 * workload.image_size_factor},
+    }
+    generated = workload.generate
+    if generated is not None and generated.popularity.release_every is not None:
+        every = generated.popularity.release_every / 2
+        found["twice the releases"] = {"workload.generate.popularity.release_every": every}
+    else:
+        found["images updated weekly"] = {"workload.update_every": WEEK_S}
+    found["clones twice as slow"] = {
+        f"backends.{name}.clone_s": 2 * backend.clone_s for name, backend in scenario.backends.items()
+    }
+    if scenario.glance.streams is not None and scenario.glance.streams > 1:
+        found["half the Glance streams"] = {"glance.streams": scenario.glance.streams // 2}
+    return found
+
+
+def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
+    """A row a change: what the plan then brings in all, whether it keeps what was asked for, and
+    `limits_factor`: the least of FACTORS from which on all limits of the plan times it do (None: none does,
+    or nothing was asked for).
+    """
+    scenario, choice = plan.load.case.scenario, plan.best.choice
+    cached = any(limits.enabled for limits in choice.backends.values())
+    factors = FACTORS if cached and plan.targets.goals else (1.0,)
+    found = {"as it is": {}, **changes(scenario)}
+    points = [
+        chosen_point(choice.strategy, _scaled(choice.backends, factor), {**plan.load.common, **values})
+        for values in found.values()
+        for factor in factors
+    ]
+    cells = iter(simulator.run(points))
+    rows = []
+    for change in found:
+        of_factor = {factor: next(cells) for factor in factors}
+        met = {factor: _met(plan, cell) for factor, cell in of_factor.items()}
+        enough = [factor for factor in factors if all(met[other] for other in factors if other >= factor)]
+        sample = sample_of(of_factor[1.0], scenario.seed)
+        told = figures(of_factor[1.0], scenario, sample, plan.targets.confidence or 0.95)["tiers"][EVERY]
+        names = ("hit_rate", "hit_rate_low", "hit_rate_high", "p95_s", "errors")
+        rows.append(
+            {
+                "change": change,
+                **{name: told[name] for name in names},
+                "met": met[1.0],
+                "limits_factor": min(enough, default=None) if plan.targets.goals else None,
+            }
+        )
+    return rows
+
+
+def _scaled(limits: Mapping[str, Limits], factor: float) -> dict[str, Limits]:
+    return {
+        name: Limits(each.enabled, _times(each.max_size_gb, factor), _times(each.max_count, factor))
+        for name, each in limits.items()
+    }
+
+
+def _times(limit: int, factor: float) -> int:
+    return max(1, round(limit * factor)) if limit else 0
+
+
+def _met(plan: Plan, cell: Cell) -> bool:
+    """Whether a cell keeps all that was asked for."""
+    scenario = plan.load.case.scenario
+    sample = sample_of(cell, scenario.seed)
+    return all(
+        margin_of(each, cell, plan.best.choice, sample, scenario, plan.targets.confidence) >= ENOUGH
+        for each in plan.required
+        if each.given
+    )

@@ -1,0 +1,94 @@
+"""What a plan is asked to keep: targets and budgets, of a tier or of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sim.problems import Problems, quoted
+from sim.scenario import Scenario
+
+ALL = ""  # what a target without a tier is of
+
+# Each kind of target: its option, its least value, its greatest, and what the value is.
+KINDS = {
+    "hit_rate": ("--target-hit-rate", 0.0, 1.0, "a share from 0 to 1"),
+    "p95_s": ("--max-p95-s", 0.0, math.inf, "seconds"),
+    "space_gib": ("--budget-gib", 0.0, math.inf, "GiB"),
+    "price_month": ("--budget-price", 0.0, math.inf, "a price a month"),
+    "errors": ("--max-errors", 0.0, math.inf, "a number of creates"),
+}
+GOALS = ("hit_rate", "p95_s")  # what one spends space for; the others say how much
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Bounds by tier (ALL: of all tiers together).
+
+    hit_rate: least clone-hit rate. p95_s: greatest 95th percentile of the seconds of creates that succeed.
+    space_gib: provisioned GiB that image-volumes may reach, the peaks of the tier's backends added up.
+    price_month: of the image-volumes. errors: failed creates of the whole workload; tiers without a bound
+    keep to what they have today or without image-volumes, whichever is more. spare_volumes: places of every
+    limit on volumes that stay free at the peak. confidence: of the intervals whose worse end has to keep
+    the bounds; 0 is the mean.
+    """
+
+    hit_rate: Mapping[str, float] = field(default_factory=dict)
+    p95_s: Mapping[str, float] = field(default_factory=dict)
+    space_gib: Mapping[str, float] = field(default_factory=dict)
+    price_month: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
+    spare_volumes: int = 0
+    confidence: float = 0.95
+
+    def of(self, kind: str) -> Mapping[str, float]:
+        """The bounds of one of KINDS."""
+        bounds: Mapping[str, float] = getattr(self, kind)
+        return bounds
+
+    @property
+    def goals(self) -> bool:
+        """Whether something is to be reached; if not, a plan gets the most hits that the budgets allow."""
+        return any(self.of(kind) for kind in GOALS)
+
+    def planned(self, tiers: Iterable[str]) -> list[str]:
+        """The tiers that are sized: those with a goal; without goals, those with a budget, or all."""
+        named = {tier for kind in (GOALS if self.goals else KINDS) for tier in self.of(kind)}
+        return [tier for tier in tiers if not named or ALL in named or tier in named]
+
+
+def parse(texts: Mapping[str, Iterable[str]], spare_volumes: int, confidence: float) -> Targets:
+    """Targets from what was written: `VALUE` or `TIER=VALUE`, by kind. Raises BadInput with all problems."""
+    problems = Problems()
+    bounds: dict[str, dict[str, float]] = {kind: {} for kind in KINDS}
+    for kind, given in texts.items():
+        option, least, greatest, what = KINDS[kind]
+        for text in given:
+            tier, _, number = text.rpartition("=")
+            try:
+                value = float(number)
+            except ValueError:
+                value = math.nan
+            if not least <= value <= greatest or math.isinf(value):
+                problems.add(option, quoted(text), f"is not {what}, or TIER={what}")
+            elif tier in bounds[kind]:
+                problems.add(option, quoted(text), "is a second value for the same")
+            else:
+                bounds[kind][tier] = value
+    if not 0 <= confidence < 1:
+        problems.add("--confidence", str(confidence), "is not from 0 to less than 1")
+    problems.raise_any()
+    return Targets(**bounds, spare_volumes=spare_volumes, confidence=confidence)
+
+
+def check(targets: Targets, scenario: Scenario, creates: Mapping[str, int]) -> None:
+    """Raises BadInput for tiers that the scenario lacks, or that have no creates to keep a bound."""
+    problems = Problems()
+    for kind, (option, *_) in KINDS.items():
+        for tier in targets.of(kind):
+            if tier != ALL and tier not in scenario.tiers:
+                problems.add(option, quoted(tier), f"is no tier, only {', '.join(scenario.tiers)}")
+            elif kind in GOALS and not (sum(creates.values()) if tier == ALL else creates.get(tier, 0)):
+                problems.add(option, quoted(tier or "all"), "has no creates from an image")
+    problems.raise_any()

@@ -1,0 +1,180 @@
+"""A plan's document as text, right at 80 columns: the answer first, then why, then the lines to paste."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sim.curves import MAX_COUNT, MAX_SIZE
+from sim.planner.grid import ENABLED
+
+WIDTH = 80
+Document = Mapping[str, Any]
+
+
+def plan_text(plan: Document) -> str:
+    """The whole answer."""
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, WIDTH)
+    with console.capture() as captured:
+        for part in _parts(plan):
+            console.print(part)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _parts(plan: Document) -> Iterable[RenderableType]:
+    changes = "".join(f", {key.rpartition('.')[2]} {value}" for key, value in plan["changes"].items())
+    asked = any(each["asked"] for each in plan["targets"])
+    met = "everything asked for is kept" if asked else "the most hits without more failed creates"
+    verdict = met if plan["met"] else "NOT EVERYTHING CAN BE KEPT; the nearest is"
+    yield Text(f"{plan['scenario']}{changes}: {verdict}", style="bold")
+    yield Text(f"strategy: {plan['strategy']}")
+    yield ""
+    yield _limits(plan)
+    yield ""
+    yield Text(f"against today ({plan['today']['strategy']})", style="bold")
+    yield _tiers(plan)
+    yield Text(_fine_print(plan), style="dim")
+    yield from _listed("why", [each["text"] for each in plan["binding"]])
+    yield from _listed("and not", [f"{each['strategy']}: {each['text']}" for each in plan["runners_up"]])
+    if "back_test" in plan:
+        yield ""
+        yield Text("back-test", style="bold")
+        yield _back_test(plan["back_test"])
+    if "sensitivity" in plan:
+        yield ""
+        yield Text("what if", style="bold")
+        yield _sensitivity(plan["sensitivity"])
+    yield ""
+    yield Text("cinder.conf", style="bold")
+    yield Text(plan["cinder_conf"])
+    for command in plan["quota"]["commands"]:
+        yield Text(f"\n$ {command}")
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, justify="right" if table.columns else "left", overflow="fold")
+    return table
+
+
+def _limits(plan: Document) -> Table:
+    table = _table("backend", "max_size_gb", "max_count", "hit %", "p95 s", "GiB peak", "vols peak")
+    for name, of in plan["backends"].items():
+        limits = ("off", "off")
+        if of[ENABLED]:
+            limits = (_limit(of[MAX_SIZE]), _limit(of[MAX_COUNT]))
+        table.add_row(
+            name,
+            *limits,
+            _between(of, "hit_rate", 100),
+            number(of["p95_s"]),
+            number(of["space_gib_peak"]),
+            number(of["volumes_peak"]),
+        )
+    return table
+
+
+def _limit(value: int) -> str:
+    return f"{value:,}" if value else "no limit"
+
+
+def _tiers(plan: Document) -> Table:
+    table = _table("tier", "", "hit %", "p95 s", "errors", "GiB mean", "GiB peak", "price")
+    for tier in plan["tiers"]:
+        if tier == "all" and len(plan["tiers"]) == 2:
+            continue
+        for word, of in (("today", plan["today"]["tiers"][tier]), ("plan", plan["tiers"][tier])):
+            table.add_row(
+                tier if word == "today" else "",
+                word,
+                _between(of, "hit_rate", 100),
+                _between(of, "p95_s"),
+                _between(of, "errors"),
+                _between(of, "space_gib_mean"),
+                number(of["space_gib_peak"]),
+                _between(of, "price_month"),
+            )
+    return table
+
+
+def _fine_print(plan: Document) -> str:
+    of = plan["intervals"]
+    means = {
+        "replications": f"{of['units']} replications",
+        "blocks": f"one history: a bootstrap over its {of['units']} blocks of time",
+    }[of["of"]]
+    checked = plan["checked_by_cinder"]
+    said = "and by Cinder's own code, with the same result"
+    if not checked["equal"]:
+        said = "but Cinder's own code differs (see checked_by_cinder in --json)"
+    text = (
+        f"Below: {100 * of['confidence']:g} % intervals ({means}). GiB: image-volumes, provisioned; price: a "
+        f"month, of their physical space. {plan['cells']:,} runs, {plan['requests_simulated']:,} creates "
+        f"simulated; the plan whole, {said}."
+    )
+    return textwrap.fill(text, WIDTH)
+
+
+def _listed(title: str, lines: list[str]) -> Iterable[RenderableType]:
+    if lines:
+        yield ""
+        yield Text(title, style="bold")
+        for line in lines:
+            yield Text(textwrap.fill(line, WIDTH, initial_indent="- ", subsequent_indent="  "))
+
+
+def _back_test(rows: list[Document]) -> Table:
+    table = _table("on the rest", "hit %", "p95 s", "errors", "GiB mean", "GiB peak")
+    for row in rows:
+        table.add_row(
+            row["which"],
+            _between(row, "hit_rate", 100),
+            _between(row, "p95_s"),
+            _between(row, "errors"),
+            _between(row, "space_gib_mean"),
+            number(row["space_gib_peak"]),
+        )
+    return table
+
+
+def _sensitivity(rows: list[Document]) -> Table:
+    table = _table("if", "hit %", "p95 s", "errors", "kept", "limits needed")
+    for row in rows:
+        needed = row["limits_factor"]
+        table.add_row(
+            row["change"],
+            _between(row, "hit_rate", 100),
+            number(row["p95_s"]),
+            number(row["errors"]),
+            "yes" if row["met"] else "no",
+            "-" if needed is None else f"x {needed:g}",
+        )
+    return table
+
+
+def _between(of: Document, name: str, times: float = 1) -> str:
+    """A figure, and its interval below it if it has one."""
+    if of[name] is None:
+        return "-"
+    low, high = of.get(f"{name}_low"), of.get(f"{name}_high")
+    text = number(times * of[name])
+    if low is None or high is None or (low == high == of[name]):
+        return text
+    return f"{text}\n{number(times * low)}-{number(times * high)}"
+
+
+def number(value: float | None) -> str:
+    """Three digits or more."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

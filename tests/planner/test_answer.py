@@ -1,0 +1,236 @@
+"""What `plan` says: keys that stay, figures that a fresh simulation gives, lines that Cinder reads."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import sim
+from sim.cli import app
+from sim.metrics import summary
+from sim.planner import answer, lines
+from sim.planner.targets import Targets
+from sim.sweep.varying import apply
+
+SCENARIO = """
+name: small
+glance: {streams: 4, stream_mib_s: 100}
+cinder: {internal_tenant_quota_volumes: 3, internal_tenant_quota_gigabytes: 1000}
+tiers: {flash: {price_gib_month: 0.125}, disk: {price_gib_month: 0.045}}
+backends:
+  flash-a: &flash {volume_type: flash, pools: {p0: {capacity_gib: 900, max_volumes: 60}}, create_s: 1,
+    clone_s: 2, delete_s: 2, write_mib_s: 400,
+    image_volume_cache_max_size_gb: 4, image_volume_cache_max_count: 2}
+  flash-b: {<<: *flash, pools: {p0: {}}, node: c2}
+  disk-a: {<<: *flash, pools: {p0: {}, p1: {}}, volume_type: disk}
+images: images.csv
+store: {home: flash-b#p0}
+workload: {trace: trace.csv}
+"""
+HOSTS = {"flash": ["flash-a#p0", "flash-b#p0"], "disk": ["disk-a#p0", "disk-a#p1"]}
+TARGET = ["--target-hit-rate", "0.6"]
+
+
+def write(folder: Path) -> Path:
+    """Twelve days of some 400 creates of seven images, with hosts."""
+    rng = np.random.default_rng(5)
+    weights = 1 / np.arange(1, 8)
+    rows = []
+    for number, time in enumerate(np.sort(rng.uniform(0, 12 * 86_400, 400)).tolist()):
+        tier = str(rng.choice(["flash", "disk"]))
+        image, host = f"image-{rng.choice(7, p=weights / weights.sum())}", str(rng.choice(HOSTS[tier]))
+        rows.append((time, "create", f"v{number}", image, 5, tier, host))
+        rows.append((time + rng.exponential(40_000), "delete", f"v{number}", "", "", tier, host))
+    columns = ["time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host"]
+    pd.DataFrame(rows, columns=columns).sort_values("time").to_csv(folder / "trace.csv", index=False)
+    pd.DataFrame(
+        [
+            (
+                f"image-{n}",
+                f"i{n}",
+                "raw" if n % 3 == 0 else "qcow2",
+                "bare",
+                (n % 4 + 1) * 2**29,
+                (n % 4 + 1) * 2**30,
+            )
+            for n in range(7)
+        ],
+        columns=["image_id", "name", "disk_format", "container_format", "size_bytes", "virtual_size_bytes"],
+    ).to_csv(folder / "images.csv", index=False)
+    (folder / "small.yaml").write_text(SCENARIO)
+    return folder / "small.yaml"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def planned(path: Path) -> dict[str, Any]:
+    """A plan for a target, made by the command."""
+    out = path.parent / "plan"
+    result = CliRunner().invoke(
+        app, ["plan", str(path), *TARGET, "--out", str(out), "--workers", "1", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert json.loads((out / "plan.json").read_text()) == found
+    return found
+
+
+def test_the_document_has_the_keys_that_scripts_rely_on(planned: dict[str, Any]) -> None:
+    assert {"strategy", "backends", "today", "binding", "met"} <= planned.keys()
+    assert planned["met"] is True
+    of_backend = {
+        "image_volume_cache_max_size_gb", "image_volume_cache_max_count", "hit_rate", "hit_rate_low",
+        "hit_rate_high", "p95_s", "space_gib_mean", "space_gib_peak", "volumes_peak", "price_month",
+    }  # fmt: skip
+    for said in (planned, planned["today"]):
+        assert list(said["backends"]) == ["flash-a", "flash-b", "disk-a"]
+        for each in said["backends"].values():
+            assert of_backend <= each.keys()
+    assert planned["checked_by_cinder"]["equal"] and planned["requests_simulated"] > 400
+
+
+def test_what_it_promises_is_what_a_fresh_simulation_gives(path: Path, planned: dict[str, Any]) -> None:
+    case = sim.load(path)
+    options = ("image_volume_cache_enabled", "image_volume_cache_max_size_gb", "image_volume_cache_max_count")
+    limits = {
+        f"backends.{name}.{key}": of[key] for name, of in planned["backends"].items() for key in options
+    }
+    quota = {"cinder.internal_tenant_quota_volumes": None, "cinder.internal_tenant_quota_gigabytes": None}
+    afresh = replace(case, scenario=apply(case.scenario, {**limits, **quota}))
+    records = sim.run(afresh, planned["strategy"])
+    found = summary(records, afresh, planned["strategy"]).set_index("tier")
+    for tier, said in planned["tiers"].items():
+        assert said["hit_rate"] == found.loc[tier, "clone_hit_rate"]
+        assert said["p95_s"] == found.loc[tier, "create_s_p95"]
+        assert said["errors"] == found.loc[tier, "errors"]
+        assert said["space_gib_mean"] == pytest.approx(found.loc[tier, "image_provisioned_gib_mean"])
+        assert said["price_month"] == pytest.approx(found.loc[tier, "price_month"])
+        assert said["hit_rate_low"] < said["hit_rate"] < said["hit_rate_high"]
+        assert said["p95_s_low"] <= said["p95_s"] <= said["p95_s_high"]
+    assert planned["tiers"]["all"]["hit_rate_low"] >= 0.6
+    today = summary(sim.run(case, "cache-only"), case, "cache-only").set_index("tier")
+    assert planned["today"]["tiers"]["all"]["hit_rate"] == today.loc["all", "clone_hit_rate"]
+    assert planned["today"]["strategy"] == "cache-only"
+
+
+def test_cinder_can_read_the_lines(planned: dict[str, Any]) -> None:
+    conf = configparser.ConfigParser()
+    conf.read_string(planned["cinder_conf"])
+    for name, said in planned["backends"].items():
+        assert conf.getboolean(name, "image_volume_cache_enabled") is said["image_volume_cache_enabled"]
+        if said["image_volume_cache_enabled"]:
+            for option in ("image_volume_cache_max_size_gb", "image_volume_cache_max_count"):
+                assert conf.getint(name, option) == said[option]
+    assert "allowed_direct_url_schemes" in conf["DEFAULT"]
+
+
+def test_a_quota_that_is_too_small_is_raised(planned: dict[str, Any]) -> None:
+    counts = [of["image_volume_cache_max_count"] for of in planned["backends"].values()]
+    needed = counts[0] + counts[1] + 2 * counts[2]  # a limit counts per pool
+    assert planned["quota"]["volumes"] == needed > 3 and planned["quota"]["gigabytes"] is None
+    (command,) = planned["quota"]["commands"]
+    assert command.startswith(f"openstack quota set --volumes {needed} ")
+    assert any(each["constraint"] == lines.QUOTAS["volumes"] for each in planned["binding"])
+
+
+def test_the_reason_is_the_target(planned: dict[str, Any]) -> None:
+    assert any(each["constraint"] == "hit_rate" and "smaller" in each["text"] for each in planned["binding"])
+    strategies = {"none", "store-only", "cache-only", "combined"}
+    assert {each["strategy"] for each in planned["runners_up"]} == strategies - {planned["strategy"]}
+
+
+def test_the_text_is_right_at_80_columns(path: Path) -> None:
+    out = path.parent / "plan"
+    result = CliRunner().invoke(app, ["plan", str(path), *TARGET, "--out", str(out), "--workers", "1"])
+    assert result.exit_code == 0 and "everything asked for is kept" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    order = [
+        "strategy:",
+        "against today",
+        "\nwhy",
+        "\nand not",
+        "\nwhat if",
+        "\ncinder.conf",
+        "$ openstack quota set",
+    ]
+    places = [result.stdout.index(each) for each in order]
+    assert places == sorted(places)
+
+
+def test_the_frontier_is_written(path: Path, planned: dict[str, Any]) -> None:
+    candidates = pd.read_csv(path.parent / "plan" / "candidates.csv")
+    frontier = pd.read_csv(path.parent / "plan" / "frontier.csv")
+    assert len(candidates) > len(frontier) > 4
+    for _, of in frontier.groupby(["strategy", "backend"]):
+        assert of["hit_rate"].is_monotonic_increasing and of["space_gib_mean"].is_monotonic_increasing
+    assert list(frontier.columns) == list(candidates.columns)
+
+
+def test_growth_needs_room(path: Path) -> None:
+    targets = Targets(hit_rate={"flash": 0.6}, confidence=0)
+    grown = answer.plan(path, targets, growth=2.0, workers=1).document
+    plain = answer.plan(path, targets, workers=1).document
+    assert grown["tiers"]["flash"]["creates"] == pytest.approx(2 * plain["tiers"]["flash"]["creates"])
+    assert grown["backends"]["disk-a"]["image_volume_cache_max_count"] == 2  # no target: as today
+
+
+def test_a_back_test_is_of_the_rest(path: Path) -> None:
+    case = sim.load(path)
+    document = answer.plan(path, Targets(hit_rate={"": 0.6}), train=0.7, workers=1).document
+    cut_s = 0.7 * float(case.trace.events["time"].iloc[-1])
+    promised, mine, hindsight, today = document["back_test"]
+    times = case.trace.events.query("event == 'create'")["time"]
+    assert promised["creates"] == (times < cut_s).sum() and mine["creates"] == (times >= cut_s).sum()
+    assert promised["hit_rate"] == document["tiers"]["all"]["hit_rate"]
+    assert {mine["creates"], hindsight["creates"], today["creates"]} == {mine["creates"]}
+    records = sim.run(case, "cache-only").requests
+    rest = records[records["time"] >= cut_s]
+    assert today["hit_rate"] == (rest["source"] == "cache").mean()
+
+
+def test_sensitivity_begins_with_the_plan_itself(planned: dict[str, Any]) -> None:
+    first, *others = planned["sensitivity"]
+    assert first["hit_rate"] == planned["tiers"]["all"]["hit_rate"] and first["met"]
+    assert first["limits_factor"] <= 1
+    assert len(others) == 5 and len({each["hit_rate"] for each in planned["sensitivity"]}) > 1
+
+
+def test_what_cannot_be_kept_is_named(path: Path) -> None:
+    targets = Targets(hit_rate={"flash": 0.99}, space_gib={"flash": 6}, confidence=0)
+    document = answer.plan(path, targets, workers=1).document
+    assert document["met"] is False
+    lacking = [each for each in document["targets"] if not each["met"]]
+    assert [(each["constraint"], each["where"]) for each in lacking] == [("hit_rate", "flash")]
+    assert sum(document["backends"][name]["space_gib_peak"] for name in ("flash-a", "flash-b")) <= 6
+    texts = [each["text"] for each in document["binding"]]
+    assert any("cannot be kept: the hit rate of flash" in text for text in texts)
+    assert any("GiB" in text or "space" in text for text in texts[1:])
+
+
+def test_bad_usage_is_told_at_once(path: Path) -> None:
+    command = [
+        *("plan", str(path), "--target-hit-rate", "1.5", "--target-hit-rate", "flash=x", "--workers", "0"),
+        *("--confidence", "1", "--train", "2", "--max-errors", "-1"),
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2 and "Traceback" not in result.output
+    for told in ("'1.5'", "'flash=x'", "--workers", "--confidence", "--train", "--max-errors"):
+        assert told in result.stderr
+    for wrong, told in (
+        (["--target-hit-rate", "gold=0.5"], "'gold'"),
+        (["--replications", "3"], "one history"),
+    ):
+        result = CliRunner().invoke(app, ["plan", str(path), *wrong, "--out", str(path.parent / "x")])
+        assert result.exit_code == 2 and told in result.stderr

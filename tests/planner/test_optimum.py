@@ -1,0 +1,62 @@
+"""The program's choice against every combination there is."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.planner.optimum import Row, optimum
+from sim.statistics import Estimate
+
+BACKENDS = ("a", "b", "c")
+
+
+def drawn(rng: np.random.Generator, sizes: dict[str, int], rows: int) -> list[Row]:
+    """Bounds on sums of random margins with correlated spreads, about half of which hold."""
+    return [
+        Row(
+            {
+                name: Estimate(rng.normal(size=size).round(2), rng.normal(scale=0.2, size=(size, 6)).round(2))
+                for name, size in sizes.items()
+            },
+            room=round(float(rng.normal()), 2),
+            factor=float(rng.choice([0.0, 1.0, 2.0])),
+            scale=float(rng.choice([0.5, 1.0, 2.0])),
+        )
+        for _ in range(rows)
+    ]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(0, 4))
+@settings(max_examples=60, deadline=None)
+def test_it_is_the_best_of_all_combinations(seed: int, backends: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = {name: int(rng.integers(1, 6)) for name in BACKENDS[:backends]}
+    allowed = {name: rng.random(size) < 0.8 for name, size in sizes.items()}
+    for mask in allowed.values():
+        mask[rng.integers(len(mask))] = True
+    bounds = drawn(rng, sizes, rows)
+    costs = {name: rng.integers(0, 5, size).astype(float) for name, size in sizes.items()}
+    second = {name: rng.normal(size=size) for name, size in sizes.items()}
+    found = optimum(allowed, bounds, [costs, second])
+
+    def rank(chosen: dict[str, int]) -> tuple[float, float, float]:
+        short = sum(max(0.0, -row.margin(chosen)) / row.scale for row in bounds)
+        return (
+            short,
+            sum(costs[n][k] for n, k in chosen.items()),
+            sum(second[n][k] for n, k in chosen.items()),
+        )
+
+    every = [
+        dict(zip(sizes, combination, strict=True))
+        for combination in itertools.product(*(np.flatnonzero(allowed[name]).tolist() for name in sizes))
+    ]
+    best = min(map(rank, every))
+    assert rank(found.chosen) == pytest.approx(best, abs=1e-5)
+    assert found.short == pytest.approx(best[0], abs=1e-5)
+    assert all(allowed[name][number] for name, number in found.chosen.items())
