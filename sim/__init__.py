@@ -1,20 +1,34 @@
 """A simulator and planner of OpenStack Cinder's image-volume cache.
 
 `load` reads and checks a scenario, `run` simulates a strategy and gives its tables (`stream` writes
-those of traces larger than memory), `compare` gives a summary of several strategies, `verify` says
-whether both engines agree, `curve` gives hits against the cache's limits, `generate` writes a scenario's
-workload as a trace and `fit` gives a generator's parameters out of one. What is wrong with the input is
-raised as `BadInput`.
+those of traces larger than memory), `compare` gives a summary of several strategies and `intervals` how
+sure it is, `verify` says whether both engines agree, `curve` gives hits against the cache's limits,
+`plan` chooses strategy and limits for `Targets`, `generate` writes a scenario's workload as a trace and `fit`
+gives a generator's parameters out of one. What is wrong with the input is raised as `BadInput`.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from sim.api import compare, curve, fit, generate, load, run, stream, verify
+from sim.api import compare, curve, fit, generate, intervals, load, plan, run, stream, verify
+from sim.planner.targets import Targets
 from sim.problems import BadInput
 
-__all__ = ["BadInput", "compare", "curve", "fit", "generate", "load", "run", "stream", "verify"]
+__all__ = [
+    "BadInput",
+    "Targets",
+    "compare",
+    "curve",
+    "fit",
+    "generate",
+    "intervals",
+    "load",
+    "plan",
+    "run",
+    "stream",
+    "verify",
+]
 
 try:
     __version__ = version("cinder-cache-planner")

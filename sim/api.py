@@ -1,4 +1,4 @@
-"""Load a scenario, run a strategy, compare strategies, generate a workload and fit one.
+"""Load a scenario, run a strategy, compare strategies, size caches, generate a workload and fit one.
 
 Everything heavy is imported where it is needed: Cinder alone takes seconds.
 """
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from sim.comparison import Comparison
     from sim.curves import Curves
     from sim.fast.stream import Streamed
     from sim.fitting.fit import Fit
+    from sim.planner.answer import Answer
+    from sim.planner.targets import Targets
     from sim.results import Records
     from sim.scenario import Case
     from sim.verification import Verdict
@@ -118,6 +121,42 @@ def compare(case: Case, strategies: Iterable[str] | None = None, engine: str = "
     return pd.concat(rows, ignore_index=True)
 
 
+def intervals(
+    case: Case,
+    strategies: Iterable[str] | None = None,
+    engine: str = "cinder",
+    *,
+    replications: int = 1,
+    warm_up_s: float = 0.0,
+) -> Comparison:
+    """How sure the figures of strategies (None: the scenario's) and their differences are.
+
+    Over replications of a generated workload, run on all cores, or, of one, over blocks of the history (see
+    `sim.comparison.Comparison`). Creates before `warm_up_s` are left out. Raises `BadInput` as `run` does,
+    and on replications of a trace; RuntimeError if a replication fails.
+    """
+    from sim import comparison
+    from sim.statistics import Blocks
+
+    names = list(dict.fromkeys(strategies or case.scenario.strategies))
+    problems = unknown(engine, names)
+    if replications > 1 and case.scenario.workload.generate is None:
+        problems.append(f"{case.path}: a trace has one history: replications need workload.generate")
+    if problems:
+        raise BadInput(problems)
+    if replications > 1:
+        found = comparison.replicate_all(case.path, names, engine, range(replications), warm_up_s)
+        if failed := [text for one in found for text in one.values() if isinstance(text, str)]:
+            raise RuntimeError(failed[0])
+        return comparison.of_replications(comparison.without_failed(found), warm_up_s)
+    blocks = Blocks.between(warm_up_s, float(case.trace.events["time"].max()))
+    counts = []
+    for name in names:
+        requests = comparison.counted(run(case, name, engine), warm_up_s).requests
+        counts.append(comparison.in_blocks(requests, case.scenario.tiers, name, blocks))
+    return comparison.of_history(counts, blocks, case.scenario.seed)
+
+
 def verify(case: Case, strategies: Iterable[str] | None = None) -> list[Verdict]:
     """Simulate strategies (None: the scenario's) on both engines and compare all that they give.
 
@@ -149,6 +188,36 @@ def curve(
     from sim.curves import curve as curve_of
 
     return curve_of(case, strategy, sizes_gib, engine, progress=progress)
+
+
+def plan(
+    path: str | Path,
+    targets: Targets,
+    *,
+    growth: float = 1.0,
+    train: float | None = None,
+    replications: int = 1,
+    warm_up_s: float = 0.0,
+    folder: Path | None = None,
+    workers: int = -1,
+) -> Answer:
+    """Choose the strategy and the limits of every backend's cache, such as
+    `plan("scenario.yaml", Targets(hit_rate={"flash": 0.9}))`.
+
+    What the options are, and what comes back: `sim.planner.answer.plan`. Raises `BadInput`.
+    """
+    from sim.planner.answer import plan as make
+
+    return make(
+        path,
+        targets,
+        growth=growth,
+        train=train,
+        replications=replications,
+        warm_up_s=warm_up_s,
+        folder=folder,
+        workers=workers,
+    )
 
 
 def unknown(engine: str, strategies: Iterable[str]) -> list[str]:

@@ -14,8 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sim.statistics import DAY_S
+
 if TYPE_CHECKING:
     from sim.calibration import Calibration
+    from sim.comparison import Comparison
     from sim.curves import Curves
 
 WIDTH = 80
@@ -94,6 +97,98 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "image_volumes_peak": ("image\nvols\npeak", _whole),
     "price_month": ("price\na\nmonth", _number),
 }
+
+
+COMPARED = {
+    "clone_hit_rate": "clone\nhit %",
+    "create_s_mean": "create\nmean s",
+    "create_s_p95": "create\np95 s",
+    "errors": "errors",
+    "image_provisioned_gib_mean": "image GiB\nmean",
+    "price_month": "price\na month",
+}
+
+
+def comparison_text(found: Comparison) -> str:
+    """Figures and their differences to one strategy, ± half their intervals, per tier."""
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, WIDTH)
+    told = f"(± at {100 * found.confidence:.0f} %)"
+    if found.of == "replications":
+        how = f"means of {found.units:,} replications {told}"
+    else:
+        days = "days" if found.block_s == DAY_S else "tenths of it"
+        how = f"one history: intervals by a block bootstrap over {days} {told}"
+    if found.warm_up_s:
+        how += f"\ncreates before {found.warm_up_s:,.0f} s are left out"
+    tiers = list(dict.fromkeys(found.measures["tier"]))
+    with console.capture() as text:
+        console.print(Text(how, style="dim"))
+        for tier in tiers[:1] if len(tiers) == 2 else tiers:
+            console.print()
+            console.print(Text(tier, style="bold"))
+            console.print(_compared(found, tier))
+    return text.get().rstrip("\n")
+
+
+def _compared(found: Comparison, tier: str) -> Table:
+    """A row a strategy. Differences stand beside few figures, and below many."""
+    own, apart = (rows[rows["tier"] == tier] for rows in (found.measures, found.differences))
+    names, others = (list(dict.fromkeys(rows["strategy"])) for rows in (own, apart))
+    measures = [measure for measure in COMPARED if measure in set(own["measure"])]
+    beside = found.of == "blocks"
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
+    columns = []
+    for measure in measures:
+        table.add_column(COMPARED[measure], justify="right", overflow="fold", vertical="bottom")
+        values, differences = _cells(own, measure), _cells(apart, measure, signed=True)
+        columns.append(_aligned(values if beside else values + differences))
+        if beside and others:
+            table.add_column(f"less\n{found.reference}", justify="right", overflow="fold", vertical="bottom")
+            of = dict(zip(others, _aligned(differences), strict=True))
+            columns.append([of.get(name, "") for name in names])
+    for row, name in enumerate(names if beside else [*names, *others]):
+        if row == len(names):
+            table.add_section()
+            table.add_row(Text(f"less {found.reference}:"))
+        table.add_row(Text(textwrap.fill(name, 11)), *(column[row] for column in columns))
+    return table
+
+
+def _cells(rows: pd.DataFrame, measure: str, signed: bool = False) -> list[tuple[str, str]]:
+    """Each mean and half its interval."""
+    means = rows.loc[rows["measure"] == measure, ["mean", "high"]].to_numpy(float)
+    return [_cell(measure, mean, high, signed) for mean, high in means]
+
+
+def _cell(measure: str, mean: float, high: float, signed: bool = False) -> tuple[str, str]:
+    share = measure == "clone_hit_rate"
+    before = "-" if mean < 0 else "+" if signed and mean >= 0 else ""
+    return before + (_percent if share else _number)(abs(mean)), _half(high - mean, share)
+
+
+def _plus_minus(measure: str, mean: float, high: float) -> str:
+    return _aligned([_cell(measure, mean, high)])[0]
+
+
+def _half(value: float, share: bool) -> str:
+    """As exact as the value, but for digits that would say nothing."""
+    value *= 100 if share else 1
+    for below, text in (
+        (0.05 if share else 0.005, "0"),
+        (0.995, f"{value:.1f}" if share else f"{value:.2f}"),
+        (9.95, f"{value:.1f}"),
+        (999.5, f"{value:.0f}"),
+    ):
+        if value < below:
+            return text
+    return _or_dash(value, f"{value / 1e3:.0f}k")
+
+
+def _aligned(cells: list[tuple[str, str]]) -> list[str]:
+    width = max((len(half) for _, half in cells), default=0)
+    return ["-" if value == "-" else f"{value}±{half.ljust(width)}" for value, half in cells]
 
 
 CURVE_ROWS = 12
@@ -182,31 +277,37 @@ def _curve_side(rows: pd.DataFrame, limits: pd.Series[int], working_set: int) ->
 SWEEP_ROWS = 40
 
 
-def sweep_text(table: pd.DataFrame) -> str:
-    """What came of the cells in all, a row each, from `sim.sweep.sweep.tidy`; of many, the first ones."""
+def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
+    """What came of the cells in all, a row each, from `sim.sweep.sweep.tidy`; of many, the first ones.
+
+    Of replications a row for each point, means ± half their intervals, from `sim.sweep.intervals.intervals`.
+    """
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, WIDTH)
-    rows = table[table["scope"] == "all"]
     keys = list(table.columns[1 : table.columns.get_loc("replication")])
+    replicated = bool(table["replication"].nunique() > 1 and len(certain))
+    rows = certain if replicated else table
+    rows = rows[rows["scope"] == "all"]
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    shown.add_column("strategy")
+    shown.add_column("strategy", min_width=len("store-only"))
     for key in keys:
         name = key.rpartition(".")[2].removeprefix("image_volume_cache_")
         shown.add_column(name, justify="right", overflow="fold")
-    replicated = rows["replication"].nunique() > 1
-    if replicated:
-        shown.add_column("rep", justify="right")
     columns = ("clone_hit_rate", "create_s_p95", "errors", "image_provisioned_gib_mean", "price_month")
     for column in columns:
         shown.add_column(COLUMNS[column][0].replace("\n", " "), justify="right", overflow="fold")
     for row in rows.head(SWEEP_ROWS).to_dict("records"):
-        cells = ["failed"] if row["error"] else [COLUMNS[column][1](row[column]) for column in columns]
-        which = [str(row["replication"])] if replicated else []
-        shown.add_row(row["strategy"], *(str(row[key]) for key in keys), *which, *cells)
+        if replicated:
+            cells = [_plus_minus(column, row[column], row[f"{column}_high"]) for column in columns]
+        else:
+            cells = ["failed"] if row["error"] else [COLUMNS[column][1](row[column]) for column in columns]
+        shown.add_row(row["strategy"], *(str(row[key]) for key in keys), *cells)
     with console.capture() as text:
         console.print(shown)
-    more = f"\n... and {len(rows) - SWEEP_ROWS:,} more cells" if len(rows) > SWEEP_ROWS else ""
-    return text.get().rstrip("\n") + more
+    left = len(rows) - SWEEP_ROWS
+    more = f"\n... and {left:,} more {'points' if replicated else 'cells'}" if left > 0 else ""
+    told = f"means of {table['replication'].nunique():,} replications (± at 95 %)\n\n" if replicated else ""
+    return told + text.get().rstrip("\n") + more
 
 
 CALIBRATION_LEGEND = (

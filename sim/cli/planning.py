@@ -11,6 +11,7 @@ import typer
 from sim.cli.shared import (
     Json,
     Scenario,
+    WarmUp,
     app,
     checked,
     clean_end,
@@ -18,6 +19,8 @@ from sim.cli.shared import (
     progress,
     show,
     unwritable,
+    warm_up_s,
+    wrong_warm_up,
     wrong_workers,
 )
 from sim.problems import BadInput, printable
@@ -69,9 +72,7 @@ def plan(
     replications: Annotated[
         int | None, typer.Option(min=1, help=f"Of a generated workload (default: {REPLICATIONS}).")
     ] = None,
-    warm_up: Annotated[
-        str, typer.Option(metavar="auto|DURATION", help="Creates before this are not counted.")
-    ] = "0",
+    warm_up: WarmUp = "0",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Files with the frontier (default: plan-NAME).")
     ] = None,
@@ -100,7 +101,7 @@ def plan(
         },
     )
     problems = unwritable(folder)
-    problems += wrong_workers(workers)
+    problems += wrong_workers(workers) + wrong_warm_up(warm_up)
     if train is not None and not 0 < train < 1:
         problems.append("--train: a share between 0 and 1")
     try:
@@ -119,7 +120,7 @@ def plan(
             growth=growth,
             train=train,
             replications=replications,
-            warm_up_s=float(warm_up),
+            warm_up_s=warm_up_s(warm_up, case, list(case.scenario.strategies)),
             folder=folder,
             workers=workers,
             dask=dask,

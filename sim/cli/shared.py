@@ -86,6 +86,7 @@ def wrong_workers(workers: int) -> list[str]:
     return [] if workers == -1 or workers > 0 else ["--workers: a number of processes, or -1 for one a core"]
 
 
+ONE_HISTORY = "{}: a trace has one history: replications need workload.generate"
 WarmUp = Annotated[
     str,
     typer.Option(
@@ -178,11 +179,17 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def checked(
-    scenario: Path, chosen: list[str] | None, problems: list[str], most_events: int | None = None
+    scenario: Path,
+    chosen: list[str] | None,
+    problems: list[str],
+    most_events: int | None = None,
+    replications: int = 1,
 ) -> Case:
     """The case, fit for the strategies; raises BadInput with all problems, known or found here."""
     try:
         case = api.load(scenario, most_events)
+        if replications > 1 and case.scenario.workload.generate is None:
+            problems = [*problems, ONE_HISTORY.format(printable(str(scenario)))]
         if not problems:
             problems = api.misfits(case, chosen or case.scenario.strategies)
     except BadInput as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim import api
+from sim.cli import comparing
 from sim.cli.shared import (
     Engine,
     Fmt,
@@ -21,6 +22,7 @@ from sim.cli.shared import (
     Out,
     Scenario,
     Verbose,
+    WarmUp,
     app,
     checked,
     clean_end,
@@ -29,13 +31,17 @@ from sim.cli.shared import (
     progress,
     show,
     unwritable,
+    warm_up_s,
+    wrong_warm_up,
 )
 from sim.problems import BadInput, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.comparison import Comparison
     from sim.scenario import Case
+    from sim.statistics import Blocks
 
 # A Parquet trace of more events is not read into memory, where engine `fast` can do without.
 MOST_EVENTS = 5_000_000
@@ -51,6 +57,7 @@ class Outcome:
     pools: pd.DataFrame
     findings: list[str]
     manifest: dict[str, Any]
+    counts: pd.DataFrame | None = None  # `sim.comparison.in_blocks`, of a history in memory
 
 
 @app.command()
@@ -85,11 +92,11 @@ def run(
 
     Example: cinder-cache run scenario.yaml --strategy cache-only --out results
     """
-    _, outcomes = _simulate(scenario, [strategy], engine, out, fmt, verbose)
+    _, outcomes, _ = _simulate(scenario, [strategy], engine, out, fmt, verbose)
     if outcomes and as_json:
         print_json(_document(outcomes[0]))
     elif outcomes:
-        _show(outcomes)
+        _show(outcomes, None)
     raise typer.Exit(0 if outcomes else 1)
 
 
@@ -98,27 +105,42 @@ def run(
 def compare(
     scenario: Scenario,
     strategies: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Which ones (default: the scenario's).")
+        str | None, typer.Option(metavar="A,B,...", help="Which ones, or all (default: the scenario's).")
     ] = None,
     engine: Engine = "cinder",
+    replications: Annotated[int, typer.Option(min=1, help="Of a generated workload.")] = 1,
+    warm_up: WarmUp = "0",
     out: Out = None,
     fmt: Fmt = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Simulate the strategies on the same workload, side by side.
+    """Simulate the strategies on the same workload, side by side, and say how sure the figures are.
+
+    Replications see the same arrivals under every strategy and run on all cores; tables, files and what
+    stands out are those of the first. One history is split into blocks instead.
 
     Example: cinder-cache compare scenario.yaml --strategies none,cache-only
     """
     chosen = _listed(strategies)
-    case, outcomes = _simulate(scenario, chosen, engine, out, fmt, verbose)
+    case, outcomes, blocks = _simulate(
+        scenario, chosen, engine, out, fmt, verbose, warm_up=warm_up, replications=replications
+    )
+    found = _compared(case, outcomes, blocks, engine, replications)
+    if out is not None and found is not None and replications > 1:
+        comparing.write(found, out)
+        print(f"replications: written to {printable(str(out))}", file=sys.stderr)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
-        print_json({"scenario": case.scenario.name, "runs": runs})
+        intervals = {} if found is None else comparing.document(found)
+        print_json({"scenario": case.scenario.name, "runs": runs} | intervals)
     elif outcomes:
-        _show(outcomes)
-    names = chosen if chosen is not None else case.scenario.strategies
-    raise typer.Exit(0 if len(outcomes) == len(set(names)) else 1)
+        _show(outcomes, found)
+    names = set(case.scenario.strategies if chosen is None else chosen)
+    done = {outcome.strategy for outcome in outcomes}
+    if replications > 1:
+        done = set() if found is None else set(found.measures["strategy"])
+    raise typer.Exit(0 if done == names else 1)
 
 
 @app.command()
@@ -126,7 +148,7 @@ def compare(
 def verify(
     scenario: Scenario,
     strategies: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Which ones (default: the scenario's).")
+        str | None, typer.Option(metavar="A,B,...", help="Which ones, or all (default: the scenario's).")
     ] = None,
 ) -> None:
     """Simulate the strategies on both engines and show where they part, if they do.
@@ -197,8 +219,12 @@ def curve(
 
 
 def _listed(strategies: str | None) -> list[str] | None:
-    """The names in `--strategies`; None if it was not given."""
-    return None if strategies is None else [name.strip() for name in strategies.split(",")]
+    """The names in `--strategies`, every one for `all`; None if it was not given."""
+    from sim.strategies import STRATEGIES
+
+    if strategies is None:
+        return None
+    return list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",")]
 
 
 def _simulate(
@@ -208,29 +234,50 @@ def _simulate(
     out: Path | None,
     fmt: Format | None,
     verbose: bool,
-) -> tuple[Case, list[Outcome]]:
+    warm_up: str = "0",
+    replications: int = 1,
+) -> tuple[Case, list[Outcome], Blocks]:
     """Run the strategies (None: the scenario's) one by one; stderr names those that fail.
 
-    With `out`, each is written when it is done: what is done is kept whatever comes later.
+    With `out`, each is written when it is done: what is done is kept whatever comes later. Gives the blocks
+    of the history from the end of `warm_up` on, too.
     """
-    most = MOST_EVENTS if engine == "fast" and out is not None else None
-    case = checked(scenario, chosen, _bad_options(engine, chosen or [], out, fmt), most)
+    from sim.statistics import Blocks
+
+    most = MOST_EVENTS if engine == "fast" and out is not None and warm_up == "0" else None
+    problems = _bad_options(engine, chosen or [], out, fmt) + wrong_warm_up(warm_up)
+    case = checked(scenario, chosen, problems, most, replications)
+    names = list(dict.fromkeys(case.scenario.strategies if chosen is None else chosen))
+    blocks = Blocks.between(warm_up_s(warm_up, case, names), float(case.trace.events["time"].max()))
     if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     from sim.results import hashes
 
     sha256 = hashes(case)
     outcomes = []
-    for strategy in dict.fromkeys(case.scenario.strategies if chosen is None else chosen):
+    for strategy in names:
         try:
-            outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose))
+            outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose, blocks))
         except BadInput:  # in a trace that is checked as it is read
             raise
         except Exception as error:
             if verbose:
                 traceback.print_exc()
             _print_failure(strategy, error)
-    return case, outcomes
+    return case, outcomes, blocks
+
+
+def _compared(
+    case: Case, outcomes: list[Outcome], blocks: Blocks, engine: str, replications: int
+) -> Comparison | None:
+    """How sure the outcomes are; None if nothing tells."""
+    if replications > 1:
+        summaries = {outcome.strategy: outcome.summary for outcome in outcomes}
+        return comparing.replicated(case, summaries, engine, replications, blocks.start_s)
+    from sim.comparison import of_history
+
+    counts = [outcome.counts for outcome in outcomes if outcome.counts is not None]
+    return of_history(counts, blocks, case.scenario.seed) if counts else None
 
 
 def _print_failure(strategy: str, error: Exception) -> None:
@@ -255,8 +302,13 @@ def _outcome(
     out: Path | None,
     fmt: Format | None,
     verbose: bool,
+    blocks: Blocks,
 ) -> Outcome:
-    """Run a strategy, and write its tables if they are wanted."""
+    """Run a strategy, and write its tables if they are wanted.
+
+    Of the creates before the blocks only the table of requests tells.
+    """
+    from sim.comparison import counted, in_blocks
     from sim.findings import findings
     from sim.metrics import summary
     from sim.results import manifest_of, pools_table, write
@@ -266,21 +318,25 @@ def _outcome(
         return _streamed_outcome(case, strategy, sha256, out, fmt or Format.csv)
     start = time.perf_counter()
     with progress(strategy, len(case.trace.events), shown=not verbose) as done:
-        records = api.run(case, strategy, engine, progress=done, cinder_log=verbose)
+        whole = api.run(case, strategy, engine, progress=done, cinder_log=verbose)
+    records = counted(whole, blocks.start_s)
     tables = {
-        "requests": records.requests,
+        "requests": whole.requests,
         "pools": pools_table(records, case),
         "cache_events": records.cache_events,
         "cache": records.cache,
         "summary": summary(records, case, strategy),
     }
     lines = findings(records, case, strategy)
-    wall_s, creates = time.perf_counter() - start, len(records.requests)
+    counts = in_blocks(records.requests, case.scenario.tiers, strategy, blocks)
+    wall_s, creates = time.perf_counter() - start, len(whole.requests)
     manifest = manifest_of(case, strategy, engine, creates, records.engine_s, wall_s, sha256)
+    if blocks.start_s:
+        manifest["warm_up_s"] = blocks.start_s
     if out is not None:
         write(tables, manifest, out / strategy, (fmt or Format.csv).value)
         print(f"{strategy}: written to {printable(str(out / strategy))}", file=sys.stderr)
-    return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest)
+    return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest, counts)
 
 
 def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Path, fmt: Format) -> Outcome:
@@ -310,14 +366,18 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _show(outcomes: list[Outcome]) -> None:
-    """Tables of what the strategies come to, then what stands out in each."""
+def _show(outcomes: list[Outcome], found: Comparison | None) -> None:
+    """Tables of what the strategies come to, how sure that is, then what stands out in each."""
     import pandas as pd
 
-    from sim.display import tables_text
+    from sim.display import comparison_text, tables_text
 
-    lines = [tables_text(pd.concat([outcome.summary for outcome in outcomes]))]
+    replicated = found is not None and found.of == "replications"
+    lines = [] if replicated else [tables_text(pd.concat([outcome.summary for outcome in outcomes])), ""]
+    if found is not None:
+        lines += [comparison_text(found), ""]
     for outcome in outcomes:
         if outcome.findings:
-            lines += ["", f"{outcome.strategy}:", *(f"- {line}" for line in outcome.findings)]
-    show("\n".join(lines))
+            of = f"{outcome.strategy} (replication 0)" if replicated else outcome.strategy
+            lines += [f"{of}:", *(f"- {line}" for line in outcome.findings), ""]
+    show("\n".join(lines[:-1]))

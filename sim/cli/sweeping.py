@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from sim.cli.shared import (
     Json,
     Scenario,
+    WarmUp,
     app,
     checked,
     clean_end,
@@ -21,10 +21,16 @@ from sim.cli.shared import (
     progress,
     show,
     unwritable,
+    warm_up_s,
+    write_csv,
+    wrong_warm_up,
+    wrong_workers,
 )
 from sim.problems import BadInput, printable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sim.scenario import Case
     from sim.sweep.varying import Point
 
@@ -52,9 +58,7 @@ def sweep(
     ] = None,
     sampling: Annotated[Sampling, typer.Option(help="How --sample draws.")] = Sampling.latin,
     replications: Annotated[int, typer.Option(min=1, help="Of a generated workload.")] = 1,
-    warm_up: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Creates before this are not counted.")
-    ] = 0.0,
+    warm_up: WarmUp = "0",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep every cell there (default: sweep-NAME).")
     ] = None,
@@ -67,38 +71,41 @@ def sweep(
     """Simulate a scenario with many values of its keys, on engine `fast` and all cores.
 
     Every cell that is done is kept in DIR, so that the same command goes on where it was interrupted;
-    DIR/sweep.csv has a row for each cell and tier, pool, backend and all.
+    DIR/sweep.csv has a row for each cell and tier, pool, backend and all, and DIR/intervals.csv how sure
+    they are: by the replications, or by the blocks of one history.
 
     Example: cinder-cache sweep scenario.yaml --vary 'backends.*.image_volume_cache_max_count=5..50:5'
     """
-    case = checked(scenario, None, [])
+    problems = wrong_workers(workers) + wrong_warm_up(warm_up) + unwritable(out or Path("sweep"))
+    case = checked(scenario, None, problems, replications=replications)
     folder = Path(f"sweep-{case.scenario.name}") if out is None else out
     points = _points(case, vary or [], rows, sample, sampling)
-    problems = unwritable(folder)
-    if workers == 0 or workers < -1:
-        problems.append("--workers: a number of processes, or -1 for one a core")
-    if problems:
-        raise BadInput(problems)
+    from sim.sweep.intervals import intervals
     from sim.sweep.sweep import sweep as run_cells
     from sim.sweep.sweep import tidy
+    from sim.sweep.varying import check
 
+    check(case.scenario, points)
+    counted_from_s = warm_up_s(warm_up, case, list(dict.fromkeys(point.strategy for point in points)))
     with progress("cells", len(points) * replications, shown=True) as done:
         documents = run_cells(
             case,
             points,
             replications=replications,
-            warm_up_s=warm_up,
+            warm_up_s=counted_from_s,
             folder=folder,
             workers=workers,
             dask=dask,
             progress=done,
         )
     table = tidy(documents)
-    _write(table, folder)
+    write_csv(table, folder / "sweep.csv")
+    certain = intervals(case, documents)
+    write_csv(certain, folder / "intervals.csv")
     if as_json:
-        print_json({"scenario": case.scenario.name, "cells": plain(table)})
+        print_json({"scenario": case.scenario.name, "cells": plain(table), "intervals": plain(certain)})
     else:
-        show(_shown(table, documents))
+        show(_shown(table, certain, documents))
     print(f"sweep: written to {printable(str(folder / 'sweep.csv'))}", file=sys.stderr)
     for document in documents:
         if document["error"]:
@@ -125,18 +132,8 @@ def _points(
     return varying.sample(values, strategies, sample, sampling == Sampling.latin, case.scenario.seed)
 
 
-def _write(table: Any, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".sweep.csv.{os.getpid()}"
-    try:
-        table.to_csv(beside, index=False, lineterminator="\n")
-        beside.replace(folder / "sweep.csv")
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _shown(table: Any, documents: list[dict[str, Any]]) -> str:
+def _shown(table: pd.DataFrame, certain: pd.DataFrame, documents: list[dict[str, Any]]) -> str:
     from sim.display import sweep_text
 
     requests = sum(document["requests"] for document in documents)
-    return f"{sweep_text(table)}\n\n{len(documents):,} cells, {requests:,} creates simulated"
+    return f"{sweep_text(table, certain)}\n\n{len(documents):,} cells, {requests:,} creates simulated"

@@ -47,8 +47,8 @@ Cell = Sequence[Document]  # a document for each replication
 class Load:
     """The workload that is planned for: a scenario, its changes by key, and what of it counts.
 
-    `cases` are its replications, changed; `plain` is the first one as it is written. `common` are the values that every cell has: the changes, and quotas of the
-    internal tenant that are lifted (a plan tells the quotas it needs).
+    `cases` are its replications, changed; `plain` is the first one as it is written. `common` are the values
+    that every cell has: the changes, and the internal tenant's quotas lifted (a plan tells what it needs).
     """
 
     plain: Case

@@ -15,6 +15,7 @@ from sim.curves import MAX_COUNT, MAX_SIZE
 from sim.planner.grid import ENABLED
 
 WIDTH = 80
+DAY_S = 86_400
 Document = Mapping[str, Any]
 
 
@@ -29,7 +30,7 @@ def plan_text(plan: Document) -> str:
 
 
 def _parts(plan: Document) -> Iterable[RenderableType]:
-    changes = "".join(f", {key.rpartition('.')[2]} {value}" for key, value in plan["changes"].items())
+    changes = "".join(f", {_change(key, value)}" for key, value in plan["changes"].items())
     asked = any(each["asked"] for each in plan["targets"])
     met = "everything asked for is kept" if asked else "the most hits without more failed creates"
     verdict = met if plan["met"] else "NOT EVERYTHING CAN BE KEPT; the nearest is"
@@ -56,6 +57,12 @@ def _parts(plan: Document) -> Iterable[RenderableType]:
     yield Text(plan["cinder_conf"])
     for command in plan["quota"]["commands"]:
         yield Text(f"\n$ {command}")
+
+
+def _change(key: str, value: float) -> str:
+    if key == "workload.until":
+        return f"its first {value / DAY_S:.1f} days"
+    return f"{key.rpartition('.')[2]} {value:g}"
 
 
 def _table(*headings: str) -> Table:

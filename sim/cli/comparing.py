@@ -1,0 +1,59 @@
+"""How sure a comparison is, for the command compare: over replications, or blocks of the one history."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.cli.shared import plain, progress, write_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.comparison import Comparison
+    from sim.scenario import Case
+
+
+def replicated(
+    case: Case, summaries: Mapping[str, pd.DataFrame], engine: str, replications: int, warm_up_s: float
+) -> Comparison | None:
+    """Of `replications`, the first of which came to `summaries` by strategy; None if no strategy is left.
+
+    Says on stderr which strategies failed in which replication: they are left out.
+    """
+    from sim.comparison import of_replications, replicate_all, without_failed
+
+    names = list(summaries)
+    if not names:
+        return None
+    with progress("replications", replications - 1, shown=True) as done:
+        others = replicate_all(case.path, names, engine, range(1, replications), warm_up_s, done)
+    for number, one in enumerate(others, 1):
+        for name, failed in one.items():
+            if isinstance(failed, str):
+                print(f"strategy {name} failed in replication {number}: {failed}", file=sys.stderr)
+    whole = without_failed([summaries, *others])
+    return of_replications(whole, warm_up_s) if whole else None
+
+
+def document(found: Comparison) -> dict[str, Any]:
+    """As JSON has it, by what the units are: `replications` or `blocks`."""
+    about = {
+        "units": found.units,
+        "confidence": found.confidence,
+        "warm_up_s": found.warm_up_s,
+        "reference": found.reference,
+    }
+    if found.of == "blocks":
+        about["block_s"] = found.block_s
+    return {
+        found.of: about | {"measures": plain(found.measures), "differences": plain(found.differences)},
+    }
+
+
+def write(found: Comparison, folder: Path) -> None:
+    """`replications.csv` and `differences.csv` beside the folders of the strategies."""
+    write_csv(found.measures, folder / "replications.csv")
+    write_csv(found.differences, folder / "differences.csv")

@@ -1,0 +1,190 @@
+"""How sure the figures of strategies and their differences are, by replications or blocks of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sim.metrics import ALL, summary
+from sim.results import Records
+from sim.statistics import CONFIDENCE, Blocks, Estimate, Sample
+
+BASELINE = "none"
+# What a history of blocks tells: a part of it and its whole, both columns of `in_blocks`.
+RATIOS = {"clone_hit_rate": ("clones", "creates"), "create_s_mean": ("seconds", "made")}
+DIFFERENCES = (
+    *("clone_hit_rate", "create_s_mean", "create_s_p95"),
+    *("errors", "image_provisioned_gib_mean", "price_month"),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Confidence intervals of strategies side by side.
+
+    of: what the `units` are, `replications` or `blocks` (of `block_s` seconds; else 0) of one history.
+    reference: the strategy that is subtracted, `none` if it is among them, else the first.
+    measures: tier, strategy, measure, mean, low, high; of the columns of `sim.metrics.summary`.
+    differences: the same of the paired differences to the reference, of DIFFERENCES.
+    """
+
+    of: str
+    units: int
+    block_s: float
+    warm_up_s: float
+    reference: str
+    measures: pd.DataFrame
+    differences: pd.DataFrame
+    confidence: float = CONFIDENCE
+
+
+def counted(records: Records, warm_up_s: float) -> Records:
+    """The records without the creates asked for before `warm_up_s`."""
+    if not warm_up_s:
+        return records
+    later = records.requests["time"] >= warm_up_s
+    return replace(records, requests=records.requests[later].reset_index(drop=True))
+
+
+def of_replications(summaries: Sequence[pd.DataFrame], warm_up_s: float = 0.0) -> Comparison:
+    """Of two or more replications; each has the rows of `sim.metrics.summary` of the same strategies."""
+    measures = [str(column) for column in summaries[0] if column not in ("tier", "strategy")]
+    values = np.stack([one[measures].to_numpy(np.float64) for one in summaries], axis=-1)
+    sample = Sample.of_replications(len(summaries))
+    about = summaries[0][["tier", "strategy"]]
+    return _comparison(sample, about, measures, sample.mean(values), 0.0, warm_up_s)
+
+
+def in_blocks(requests: pd.DataFrame, tiers: Iterable[str], strategy: str, blocks: Blocks) -> pd.DataFrame:
+    """Creates, clones, made (that succeed) and their seconds, a row for each tier (and ALL) and block."""
+    block = blocks.of(requests["time"].to_numpy(np.float64))
+    made = (requests["status"] == "available").to_numpy()
+    weights = {
+        "creates": np.ones(len(requests)),
+        "clones": made & (requests["source"] != "download").to_numpy(),
+        "made": made,
+        "seconds": np.where(made, (requests["end"] - requests["time"]).to_numpy(np.float64), 0.0),
+    }
+    rows = []
+    for tier in (*tiers, ALL):
+        of_tier = np.full(len(requests), tier == ALL) | (requests["volume_type"] == tier).to_numpy()
+        sums = {
+            name: np.bincount(block[of_tier], weight[of_tier], blocks.count)
+            for name, weight in weights.items()
+        }
+        rows.append(pd.DataFrame({"tier": tier, "strategy": strategy, "block": range(blocks.count), **sums}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def of_history(counts: Sequence[pd.DataFrame], blocks: Blocks, seed: int) -> Comparison:
+    """Of one history, from `in_blocks` of each strategy: by a bootstrap over its blocks."""
+    table = pd.concat(counts, ignore_index=True)
+    shape = (-1, blocks.count)
+    sample = Sample.of_blocks(blocks.count, seed=seed)
+    ratios = [
+        sample.ratio(*(table[column].to_numpy(np.float64).reshape(shape) for column in columns))
+        for columns in RATIOS.values()
+    ]
+    estimate = Estimate(
+        np.stack([one.point for one in ratios], axis=1), np.stack([one.deviations for one in ratios], axis=1)
+    )
+    about = table.loc[:: blocks.count, ["tier", "strategy"]].reset_index(drop=True)
+    return _comparison(sample, about, list(RATIOS), estimate, blocks.length_s, blocks.start_s)
+
+
+def replicate(
+    path: Path, strategies: Sequence[str], engine: str, replication: int, warm_up_s: float
+) -> dict[str, pd.DataFrame | str]:
+    """By strategy the rows of `sim.metrics.summary` on one replication, or why it failed."""
+    from sim import api
+
+    case = api.load(path, replication=replication)
+    found: dict[str, pd.DataFrame | str] = {}
+    for name in strategies:
+        try:
+            found[name] = summary(counted(api.run(case, name, engine), warm_up_s), case, name)
+        except Exception as error:
+            found[name] = " ".join(f"{type(error).__name__}: {error}".split())
+    return found
+
+
+def replicate_all(
+    path: Path,
+    strategies: Sequence[str],
+    engine: str,
+    replications: Iterable[int],
+    warm_up_s: float,
+    progress: Callable[[int], None] | None = None,
+) -> list[dict[str, pd.DataFrame | str]]:
+    """`replicate` of each replication, in this order, on all cores."""
+    import joblib
+
+    parallel = joblib.Parallel(n_jobs=-1, return_as="generator")
+    job = joblib.delayed(replicate)
+    found = []
+    for one in parallel(
+        job(path.resolve(), strategies, engine, number, warm_up_s) for number in replications
+    ):
+        found.append(one)
+        if progress is not None:
+            progress(len(found))
+    return found
+
+
+def without_failed(replicated: Sequence[Mapping[str, pd.DataFrame | str]]) -> list[pd.DataFrame]:
+    """The rows of each replication, of the strategies that failed in none."""
+    return [
+        pd.concat(rows, ignore_index=True)
+        for one in replicated
+        if (
+            rows := [
+                table
+                for name, table in one.items()
+                if isinstance(table, pd.DataFrame)
+                and all(isinstance(other[name], pd.DataFrame) for other in replicated)
+            ]
+        )
+    ]
+
+
+def _comparison(
+    sample: Sample,
+    about: pd.DataFrame,
+    measures: Sequence[str],
+    estimate: Estimate,
+    block_s: float,
+    warm_up_s: float,
+) -> Comparison:
+    """From an estimate of each row (tier and strategy) of `about` and each measure."""
+    names = about["strategy"].tolist()
+    reference = BASELINE if BASELINE in names else names[0]
+    base = about[about["strategy"] == reference].reset_index().set_index("tier")["index"]
+    minus = about["tier"].map(base).to_numpy()
+    others = np.flatnonzero(about["strategy"] != reference)
+    shown = [measures.index(measure) for measure in DIFFERENCES if measure in measures]
+    differences = _part(estimate, others, shown) - _part(estimate, minus[others], shown)
+    return Comparison(
+        sample.kind,
+        sample.units,
+        block_s,
+        warm_up_s,
+        reference,
+        _tidy(sample, about, measures, estimate),
+        _tidy(sample, about.iloc[others], [measures[column] for column in shown], differences),
+    )
+
+
+def _part(estimate: Estimate, rows: np.ndarray, columns: Sequence[int]) -> Estimate:
+    return Estimate(estimate.point[rows][:, columns], estimate.deviations[rows][:, columns])
+
+
+def _tidy(sample: Sample, about: pd.DataFrame, measures: Sequence[str], estimate: Estimate) -> pd.DataFrame:
+    half = sample.half_widths(estimate, CONFIDENCE).ravel()
+    mean = estimate.point.ravel()
+    table = about.loc[about.index.repeat(len(measures))].reset_index(drop=True)
+    table["measure"] = list(measures) * len(about)
+    return table.assign(mean=mean, low=mean - half, high=mean + half)
