@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sim.initial import store_hosts
 from sim.problems import printable
 from sim.results import Records
-from sim.strategies import STRATEGIES
+from sim.strategies import STRATEGIES, Strategy
 
 if TYPE_CHECKING:
-    from sim.scenario import Backend, Case, Image
+    from sim.scenario import Backend, Case
 
 GIB = 2**30
 MOST = 5  # lines of one kind, and names in one line
@@ -38,7 +39,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
         _orphans(records),
     ]
     if STRATEGIES[strategy].uses_store:
-        kinds.append(_store(records, case))
+        kinds.append(_store(records, case, STRATEGIES[strategy]))
     return [line for lines in kinds for line in _first(lines)]
 
 
@@ -205,9 +206,9 @@ def _orphans(records: Records) -> list[str]:
     ]
 
 
-def _store(records: Records, case: Case) -> list[str]:
+def _store(records: Records, case: Case, strategy: Strategy) -> list[str]:
     """Why images of the Cinder store are not cloned: they are not there, not raw, or elsewhere."""
-    hosts = {image.image_id: _store_hosts(case, image) for image in case.images.values()}
+    hosts = {image.image_id: store_hosts(case, strategy, image) for image in case.images.values()}
     stored = [image for image in case.images.values() if hosts[image.image_id]]
     if not stored:
         return ["no image is in the Cinder store: name store.home, or store_hosts of images"]
@@ -233,12 +234,6 @@ def _store(records: Records, case: Case) -> list[str]:
             " pools without an image-volume of theirs, and only the same pool can clone it"
         )
     return lines
-
-
-def _store_hosts(case: Case, image: Image) -> tuple[str, ...]:
-    if image.store_hosts or case.scenario.store is None:
-        return image.store_hosts
-    return (case.scenario.store.home,)
 
 
 def _backend(case: Case, host: str) -> Backend:

@@ -43,7 +43,7 @@ def place(
     arrays = {name: Array(name, spec, meter) for name, spec in case.scenario.backends.items()}
     volumes = [
         *(initial_volumes(case) if initial is None else initial),
-        *(_store(case) if strategy.uses_store else ()),
+        *_store(case, strategy),
     ]
     problems = []
     for volume in volumes:
@@ -89,8 +89,17 @@ def initial_volumes(case: Case) -> list[Placed]:
     return sorted(found, key=lambda volume: volume.last_used if volume.kind == "cache" else -math.inf)
 
 
-def _store(case: Case) -> list[Placed]:
-    home = case.scenario.store.home if case.scenario.store else None
+def store_hosts(case: Case, strategy: Strategy, image: Image) -> tuple[str, ...]:
+    """The pools that hold an image-volume of an image in the Cinder store when a run starts."""
+    if not strategy.uses_store:
+        return ()
+    if strategy.replicated:
+        return tuple(case.scenario.pools()) if image.disk_format == "raw" else ()
+    home = case.scenario.store
+    return image.store_hosts or ((home.home,) if home else ())
+
+
+def _store(case: Case, strategy: Strategy) -> list[Placed]:
     return [
         Placed(
             "store",
@@ -101,7 +110,7 @@ def _store(case: Case) -> list[Placed]:
             _tier(case, host),
         )
         for image in case.images.values()
-        for host in image.store_hosts or ((home,) if home else ())
+        for host in store_hosts(case, strategy, image)
     ]
 
 

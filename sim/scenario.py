@@ -31,6 +31,7 @@ from sim.spec import (
     some,
     validated,
 )
+from sim.strategies import STRATEGIES
 from sim.tables import count_rows
 from sim.trace import (
     Known,
@@ -63,12 +64,12 @@ __all__ = [
     "load",
 ]
 
-STRATEGY_NAMES = ("none", "store-only", "cache-only", "combined")
+STRATEGY_NAMES = ("none", "store-only", "cache-only", "combined")  # of a scenario that names none
 
 
 def _strategy(name: str) -> str:
-    if name not in STRATEGY_NAMES:
-        known = ", ".join(STRATEGY_NAMES)
+    if name not in STRATEGIES:
+        known = ", ".join(STRATEGIES)
         raise ValueError(f"unknown strategy {quoted(name)}: must be one of {known}")
     return name
 

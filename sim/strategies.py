@@ -10,13 +10,15 @@ class Strategy:
     """What a strategy sets.
 
     `allowed_direct_url_schemes` is Cinder's option; with `cinder` in it, image-volumes of the Cinder store
-    are in place from the start. `image_volume_cache_enabled` lets the backends' own setting stand (True) or
+    are in place from the start: where the scenario says, or, if `replicated`, those of raw images on every
+    pool, and no others. `image_volume_cache_enabled` lets the backends' own setting stand (True) or
     turns the image-volume cache off everywhere (False).
     """
 
     name: str
     allowed_direct_url_schemes: tuple[str, ...]
     image_volume_cache_enabled: bool
+    replicated: bool = False
 
     @property
     def uses_store(self) -> bool:
@@ -31,5 +33,6 @@ STRATEGIES = {
         Strategy("store-only", ("cinder",), False),
         Strategy("cache-only", (), True),
         Strategy("combined", ("cinder",), True),
+        Strategy("replicated-store", ("cinder",), False, replicated=True),
     )
 }

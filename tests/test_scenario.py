@@ -415,7 +415,7 @@ WHOLE = "Input should be a valid integer"
         (changed(store={"home": "a"}), "store.home: a host is written backend#pool"),
         (changed(store={}), "store.home: Field required"),
         (changed(strategies=["nine"]), "strategies.0: unknown strategy 'nine': "
-         "must be one of none, store-only, cache-only, combined"),
+         "must be one of none, store-only, cache-only, combined, replicated-store"),
         (changed(strategies=["none", "none"]), "strategies: given twice: 'none'"),
         (changed(strategies=[]), "strategies: "
          "at least one is needed"),

@@ -107,7 +107,7 @@ class Prepared:
         """What is there at the start, also as numbers: those of the run before if nothing of this changed."""
         backends = case.scenario.backends.items()
         specs = {name: {key: of for key, of in backend if key not in OF_CACHE} for name, backend in backends}
-        about = strategy.uses_store, case.scenario.store, specs
+        about = strategy.uses_store, strategy.replicated, case.scenario.store, specs
         if self._placed is None or self._placed[0] != about:
             _, placed = place(case, strategy, UsageMeter(lambda: 0.0, [], []), 0, self._initial)
             codes = [

@@ -281,7 +281,7 @@ def mixed_images() -> list[dict[str, Any]]:
     return [image("i0", 1.2), image("i1", 2.5, "qcow2"), image("i2", 3), image("i3", 1, "vmdk")]
 
 
-@scenario(*ALL)
+@scenario(*ALL, "replicated-store")
 def store_at_home() -> Builder:
     b = Builder(*mixed_images(), store={"home": "a#p0"})
     b.backend("a", pools={"p0": {}, "p1": {}}, image_volume_cache_max_count=2)
@@ -307,7 +307,7 @@ def store_on_hosts() -> Builder:
     return b
 
 
-@scenario("store-only", "combined", "cache-only")
+@scenario("store-only", "combined", "cache-only", "replicated-store")
 def store_quota() -> Builder:
     """Whose quota the image-volumes of the store take."""
     b = Builder(*small(), store={"home": "a#p0"}, cinder={"internal_tenant_quota_volumes": 3})
@@ -348,7 +348,7 @@ def deletes(delete: str) -> Builder:
     return b.create(90.3, "i1").create(91.3, "i0").delete(92.1, "v2").create(120.3, "i0")
 
 
-@scenario("cache-only", "combined", "store-only", delete=("allowed", "busy"))
+@scenario("cache-only", "combined", "store-only", "replicated-store", delete=("allowed", "busy"))
 def image_deleted(delete: str) -> Builder:
     """Creates under way go on; the entry stays, the store's volumes go unless busy."""
     b = Builder(*small(3), store={"home": "a#p1"}).backend(

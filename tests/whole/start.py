@@ -30,7 +30,7 @@ from .cloud import (
 from .process import admin, db_api
 
 EPOCH = datetime.datetime(2026, 1, 1)
-WITH_STORE = ("store-only", "combined")
+WITH_STORE = ("store-only", "combined", "replicated-store")
 WITH_CACHE = ("cache-only", "combined")
 
 
@@ -183,7 +183,10 @@ class StartedCloud(Cloud):
             return
         home = [self.scenario.store.home] if self.scenario.store else []
         for uuid, image in self.glance.images.items():
-            for host in image.spec.store_hosts or home:
+            hosts = image.spec.store_hosts or home
+            if self.strategy == "replicated-store":
+                hosts = list(self.scenario.pools()) if image.spec.disk_format == "raw" else []
+            for host in hosts:
                 version = (uuid, image.updated_at) if image.spec.disk_format == "raw" else (uuid,)
                 volume = self._put(
                     host,
