@@ -268,14 +268,19 @@ class Case:
         return Known(frozenset(self.images), frozenset(self.scenario.tiers), hosts)
 
 
-def put(raw: dict[Any, Any], values: Mapping[tuple[str, ...], object]) -> dict[Any, Any]:
-    """`raw` with other values, each at the path of its key; parts on the way that it lacks are made."""
+def put(raw: Mapping[Any, Any], values: Mapping[tuple[str, ...], object]) -> dict[Any, Any]:
+    """`raw` with other values, each at the path of its key; parts on the way that it lacks are made.
+
+    What is on the way is copied, the rest is shared.
+    """
+    found = dict(raw)
+    own: dict[tuple[str, ...], dict[Any, Any]] = {(): found}
     for path, value in values.items():
-        place = raw
-        for part in path[:-1]:
-            place = place.setdefault(part, {})
-        place[path[-1]] = value
-    return raw
+        for depth, part in enumerate(path[:-1]):
+            if path[: depth + 1] not in own:
+                own[path[:depth]][part] = own[path[: depth + 1]] = dict(own[path[:depth]].get(part, {}))
+        own[path[:-1]][path[-1]] = value
+    return found
 
 
 def load(
@@ -298,7 +303,7 @@ def load(
     raw = read_yaml(path, problems)
     if raw is None:
         raise BadInput(problems.lines())
-    put(raw, values or {})
+    raw = put(raw, values or {})
     scenario = validated(Scenario, {"name": path.stem, **raw}, path, "", problems)
     tiers, hosts = _tiers(raw), _hosts(raw)
     _check_pools(path, raw, tiers, hosts, problems)

@@ -39,6 +39,7 @@ class Measurer:
         self, prepared: Prepared, warm_up_s: float = 0.0, slow_s: Mapping[str, float] | None = None
     ) -> None:
         self.prepared = prepared
+        self.raw = prepared.case.scenario.model_dump(by_alias=True)  # for `sim.sweep.varying.apply`
         case, names, slow_s = prepared.case, prepared.names, slow_s or {}
         self.time = prepared.asked["time"].to_numpy(np.float64)
         self.last_event = float(case.trace.events["time"].iloc[-1])

@@ -231,7 +231,7 @@ def run_cell(path: Path, cell: Cell) -> dict[str, Any]:
     }
     try:
         measurer = _measurer(path, cell.base, cell.replication, cell.counted, _reloading(cell))
-        scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values))
+        scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values), measurer.raw)
         state, _, document["engine_s"] = measurer.play(scenario, cell.point.strategy)
         document["rows"] = measurer.rows(state, scenario)
         document["requests"] = len(measurer.time)

@@ -148,12 +148,13 @@ def _reason(error: ValueError) -> str:
 
 
 def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] | None = None) -> Scenario:
-    """The scenario with other values. Raises KeyError for a key it lacks, ValueError for a wrong value."""
-    own = scenario.model_dump(by_alias=True) if raw is None else raw
-    paths = {path: value for key, value in values.items() for path in paths_of(key, own)}
-    if not paths:
-        return scenario
-    return scenario.varied(paths) if raw is not None else scenario.model_validate(put(dict(own), paths))
+    """The scenario, whose dump by alias `raw` is if it is known, with other values.
+
+    Raises KeyError for a key that it lacks, ValueError for a wrong value.
+    """
+    raw = scenario.model_dump(by_alias=True) if raw is None else raw
+    paths = {path: value for key, value in values.items() for path in paths_of(key, raw)}
+    return scenario.model_validate(put(raw, paths)) if paths else scenario
 
 
 def reloads(key: str) -> bool:
