@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeGuard
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from sim.images import Image, check_images, read_images
 from sim.problems import BadInput, Problems, printable, quoted
@@ -43,7 +51,7 @@ from sim.trace import (
     read_batches,
 )
 from sim.workload.changes import Changes, changed
-from sim.workload.spec import Duration, Generate, check_generate
+from sim.workload.spec import MOST_EVENTS, Duration, Generate, check_generate
 from sim.workload.streams import Streams
 from sim.yamlfile import read_yaml
 
@@ -331,21 +339,25 @@ def load(
 
 
 def _changed(case: Case) -> Case:
-    """The case with the changes of its workload. Raises BadInput if they leave nothing, or cannot be made."""
+    """The case with the changes of its workload. Raises BadInput if they leave nothing, or make too much."""
     workload = case.scenario.workload
-    changes = Changes(
-        image_size_factor=workload.image_size_factor,
-        # Twice the load of a generated workload is the same process, twice as busy.
-        growth=workload.growth if workload.generate is None else 1.0,
-        update_every=workload.update_every,
-        until=workload.until,
-    )
+    changes = Changes(workload.image_size_factor, workload.growth, workload.update_every, workload.until)
     if changes.none:
         return case
-    if not len(case.trace.events):
+    events = case.trace.events
+    if not len(events):
         raise BadInput([f"{case.path}: workload: a trace that is too large to be read cannot be changed"])
+    generated = workload.generate is not None
+    more = (
+        0.0
+        if changes.update_every is None
+        else len(case.images) * events["time"].iloc[-1] / changes.update_every
+    )
+    if (1 if generated else changes.growth) * len(events) + more > MOST_EVENTS:
+        what = f"growth and update_every make more than {MOST_EVENTS:,} events"
+        raise BadInput([f"{case.path}: workload: {what}"])
     streams = Streams(case.scenario.seed, case.replication)
-    events, images, initial = changed(changes, case.trace.events, case.images, case.initial, streams)
+    events, images, initial = changed(changes, events, case.images, case.initial, streams, generated)
     if not (events["event"] == "create").any():
         raise BadInput([f"{case.path}: workload: growth and until leave no creates"])
     return replace(case, trace=replace(case.trace, events=events), images=images, initial=initial)
@@ -359,7 +371,16 @@ def _generated(
 
     spec = scenario.workload.generate
     assert spec is not None
-    busier = spec.model_copy(update={"creates_per_day": scenario.workload.growth * spec.creates_per_day})
+    try:
+        # More of the same process, not copies of what it made: storms come more often, too.
+        busier = spec.model_validate(
+            {
+                **spec.model_dump(by_alias=True),
+                "creates_per_day": scenario.workload.growth * spec.creates_per_day,
+            }
+        )
+    except ValidationError as error:
+        raise BadInput([f"{path}: workload.growth: {each['msg']}" for each in error.errors()]) from None
     served = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
     made = generate(busier, tuple(images.values()), served, scenario.seed, replication, path)
     problems = Problems()

@@ -324,6 +324,20 @@ def _unlike(names: pd.Series[str], known: set[str] | frozenset[str]) -> Mask:
     return ~np.asarray(names.isin(list(known)), dtype=bool)
 
 
+def write_initial(initial: pd.DataFrame, start: datetime | None, path: Path) -> None:
+    """Writes what exists at the start (CSV), with dates if its trace has a `start`; whole or not at all."""
+    frame = initial
+    if start is not None:
+        step = pd.to_timedelta((frame["last_used"] * 1e6).round(), unit="us")
+        frame = frame.assign(last_used=pd.Timestamp(start) + step)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        frame.to_csv(beside, index=False, lineterminator="\n")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def write_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Writes a trace as CSV, or as Parquet if the suffix is `.parquet`; read_trace gives it back.
 

@@ -45,14 +45,18 @@ def changed(
     images: Mapping[str, Image],
     initial: pd.DataFrame,
     streams: Streams,
+    generated: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, Image], pd.DataFrame]:
-    """Events, images and initial state after the changes (see `sim.trace.Trace` for their columns)."""
+    """Events, images and initial state after the changes (see `sim.trace.Trace` for their columns).
+
+    `generated` events have been generated with the growth already: only initial volumes grow.
+    """
     found = dict(images)
     if changes.image_size_factor != 1:
         found = {name: _sized(image, changes.image_size_factor) for name, image in images.items()}
         events, initial = (_holding(table, images, found) for table in (events, initial))
     if changes.growth != 1:
-        events, initial = _grown(events, initial, changes.growth, streams)
+        events, initial = _grown(events, initial, changes.growth, streams, generated)
     if changes.update_every is not None:
         events = _updated(events, list(found), changes.update_every)
     if changes.until is not None:
@@ -87,14 +91,14 @@ def _needs_gib(image: Image) -> int:
 
 
 def _grown(
-    events: pd.DataFrame, initial: pd.DataFrame, growth: float, streams: Streams
+    events: pd.DataFrame, initial: pd.DataFrame, growth: float, streams: Streams, generated: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Volumes with their creates and deletes, `growth` times as many; each copy near its original in time.
 
     Copy n of a volume (0: itself) is there if the volume's random number is below growth - n: a larger load
     has all of a smaller one.
     """
-    created = events.index[events["event"] == "create"].to_numpy()
+    created = events.index[(events["event"] == "create") & (not generated)].to_numpy()
     users = initial.index[initial["kind"] == "volume"].to_numpy()
     chance = streams("growth")
     chances = pd.Series(
@@ -117,9 +121,9 @@ def _grown(
         parts.append(copies)
         again = initial[(chance_initial >= 0) & (chance_initial < growth - copy)]
         before.append(again.assign(volume_id=again["volume_id"] + mark))
-    # Stable: originals first among events of one time, a create before its delete.
-    grown = pd.concat(parts).sort_values("time", kind="stable", ignore_index=True)
-    return grown, pd.concat(before, ignore_index=True)
+    # Events of one time stay in the order of their originals, whose index they have.
+    grown = pd.concat(parts).rename_axis("row").sort_values(["time", "row"], kind="stable")
+    return grown.reset_index(drop=True), pd.concat(before, ignore_index=True)
 
 
 def _jittered(events: pd.DataFrame, stream: np.random.Generator, created: npt.NDArray[Any]) -> Floats:
@@ -148,9 +152,8 @@ def _between_marks(events: pd.DataFrame) -> tuple[Floats, Floats]:
         rows, of = np.flatnonzero(image == name), np.flatnonzero(marks & (image == name))
         after = np.searchsorted(of, rows)  # by place: events of one time have an order
         edges = np.concatenate([[time[0]], time[of], [time[-1]]])
-        low[rows] = edges[after]
-        high[rows] = np.where(after < len(of), np.nextafter(edges[after + 1], 0), edges[after + 1])
-    return low, np.maximum(low, high)
+        low[rows], high[rows] = edges[after], edges[after + 1]
+    return low, high
 
 
 # -- updates -------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from scipy import special
 
 from sim.images import Image, write_images
 from sim.problems import BadInput, printable, quoted
-from sim.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_trace
+from sim.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_initial, write_trace
 from sim.workload.spec import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_creates, weekly_shape
 from sim.workload.streams import Streams, ranked, weighted
 
@@ -370,8 +370,11 @@ def write(path: str | os.PathLike[str], out: str | os.PathLike[str], replication
     spec = case.scenario.workload.generate
     added = spec is not None and bool(spec.popularity.release_every or spec.uploads_per_day)
     targets = [trace]
-    if spec is not None and (added or case.scenario.images is None):
+    workload = case.scenario.workload
+    if added or case.scenario.images is None or workload.image_size_factor != 1:
         targets.append(trace.with_name("images.csv"))
+    if workload.growth != 1 and len(case.initial):
+        targets.append(trace.with_name("initial.csv"))
     read = {file.resolve() for file in files_of(case).values()}
     problems = [
         f"{printable(str(file))}: the scenario reads it" for file in targets if file.resolve() in read
@@ -382,6 +385,9 @@ def write(path: str | os.PathLike[str], out: str | os.PathLike[str], replication
         raise BadInput(problems)
     trace.parent.mkdir(parents=True, exist_ok=True)
     for target in targets[1:]:
-        write_images(case.images.values(), target)
+        if target.name == "images.csv":
+            write_images(case.images.values(), target)
+        else:
+            write_initial(case.initial, case.trace.start, target)
     write_trace(case.trace, trace)
     return targets
