@@ -34,7 +34,7 @@ def load(path: str | Path, most_events: int | None = None, replication: int = 0)
     A Parquet trace of more than `most_events` is left on disk, for `stream`. `replication` is which draw of a
     generated workload. Raises `sim.problems.BadInput`, whose `problems` are all that is wrong in all of them.
     """
-    from sim.scenario import load as load_case
+    from sim.loading import load as load_case
 
     return load_case(path, most_events, replication)
 

@@ -15,8 +15,9 @@ import pandas as pd
 from scipy import optimize, stats
 
 from sim.arrays import MIB
+from sim.loading import load
 from sim.problems import BadInput
-from sim.scenario import Case, load
+from sim.scenario import Case
 
 Floats = npt.NDArray[np.float64]
 Key = tuple[str, ...]

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from sim.loading import load
 from sim.results import Records
-from sim.scenario import Case, load
+from sim.scenario import Case
 
 GIB = 2**30
 SCENARIO: dict[str, Any] = {

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from sim.calibration import PRIOR, SCALE, _Fit, calibrate
 from sim.cli import app
 from sim.fast.engine import run
+from sim.loading import load
 from sim.problems import BadInput
-from sim.scenario import load
 from sim.trace import write_trace
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "two_tiers.yaml"

@@ -12,8 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from scenarios import make_two_tiers
+from sim.loading import load
 from sim.problems import SHOWN, BadInput, Problems
-from sim.scenario import Backend, Case, Image, Scenario, load
+from sim.scenario import Backend, Case, Image, Scenario
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = """

@@ -17,8 +17,9 @@ import sim
 from sim import api, verification
 from sim.cinder import engine
 from sim.cli import app
+from sim.loading import load
 from sim.results import Records
-from sim.scenario import Case, load
+from sim.scenario import Case
 from sim.verification import TABLES, WIDTH, Verdict, difference
 
 # Creates v0, v1 and v2, of which the last is refused; v1 evicts what v0 put into the cache.

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim import api
+from sim.loading import load
 from sim.planner.choice import Choice, Chooser
 from sim.planner.grid import (
     Groups,
@@ -29,7 +30,7 @@ from sim.planner.optimum import Row
 from sim.planner.requirements import Requirement, factor, of_table, requirements
 from sim.planner.targets import Targets, check
 from sim.problems import BadInput
-from sim.scenario import Case, Scenario, load
+from sim.scenario import Case, Scenario
 from sim.statistics import Blocks, Sample
 from sim.strategies import STRATEGIES
 from sim.sweep.sweep import sweep

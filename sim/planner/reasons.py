@@ -10,7 +10,7 @@ import numpy as np
 from sim.curves import MAX_SIZE
 from sim.planner.grid import Limits
 from sim.planner.measured import scopes
-from sim.planner.plan import Confirmed, Plan
+from sim.planner.plan import ENOUGH, Confirmed, Plan
 from sim.planner.requirements import Requirement
 from sim.results import Records
 from sim.scenario import Case
@@ -58,40 +58,29 @@ def what(requirement: Requirement) -> str:
 
 
 def _short(plan: Plan) -> list[Reason]:
+    """The bounds that are not kept, and how near the plan comes."""
     return [
         {
             "constraint": each.kind,
             "where": each.tier or "all",
-            "text": f"cannot be kept: {what(each)}",
+            "text": f"cannot be kept: {what(each)}{_nearest(plan, each, margin)}",
         }
         for each, margin in plan.best.margins.items()
-        if margin < -1e-9
+        if margin < ENOUGH
     ]
 
 
-def _grid(plan: Plan) -> list[Reason]:
-    """The bounds that the next smaller and the next larger limits of each backend break."""
-    chooser, limits = plan.choosers.get(plan.best.choice.strategy), plan.best.choice.limits
-    if chooser is None or limits.keys() != chooser.table.limits.keys():
-        text = "nothing that was simulated is better than today's settings within the bounds"
-        return [{"constraint": "today", "where": "all", "text": text}]
-    found = []
-    for steps, word in (
-        (chooser.next_to(limits, False), "smaller"),
-        (chooser.next_to(limits, True), "larger"),
-    ):
-        broken: dict[tuple[Requirement, str], list[Limits]] = {}
-        for other in steps:
-            (name,) = [name for name, each in other.items() if each != limits[name]]
-            for requirement, margin in chooser.margins(other).items():
-                if margin < 0 <= plan.best.margins[requirement] + 1e-9:
-                    broken.setdefault((requirement, name), []).append(other[name])
-        for (requirement, name), which in broken.items():
-            tried = " or ".join(told(each) for each in which)
-            members = ", ".join(chooser.table.groups[name])
-            text = f"{members}: with {word} limits ({tried}), not kept: {what(requirement)}"
-            found.append({"constraint": requirement.kind, "where": name, "text": text})
-    return found
+def _nearest(plan: Plan, requirement: Requirement, margin: float) -> str:
+    """How near; a 95th percentile's margin is a share of creates, which says little."""
+    if requirement.kind == "p95_s":
+        return ""
+    value = requirement.bound + margin if requirement.least else requirement.bound - margin
+    sure = ", at the worse end of its interval" if requirement.sure and plan.targets.confidence else ""
+    return (
+        f"; the plan has {100 * value:.1f} %{sure}"
+        if requirement.kind == "hit_rate"
+        else f"; the plan has {value:,.5g}{sure}"
+    )
 
 
 def _given_up(plan: Plan) -> list[Reason]:
@@ -207,11 +196,11 @@ def runners_up(plan: Plan) -> list[Reason]:
 
 def _lost(plan: Plan, other: Confirmed) -> str:
     if other.short and not plan.best.short:
-        broken = [what(each) for each, margin in other.margins.items() if margin < -1e-9]
+        broken = [what(each) for each, margin in other.margins.items() if margin < ENOUGH]
         return "cannot keep " + "; nor ".join(broken)
     best = plan.best
     if other.short > best.short:
-        broken = [what(each) for each, margin in other.margins.items() if margin < -1e-9]
+        broken = [what(each) for each, margin in other.margins.items() if margin < ENOUGH]
         return f"lacks more, with {_hits(other)} hits in all: " + "; ".join(broken)
     if not plan.targets.goals and _rate(other) < _rate(best):
         return f"{_hits(other)} hits, fewer than {_hits(best)}"

@@ -18,8 +18,9 @@ import joblib
 import pandas as pd
 
 from sim.fast.engine import Prepared
+from sim.loading import load
 from sim.problems import BadInput
-from sim.scenario import Case, load
+from sim.scenario import Case
 from sim.sweep.measures import Measurer
 from sim.sweep.varying import Point, apply, check, paths_of, reloads
 

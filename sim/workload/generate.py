@@ -362,8 +362,8 @@ def catalogue(spec: Generate, streams: Streams) -> list[Image]:
 
 def write(path: str | os.PathLike[str], out: str | os.PathLike[str], replication: int) -> list[Path]:
     """See `sim.api.generate`."""
+    from sim.loading import load
     from sim.results import files_of
-    from sim.scenario import load
 
     case = load(path, replication=replication, uploads=True)
     trace = Path(out)

@@ -22,7 +22,8 @@ import sim.strategies
 from sim.api import misfits
 from sim.cinder import engine as cinder
 from sim.fast import engine as fast
-from sim.scenario import Case, WhatIf, load
+from sim.loading import load
+from sim.scenario import Case, WhatIf
 from sim.verification import difference
 
 from .cases import cases, read_spelled, spelled

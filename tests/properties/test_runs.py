@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from sim.api import misfits
 from sim.cinder import engine
 from sim.cinder.database import INTERNAL_PROJECT
+from sim.loading import load
 from sim.results import pools_table
-from sim.scenario import Case, load
+from sim.scenario import Case
 from sim.strategies import STRATEGIES
 from sim.trace import write_trace
 

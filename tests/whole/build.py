@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from sim.scenario import Case, load
+from sim.loading import load
+from sim.scenario import Case
 
 GIB = 2**30
 TIER: dict[str, Any] = {"price_gib_month": 0.1}

@@ -1,0 +1,203 @@
+"""A scenario with every file it names: read, checked with every problem at once, changed as it says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import pandas as pd
+from pydantic import ValidationError
+
+from sim.images import Image, check_images, read_images
+from sim.problems import BadInput, Problems, printable, quoted
+from sim.scenario import Case, Scenario, put
+from sim.spec import listed, validated
+from sim.tables import count_rows
+from sim.trace import Known, Trace, check_volumes, empty_initial, parse_initial, parse_trace, read_batches
+from sim.workload.changes import Changes, changed
+from sim.workload.spec import MOST_EVENTS, check_generate
+from sim.workload.streams import Streams
+from sim.yamlfile import read_yaml
+
+
+def load(
+    path: str | os.PathLike[str],
+    most_events: int | None = None,
+    replication: int = 0,
+    *,
+    values: Mapping[tuple[str, ...], object] | None = None,
+    uploads: bool = False,
+) -> Case:
+    """Reads a scenario and every file it names. Raises BadInput with all problems of all files.
+
+    A scenario without a name gets that of its file. A Parquet trace of more than `most_events` is not read,
+    only opened: its case has none of its events (see `sim.fast.stream`). `replication` is which draw of a
+    generated workload; it may have `uploads` only if the case is not to be simulated. `values` replace those
+    in the file, each at the path of its key.
+    """
+    path = Path(path)
+    problems = Problems()
+    raw = read_yaml(path, problems)
+    if raw is None:
+        raise BadInput(problems.lines())
+    raw = put(raw, values or {})
+    scenario = validated(Scenario, {"name": path.stem, **raw}, path, "", problems)
+    tiers, hosts = _tiers(raw), _hosts(raw)
+    _check_pools(path, raw, tiers, hosts, problems)
+    workload = _mapping(raw, "workload") or {}
+    check_generate(path, raw, workload, tiers, hosts, uploads, problems)
+    pools = None if hosts is None else frozenset(hosts)
+    images: dict[str, Image] = {}
+    ids = None
+    if _names_file(named := raw.get("images")):
+        images, ids = read_images(path.parent / named, pools, problems)
+    elif isinstance(named, list) and all(isinstance(image, dict) for image in named):
+        places = [f"images.{number}" for number in range(len(named))]
+        check_images(path, places, named, pools, problems)
+        ids = frozenset(str(image.get("image_id")) for image in named)
+    known = Known(ids if named is not None else None, tiers, hosts)
+    trace, initial = _read_workload(path.parent, workload, known, problems, most_events)
+    problems.raise_any()
+    assert scenario is not None
+    if isinstance(scenario.images, tuple):
+        images = {image.image_id: image for image in scenario.images}
+    case = Case(path, scenario, images, trace, initial) if trace is not None else None
+    if case is None:
+        case = _generated(path, scenario, images, initial, replication)
+    return _changed(case)
+
+
+def _changed(case: Case) -> Case:
+    """The case with the changes of its workload. Raises BadInput if they leave nothing, or make too much."""
+    workload = case.scenario.workload
+    changes = Changes(workload.image_size_factor, workload.growth, workload.update_every, workload.until)
+    if changes.none:
+        return case
+    events = case.trace.events
+    if not len(events):
+        raise BadInput([f"{case.path}: workload: a trace that is too large to be read cannot be changed"])
+    generated = workload.generate is not None
+    more = (
+        0.0
+        if changes.update_every is None
+        else len(case.images) * events["time"].iloc[-1] / changes.update_every
+    )
+    if (1 if generated else changes.growth) * len(events) + more > MOST_EVENTS:
+        what = f"growth and update_every make more than {MOST_EVENTS:,} events"
+        raise BadInput([f"{case.path}: workload: {what}"])
+    streams = Streams(case.scenario.seed, case.replication)
+    events, images, initial = changed(changes, events, case.images, case.initial, streams, generated)
+    if not (events["event"] == "create").any():
+        raise BadInput([f"{case.path}: workload: growth and until leave no creates"])
+    return replace(case, trace=replace(case.trace, events=events), images=images, initial=initial)
+
+
+def _generated(
+    path: Path, scenario: Scenario, images: dict[str, Image], initial: pd.DataFrame, replication: int
+) -> Case:
+    """The case of a generated workload; raises BadInput if that does not go with what exists at the start."""
+    from sim.workload.generate import generate
+
+    spec = scenario.workload.generate
+    assert spec is not None
+    try:
+        # More of the same process, not copies of what it made: storms come more often, too.
+        busier = spec.model_validate(
+            {
+                **spec.model_dump(by_alias=True),
+                "creates_per_day": scenario.workload.growth * spec.creates_per_day,
+            }
+        )
+    except ValidationError as error:
+        raise BadInput([f"{path}: workload.growth: {each['msg']}" for each in error.errors()]) from None
+    served = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
+    made = generate(busier, tuple(images.values()), served, scenario.seed, replication, path)
+    problems = Problems()
+    file = path.parent / (scenario.workload.initial or "")
+    for name in sorted(set(initial["image_id"]) - {"", *made.images}):
+        problems.add(file, "", f"unknown image {quoted(name)}", "unknown image")
+    for name in sorted(set(initial["volume_id"]).intersection(made.trace.events["volume_id"]) - {""}):
+        problems.add(file, "", f"volume {quoted(name)} is generated too", "volume is generated too")
+    problems.raise_any()
+    return Case(path, scenario, made.images, made.trace, initial, replication)
+
+
+def _read_workload(
+    folder: Path, workload: Mapping[Hashable, Any], known: Known, problems: Problems, most: int | None
+) -> tuple[Trace | None, pd.DataFrame]:
+    given, before = workload.get("trace"), workload.get("initial")
+    events = trace = None
+    if _names_file(given):
+        if most is not None and count_rows(folder / given) > most:
+            first = next(read_batches(folder / given, known, 1))
+            trace = replace(first, events=first.events.iloc[:0])
+        else:
+            events = parse_trace(folder / given, known, problems)
+            trace = events[1] if events else None
+    initial = empty_initial()
+    if _names_file(before):
+        found = parse_initial(folder / before, known, trace.start if trace else None, problems)
+        if found is None:
+            return trace, initial  # who knows which volumes there are
+        initial = found[1]
+    if events:
+        check_volumes(events[0], events[1].events, initial)
+    return trace, initial
+
+
+def _names_file(name: object) -> TypeGuard[str]:
+    return isinstance(name, str) and name != ""
+
+
+# What follows looks at a scenario as it was read, whatever else is wrong with it: so a mistake in
+# one place does not hide those in others.
+
+
+def _mapping(raw: Mapping[Hashable, Any], key: str) -> dict[Hashable, Any] | None:
+    value = raw.get(key)
+    return value if isinstance(value, dict) else None
+
+
+def _tiers(raw: Mapping[Hashable, Any]) -> frozenset[str] | None:
+    tiers = _mapping(raw, "tiers")
+    return None if tiers is None else frozenset(map(str, tiers))
+
+
+def _hosts(raw: Mapping[Hashable, Any]) -> dict[str, frozenset[str] | None] | None:
+    """The volume types each host serves, as in `Known`; None if not all hosts are known."""
+    hosts: dict[str, frozenset[str] | None] = {}
+    backends = _mapping(raw, "backends")
+    for name, backend in (backends or {}).items():
+        pools = _mapping(backend, "pools") if isinstance(backend, dict) else None
+        if not pools:
+            return None
+        served = _served(backend)
+        hosts |= {f"{name}#{pool}": None if served is None else frozenset(served) for pool in pools}
+    return None if backends is None else hosts
+
+
+def _served(backend: Mapping[Hashable, Any]) -> list[str] | None:
+    types = listed(None, backend.get("volume_type"))
+    if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
+        return None
+    return types or None
+
+
+def _check_pools(
+    path: Path,
+    raw: Mapping[Hashable, Any],
+    tiers: frozenset[str] | None,
+    hosts: Mapping[str, object] | None,
+    problems: Problems,
+) -> None:
+    for name, backend in (_mapping(raw, "backends") or {}).items():
+        for tier in (_served(backend) if isinstance(backend, dict) else None) or []:
+            if tiers is not None and tier not in tiers:
+                where = f"backends.{printable(str(name))}.volume_type"
+                problems.add(path, where, f"{quoted(tier)} is not in tiers", "is not in tiers")
+    home = (_mapping(raw, "store") or {}).get("home")
+    if isinstance(home, str) and "#" in home and hosts is not None and home not in hosts:
+        problems.add(path, "store.home", f"unknown pool {quoted(home)}")
