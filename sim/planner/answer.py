@@ -19,7 +19,7 @@ from sim.planner.figures import EVERY, Figures, figures, p95_interval
 from sim.planner.grid import ENABLED, Limits, chosen_point, todays
 from sim.planner.lines import conf_lines, quota_binds, quota_commands, quotas
 from sim.planner.pickers import frontier
-from sim.planner.plan import Plan, Simulator, load_of
+from sim.planner.plan import ENOUGH, Plan, Simulator, load_of
 from sim.planner.plan import plan as choose
 from sim.planner.reasons import binding, runners_up, what
 from sim.planner.sensitivity import sensitivity
@@ -136,7 +136,7 @@ def document(plan: Plan) -> dict[str, Any]:
                 "where": each.tier or EVERY,
                 "bound": each.bound,
                 "asked": each.given,
-                "met": margin >= -1e-9,
+                "met": margin >= ENOUGH,
                 "text": what(each),
             }
             for each, margin in plan.best.margins.items()

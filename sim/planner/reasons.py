@@ -83,6 +83,31 @@ def _nearest(plan: Plan, requirement: Requirement, margin: float) -> str:
     )
 
 
+def _grid(plan: Plan) -> list[Reason]:
+    """The bounds that the next smaller and the next larger limits of each backend break."""
+    chooser, limits = plan.choosers.get(plan.best.choice.strategy), plan.best.choice.limits
+    if chooser is None or limits.keys() != chooser.table.limits.keys():
+        text = "nothing that was simulated is better than today's settings within the bounds"
+        return [{"constraint": "today", "where": "all", "text": text}]
+    found = []
+    for steps, word in (
+        (chooser.next_to(limits, False), "smaller"),
+        (chooser.next_to(limits, True), "larger"),
+    ):
+        broken: dict[tuple[Requirement, str], list[Limits]] = {}
+        for other in steps:
+            (name,) = [name for name, each in other.items() if each != limits[name]]
+            for requirement, margin in chooser.margins(other).items():
+                if margin < 0 <= plan.best.margins[requirement] - ENOUGH:
+                    broken.setdefault((requirement, name), []).append(other[name])
+        for (requirement, name), which in broken.items():
+            tried = " or ".join(told(each) for each in which)
+            members = ", ".join(chooser.table.groups[name])
+            text = f"{members}: with {word} limits ({tried}), not kept: {what(requirement)}"
+            found.append({"constraint": requirement.kind, "where": name, "text": text})
+    return found
+
+
 def _given_up(plan: Plan) -> list[Reason]:
     """What could be had without one of the budgets and limits, as the grid has it."""
     found = []
