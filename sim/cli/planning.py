@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim.cli.shared import (
+    Dask,
     Json,
     Scenario,
     WarmUp,
+    Workers,
     app,
     checked,
     clean_end,
@@ -76,10 +78,8 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Files with the frontier (default: plan-NAME).")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes (-1: one a core).")] = -1,
-    dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers run the cells.")
-    ] = None,
+    workers: Workers = -1,
+    dask: Dask = None,
     as_json: Json = False,
 ) -> None:
     """Choose the strategy and the limits of every backend's cache, and say why.

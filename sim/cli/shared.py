@@ -45,6 +45,10 @@ Out = Annotated[
 ]
 Fmt = Annotated[Format | None, typer.Option("--format", help="Of --out's tables (default: csv).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Workers = Annotated[int, typer.Option(help="Processes (-1: one a core).")]
+Dask = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers run the cells.")
+]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Cinder's log, and where a run failed, on stderr.")
 ]

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim.cli.shared import (
+    Dask,
     Json,
     Scenario,
     WarmUp,
+    Workers,
     app,
     checked,
     clean_end,
@@ -62,10 +64,8 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep every cell there (default: sweep-NAME).")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes (-1: one a core).")] = -1,
-    dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers run the cells.")
-    ] = None,
+    workers: Workers = -1,
+    dask: Dask = None,
     as_json: Json = False,
 ) -> None:
     """Simulate a scenario with many values of its keys, on engine `fast` and all cores.
