@@ -90,8 +90,8 @@ def p95_interval(
     def beyond(t: float, sign: int) -> bool:
         slow = np.bincount(block[seconds > t], minlength=sample.units).astype(float)
         share = sample.ratio(0.05 * made - slow, made)
-        spread = float(np.linalg.norm(share.deviations))
-        return float(share.point) + sign * sample.factor(confidence) * spread >= 0
+        spread = sign * sample.factor(confidence) * float(np.linalg.norm(share.deviations))
+        return float(share.point) - 0.05 / len(seconds) + spread >= 0
 
     def first(sign: int) -> float:
         low, high = 0, len(ordered) - 1  # of all nothing takes longer than the last
@@ -100,4 +100,5 @@ def p95_interval(
             low, high = (low, middle) if beyond(float(ordered[middle]), sign) else (middle + 1, high)
         return float(ordered[low])
 
-    return first(1), first(-1)
+    # Numpy's percentile lies between two creates, and these ends are creates.
+    return min(first(1), float(np.percentile(seconds, 95))), first(-1)

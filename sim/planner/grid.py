@@ -21,7 +21,7 @@ MOST_SIZES = 24
 FINER = 6  # values of each limit between two of these, near what was chosen
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Limits:
     """The cache of a backend: Cinder's options, of which the limits count per pool. Smaller ones come first.
 
@@ -31,6 +31,14 @@ class Limits:
     enabled: bool
     max_size_gb: int
     max_count: int
+
+    def __lt__(self, other: Limits) -> bool:
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[float, ...]:
+        if not self.enabled:
+            return (0.0,)
+        return (1.0, _unlimited(self.max_size_gb), _unlimited(self.max_count))
 
     def covers(self, other: Limits) -> bool:
         """Whether it is at least as large in both ways; a cache that is off is smaller than any."""

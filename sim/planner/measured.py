@@ -55,10 +55,10 @@ class Measured:
         first = self.rows[0]
         return len(first) if len(first) > 1 else len(first[0]["blocks"][measure])
 
-    def most(self, measure: str, tier: str) -> Floats:
-        """(candidates,): a count of the tier's creates over all time, the greatest of the replications."""
+    def counts(self, measure: str, tier: str) -> Floats:
+        """(candidates, replications): a count of the tier's creates over all time."""
         units = self.units(measure, tier)
-        found: Floats = units.max(axis=1) if len(self.rows[0]) > 1 else units.sum(axis=1)
+        found: Floats = units if len(self.rows[0]) > 1 else units.sum(axis=1, keepdims=True)
         return found
 
     def mean(self, column: str) -> Floats:
@@ -93,8 +93,8 @@ class Table:
     """All that was measured under one strategy: the candidates of each group of backends, and their rows.
 
     limits: by group. backends: rows by backend, a candidate of its group each.
-    `creates` by tier (and ALL): (units,), the same in every cell. `unplaced` by tier and ALL: errors that
-    ended on no backend, the most of any cell.
+    `creates` by tier (and ALL): (units,), the same in every cell. `unplaced` by tier and ALL, and by group:
+    (candidates, replications), errors that ended on no backend.
     """
 
     strategy: str
@@ -102,7 +102,7 @@ class Table:
     limits: Mapping[str, list[Limits]]
     backends: Mapping[str, Measured]
     creates: Mapping[str, Floats]
-    unplaced: Mapping[str, float]
+    unplaced: Mapping[str, Mapping[str, Floats]]
 
 
 def table_of(
@@ -128,7 +128,7 @@ def table_of(
         limits,
         backends,
         {tier: scopes(documents[:1], scenario)[tier].units("creates", tier)[0] for tier in _names(scenario)},
-        {tier: _unplaced(scenario, documents, tier) for tier in _names(scenario)},
+        _unplaced(scenario, groups, batches),
     )
 
 
@@ -186,16 +186,42 @@ def _free_volumes(scenario: Scenario, name: str, cell: Sequence[Mapping[str, Any
     return float(min(left, default=0))
 
 
-def _unplaced(scenario: Scenario, documents: Sequence[Sequence[Mapping[str, Any]]], tier: str) -> float:
-    most = 0.0
-    for cell in documents:
-        for document in cell:
-            row = _row(document, "all" if tier == ALL else "tier", tier)
-            of_backends = 0.0
-            for name, backend in scenario.backends.items():
-                if tier == ALL or tier in backend.volume_types:
-                    its = _row(document, "backend", name)
-                    split = its["tiers"][tier] if tier != ALL and its["tiers"] else its["blocks"]
-                    of_backends += sum(split["errors"])
-            most = max(most, row["errors"] - of_backends)
-    return most
+def _unplaced(
+    scenario: Scenario,
+    groups: Groups,
+    batches: Sequence[tuple[Mapping[str, Sequence[Limits]], Sequence[Sequence[Mapping[str, Any]]]]],
+) -> dict[str, dict[str, Floats]]:
+    """By tier and ALL, and by group: errors of the tier's creates that ended on no backend.
+
+    They are the doing of the group whose candidates differ, of those that serve the tier. Where that is no
+    single one, each candidate of the first of them has the most of any cell.
+    """
+    found: dict[str, dict[str, Floats]] = {tier: {} for tier in _names(scenario)}
+    for tier in scenario.tiers:
+        every = [np.array([_unplaced_of(scenario, cell, tier) for cell in cells]) for _, cells in batches]
+        serving = [
+            group
+            for group, members in groups.items()
+            if any(tier in scenario.backends[name].volume_types for name in members)
+        ]
+        varied = [group for group in serving if sum(len(of[group]) for of, _ in batches) > 1]
+        for group in groups:
+            parts = zip(every, batches, strict=True)
+            errors = np.concatenate([of[: len(limits[group])] for of, (limits, _) in parts])
+            if len(varied) > 1:
+                errors = np.broadcast_to(np.concatenate(every).max(axis=0), errors.shape)
+            its = group == (varied or serving or list(groups))[0]
+            found[tier][group] = errors if its else np.zeros_like(errors)
+    for group in groups:
+        found[ALL][group] = np.sum([found[tier][group] for tier in scenario.tiers], axis=0)
+    return found
+
+
+def _unplaced_of(scenario: Scenario, cell: Sequence[Mapping[str, Any]], tier: str) -> list[float]:
+    """By replication."""
+    errors = [float(_row(document, "tier", tier)["errors"]) for document in cell]
+    for name, backend in scenario.backends.items():
+        if tier in backend.volume_types:
+            of = backend_of(scenario, name, [cell]).counts("errors", tier)[0]
+            errors = [every - its for every, its in zip(errors, of, strict=True)]
+    return errors

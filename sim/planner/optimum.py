@@ -104,6 +104,7 @@ class _Program:
         self, one_each: Floats, upper: Floats, sizes: list[tuple[str, int]], rows: Sequence[Row]
     ) -> None:
         self._sizes, self._rows = sizes, rows
+        self._cut: set[tuple[int, ...]] = set()  # rows, each with a choice at which its cut is exact
         self._count = one_each.shape[1] - len(rows)
         self._bounds = Bounds(0, upper)
         self._integral = np.concatenate([np.ones(self._count), np.zeros(len(rows))])
@@ -133,6 +134,7 @@ class _Program:
                 number
                 for number, row in enumerate(self._rows)
                 if row.margin(chosen) + slack[number] < -10 * TOLERANCE * row.scale
+                and (number, *chosen.values()) not in self._cut  # else what lacks is the solver's tolerance
             ]
             if not broken:
                 return chosen, float(costs @ found.x)
@@ -141,6 +143,8 @@ class _Program:
         raise RuntimeError("no plan was found: the cuts do not end")
 
     def _add_cut(self, number: int, chosen: dict[str, int] | None) -> None:
+        if chosen is not None:
+            self._cut.add((number, *chosen.values()))
         coefficients, constant = self._rows[number].cut(chosen)
         slack = np.zeros(len(self._rows))
         slack[number] = 1

@@ -21,6 +21,7 @@ from sim.planner.grid import (
     chosen_point,
     finer,
     groups,
+    of_backends,
     points,
     todays,
     working_sets,
@@ -204,7 +205,7 @@ def plan(load: Load, targets: Targets, simulator: Simulator, strategies: Iterabl
         choosers[name] = chooser
         found[name] = _confirmed(chooser, simulator, sample, required, targets)
     best = min(found.values(), key=lambda each: each.rank(targets.goals))
-    kept = _todays(today, scenario, sample, required, targets)
+    kept = _todays(today, scenario, sample, required, targets, choosers.get(scenario.todays_strategy()))
     if (best.short or not targets.goals) and kept.rank(targets.goals) < best.rank(targets.goals):
         found[kept.choice.strategy] = best = kept
     return Plan(
@@ -258,7 +259,12 @@ def _confirmed(
 
 
 def _todays(
-    cell: Cell, scenario: Scenario, sample: Sample, required: Sequence[Requirement], targets: Targets
+    cell: Cell,
+    scenario: Scenario,
+    sample: Sample,
+    required: Sequence[Requirement],
+    targets: Targets,
+    chooser: Chooser | None,
 ) -> Confirmed:
     """Today's settings as a choice: backends of one group may have other limits each, which no grid has."""
     alone = {name: (name,) for name in scenario.backends}
@@ -267,6 +273,13 @@ def _todays(
     table = table_of(scenario, scenario.todays_strategy(), alone, batches)
     choice = Chooser(table, sample, required, targets, scenario).chosen(limits)
     margins = {each: margin_of(each, cell, choice, sample, scenario, targets.confidence) for each in required}
+    if chooser is not None:
+        grid = chooser.table
+        of_groups = {group: limits[group] for group in grid.groups}
+        if of_backends(of_groups, grid.groups) == limits and all(
+            each in grid.limits[group] for group, each in of_groups.items()
+        ):  # larger ones may do worse
+            margins = {each: margin - chooser.dip(each, of_groups) for each, margin in margins.items()}
     return Confirmed(choice, cell, margins)
 
 
@@ -310,8 +323,8 @@ def _smallest(
 ) -> Confirmed:
     """Step down as long as the next smaller limits of a group keep everything.
 
-    Where the scheduler places creates, each run is another history: smaller limits may come to a little more
-    space, and are smaller all the same.
+    Smaller limits may come to more space (other images stay, or, where the scheduler places creates, each run
+    is another history), and are smaller all the same.
     """
     while True:
         below = [chooser.chosen(limits) for limits in chooser.next_to(best.choice.limits, larger=False)]

@@ -57,15 +57,14 @@ class Requirement:
 
         A hit rate counts in shares of the tier's `creates` (units,). A 95th percentile is at most T if at
         most 5 % of the creates that succeed take longer, which adds up over backends; its margin is a share
-        of the creates too. Space is that of the peak, errors those of the worst replication.
+        of the creates too. Space is that of the peak.
+        Errors are for `of_table`.
         """
         if self.kind == "hit_rate":
             return sample.ratio(measured.units("clones", self.tier), creates)
         if self.kind == "p95_s":
             slow = measured.units("slow_all" if self.tier == ALL else "slow", self.tier)
             return sample.ratio(0.05 * measured.units("made", self.tier) - slow, creates)
-        if self.kind == "errors":
-            return _certain(-measured.most("errors", self.tier), measured, sample)
         if self.kind == "spare_volumes":
             return _certain(
                 measured.free_volumes if self.tier == measured.backend else None, measured, sample
@@ -126,7 +125,13 @@ def factor(requirement: Requirement, sample: Sample, confidence: float) -> float
 def of_table(
     requirement: Requirement, table: Table, sample: Sample, scenario: Scenario
 ) -> tuple[dict[str, Estimate], float]:
-    """By group the margins of its candidates, and the part that no backend gives."""
+    """By group the margins of its candidates, and the part that no backend gives.
+
+    Errors are those of a group's worst replication, with those that ended on none of its backends.
+    """
+    if requirement.kind == "errors":
+        errors = {group: _errors(requirement.tier, table, group, sample) for group in table.groups}
+        return errors, requirement.room
     creates = table.creates.get(requirement.tier, np.ones(sample.units))
     margins = {}
     for group, members in table.groups.items():
@@ -134,5 +139,19 @@ def of_table(
             requirement.margins(table.backends[name], creates, sample, scenario) for name in members
         )
         margins[group] = sum(others, start=first)
-    unplaced = table.unplaced[requirement.tier] if requirement.kind == "errors" else 0.0
-    return margins, requirement.room - unplaced
+    room = requirement.room
+    if requirement.kind == "errors":
+        room -= table.unplaced[requirement.tier]
+    elif requirement.kind == "p95_s":
+        room -= float(np.mean(interpolated(creates, sample)))
+    return margins, room
+
+
+def interpolated(creates: Floats, sample: Sample) -> Floats:
+    """What numpy's 95th percentile, which lies between two creates, takes off the margin: 5 % of one of them.
+
+    (units,) of replications, (1,) of one history; so that the percentile of figures keeps its bound, too.
+    """
+    counts = creates if sample.kind == "replications" else creates.sum(keepdims=True)
+    found: Floats = 0.05 / np.maximum(counts, 1)
+    return found
