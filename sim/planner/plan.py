@@ -173,7 +173,10 @@ def plan(load: Load, targets: Targets, simulator: Simulator, strategies: Iterabl
     """Choose strategy and limits (see `Targets` for what they keep to). Raises BadInput."""
     case = load.case
     scenario = case.scenario
-    asked = case.trace.events.query("event == 'create' and image_id != ''")["volume_type"].astype(str)
+    events = case.trace.events[case.trace.events["time"] >= load.warm_up_s]
+    asked = events.query("event == 'create' and image_id != ''")["volume_type"].astype(str)
+    if asked.empty:
+        raise BadInput([f"{load.plain.path}: no creates from an image are left to plan on"])
     check(targets, scenario, Counter(asked))
     misfits = {name: api.misfits(case, [name]) for name in strategies or scenario.strategies}
     names = [name for name, problems in misfits.items() if not problems]
@@ -226,7 +229,7 @@ def _looked_at(
 def _errors(cell: Cell, case: Case) -> dict[str, float]:
     """Failed creates by tier, the most of the replications."""
     of = scopes([cell], case.scenario)
-    return {tier: float(of[tier].most("errors", tier)[0]) for tier in case.scenario.tiers}
+    return {tier: float(of[tier].counts("errors", tier)[0].max()) for tier in case.scenario.tiers}
 
 
 # -- simulated whole -----------------------------------------------------------------------------------

@@ -118,8 +118,8 @@ def _given_up(plan: Plan) -> list[Reason]:
         choices = [chooser.requiring(others).choose({}) for chooser in plan.choosers.values()]
         best = min(choices, key=lambda each: each.rank(plan.targets.goals))
         nearer = best.short < plan.best.short if plan.targets.goals else best.hits > _rate(plan.best) + 0.001
-        if nearer:
-            margin = plan.choosers[best.strategy].margins(best.limits)[given_up]
+        margin = plan.choosers[best.strategy].margins(best.limits)[given_up]
+        if nearer and margin < ENOUGH:
             value = given_up.bound + margin if given_up.least else given_up.bound - margin
             reached = "everything else is kept" if not best.short else "one comes nearer"
             text = (

@@ -140,11 +140,17 @@ def of_table(
         )
         margins[group] = sum(others, start=first)
     room = requirement.room
-    if requirement.kind == "errors":
-        room -= table.unplaced[requirement.tier]
-    elif requirement.kind == "p95_s":
+    if requirement.kind == "p95_s":
         room -= float(np.mean(interpolated(creates, sample)))
     return margins, room
+
+
+def _errors(tier: str, table: Table, group: str, sample: Sample) -> Estimate:
+    first, *others = (table.backends[name] for name in table.groups[group])
+    errors = table.unplaced[tier][group] + sum(
+        (each.counts("errors", tier) for each in others), start=first.counts("errors", tier)
+    )
+    return _certain(-errors.max(axis=1), first, sample)
 
 
 def interpolated(creates: Floats, sample: Sample) -> Floats:

@@ -109,7 +109,7 @@ def _grown(
         table["volume_id"].map(chances).fillna(-1.0).to_numpy() for table in (events, initial)
     )
     parts, before = [events[chance_of < growth]], [initial[chance_initial < growth]]
-    taken = set(chances.index)
+    taken = {*chances.index, *initial["volume_id"]}
     for copy in range(1, math.ceil(growth)):
         mark = f"+{copy}"
         while any(f"{name}{mark}" in taken for name in chances.index):

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sim.planner.optimum import Row, optimum
@@ -32,6 +32,7 @@ def drawn(rng: np.random.Generator, sizes: dict[str, int], rows: int) -> list[Ro
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(0, 4))
+@example(7887365, 1, 4)  # a small scale, where the solver's tolerance counts for much
 @settings(max_examples=60, deadline=None)
 def test_it_is_the_best_of_all_combinations(seed: int, backends: int, rows: int) -> None:
     rng = np.random.default_rng(seed)
