@@ -9,6 +9,7 @@ from sim.planner.figures import EVERY, figures
 from sim.planner.grid import Limits, chosen_point
 from sim.planner.measured import sample_of
 from sim.planner.plan import ENOUGH, Cell, Plan, Simulator, margin_of
+from sim.planner.requirements import Requirement
 from sim.scenario import Scenario
 
 # All limits of the plan times these, looked at under each change; 1 is the plan.
@@ -39,8 +40,8 @@ def changes(scenario: Scenario) -> dict[str, dict[str, Any]]:
 
 def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
     """A row a change: what the plan then brings in all, whether it keeps what was asked for, and
-    `limits_factor`: the least of FACTORS from which on all limits of the plan times it do (None: none does,
-    or nothing was asked for).
+    `limits_factor`: the least of FACTORS with which all limits of the plan do, and from which on larger ones
+    reach the goals, too, if at a higher price (None: none does, or no goal was asked for).
     """
     scenario, choice = plan.load.case.scenario, plan.best.choice
     cached = any(limits.enabled for limits in choice.backends.values())
@@ -55,8 +56,13 @@ def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
     rows = []
     for change in found:
         of_factor = {factor: next(cells) for factor in factors}
-        met = {factor: _met(plan, cell) for factor, cell in of_factor.items()}
-        enough = [factor for factor in factors if all(met[other] for other in factors if other >= factor)]
+        broken = {factor: _broken(plan, cell) for factor, cell in of_factor.items()}
+        enough = [
+            factor
+            for factor in factors
+            if not broken[factor]
+            and not any(each.goal for other in factors if other > factor for each in broken[other])
+        ]
         sample = sample_of(of_factor[1.0], scenario.seed)
         told = figures(of_factor[1.0], scenario, sample, plan.targets.confidence or 0.95)["tiers"][EVERY]
         names = ("hit_rate", "hit_rate_low", "hit_rate_high", "p95_s", "errors")
@@ -64,7 +70,7 @@ def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
             {
                 "change": change,
                 **{name: told[name] for name in names},
-                "met": met[1.0],
+                "met": not broken[1.0],
                 "limits_factor": min(enough, default=None) if plan.targets.goals else None,
             }
         )
@@ -82,12 +88,13 @@ def _times(limit: int, factor: float) -> int:
     return max(1, round(limit * factor)) if limit else 0
 
 
-def _met(plan: Plan, cell: Cell) -> bool:
-    """Whether a cell keeps all that was asked for."""
+def _broken(plan: Plan, cell: Cell) -> list[Requirement]:
+    """What was asked for that a cell does not keep."""
     scenario = plan.load.case.scenario
     sample = sample_of(cell, scenario.seed)
-    return all(
-        margin_of(each, cell, plan.best.choice, sample, scenario, plan.targets.confidence) >= ENOUGH
+    return [
+        each
         for each in plan.required
         if each.given
-    )
+        and margin_of(each, cell, plan.best.choice, sample, scenario, plan.targets.confidence) < ENOUGH
+    ]

@@ -28,7 +28,7 @@ from sim.verification import difference
 
 from .cases import cases, read_spelled, spelled
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "2100"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "1400"))
 POLICIES = ("lru", "sieve", "gdsf", "belady")
 # Each is drawn equally often; Cinder's own policy more than once, as most people use nothing else.
 PARTS = [
