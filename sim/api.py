@@ -149,7 +149,7 @@ def intervals(
         if failed := [text for one in found for text in one.values() if isinstance(text, str)]:
             raise RuntimeError(failed[0])
         return comparison.of_replications(comparison.without_failed(found), warm_up_s)
-    blocks = Blocks.between(warm_up_s, float(case.trace.events["time"].max()))
+    blocks = Blocks.between(warm_up_s, case.last_create_s)
     counts = []
     for name in names:
         requests = comparison.counted(run(case, name, engine), warm_up_s).requests

@@ -244,6 +244,12 @@ class Case:
     replication: int = 0
 
     @property
+    def last_create_s(self) -> float:
+        """When the last volume is asked for, in seconds; NaN if none is, or the trace is not read."""
+        events = self.trace.events
+        return float(events.loc[events["event"] == "create", "time"].max())
+
+    @property
     def known(self) -> Known:
         """The names that its trace may use."""
         hosts = {

@@ -248,7 +248,7 @@ def _simulate(
     problems = _bad_options(engine, chosen or [], out, fmt) + wrong_warm_up(warm_up)
     case = checked(scenario, chosen, problems, most, replications)
     names = list(dict.fromkeys(case.scenario.strategies if chosen is None else chosen))
-    blocks = Blocks.between(warm_up_s(warm_up, case, names), float(case.trace.events["time"].max()))
+    blocks = Blocks.between(warm_up_s(warm_up, case, names), case.last_create_s)
     if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     from sim.results import hashes

@@ -69,7 +69,8 @@ def plan(
 ) -> Answer:
     """Choose the strategy and the limits of every backend's cache for a scenario.
 
-    `growth`: times the load. `train`: a share of the time to plan on; the rest tests the plan. `replications`
+    `growth`: times the load. `train`: a share of the time until the last create to plan on; the
+    rest tests the plan. `replications`
     of a generated workload. `warm_up_s`: creates before it are not counted. `folder` keeps the cells; see
     `sim.sweep.sweep.sweep` for this, `workers` and `dask`. `progress` is told how many cells of how many are
     done. Raises BadInput.
@@ -79,7 +80,7 @@ def plan(
     load = load_of(Path(path), changes, replications, warm_up_s)
     rest = None
     if train is not None:
-        cut_s = train * float(load.case.trace.events["time"].iloc[-1])
+        cut_s = train * load.case.last_create_s
         rest = Simulator(replace(load, warm_up_s=cut_s), targets, **options)
         load = load_of(Path(path), {**changes, "workload.until": cut_s}, replications, warm_up_s)
     simulator = Simulator(load, targets, **options)

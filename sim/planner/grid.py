@@ -150,26 +150,28 @@ def candidates(
     return found
 
 
-def finer(looked_at: Sequence[Limits], chosen: Limits) -> list[Limits]:
-    """Limits between the chosen ones and the next smaller values that were looked at."""
+def finer(looked_at: Sequence[Limits], chosen: Limits, above: bool) -> list[Limits]:
+    """Limits between the chosen ones and the next smaller that were looked at (`above`: next larger, too)."""
     if not chosen.enabled:
         return []
     sizes, counts = (
-        _between([value for value in values if value < limit], limit)
+        _near(sorted({value for each, value in values if each.enabled and value}), limit, above)
         for values, limit in (
-            ({each.max_size_gb for each in looked_at if each.enabled}, chosen.max_size_gb),
-            ({each.max_count for each in looked_at if each.enabled}, chosen.max_count),
+            ([(each, each.max_size_gb) for each in looked_at], chosen.max_size_gb),
+            ([(each, each.max_count) for each in looked_at], chosen.max_count),
         )
     )
     return [each for each in grid(counts, sizes)[1:] if each not in set(looked_at)]
 
 
-def _between(smaller: Sequence[int], limit: int) -> list[int]:
-    """Some values above the greatest of those smaller (Cinder's 0, no limit, has none)."""
-    low = max(smaller, default=0)
-    if not limit or not low:
+def _near(values: Sequence[int], limit: int, above: bool) -> list[int]:
+    """The limit and some values between it and the next of `values`; only itself if it is Cinder's 0."""
+    if not limit:
         return [limit]
-    return sorted({int(value) for value in np.linspace(low, limit, FINER + 1).round()} - {low})
+    low = max((value for value in values if value < limit), default=limit)
+    high = min((value for value in values if value > limit), default=limit) if above else limit
+    between = [np.linspace(*ends, FINER + 1).round() for ends in ((low, limit), (limit, high))]
+    return sorted({int(value) for value in np.concatenate(between)} - {low, high} | {limit})
 
 
 def points(

@@ -17,7 +17,8 @@ def conf_lines(plan: Plan) -> str:
     """The lines of `cinder.conf`, a section for each backend."""
     strategy = STRATEGIES[plan.best.choice.strategy]
     schemes = ",".join(strategy.allowed_direct_url_schemes)
-    lines = ["[DEFAULT]", f"allowed_direct_url_schemes = {schemes}".rstrip()]
+    without = "# allowed_direct_url_schemes without cinder"  # what else an operator has there may stay
+    lines = ["[DEFAULT]", f"allowed_direct_url_schemes = {schemes}" if schemes else without]
     if any(limits.enabled for limits in plan.best.choice.backends.values()):
         lines.append("# The cache needs cinder_internal_tenant_project_id and ..._user_id here too.")
     for name, limits in plan.best.choice.backends.items():

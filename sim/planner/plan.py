@@ -65,8 +65,7 @@ class Load:
 
     def blocks_of(self, time: Floats) -> npt.NDArray[np.int64]:
         """The block of the one history that each time is in (see `sim.statistics.Blocks`)."""
-        last_s = float(self.case.trace.events["time"].iloc[-1])
-        return Blocks.between(self.warm_up_s, last_s).of(time)
+        return Blocks.between(self.warm_up_s, self.case.last_create_s).of(time)
 
     @property
     def common(self) -> dict[str, Any]:
@@ -198,17 +197,22 @@ def plan(load: Load, targets: Targets, simulator: Simulator, strategies: Iterabl
     for name in names:
         batches = [(limits[name], [next(cells) for _ in wanted[name]])]
         chooser = Chooser(table_of(scenario, name, together, batches), sample, required, targets, scenario)
-        coarse = chooser.choose({}).limits
-        near = {group: finer(limits[name][group], each) for group, each in coarse.items()}
+        coarse = chooser.choose({})
+        # Where budgets decide, there may be room above what was chosen.
+        above = not targets.goals or coarse.short > 0
+        near = {group: finer(limits[name][group], each, above) for group, each in coarse.limits.items()}
         if any(near.values()):
-            shown = {group: of or [coarse[group]] for group, of in near.items()}
+            shown = {group: of or [coarse.limits[group]] for group, of in near.items()}
             nearer = simulator.run(points(name, together, shown, load.common))
             table = table_of(scenario, name, together, [*batches, (near, nearer)])
             chooser = Chooser(table, sample, required, targets, scenario)
         choosers[name] = chooser
         found[name] = _confirmed(chooser, simulator, sample, required, targets)
     best = min(found.values(), key=lambda each: each.rank(targets.goals))
-    kept = _todays(today, scenario, sample, required, targets, choosers.get(scenario.todays_strategy()))
+    # Today's limits, but as all others without the tenant's quotas.
+    limits_today = {name: todays(backend) for name, backend in scenario.backends.items()}
+    (cell,) = simulator.run([chosen_point(scenario.todays_strategy(), limits_today, load.common)])
+    kept = _todays(cell, scenario, sample, required, targets, choosers.get(scenario.todays_strategy()))
     if (best.short or not targets.goals) and kept.rank(targets.goals) < best.rank(targets.goals):
         found[kept.choice.strategy] = best = kept
     return Plan(

@@ -231,6 +231,8 @@ def _lost(plan: Plan, other: Confirmed) -> str:
         return f"{_hits(other)} hits, fewer than {_hits(best)}"
     spent, least = (_space(each) for each in (other, best))
     text = f"keeps everything too, with {spent:,.0f} GiB of image-volumes on average instead of {least:,.0f}"
+    if round(spent) == round(least):
+        text = "keeps everything too, and takes no less space"
     return text if plan.best.short == 0 else f"comes as near, with {spent:,.0f} GiB instead of {least:,.0f}"
 
 

@@ -41,7 +41,8 @@ def changes(scenario: Scenario) -> dict[str, dict[str, Any]]:
 def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
     """A row a change: what the plan then brings in all, whether it keeps what was asked for, and
     `limits_factor`: the least of FACTORS with which all limits of the plan do, and from which on larger ones
-    reach the goals, too, if at a higher price (None: none does, or no goal was asked for).
+    reach the goals, too, if at a higher price (None: none does, no goal was asked for, or nothing
+    is changed).
     """
     scenario, choice = plan.load.case.scenario, plan.best.choice
     cached = any(limits.enabled for limits in choice.backends.values())
@@ -71,7 +72,7 @@ def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
                 "change": change,
                 **{name: told[name] for name in names},
                 "met": not broken[1.0],
-                "limits_factor": min(enough, default=None) if plan.targets.goals else None,
+                "limits_factor": min(enough, default=None) if plan.targets.goals and found[change] else None,
             }
         )
     return rows

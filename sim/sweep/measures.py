@@ -43,7 +43,7 @@ class Measurer:
         case, names, slow_s = prepared.case, prepared.names, slow_s or {}
         self.time = prepared.asked["time"].to_numpy(np.float64)
         self.last_event = float(case.trace.events["time"].iloc[-1])
-        blocks = Blocks.between(warm_up_s, self.last_event)
+        blocks = Blocks.between(warm_up_s, case.last_create_s)
         self.block_s, self.blocks, self._edges = blocks.length_s, blocks.count, blocks.starts()
         self._first = int(np.searchsorted(self.time, warm_up_s))
         self._asked = self.time[self._first :]

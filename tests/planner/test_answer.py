@@ -133,7 +133,8 @@ def test_cinder_can_read_the_lines(planned: dict[str, Any]) -> None:
         if said["image_volume_cache_enabled"]:
             for option in ("image_volume_cache_max_size_gb", "image_volume_cache_max_count"):
                 assert conf.getint(name, option) == said[option]
-    assert "allowed_direct_url_schemes" in conf["DEFAULT"]
+    stored = conf["DEFAULT"].get("allowed_direct_url_schemes", "") == "cinder"
+    assert stored == (planned["strategy"] in ("store-only", "combined"))
 
 
 def test_a_quota_that_is_too_small_is_raised(planned: dict[str, Any]) -> None:
@@ -189,7 +190,7 @@ def test_growth_needs_room(path: Path) -> None:
 def test_a_back_test_is_of_the_rest(path: Path) -> None:
     case = sim.load(path)
     document = answer.plan(path, Targets(hit_rate={"": 0.6}), train=0.7, workers=1).document
-    cut_s = 0.7 * float(case.trace.events["time"].iloc[-1])
+    cut_s = 0.7 * case.last_create_s
     promised, mine, hindsight, today = document["back_test"]
     times = case.trace.events.query("event == 'create'")["time"]
     assert promised["creates"] == (times < cut_s).sum() and mine["creates"] == (times >= cut_s).sum()
@@ -203,7 +204,7 @@ def test_a_back_test_is_of_the_rest(path: Path) -> None:
 def test_sensitivity_begins_with_the_plan_itself(planned: dict[str, Any]) -> None:
     first, *others = planned["sensitivity"]
     assert first["hit_rate"] == planned["tiers"]["all"]["hit_rate"] and first["met"]
-    assert first["limits_factor"] <= 1
+    assert first["limits_factor"] is None
     assert len(others) == 5 and len({each["hit_rate"] for each in planned["sensitivity"]}) > 1
 
 
@@ -217,6 +218,30 @@ def test_what_cannot_be_kept_is_named(path: Path) -> None:
     texts = [each["text"] for each in document["binding"]]
     assert any("cannot be kept: the hit rate of flash" in text for text in texts)
     assert any("GiB" in text or "space" in text for text in texts[1:])
+
+
+def test_users_that_no_array_takes_count_for_the_limits_that_fill_them(tmp_path: Path) -> None:
+    """Creates without a host fail on no backend when all arrays of the tier are full."""
+    path = write(tmp_path)
+    full = (
+        path.read_text()
+        .replace("max_volumes: 60", "max_volumes: 9")
+        .replace("p0: {}", "p0: {max_volumes: 9}", 1)
+    )
+    path.write_text(full)
+    trace = pd.read_csv(tmp_path / "trace.csv", keep_default_na=False)
+    trace.loc[trace["volume_type"] == "flash", "host"] = ""
+    trace.to_csv(tmp_path / "trace.csv", index=False)
+    document = answer.plan(path, Targets(hit_rate={"flash": 0.1}, confidence=0), workers=1).document
+    case = sim.load(path)
+    assert (sim.run(case, "none", "fast").requests["host"] == "").any()  # else nothing is tried
+    flash = document["tiers"]["flash"]
+    errors = {
+        name: summary(sim.run(case, name, "fast"), case, name).set_index("tier").loc["flash", "errors"]
+        for name in ("none", "cache-only")
+    }
+    assert document["met"] and flash["hit_rate"] >= 0.1
+    assert flash["errors"] <= max(errors.values())
 
 
 def test_bad_usage_is_told_at_once(path: Path) -> None:
