@@ -33,11 +33,6 @@ class Requirement:
         return self.kind in ("hit_rate", "spare_volumes")
 
     @property
-    def name(self) -> str:
-        """As a document names it."""
-        return f"{self.kind}:{self.tier or 'all'}"
-
-    @property
     def goal(self) -> bool:
         """Whether it is what one spends space for."""
         return self.kind in GOALS
