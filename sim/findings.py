@@ -38,8 +38,9 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
         _clone_limits(records, case),
         _orphans(records),
     ]
-    if STRATEGIES[strategy].uses_store:
-        kinds.append(_store(records, case, STRATEGIES[strategy]))
+    chosen = STRATEGIES[strategy]
+    if chosen.uses_store and not chosen.on_demand:  # which puts image-volumes where they are asked for
+        kinds.append(_store(records, case, chosen))
     return [line for lines in kinds for line in _first(lines)]
 
 

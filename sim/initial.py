@@ -95,7 +95,7 @@ def store_hosts(case: Case, strategy: Strategy, image: Image) -> tuple[str, ...]
         return ()
     if strategy.replicated:
         return tuple(case.scenario.pools()) if image.disk_format == "raw" else ()
-    home = case.scenario.store
+    home = None if strategy.on_demand else case.scenario.store
     return image.store_hosts or ((home.home,) if home else ())
 
 

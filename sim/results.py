@@ -55,8 +55,8 @@ class Records:
         `{quantity}_mean` (time-weighted over the run) and `{quantity}_peak` of volumes,
         provisioned_gib and physical_gib; and each as it is at the end, `{quantity}_end`.
     volumes: what is on the arrays at the end: host, kind (user | store | cache), volume_id ('' of
-        the cache, whose ids Cinder draws), size_gib, clones (live copy-on-write clones of it), in
-        the order of these columns.
+        the cache and of what the run put into the store: Cinder draws those), size_gib, clones (live
+        copy-on-write clones of it), in the order of these columns.
     engine_s: wall seconds inside the engine.
     """
 

@@ -11,14 +11,16 @@ class Strategy:
 
     `allowed_direct_url_schemes` is Cinder's option; with `cinder` in it, image-volumes of the Cinder store
     are in place from the start: where the scenario says, or, if `replicated`, those of raw images on every
-    pool, and no others. `image_volume_cache_enabled` lets the backends' own setting stand (True) or
-    turns the image-volume cache off everywhere (False).
+    pool, and no others. If `on_demand`, the store's home is not used; instead a download of a raw image
+    leaves an image-volume on its pool and adds its location to the image. `image_volume_cache_enabled` lets
+    the backends' own setting stand (True) or turns the image-volume cache off everywhere (False).
     """
 
     name: str
     allowed_direct_url_schemes: tuple[str, ...]
     image_volume_cache_enabled: bool
     replicated: bool = False
+    on_demand: bool = False
 
     @property
     def uses_store(self) -> bool:
@@ -34,5 +36,6 @@ STRATEGIES = {
         Strategy("cache-only", (), True),
         Strategy("combined", ("cinder",), True),
         Strategy("replicated-store", ("cinder",), False, replicated=True),
+        Strategy("on-demand-store", ("cinder",), False, on_demand=True),
     )
 }

@@ -15,6 +15,8 @@ from typing import Any, cast
 import simpy
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from sim.arrays import Kind
+
 REPORT, TRACE = -2, -1  # SimPy's own events have priority 0 and 1
 TICK = timedelta(microseconds=1)
 
@@ -23,12 +25,14 @@ class Process(greenlet):
     """A greenlet of simulated Cinder: a request, a delete.
 
     `request` is the create that it works for (None for deletes), `node` the cinder-volume node it runs on,
-    `phase` what the image-volume cache is doing in it (why an entry that goes now goes).
+    `phase` what the image-volume cache is doing in it (why an entry that goes now goes), `makes` of what kind
+    the image-volumes are that it makes.
     """
 
     request: Any = None
     node: str = ""
     phase: str = ""
+    makes: Kind = "cache"
 
 
 current_process = cast(Callable[[], Process], getcurrent)

@@ -9,7 +9,7 @@ from cinder import exception
 
 from sim.arrays import Array, Kind, Meter, content_of
 from sim.cinder.clock import Clock, current_process
-from sim.cinder.database import INTERNAL_PROJECT, Context, Volume
+from sim.cinder.database import Context, Volume
 from sim.cinder.glance import ImageService
 from sim.scenario import Image
 
@@ -117,7 +117,7 @@ class Driver:
         try:
             seconds = self.array.begin_delete(volume.id)
         except exception.VolumeIsBusy:
-            if _kind(volume) == "cache":  # its entry is gone, and nothing will try again
+            if self.array.volumes[volume.id].kind == "cache":  # its entry is gone, nothing will try again
                 self._meter.add(volume.host, volume.volume_type_id, "orphan", 1, 0, 0)
             raise
         if seconds is not None:
@@ -152,4 +152,5 @@ class Noted:
 
 
 def _kind(volume: Volume) -> Kind:
-    return "cache" if volume.project_id == INTERNAL_PROJECT else "user"
+    """Of a volume that is made now: those that Cinder makes of images have a name."""
+    return current_process().makes if volume.display_name else "user"

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from cinder import exception
 from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
+from cinder.volume.flows.manager.create_volume import CreateVolumeFromSpecTask
 
 from sim.arrays import Array
 from sim.cinder import standins
@@ -29,6 +30,7 @@ from sim.cinder.database import (
 from sim.cinder.driver import Driver
 from sim.cinder.glance import Glance, owner_of
 from sim.cinder.manager import VolumeAPI, VolumeManager
+from sim.cinder.ondemand import OnDemandStore, OnDemandTask
 from sim.cinder.policies import CACHES, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Recorder, Request
 from sim.cinder.scheduler import Scheduler
@@ -172,7 +174,8 @@ class Simulation:
     def records(self, until: float, engine_s: float) -> Records:
         """The tables of a run that is over; `until` is when the trace was."""
         entries, arrays = self.db.entries(), self._arrays.values()
-        return self.recorder.records(entries, arrays, self.meter, until, engine_s)
+        placed = {volume.volume_id for volume in self._placed}
+        return self.recorder.records(entries, arrays, placed, self.meter, until, engine_s)
 
     def manager_of(self, host: str) -> VolumeManager:
         """The service that a host (backend#pool) belongs to."""
@@ -216,12 +219,15 @@ class Simulation:
                 self._cache(array),
                 self._ended,
                 self.recorder,
+                OnDemandTask if self.strategy.on_demand else CreateVolumeFromSpecTask,
             )
             for name, array in self._arrays.items()
         }
 
     def _cache(self, array: Array) -> ObservedCache | None:
         spec = array.spec
+        if self.strategy.on_demand:
+            return OnDemandStore(self.db, self._volume_api, self.glance)
         if not (self.strategy.image_volume_cache_enabled and spec.image_volume_cache_enabled):
             return None
         cache: Callable[..., ObservedCache] = CACHES[self._scenario.what_if.eviction]
@@ -258,8 +264,7 @@ class Simulation:
         self.db.volumes[volume.id] = volume
         self.manager_of(placed.host)._update_allocated_capacity(volume)
         if placed.kind == "store" and image is not None:
-            volume.volume_metadata = [{"key": "image_owner", "value": owner_of(image)}]
-            self.glance.images[image.image_id].store_volumes.append(volume)
+            self.glance.add_location(image.image_id, volume, owner_of(image))
         elif placed.kind == "cache" and image is not None:
             self.quotas.take(volume)
             version = self.glance.images[image.image_id].updated_at

@@ -59,6 +59,19 @@ class Glance:
         deleted = self.images.pop(image_id, None)
         return deleted.store_volumes if deleted else []
 
+    def locations(self, image_id: str) -> list[Volume]:
+        """The image's volumes in the Cinder store; none if it is gone."""
+        found = self.images.get(image_id)
+        return found.store_volumes if found else []
+
+    def add_location(self, image_id: str, volume: Volume, owner: str) -> bool:
+        """Make a volume a location of an image that `owner` owns; False if the image is gone."""
+        if image_id not in self.images:
+            return False
+        volume.volume_metadata = [{"key": "image_owner", "value": owner}]
+        self.images[image_id].store_volumes.append(volume)
+        return True
+
     def service(self) -> ImageService:
         """A new image service, as each of Cinder's requests gets one of its own."""
         return ImageService(self)

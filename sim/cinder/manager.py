@@ -34,7 +34,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
 
     Its own here: `create_volume`, which runs the tasks of Cinder's create flow one after another without
     taskflow's engine (most of a create's cost), and how reports are sent. `ended` is told of every volume
-    whose create is over.
+    whose create is over; `task` makes Cinder's task that creates volumes.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         image_volume_cache: ObservedCache | None,
         ended: Callable[[Volume], None],
         recorder: Recorder,
+        task: Callable[..., create_volume.CreateVolumeFromSpecTask],
     ) -> None:
         # Not the parent's: it loads the driver from the configuration and connects to the message bus.
         self.host = array.name
@@ -62,7 +63,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._ended = ended
         self._recorder = recorder
         self._extract = create_volume.ExtractVolumeSpecTask(db)
-        self._create = create_volume.CreateVolumeFromSpecTask(self, db, driver, self.image_volume_cache)
+        self._create = task(self, db, driver, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
     def create_volume(

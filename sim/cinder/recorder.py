@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 import numpy as np
@@ -129,11 +129,12 @@ class Recorder:
         self,
         entries: list[Entry],
         arrays: Iterable[Array],
+        placed: Set[str],
         meter: UsageMeter,
         until: float,
         engine_s: float,
     ) -> Records:
-        """The run's tables; `until` is when the trace was over."""
+        """The run's tables; `until` is when the trace was over, `placed` the ids at the start."""
         clock = self._clock
         asked = self._asked
         requests = requests_table(
@@ -163,7 +164,8 @@ class Recorder:
             volumes=volumes_table(
                 host=[each.pool.host for each in volumes],
                 kind=[each.kind for each in volumes],
-                volume_id=[each.id for each in volumes],
+                # Cinder draws the ids of image-volumes that it makes.
+                volume_id=[each.id if each.kind == "user" or each.id in placed else "" for each in volumes],
                 size_gib=[each.size_gib for each in volumes],
                 clones=[each.clones for each in volumes],
             ),

@@ -192,7 +192,7 @@ def _uses(s: State) -> State:
 
 def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o, scenario = s.options[0], case.scenario
-    o["uses_store"] = strategy.uses_store
+    o["uses_store"], o["on_demand"] = strategy.uses_store, strategy.on_demand
     o["schedules"] = bool(((s.trace_event == state.CREATE) & (s.trace_pool == NONE)).any())
     o["eviction"] = EVICTIONS[scenario.what_if.eviction]
     o["max_attempts"] = scenario.cinder.scheduler_max_attempts

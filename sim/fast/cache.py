@@ -45,6 +45,12 @@ def look_up(s: State, v: int) -> int:
 
 
 @compiled
+def slot_of(s: State, entry: int) -> int:
+    """Where the image-volume of an entry is; NONE of none."""
+    return NONE if entry == NONE else s.entries[entry].slot
+
+
+@compiled
 def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
     """`delete_cached_volume`: the entry goes at once (`volume.API.delete`), its volume is to be deleted."""
     read_clock(s)
@@ -128,6 +134,33 @@ def note(s: State, v: int, image: int, event: int, size_gib: int, reason: int) -
     row.time, row.row, row.pool, row.image = w.now, r.row, r.pool, image
     row.size_gib, row.event, row.reason = size_gib, event, reason
     w.cache_events += 1
+
+
+# -- locations in the Cinder store ------------------------------------------------------------------
+
+
+@compiled
+def add_location(s: State, image: int, slot: int) -> None:
+    """Make the volume in a slot the last of an image's locations."""
+    last = s.images[image].first_location
+    if last == NONE:
+        s.images[image].first_location = slot
+        return
+    while s.slots[last].next != NONE:
+        last = s.slots[last].next
+    s.slots[last].next = slot
+
+
+@compiled
+def location(s: State, v: int) -> int:
+    """The slot of the first location that a request's image has in its pool, or NONE."""
+    r = s.volumes[v]
+    if s.images[r.image].deleted:
+        return NONE
+    slot = s.images[r.image].first_location
+    while slot != NONE and not (s.slots[slot].there and s.slots[slot].pool == r.pool):
+        slot = s.slots[slot].next
+    return slot
 
 
 # -- entries by use and by age -----------------------------------------------------------------------

@@ -23,8 +23,18 @@ from sim.fast.arrays import (
     has_place,
     write,
 )
-from sim.fast.cache import create_entry, delete_cached_volume, ensure_space, look_up, note
+from sim.fast.cache import (
+    add_location,
+    create_entry,
+    delete_cached_volume,
+    ensure_space,
+    location,
+    look_up,
+    note,
+    slot_of,
+)
 from sim.fast.events import (
+    BEGIN_IMAGE_DELETE,
     END_LEFTOVER_DELETE,
     RESUME,
     SCHEDULE,
@@ -55,6 +65,7 @@ from sim.fast.state import (
     OVER_QUOTA,
     REFUSED,
     SKIPPED,
+    STORE,
     USER,
     State,
 )
@@ -107,6 +118,7 @@ def step(s: State, v: int) -> bool:
         r.source = FROM_DRIVER
     elif phase == STORE_CLONED:
         r.source = FROM_STORE
+        return next_phase(s, v, UNLOCK, 0.0)
     elif phase == CACHE_CLONED:
         r.source = FROM_CACHE
         return next_phase(s, v, UNLOCK, 0.0)
@@ -178,9 +190,7 @@ def attempt(s: State, v: int) -> bool:
 def clone_from_store(s: State, v: int) -> bool:
     """`_clone_image_volume`: an image-volume of the Cinder store in the same pool; failures pass."""
     r = s.volumes[v]
-    slot = s.images[r.image].first_location
-    while slot != NONE and not (s.slots[slot].there and s.slots[slot].pool == r.pool):
-        slot = s.slots[slot].next
+    slot = location(s, v)
     if slot != NONE:
         seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
         if seconds >= 0:
@@ -194,13 +204,27 @@ def lock(s: State, v: int) -> bool:
     """`_create_from_image`: with a cache, `_prepare_image_cache_entry` first, under the image's lock."""
     r = s.volumes[v]
     r.fills = r.locks = False
-    b = s.backends[s.pools[r.pool].backend]
-    if not b.cache or r.encrypted:
+    if not caches(s, v):
         return next_phase(s, v, LOOK, 0.0)
     r.locks = True
     r.phase = LOCKED
     r.since = s.world[0].now
-    return acquire_lock(s, v, b.node)
+    return acquire_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+
+
+@compiled
+def caches(s: State, v: int) -> bool:
+    """Whether a miss is to leave an image-volume: in the cache, or, on demand, in the store."""
+    r = s.volumes[v]
+    if s.options[0].on_demand:
+        return s.images[r.image].raw and s.images[r.image].bare and not r.encrypted
+    return s.backends[s.pools[r.pool].backend].cache and not r.encrypted
+
+
+@compiled
+def found(s: State, v: int) -> bool:
+    """`get_entry`: whether there is an image-volume to clone from."""
+    return (location(s, v) if s.options[0].on_demand else look_up(s, v)) != NONE
 
 
 @compiled
@@ -208,7 +232,7 @@ def locked(s: State, v: int) -> bool:
     """`_prepare_image_cache_entry`: with an entry the lock is given up at once, else kept for the fill."""
     r = s.volumes[v]
     r.lock_wait_s += s.world[0].now - r.since
-    if look_up(s, v) != NONE:
+    if found(s, v):
         r.locks = False
         release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
     else:
@@ -220,15 +244,15 @@ def locked(s: State, v: int) -> bool:
 def clone_from_cache(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: `_create_from_image_cache`, or the start of a download."""
     r = s.volumes[v]
-    b = s.backends[s.pools[r.pool].backend]
-    if b.cache and not r.encrypted:
-        entry = look_up(s, v)
-        if entry != NONE:
-            seconds = clone(s, s.entries[entry].slot, v, r.pool, r.size_gib, USER, r.tier)
+    if caches(s, v):
+        entry = NONE if s.options[0].on_demand else look_up(s, v)
+        slot = location(s, v) if s.options[0].on_demand else slot_of(s, entry)
+        if slot != NONE:
+            seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
             if seconds >= 0:
-                return next_phase(s, v, CACHE_CLONED, seconds)
+                return next_phase(s, v, STORE_CLONED if entry == NONE else CACHE_CLONED, seconds)
             refused(s, v)
-            if -seconds == CLONE_LIMIT:
+            if entry != NONE and -seconds == CLONE_LIMIT:
                 delete_cached_volume(s, v, entry, AT_CLONE_LIMIT)
                 fails_with(s, v, CLONE_LIMIT)
                 return next_phase(s, v, UNLOCK, 0.0)
@@ -292,16 +316,17 @@ def written(s: State, v: int) -> bool:
     b, w, o = s.backends[backend], s.world[0], s.options[0]
     give_stream_back(s, b, b.write_streams, backend)
     r.source = DOWNLOAD
-    if not r.fills or look_up(s, v) != NONE:
+    if not r.fills or found(s, v):
         return next_phase(s, v, EXTEND, 0.0)
-    if not ensure_space(s, v):
+    if not o.on_demand and not ensure_space(s, v):
         return not_filled(s, v, REFUSED)
     if w.quota_volumes + 1 > o.quota_volumes or w.quota_gigabytes + r.size_gib > o.quota_gigabytes:
         return not_filled(s, v, OVER_QUOTA)
     w.quota_volumes += 1
     w.quota_gigabytes += r.size_gib
     s.pools[r.pool].allocated += r.size_gib
-    seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, CACHE, r.tier)
+    kind = STORE if o.on_demand else CACHE
+    seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, kind, r.tier)
     if seconds < 0:  # its row is deleted again, as if it were a volume
         w.quota_volumes -= 1
         w.quota_gigabytes -= r.size_gib
@@ -309,6 +334,7 @@ def written(s: State, v: int) -> bool:
         report(s, backend)
         return not_filled(s, v, int(-seconds))
     r.fill = w.made
+    s.slots[r.fill].tenant = True
     return next_phase(s, v, FILLED, seconds)
 
 
@@ -322,8 +348,15 @@ def not_filled(s: State, v: int, reason: int) -> bool:
 @compiled
 def filled(s: State, v: int) -> bool:
     """The image-volume is there (`CreateVolumeOnFinishTask`): enter it."""
+    r = s.volumes[v]
     read_clock(s)
-    create_entry(s, v, s.volumes[v].fill)
+    if not s.options[0].on_demand:
+        create_entry(s, v, r.fill)
+    elif not s.images[r.image].deleted:
+        add_location(s, r.image, r.fill)
+    else:  # its location is refused
+        read_clock(s)
+        cast(s, BEGIN_IMAGE_DELETE, r.fill, NONE)
     return next_phase(s, v, EXTEND, 0.0)
 
 

@@ -107,12 +107,12 @@ class Prepared:
         """What is there at the start, also as numbers: those of the run before if nothing of this changed."""
         backends = case.scenario.backends.items()
         specs = {name: {key: of for key, of in backend if key not in OF_CACHE} for name, backend in backends}
-        about = strategy.uses_store, strategy.replicated, case.scenario.store, specs
+        about = replace(strategy, name=""), case.scenario.store, specs
         if self._placed is None or self._placed[0] != about:
             _, placed = place(case, strategy, UsageMeter(lambda: 0.0, [], []), 0, self._initial)
             codes = [
-                self._before.get(volume.volume_id, NONE) if volume.kind == "user" else NONE
-                for volume in placed
+                self._before.get(volume.volume_id, NONE) if volume.kind == "user" else -2 - place
+                for place, volume in enumerate(placed)
             ]
             self._placed = about, placed, numbers_of(self.names, placed, np.array(codes, np.int64))
         return self._placed[1:]
@@ -293,12 +293,10 @@ def usage_of(s: State, names: Names, until: float) -> pd.DataFrame:
 
 def _volumes(s: State, names: Names, ids: npt.NDArray[Any], placed: list[Placed]) -> pd.DataFrame:
     used = s.slots[: int(s.world[0]["used_slots"])]
-    there = np.flatnonzero(used["there"])
-    slots = used[there]
-    volume_id = np.append(ids, "")[slots["code"]]
-    # What is placed at the start takes the first slots, in order.
-    stored = np.flatnonzero(slots["kind"] == state.STORE)
-    volume_id[stored] = [placed[slot].volume_id for slot in there[stored].tolist()]
+    slots = used[used["there"]]
+    volume_id = np.append(ids, "")[np.maximum(slots["code"], NONE)]
+    stored = np.flatnonzero(slots["code"] < NONE)
+    volume_id[stored] = [placed[-2 - code].volume_id for code in slots["code"][stored].tolist()]
     return volumes_table(
         host=_named(slots["pool"], names.hosts),
         kind=_named(slots["kind"], PAYERS),

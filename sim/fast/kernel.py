@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sim.fast.arrays import begin_delete, create, end_delete, find, write
-from sim.fast.cache import add_entry
+from sim.fast.cache import add_entry, add_location
 from sim.fast.create import ATTEMPT, go_on, schedule
 from sim.fast.events import (
     BEGIN_DELETE,
@@ -118,6 +118,7 @@ def put(
     """Put a volume in place that exists at time 0.
 
     `image`: whose content it holds (`file`: whose file), or NONE; `used_us`: when its entry was last used.
+    `code`: the volume's in the trace; of the store's, -2 less its place among all that exists.
     """
     v = NONE
     if kind == USER:
@@ -133,14 +134,10 @@ def put(
     if image != NONE:
         write(s, slot, image, file, 0)
     if kind == STORE:
-        last = s.images[image].first_location
-        if last == NONE:
-            s.images[image].first_location = slot
-            return
-        while s.slots[last].next != NONE:
-            last = s.slots[last].next
-        s.slots[last].next = slot
+        s.slots[slot].code = code
+        add_location(s, image, slot)
     elif kind == CACHE:
+        s.slots[slot].tenant = True
         s.world[0].quota_volumes += 1
         s.world[0].quota_gigabytes += size_gib
         add_entry(s, pool, image, 0, slot, size_gib, used_us)
@@ -364,7 +361,7 @@ def begin_image_delete(s: State, slot: int) -> None:
 def end_image_delete(s: State, slot: int) -> None:
     d, w = s.slots[slot], s.world[0]
     pool, size_gib = d.pool, d.size_gib
-    if d.kind == CACHE:
+    if d.tenant:
         w.quota_volumes -= 1
         w.quota_gigabytes -= size_gib
     end_delete(s, slot)

@@ -46,6 +46,7 @@ OPTIONS = np.dtype(
         ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
+        ("on_demand", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -110,6 +111,7 @@ SLOTS = np.dtype(
     [
         ("code", "i8"), ("pool", "i8"), ("size_gib", "i8"), ("tier", "i8"), ("source", "i8"),
         ("lineage", "i8"), ("clones", "i8"), ("owner", "i8"), ("next", "i8"), ("kind", "i8"), ("there", "?"),
+        ("tenant", "?"),  # counts against the internal tenant's quota
     ], align=True,
 )  # fmt: skip
 LINEAGES = np.dtype(

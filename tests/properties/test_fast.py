@@ -35,6 +35,7 @@ PARTS = [
     ("none", "lru", 0),
     ("store-only", "lru", 0),
     ("replicated-store", "lru", 0),
+    ("on-demand-store", "lru", 0),
     *(
         (strategy, policy, number)
         for strategy in ("cache-only", "combined")

@@ -1,0 +1,91 @@
+"""The on-demand store, which Cinder lacks: misses leave image-volumes that are locations of their image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cinder import exception
+from cinder.volume.flows.manager import create_volume
+
+from sim.cinder.clock import current_process
+from sim.cinder.database import Context, Volume
+from sim.cinder.glance import Glance
+from sim.cinder.policies import ObservedCache
+
+
+class OnDemandStore(ObservedCache):
+    """Takes the place of the image-volume cache, so that Cinder's code makes image-volumes as fills do.
+
+    What it keeps are locations in Glance, which `_clone_image_volume` (create_volume.py) finds like any of
+    the Cinder store. They are never evicted and go with their image.
+    """
+
+    def __init__(self, db: Any, volume_api: Any, glance: Glance) -> None:
+        super().__init__(db, volume_api)
+        self._glance = glance
+
+    def get_entry(
+        self,
+        context: Context,
+        volume_ref: Volume,
+        image_id: str,
+        image_meta: dict[str, Any],
+        clone_across_pools: bool = False,
+    ) -> dict[str, str] | None:
+        """The image's location on the volume's host, if it may be cloned from."""
+        if clonable(image_meta):
+            for volume in self._glance.locations(image_id):
+                if volume.host == volume_ref.host:
+                    return {"image_id": image_id, "volume_id": volume.id, "host": volume.host}
+        return None
+
+    def ensure_space(self, context: Context, volume: Volume) -> bool:
+        """Always: nothing bounds it. What is cloned next is an image-volume of the store."""
+        current_process().makes = "store"
+        return True
+
+    def create_cache_entry(
+        self, context: Context, volume_ref: Volume, image_id: str, image_meta: dict[str, Any]
+    ) -> None:
+        """Add the location to the image; if that is gone, the volume goes too."""
+        if not self._glance.add_location(image_id, volume_ref, image_meta["owner"]):
+            self.volume_api.delete(context, volume_ref)
+
+    def delete_cached_volume(self, *_: Any) -> None:
+        """Nothing is evicted, at the array's clone limit neither."""
+
+    def evict(self, *_: Any) -> None:
+        """See `delete_cached_volume`."""
+
+
+class OnDemandTask(create_volume.CreateVolumeFromSpecTask):  # type: ignore[misc]
+    """Cinder's task of a create; what the store could not clone takes no part in filling it."""
+
+    def _prepare_image_cache_entry(
+        self,
+        context: Context,
+        volume: Volume,
+        image_location: Any,
+        image_id: str,
+        image_meta: dict[str, Any],
+        image_service: Any,
+    ) -> tuple[Any, bool]:
+        if not clonable(image_meta):
+            return None, False
+        found: tuple[Any, bool] = super()._prepare_image_cache_entry(
+            context, volume, image_location, image_id, image_meta, image_service
+        )
+        return found
+
+    def _create_from_image_cache(self, *args: Any) -> tuple[Any, bool]:
+        """At the clone limit the image is downloaded, as from the store."""
+        try:
+            found: tuple[Any, bool] = super()._create_from_image_cache(*args)
+        except exception.SnapshotLimitReached:
+            return None, False
+        return found
+
+
+def clonable(image_meta: dict[str, Any]) -> bool:
+    """Whether `_clone_image_volume` clones such images."""
+    return (image_meta["disk_format"], image_meta["container_format"]) == ("raw", "bare")
