@@ -90,7 +90,7 @@ def initial_volumes(case: Case) -> list[Placed]:
 
 
 def store_hosts(case: Case, strategy: Strategy, image: Image) -> tuple[str, ...]:
-    """The pools that hold an image-volume of an image in the Cinder store when a run starts."""
+    """The pools that hold an image-volume of an image in the Cinder store when it comes to Glance."""
     if not strategy.uses_store:
         return ()
     if strategy.replicated:
@@ -100,6 +100,7 @@ def store_hosts(case: Case, strategy: Strategy, image: Image) -> tuple[str, ...]
 
 
 def _store(case: Case, strategy: Strategy) -> list[Placed]:
+    uploaded = case.uploaded
     return [
         Placed(
             "store",
@@ -110,6 +111,7 @@ def _store(case: Case, strategy: Strategy) -> list[Placed]:
             _tier(case, host),
         )
         for image in case.images.values()
+        if image.image_id not in uploaded
         for host in store_hosts(case, strategy, image)
     ]
 

@@ -29,14 +29,12 @@ def load(
     replication: int = 0,
     *,
     values: Mapping[tuple[str, ...], object] | None = None,
-    uploads: bool = False,
 ) -> Case:
     """Reads a scenario and every file it names. Raises BadInput with all problems of all files.
 
     A scenario without a name gets that of its file. A Parquet trace of more than `most_events` is not read,
     only opened: its case has none of its events (see `sim.fast.stream`). `replication` is which draw of a
-    generated workload; it may have `uploads` only if the case is not to be simulated. `values` replace those
-    in the file, each at the path of its key.
+    generated workload. `values` replace those in the file, each at the path of its key.
     """
     path = Path(path)
     problems = Problems()
@@ -48,7 +46,7 @@ def load(
     tiers, hosts = _tiers(raw), _hosts(raw)
     _check_pools(path, raw, tiers, hosts, problems)
     workload = _mapping(raw, "workload") or {}
-    check_generate(path, raw, workload, tiers, hosts, uploads, problems)
+    check_generate(path, raw, workload, tiers, hosts, problems)
     pools = None if hosts is None else frozenset(hosts)
     images: dict[str, Image] = {}
     ids = None

@@ -67,13 +67,17 @@ class Glance(Spec):
 
 
 class CinderOptions(Spec):
-    """Options of the whole of Cinder; quotas are the internal tenant's (null: unlimited)."""
+    """Options of the whole of Cinder; quotas are the internal tenant's (null: unlimited).
+
+    `image_upload_use_internal_tenant`: whose the image-volumes of uploads are (see `Scenario.upload`).
+    """
 
     lock_scope: Literal["cloud", "node"] = "cloud"
     scheduler_max_attempts: Count = 3
     backend_stats_polling_interval: Annotated[float, Field(ge=1, le=1e9)] = 60
     internal_tenant_quota_volumes: Quota = None
     internal_tenant_quota_gigabytes: Quota = None
+    image_upload_use_internal_tenant: bool = False
 
 
 class Tier(Spec):
@@ -93,7 +97,7 @@ class Pool(Spec):
 class Backend(Spec):
     """An array with its pools, how long it takes and what it allows (units are in the names).
 
-    A rate of null is a step that takes no time, a limit of null none. `volume_types` is the key
+    A rate of null is a step that takes no time, a limit of null none. `read_mib_s` is of uploads. `volume_types` is the key
     `volume_type`: the tiers it serves.
     """
 
@@ -113,6 +117,7 @@ class Backend(Spec):
     extend_s: Seconds = 0.0
     write_mib_s: Rate | None = None
     convert_mib_s: Rate | None = None
+    read_mib_s: Rate | None = None
     write_streams: Count | None = None
     max_clones_per_volume: Count | None = None
     delete_with_clones: Literal["allowed", "busy"] = "allowed"
@@ -172,6 +177,11 @@ class Scenario(Spec):
     `images` is a file, relative to the scenario, or the images themselves; a generated workload has its own,
     if there are none here. `today` is the strategy of today's settings (null: `cache-only` if a backend has
     its cache on, else `none`).
+
+    `upload` is what makes an image of a volume. `copy`: its data go to Glance. `no-op`: raw and bare images are
+    clones of the volume, with a location (Cinder's `image_upload_use_cinder_backend`). The others are
+    proposals. `raw-twin-location`: as `no-op`, and a copy to Glance in another format keeps a clone beside it,
+    found by a marked location. `raw-twin-cache`: every copy to Glance keeps a clone as a cache entry.
     """
 
     name: Name = "scenario"
@@ -190,6 +200,7 @@ class Scenario(Spec):
         | None
     ) = None
     store: Store | None = None
+    upload: Literal["copy", "no-op", "raw-twin-location", "raw-twin-cache"] = "copy"
     workload: Workload
     boot_timeout_s: Seconds = 180.0
     today: Annotated[str, AfterValidator(_strategy)] | None = None
@@ -242,6 +253,12 @@ class Case:
     trace: Trace
     initial: pd.DataFrame
     replication: int = 0
+
+    @property
+    def uploaded(self) -> frozenset[str]:
+        """The images that are made of volumes: they are not there at the start."""
+        events = self.trace.events
+        return frozenset(events.loc[events["event"] == "upload", "image_id"])
 
     @property
     def last_create_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from sim import tables
 from sim.problems import Problems
 from sim.tables import Mask, Table, is_calendar, read_table
 
-EVENTS = ("create", "delete", "update_image", "delete_image")
+EVENTS = ("create", "delete", "update_image", "delete_image", "upload")
 REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
 OPTIONAL = ("project", "encrypted")
 INITIAL_REQUIRED = ("kind", "volume_id", "image_id", "size_gib", "host", "last_used")
@@ -174,15 +174,16 @@ def empty_initial(rows: int = 0) -> pd.DataFrame:
 
 
 def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> None:
-    """Notes creates of a volume id that is taken, and deletes of what was never made."""
+    """Notes creates of a volume id that is taken, and deletes and uploads of what does not exist."""
     creates = np.flatnonzero(events["event"] == "create")
     deletes = np.flatnonzero(events["event"] == "delete")
+    uploads = np.flatnonzero(events["event"] == "upload")
     ids = events["volume_id"]
-    codes, _ = pd.factorize(
-        pd.concat([initial["volume_id"], ids.iloc[creates], ids.iloc[deletes]], ignore_index=True)
-    )
-    taken, made, gone = np.split(codes, [len(initial), len(initial) + len(creates)])
+    named = [initial["volume_id"], ids.iloc[creates], ids.iloc[deletes], ids.iloc[uploads]]
+    codes, _ = pd.factorize(pd.concat(named, ignore_index=True))
+    taken, made, gone, used = np.split(codes, np.cumsum([len(part) for part in named[:-1]]))
     kind = np.asarray(initial["kind"] == "volume")
+    encrypted = np.asarray(events["encrypted"].iloc[creates], dtype=bool)
 
     def mark(rows: npt.NDArray[np.intp]) -> Mask:
         mask = np.zeros(len(events), dtype=bool)
@@ -201,18 +202,43 @@ def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> 
     real, twice = gone[~never], np.zeros(len(deletes), dtype=bool)
     twice[~never] = pd.Series(real).duplicated()
     table.flag("volume_id", mark(deletes[twice]), "volume {} is deleted a second time")
+    _check_uploads(table, events, mark, uploads, used, first, (gone, deletes), made[encrypted])
+
+
+def _check_uploads(
+    table: Table,
+    events: pd.DataFrame,
+    mark: Callable[[npt.NDArray[np.intp]], Mask],
+    uploads: npt.NDArray[np.intp],
+    used: npt.NDArray[np.intp],
+    first: npt.NDArray[np.intp],
+    deleted: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+    encrypted: npt.NDArray[np.intp],
+) -> None:
+    """Notes `uploads` (rows) of the volumes `used` (codes) that are not there then, or are encrypted.
+
+    `first` has the row of each code's create, `deleted` codes and their rows.
+    """
+    last = np.full(len(first), len(events))
+    np.minimum.at(last, *deleted)
+    never, gone = first[used] > uploads, last[used] < uploads
+    table.flag("volume_id", mark(uploads[never]), "upload of volume {}, which does not exist yet")
+    table.flag("volume_id", mark(uploads[gone & ~never]), "upload of volume {}, which is deleted")
+    secret = np.isin(used, encrypted)
+    table.flag("volume_id", mark(uploads[secret]), "upload of volume {}: encrypted ones are not simulated")
+    again = np.zeros(len(events), dtype=bool)
+    again[uploads] = events["image_id"].iloc[uploads].duplicated().to_numpy()
+    table.flag("image_id", again, "image {} is uploaded a second time")
 
 
 def _check_events(table: Table, event: pd.Categorical) -> None:
-    upload = np.asarray(event == "upload")
-    table.flag("event", upload, "event upload is not simulated yet")
-    unknown = ~np.asarray(event.isin(EVENTS)) & ~upload
+    unknown = ~np.asarray(event.isin(EVENTS))
     table.flag("event", unknown, f"unknown event {{}}: must be one of {', '.join(EVENTS)}")
     blank = _blank(pd.Series(table.text("volume_id").to_pandas()))
-    on_volume = np.asarray(event.isin(["create", "delete"]))
-    table.flag("volume_id", on_volume & blank, "a create or delete needs a volume_id")
+    on_volume = np.asarray(event.isin(["create", "delete", "upload"]))
+    table.flag("volume_id", on_volume & blank, "a create, delete or upload needs a volume_id")
     blank = _blank(pd.Series(table.text("image_id").to_pandas()))
-    on_image = np.asarray(event.isin(["update_image", "delete_image"]))
+    on_image = np.asarray(event.isin(["update_image", "delete_image", "upload"]))
     table.flag("image_id", on_image & blank, "an event of an image needs an image_id")
 
 

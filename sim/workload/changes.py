@@ -108,13 +108,14 @@ def _grown(
     chance_of, chance_initial = (
         table["volume_id"].map(chances).fillna(-1.0).to_numpy() for table in (events, initial)
     )
+    once = np.asarray(events["event"] != "upload")  # of an image that is there already
     parts, before = [events[chance_of < growth]], [initial[chance_initial < growth]]
     taken = {*chances.index, *initial["volume_id"]}
     for copy in range(1, math.ceil(growth)):
         mark = f"+{copy}"
         while any(f"{name}{mark}" in taken for name in chances.index):
             mark = "+" + mark
-        there = (chance_of >= 0) & (chance_of < growth - copy)
+        there = (chance_of >= 0) & (chance_of < growth - copy) & once
         copies = events[there].copy()
         copies["time"] = _jittered(events, streams(f"growth copy {copy}"), created)[there]
         copies["volume_id"] = copies["volume_id"] + mark
@@ -147,7 +148,7 @@ def _between_marks(events: pd.DataFrame) -> tuple[Floats, Floats]:
     """For each event, between which times nothing happens to its image."""
     time, image = events["time"].to_numpy(np.float64), events["image_id"].astype(str).to_numpy()
     low, high = np.full(len(time), time[0]), np.full(len(time), time[-1])
-    marks = events["event"].isin(["update_image", "delete_image"]).to_numpy()
+    marks = events["event"].isin(["update_image", "delete_image", "upload"]).to_numpy()
     for name in np.unique(image[marks]):
         rows, of = np.flatnonzero(image == name), np.flatnonzero(marks & (image == name))
         after = np.searchsorted(of, rows)  # by place: events of one time have an order

@@ -305,10 +305,9 @@ def _events(
         ignore_index=True,
     )
     events = events.sort_values("time", kind="stable", ignore_index=True)
-    kinds = [*EVENTS, "upload"] if len(uploads) else list(EVENTS)
     blank = pd.Series("", events.index, dtype="str")
     columns: dict[str, Any] = {
-        "event": pd.Categorical(events["event"], kinds),
+        "event": pd.Categorical(events["event"], list(EVENTS)),
         "size_gib": events["size_gib"].fillna(0).astype("int64"),
         "host": blank.astype("category"),
         "encrypted": events["encrypted"].eq(True),
@@ -365,7 +364,7 @@ def write(path: str | os.PathLike[str], out: str | os.PathLike[str], replication
     from sim.loading import load
     from sim.results import files_of
 
-    case = load(path, replication=replication, uploads=True)
+    case = load(path, replication=replication)
     trace = Path(out)
     spec = case.scenario.workload.generate
     added = spec is not None and bool(spec.popularity.release_every or spec.uploads_per_day)

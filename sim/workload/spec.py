@@ -218,12 +218,11 @@ def check_generate(
     workload: Mapping[Hashable, Any],
     tiers: frozenset[str] | None,
     hosts: Mapping[str, frozenset[str] | None] | None,
-    uploads: bool,
     problems: Problems,
 ) -> None:
     """Notes what in a scenario, as it was read, does not go with its workload's parameters or with none.
 
-    `tiers` and what `hosts` serve: None where not known; `uploads`: whether there may be any.
+    `tiers` and what `hosts` serve: None where not known.
     """
     spec, where = workload.get("generate"), "workload.generate"
     own = raw.get("images") is not None
@@ -237,9 +236,6 @@ def check_generate(
         elif hosts is not None and not any(served is None or tier in served for served in hosts.values()):
             what = f"no backend serves volume type {quoted(tier)}"
             problems.add(path, f"{where}.tiers", what, "no backend serves volume type")
-    often = spec.get("uploads_per_day")
-    if not uploads and isinstance(often, int | float) and often > 0:
-        problems.add(path, f"{where}.uploads_per_day", "event upload is not simulated yet")
     listed = [
         f"popularity.{key}" for key in ("images", "private_share") if key in _mapping(spec, "popularity")
     ]
