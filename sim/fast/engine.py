@@ -203,6 +203,7 @@ def records(
         requests=requests_of(rows, case, names, asked),
         cache_events=cache_events_of(s, names, asked["volume_id"].to_numpy(object), 0),
         cache=cache_of(s, names),
+        uploads=uploads_of(s, names, ids),
         usage=usage_of(s, names, until),
         volumes=_volumes(s, names, ids, placed),
         engine_s=engine_s,
