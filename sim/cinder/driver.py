@@ -68,7 +68,7 @@ class Driver:
     def copy_volume_to_image(
         self, context: Context, volume: Volume, image_service: ImageService, image_meta: dict[str, Any]
     ) -> None:
-        """Read a volume and send it to Glance; convert it first, on a write stream, if it is not to be raw."""
+        """Read a volume and send it to Glance, converted first (on a write stream) if it is not raw."""
         image = self._images[image_meta["id"]]
         read_s, convert_s = self.array.read_s(image)
         if image.disk_format != "raw":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import cinder.context
-from cinder import coordination
+from cinder import coordination, objects
 from cinder.volume.flows.manager import create_volume
 
 from sim.cinder.clock import current_process
@@ -45,7 +45,10 @@ def keep_entry(
     """`raw-twin-cache`: a clone of an image's volume as an entry of the cache, made as a fill makes it.
 
     Would change `VolumeManager.copy_volume_to_image` (cinder/volume/manager.py); `create_cache_entry`
-    (cinder/image/cache.py) takes the `updated_at` of a new image, which is text, already.
+    (cinder/image/cache.py) takes the `updated_at` of a new image, which is text, already. But if the volume
+    was made from an image itself, its clone is bootable and has that image's metadata, which
+    `_create_from_source_volume` (create_volume.py) would hand on to what is cloned from the entry: every such
+    create would fail (`GlanceMetadataExists`). So the clone must not be bootable.
     """
     if manager.image_volume_cache is None or manager.image_volume_cache.holds_locations:
         return
@@ -59,6 +62,9 @@ def keep_entry(
 def _fill(manager: Any, volume: Volume, image_id: str, image_meta: dict[str, Any]) -> None:
     context = cinder.context.get_internal_tenant_context()
     manager._create_image_cache_volume_entry(context, volume, image_id, image_meta)
+    for entry in manager.db.image_volume_cache_get_all(context, host=volume.host):
+        if entry["image_id"] == image_id:
+            objects.Volume.get_by_id(context, entry["volume_id"]).update({"bootable": False})
 
 
 TWINS = {"raw-twin-location": keep_location, "raw-twin-cache": keep_entry}
