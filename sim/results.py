@@ -24,7 +24,7 @@ Format = Literal["csv", "parquet"]
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
-TABLES = ("requests", "pools", "cache_events", "cache", "summary")
+TABLES = ("requests", "pools", "cache_events", "cache", "uploads", "summary")
 MANIFEST = "manifest.json"
 VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numba", "numpy", "pandas", "pyarrow")
 SOURCES = ("none", "download", "cache", "store", "driver")
