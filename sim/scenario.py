@@ -136,9 +136,15 @@ class WhatIf(Spec):
     """Changes to Cinder that Cinder as released does not have.
 
     `eviction` is how the image-volume cache chooses the entry that it gives up (`lru`: Cinder's own).
+
+    The others are off by default. CreateVolumeFromSpecTask is in volume/flows/manager/create_volume.py.
+
+    - `lock_per_pool`: the lock under which an image is cached is named by image and pool, not by image alone
+      (`coordination.synchronized` of CreateVolumeFromSpecTask._prepare_image_cache_entry).
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
+    lock_per_pool: bool = False
 
 
 class Workload(Spec):

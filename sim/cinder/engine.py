@@ -216,6 +216,7 @@ class Simulation:
                 self._cache(array),
                 self._ended,
                 self.recorder,
+                self._scenario.what_if,
             )
             for name, array in self._arrays.items()
         }

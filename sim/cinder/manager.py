@@ -17,6 +17,8 @@ from sim.cinder.database import Context, Database, Volume
 from sim.cinder.driver import Driver
 from sim.cinder.policies import ObservedCache
 from sim.cinder.recorder import Recorder
+from sim.cinder.what_if import create_task
+from sim.scenario import WhatIf
 
 
 class VolumeAPI(api.API):  # type: ignore[misc]
@@ -47,6 +49,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         image_volume_cache: ObservedCache | None,
         ended: Callable[[Volume], None],
         recorder: Recorder,
+        what_if: WhatIf,
     ) -> None:
         # Not the parent's: it loads the driver from the configuration and connects to the message bus.
         self.host = array.name
@@ -62,7 +65,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._ended = ended
         self._recorder = recorder
         self._extract = create_volume.ExtractVolumeSpecTask(db)
-        self._create = create_volume.CreateVolumeFromSpecTask(self, db, driver, self.image_volume_cache)
+        self._create = create_task(what_if)(self, db, driver, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
     def create_volume(

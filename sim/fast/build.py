@@ -17,7 +17,7 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import PLACED, put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.initial import Placed
-from sim.scenario import Backend, Case, Image
+from sim.scenario import Backend, Case, Image, WhatIf
 from sim.strategies import Strategy
 from sim.trace import EVENTS
 
@@ -120,7 +120,7 @@ def build(
         member_since=np.zeros((START, 3 * tiers), np.int64),
         entries=np.zeros(START, state.ENTRIES),
         entry_of=np.full((pools, images), NONE, np.int64),
-        locks=np.zeros((len(nodes) if by_node else 1, images), state.LOCKS),
+        locks=np.zeros((max(pools, len(nodes)), images), state.LOCKS),
         events=np.zeros(START, state.EVENTS),
         casts=np.zeros(START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
@@ -150,6 +150,7 @@ def build(
     for number, (name, backend) in enumerate(scenario.backends.items()):
         node = nodes.index(backend.node) if by_node else 0
         _fill_backend(s, names, number, name, backend, node, strategy)
+    _fill_locks(s, scenario.what_if)
     _fill_images(s, case, names)
     return s
 
@@ -253,6 +254,12 @@ def _fill_backend(
         p["provision_limit"] = capacity * backend.max_over_subscription_ratio if backend.thin else capacity
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):
             p[field] = NONE
+
+
+def _fill_locks(s: State, what_if: WhatIf) -> None:
+    """Which locks the creates on a pool take: see `sim.scenario.WhatIf`."""
+    pools = np.arange(len(s.pools))
+    s.pools["locks"] = pools if what_if.lock_per_pool else s.backends["node"][s.pools["backend"]]
 
 
 def _fill_images(s: State, case: Case, names: Names) -> None:

@@ -200,7 +200,7 @@ def lock(s: State, v: int) -> bool:
     r.locks = True
     r.phase = LOCKED
     r.since = s.world[0].now
-    return acquire_lock(s, v, b.node)
+    return acquire_lock(s, v, s.locks[s.pools[r.pool].locks, r.image])
 
 
 @compiled
@@ -210,7 +210,7 @@ def locked(s: State, v: int) -> bool:
     r.lock_wait_s += s.world[0].now - r.since
     if look_up(s, v) != NONE:
         r.locks = False
-        release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+        release_lock(s, s.locks[s.pools[r.pool].locks, r.image])
     else:
         r.fills = True
     return next_phase(s, v, LOOK, 0.0)
@@ -346,7 +346,7 @@ def unlock(s: State, v: int) -> bool:
     r = s.volumes[v]
     if r.locks:
         r.locks = False
-        release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+        release_lock(s, s.locks[s.pools[r.pool].locks, r.image])
     if r.failed:
         return give_up(s, v)
     return next_phase(s, v, FINISH, 0.0)

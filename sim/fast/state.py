@@ -83,6 +83,7 @@ POOLS = np.dtype(
         # what it last reported, and the scheduler's picture of it
         ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
+        ("locks", "i8"),  # where in State.locks those of its images are
     ], align=True,
 )  # fmt: skip
 IMAGE = np.dtype(
@@ -155,7 +156,7 @@ CACHE_EVENTS = np.dtype(
 class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
-    entry_of (P, I) is the cache entry of an image; locks (nodes, I); members (lineages, 3 T) counts the
+    entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); members (lineages, 3 T) counts the
     volumes that share data, by kind and tier, member_since when that kind and tier came; write_s (I, B);
     same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
     by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on;

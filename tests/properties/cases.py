@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sim.images import Image
 from sim.initial import place
-from sim.scenario import BadInput, Case, Scenario
+from sim.scenario import BadInput, Case, Scenario, WhatIf
 from sim.strategies import STRATEGIES
 from sim.trace import EVENTS, Trace, empty_initial
 
@@ -139,6 +139,21 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
             **(ZERO if zero else SOME),
         }
     )
+
+
+SWITCHES = tuple(name for name, field in WhatIf.model_fields.items() if field.annotation is bool)
+
+
+def switches_of(seed: int) -> list[str]:
+    """Some of the switches, by a number."""
+    return [name for bit, name in enumerate(SWITCHES) if seed >> bit & 1]
+
+
+def what_ifs(policy: str) -> st.SearchStrategy[WhatIf]:
+    """Cinder with an eviction policy and with any of the switches on, one of them alone as often as more."""
+    one = st.sampled_from(SWITCHES).map(lambda name: {name})
+    chosen = st.one_of(st.just(set()), one, one, st.sets(st.sampled_from(SWITCHES)))
+    return chosen.map(lambda names: WhatIf.model_validate({"eviction": policy, **dict.fromkeys(names, True)}))
 
 
 @st.composite

@@ -26,7 +26,7 @@ from sim.loading import load
 from sim.scenario import Case, WhatIf
 from sim.verification import difference
 
-from .cases import cases, read_spelled, spelled
+from .cases import cases, read_spelled, spelled, switches_of, what_ifs
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "1400"))
 POLICIES = ("lru", "sieve", "gdsf", "belady")
@@ -49,9 +49,8 @@ REGRESSIONS = sorted((ROOT / "tests" / "regressions").glob("*.yaml"))
 Record = Callable[[str, object], None]
 
 
-def evicting(case: Case, policy: str) -> Case:
-    """The same case with another eviction policy."""
-    what_if = WhatIf.model_validate({"eviction": policy})
+def asking(case: Case, what_if: WhatIf) -> Case:
+    """The same case with another Cinder."""
     return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
 
 
@@ -64,11 +63,11 @@ def test_drawn_cases(strategy: str, policy: str, number: int, record_property: R
     count = 0
 
     @settings(max_examples=max(1, EXAMPLES // len(PARTS)), derandomize=False)
-    @given(case=cases())
-    def prove(case: Case) -> None:
+    @given(case=cases(), what_if=what_ifs(policy))
+    def prove(case: Case, what_if: WhatIf) -> None:
         nonlocal count
         count += 1
-        case = evicting(case, policy)
+        case = asking(case, what_if)
         assume(not misfits(case, [strategy]))
         text = parted(case, strategy)
         if text is not None:
@@ -84,7 +83,8 @@ def test_drawn_cases(strategy: str, policy: str, number: int, record_property: R
 @pytest.mark.parametrize(("strategy", "policy", "number"), PARTS)
 def test_long_cases(strategy: str, policy: str, number: int, tmp_path: Path, record_property: Record) -> None:
     for seed in (random.SystemRandom().randrange(10**9) for _ in range(LONG)):
-        case = evicting(random_builder(seed, events=300).case(tmp_path), policy)
+        what_if = WhatIf.model_validate({"eviction": policy, **dict.fromkeys(switches_of(seed), True)})
+        case = asking(random_builder(seed, events=300).case(tmp_path), what_if)
         if misfits(case, [strategy]):
             continue
         text = parted(case, strategy)

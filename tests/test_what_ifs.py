@@ -1,0 +1,78 @@
+"""What each switch of `what_if` does: its effect where it can be counted by hand, and what holds always."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from properties.cases import case_of, create, image
+
+import sim
+from sim.results import Records
+
+ENGINES = ("cinder", "fast")
+Row = dict[str, Any]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def run(
+    engine: str,
+    backends: Row,
+    rows: list[Row],
+    images: list[Row],
+    initial: list[Row] | None = None,
+    glance: Row | None = None,
+    **switches: bool,
+) -> Records:
+    """A run of `cache-only` with these switches on."""
+    scenario = {
+        "tiers": {"flash": {}, "disk": {}},
+        "backends": backends,
+        "glance": glance or {},
+        "what_if": switches,
+    }
+    return sim.run(case_of(scenario, images, rows, initial), "cache-only", engine)
+
+
+def backend(**more: Any) -> Row:
+    return {"volume_type": "flash", "pools": {"p0": {}}, **more}
+
+
+def storm(count: int, image_id: str = "i0", time: float = 0.0, host: str = "a#p0", **more: Any) -> list[Row]:
+    """Creates at once, named by where they go."""
+    return [create(time, f"{host}-{image_id}-{number}", image_id, host, **more) for number in range(count)]
+
+
+def column(records: Records, name: str) -> list[Any]:
+    found: list[Any] = records.requests[name].tolist()
+    return found
+
+
+# -- lock_per_pool ---------------------------------------------------------------------------------------
+
+
+def test_a_lock_per_pool_lets_two_tiers_download_at_once(engine: str) -> None:
+    """A GiB takes 10 s to download and nothing else takes time: one tier waits for the other, or not."""
+    backends = {"a": backend(), "b": backend(volume_type="disk")}
+    rows = [*storm(3), *storm(2, host="b#p0", volume_type="disk")]
+    glance = {"streams": None, "stream_mib_s": 102.4}
+    waits = {}
+    for on in (False, True):
+        records = run(engine, backends, rows, [image("i0")], glance=glance, lock_per_pool=on)
+        assert column(records, "source") == ["download", "cache", "cache", "download", "cache"]
+        waits[on] = column(records, "lock_wait_s"), column(records, "end")
+    assert waits[False] == ([0, 10, 10, 10, 20], [10, 10, 10, 20, 20])
+    assert waits[True] == ([0, 10, 10, 0, 10], [10, 10, 10, 10, 10])
+
+
+def test_pools_of_one_array_wait_for_themselves_only(engine: str) -> None:
+    backends = {"a": backend(pools={"p0": {}, "p1": {}})}
+    glance = {"streams": None, "stream_mib_s": 102.4}
+    rows = [*storm(2), *storm(2, host="a#p1")]
+    records = run(engine, backends, rows, [image("i0")], glance=glance, lock_per_pool=True)
+    assert column(records, "lock_wait_s") == [0, 10, 0, 10]
