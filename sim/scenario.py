@@ -141,10 +141,13 @@ class WhatIf(Spec):
 
     - `lock_per_pool`: the lock under which an image is cached is named by image and pool, not by image alone
       (`coordination.synchronized` of CreateVolumeFromSpecTask._prepare_image_cache_entry).
+    - `refused_without_lock`: an image larger than image_volume_cache_max_size_gb, which the cache refuses,
+      is downloaded as if there were no cache, without the lock (CreateVolumeFromSpecTask._create_from_image).
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
     lock_per_pool: bool = False
+    refused_without_lock: bool = False
 
 
 class Workload(Spec):

@@ -76,3 +76,29 @@ def test_pools_of_one_array_wait_for_themselves_only(engine: str) -> None:
     rows = [*storm(2), *storm(2, host="a#p1")]
     records = run(engine, backends, rows, [image("i0")], glance=glance, lock_per_pool=True)
     assert column(records, "lock_wait_s") == [0, 10, 0, 10]
+
+
+# -- refused_without_lock --------------------------------------------------------------------------------
+
+
+def test_a_cache_too_small_for_an_image_is_no_worse_than_none(engine: str) -> None:
+    """Without the lock the creates end as if there were no cache: nobody waits, nothing is extended."""
+    backends = {"a": backend(extend_s=3, image_volume_cache_max_size_gb=1)}
+    glance = {"streams": None, "stream_mib_s": 204.8}
+    ends = {}
+    for on in (False, True):
+        records = run(engine, backends, storm(3), [image("i0", 2)], glance=glance, refused_without_lock=on)
+        assert column(records, "source") == ["download"] * 3
+        ends[on] = column(records, "end")
+        assert len(records.cache_events) == (0 if on else 3)  # each is told to be skipped
+    assert ends == {False: [13, 26, 39], True: [10, 10, 10]}
+    none = {"a": backend(extend_s=3, image_volume_cache_enabled=False)}
+    assert column(run(engine, none, storm(3), [image("i0", 2)], glance=glance), "end") == ends[True]
+
+
+def test_what_fits_the_cache_is_locked_still(engine: str) -> None:
+    backends = {"a": backend(image_volume_cache_max_size_gb=2)}
+    glance = {"streams": None, "stream_mib_s": 204.8}
+    records = run(engine, backends, storm(2), [image("i0", 2)], glance=glance, refused_without_lock=True)
+    assert column(records, "source") == ["download", "cache"]
+    assert column(records, "lock_wait_s") == [0, 10]

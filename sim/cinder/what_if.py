@@ -6,10 +6,13 @@ Each says in `sim.scenario.WhatIf` what it would change in Cinder. What is off i
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Callable
 from typing import Any
 
 from cinder import coordination
 from cinder.volume.flows.manager import create_volume
+from oslo_utils import units
 
 from sim.scenario import WhatIf
 
@@ -22,4 +25,26 @@ def create_task(what_if: WhatIf) -> Any:
     if what_if.lock_per_pool:
         prepare = coordination.synchronized("{image_id}-{volume.host}")(inspect.unwrap(prepare))
         changed["_prepare_image_cache_entry"] = prepare
+    if what_if.refused_without_lock:
+        changed["_prepare_image_cache_entry"] = _unless_refused(prepare)
     return type(task.__name__, (task,), changed) if changed else task
+
+
+def _unless_refused(prepare: Callable[..., Any]) -> Callable[..., Any]:
+    """`_prepare_image_cache_entry` that leaves alone what `ensure_space` would refuse."""
+
+    def unless_refused(
+        self: Any,
+        context: Any,
+        volume: Any,
+        image_location: Any,
+        image_id: str,
+        image_meta: dict[str, Any],
+        image_service: Any,
+    ) -> Any:
+        most = self.image_volume_cache.max_cache_size_gb
+        if most != 0 and math.ceil(image_meta["virtual_size"] / units.Gi) > most:
+            return None, False
+        return prepare(self, context, volume, image_location, image_id, image_meta, image_service)
+
+    return unless_refused

@@ -195,7 +195,8 @@ def lock(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.fills = r.locks = False
     b = s.backends[s.pools[r.pool].backend]
-    if not b.cache or r.encrypted:
+    refused = b.max_size_gb != 0 and s.images[r.image].virtual_gib > b.max_size_gb
+    if not b.cache or r.encrypted or (refused and s.options[0].refused_without_lock):
         return next_phase(s, v, LOOK, 0.0)
     r.locks = True
     r.phase = LOCKED
