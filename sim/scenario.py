@@ -143,11 +143,14 @@ class WhatIf(Spec):
       (`coordination.synchronized` of CreateVolumeFromSpecTask._prepare_image_cache_entry).
     - `refused_without_lock`: an image larger than image_volume_cache_max_size_gb, which the cache refuses,
       is downloaded as if there were no cache, without the lock (CreateVolumeFromSpecTask._create_from_image).
+    - `retry_clone_limit`: a create that meets the clone limit of a cached image-volume (which is given up) is
+      tried again, once, after a second (`retries` of CreateVolumeFromSpecTask._create_from_image: 2, not 1).
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
     lock_per_pool: bool = False
     refused_without_lock: bool = False
+    retry_clone_limit: bool = False
 
 
 class Workload(Spec):

@@ -45,7 +45,9 @@ def backend(**more: Any) -> Row:
 
 def storm(count: int, image_id: str = "i0", time: float = 0.0, host: str = "a#p0", **more: Any) -> list[Row]:
     """Creates at once, named by where they go."""
-    return [create(time, f"{host}-{image_id}-{number}", image_id, host, **more) for number in range(count)]
+    return [
+        create(time, f"{time}-{host}-{image_id}-{number}", image_id, host, **more) for number in range(count)
+    ]
 
 
 def column(records: Records, name: str) -> list[Any]:
@@ -102,3 +104,33 @@ def test_what_fits_the_cache_is_locked_still(engine: str) -> None:
     records = run(engine, backends, storm(2), [image("i0", 2)], glance=glance, refused_without_lock=True)
     assert column(records, "source") == ["download", "cache"]
     assert column(records, "lock_wait_s") == [0, 10]
+
+
+# -- retry_clone_limit -----------------------------------------------------------------------------------
+
+
+def test_a_create_at_the_clone_limit_is_tried_again_and_fills_the_cache_anew(engine: str) -> None:
+    """The create that meets the limit of one clone gives the entry up, waits 1 s and downloads for 10."""
+    backends = {"a": backend(max_clones_per_volume=2)}
+    glance = {"streams": None, "stream_mib_s": 102.4}
+    rows = [create(100.0 * number, f"v{number}", "i0") for number in range(5)]
+    limit = "SnapshotLimitReached: Exceeded the configured limit of 2 snapshots per volume."
+    asis = run(engine, backends, rows, [image("i0")], glance=glance)
+    assert column(asis, "source") == ["download", "cache", "cache", "none", "download"]
+    assert column(asis, "error") == ["", "", "", limit, ""]
+    records = run(engine, backends, rows, [image("i0")], glance=glance, retry_clone_limit=True)
+    assert column(records, "source") == ["download", "cache", "cache", "download", "cache"]
+    assert column(records, "end") == [10, 100, 200, 311, 400]
+    assert column(records, "error") == [""] * 5
+
+
+def test_a_create_is_tried_again_only_once(engine: str) -> None:
+    """Each image-volume has one clone: of six every third meets the limit, and of two that wait one again."""
+    backends = {"a": backend(max_clones_per_volume=1)}
+    rows = [*storm(2), *storm(6, time=50.0)]
+    records = run(engine, backends, rows, [image("i0")], retry_clone_limit=True)
+    later = ["none", "download", "cache", "download", "download", "cache"]
+    assert column(records, "source") == ["download", "cache", *later]
+    assert column(records, "end") == [0, 0, 51, 50, 50, 51, 50, 50]
+    events = records.cache_events
+    assert events["time"][events["event"] == "clone_limit"].tolist() == [50, 50, 51]

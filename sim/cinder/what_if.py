@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from cinder import coordination
+from cinder import coordination, exception, utils
 from cinder.volume.flows.manager import create_volume
 from oslo_utils import units
 
@@ -27,6 +27,9 @@ def create_task(what_if: WhatIf) -> Any:
         changed["_prepare_image_cache_entry"] = prepare
     if what_if.refused_without_lock:
         changed["_prepare_image_cache_entry"] = _unless_refused(prepare)
+    if what_if.retry_clone_limit:
+        once_more = utils.retry(exception.SnapshotLimitReached, retries=2)
+        changed["_create_from_image"] = once_more(inspect.unwrap(task._create_from_image))
     return type(task.__name__, (task,), changed) if changed else task
 
 

@@ -202,7 +202,8 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
     o["streams"] = _limit(scenario.glance.streams)
     o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
-    o["refused_without_lock"] = scenario.what_if.refused_without_lock
+    for switch in ("refused_without_lock", "retry_clone_limit"):
+        o[switch] = getattr(scenario.what_if, switch)
     o["scheduler_breaks"] = any(
         _no_capacity(backend, pool.capacity_gib)
         for backend in scenario.backends.values()

@@ -60,6 +60,7 @@ from sim.fast.state import (
 )
 
 ATTEMPT, DRIVER_CLONED, STORE_LOOK, STORE_CLONED, CACHE_LOCK, LOCKED, LOOK, CACHE_CLONED = range(8)
+RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 FETCHING, FETCHED, CREATED, WRITING, WRITTEN, FILLED, EXTEND, EXTENDED, UNLOCK, FINISH = range(8, 18)
 
 
@@ -150,7 +151,7 @@ def attempt(s: State, v: int) -> bool:
     """`VolumeManager.create_volume`, `ExtractVolumeSpecTask` and the start of `_create_from_image`."""
     r = s.volumes[v]
     r.attempts += 1
-    r.failed = False
+    r.failed = r.retried = False
     p = s.pools[r.pool]
     b = s.backends[p.backend]
     p.allocated += r.size_gib
@@ -169,20 +170,30 @@ def attempt(s: State, v: int) -> bool:
         if seconds < 0:
             return fail(s, v, int(-seconds))
         return next_phase(s, v, DRIVER_CLONED, seconds)
+    r.stored = NONE
     if s.options[0].uses_store and i.raw and i.bare and not r.encrypted:
-        return next_phase(s, v, STORE_LOOK, 0.0)
-    return next_phase(s, v, CACHE_LOCK, 0.0)
+        locate(s, v)
+    return next_phase(s, v, STORE_LOOK, 0.0)
+
+
+@compiled
+def locate(s: State, v: int) -> None:
+    """The locations that an attempt has from Glance: of them, the image-volume in its own pool."""
+    r = s.volumes[v]
+    slot = s.images[r.image].first_location
+    while slot != NONE and not (s.slots[slot].there and s.slots[slot].pool == r.pool):
+        slot = s.slots[slot].next
+    r.stored = slot
+    if slot != NONE:
+        r.stored_serial = s.slots[slot].serial
 
 
 @compiled
 def clone_from_store(s: State, v: int) -> bool:
     """`_clone_image_volume`: an image-volume of the Cinder store in the same pool; failures pass."""
     r = s.volumes[v]
-    slot = s.images[r.image].first_location
-    while slot != NONE and not (s.slots[slot].there and s.slots[slot].pool == r.pool):
-        slot = s.slots[slot].next
-    if slot != NONE:
-        seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
+    if r.stored != NONE and s.slots[r.stored].there and s.slots[r.stored].serial == r.stored_serial:
+        seconds = clone(s, r.stored, v, r.pool, r.size_gib, USER, r.tier)
         if seconds >= 0:
             return next_phase(s, v, STORE_CLONED, seconds)
         refused(s, v)
@@ -348,9 +359,12 @@ def unlock(s: State, v: int) -> bool:
     if r.locks:
         r.locks = False
         release_lock(s, s.locks[s.pools[r.pool].locks, r.image])
-    if r.failed:
-        return give_up(s, v)
-    return next_phase(s, v, FINISH, 0.0)
+    if not r.failed:
+        return next_phase(s, v, FINISH, 0.0)
+    if r.error == CLONE_LIMIT and s.options[0].retry_clone_limit and not r.retried:
+        r.retried, r.failed = True, False
+        return next_phase(s, v, STORE_LOOK, RETRY_S)
+    return give_up(s, v)
 
 
 @compiled

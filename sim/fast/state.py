@@ -46,7 +46,7 @@ OPTIONS = np.dtype(
         ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
-        ("refused_without_lock", "?"),
+        ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -105,6 +105,7 @@ VOLUMES = np.dtype(
         ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
+        ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.
@@ -112,6 +113,7 @@ SLOTS = np.dtype(
     [
         ("code", "i8"), ("pool", "i8"), ("size_gib", "i8"), ("tier", "i8"), ("source", "i8"),
         ("lineage", "i8"), ("clones", "i8"), ("owner", "i8"), ("next", "i8"), ("kind", "i8"), ("there", "?"),
+        ("serial", "i8"),  # of the volumes that have had the slot
     ], align=True,
 )  # fmt: skip
 LINEAGES = np.dtype(
