@@ -145,12 +145,22 @@ class WhatIf(Spec):
       is downloaded as if there were no cache, without the lock (CreateVolumeFromSpecTask._create_from_image).
     - `retry_clone_limit`: a create that meets the clone limit of a cached image-volume (which is given up) is
       tried again, once, after a second (`retries` of CreateVolumeFromSpecTask._create_from_image: 2, not 1).
+    - `limits_per_backend`: image_volume_cache_max_size_gb and image_volume_cache_max_count bound a backend's
+      pools together, and what was used least recently goes, wherever it is; with `eviction: lru` only
+      (ImageVolumeCache._get_query_filters in image/cache.py, as ensure_space asks it).
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
     lock_per_pool: bool = False
     refused_without_lock: bool = False
     retry_clone_limit: bool = False
+    limits_per_backend: bool = False
+
+    @model_validator(mode="after")
+    def _of_lru(self) -> Self:
+        if self.limits_per_backend and self.eviction != "lru":
+            raise ValueError(f"limits_per_backend needs eviction lru, not {self.eviction}")
+        return self
 
 
 class Workload(Spec):

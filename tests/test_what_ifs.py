@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from properties.cases import case_of, create, image
+from pydantic import ValidationError
 
 import sim
 from sim.results import Records
+from sim.scenario import WhatIf
 
 ENGINES = ("cinder", "fast")
 Row = dict[str, Any]
@@ -134,3 +136,28 @@ def test_a_create_is_tried_again_only_once(engine: str) -> None:
     assert column(records, "end") == [0, 0, 51, 50, 50, 51, 50, 50]
     events = records.cache_events
     assert events["time"][events["event"] == "clone_limit"].tolist() == [50, 50, 51]
+
+
+# -- limits_per_backend ----------------------------------------------------------------------------------
+
+
+def test_limits_of_a_backend_bound_its_pools_together(engine: str) -> None:
+    """Two entries for two pools: the third gives up what was used least recently, in whatever pool."""
+    backends = {"a": backend(pools={"p0": {}, "p1": {}}, image_volume_cache_max_count=2)}
+    images = [image("i0"), image("i1")]
+    places = [("i0", "a#p0"), ("i0", "a#p1"), ("i0", "a#p0"), ("i1", "a#p0"), ("i0", "a#p1")]
+    rows = [create(100.0 * n, f"v{n}", image_id, host) for n, (image_id, host) in enumerate(places)]
+    asis = run(engine, backends, rows, images)
+    assert column(asis, "source") == ["download", "download", "cache", "download", "cache"]
+    records = run(engine, backends, rows, images, limits_per_backend=True)
+    assert column(records, "source") == ["download", "download", "cache", "download", "download"]
+    evicted = records.cache_events[records.cache_events["event"] == "evict"]
+    assert list(zip(evicted["host"], evicted["image_id"], evicted["volume_id"], strict=True)) == [
+        ("a#p1", "i0", "v3"),
+        ("a#p0", "i0", "v4"),
+    ]
+
+
+def test_limits_of_a_backend_go_with_cinders_own_policy_only() -> None:
+    with pytest.raises(ValidationError, match="limits_per_backend needs eviction lru, not sieve"):
+        WhatIf.model_validate({"eviction": "sieve", "limits_per_backend": True})

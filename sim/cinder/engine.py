@@ -29,7 +29,7 @@ from sim.cinder.database import (
 from sim.cinder.driver import Driver
 from sim.cinder.glance import Glance, owner_of
 from sim.cinder.manager import VolumeAPI, VolumeManager
-from sim.cinder.policies import CACHES, BeladyCache, ObservedCache, Uses
+from sim.cinder.policies import CACHES, BackendCache, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Recorder, Request
 from sim.cinder.scheduler import Scheduler
 from sim.initial import Placed, place
@@ -228,6 +228,8 @@ class Simulation:
         cache: Callable[..., ObservedCache] = CACHES[self._scenario.what_if.eviction]
         if cache is BeladyCache:
             cache = partial(BeladyCache, self._next_use)
+        elif self._scenario.what_if.limits_per_backend:
+            cache = partial(BackendCache, list(array.pools))
         return cache(
             self.db,
             self._volume_api,

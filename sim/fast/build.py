@@ -202,7 +202,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
     o["streams"] = _limit(scenario.glance.streams)
     o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
-    for switch in ("refused_without_lock", "retry_clone_limit"):
+    for switch in ("refused_without_lock", "retry_clone_limit", "limits_per_backend"):
         o[switch] = getattr(scenario.what_if, switch)
     o["scheduler_breaks"] = any(
         _no_capacity(backend, pool.capacity_gib)

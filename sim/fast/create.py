@@ -327,7 +327,7 @@ def written(s: State, v: int) -> bool:
 @compiled
 def not_filled(s: State, v: int, reason: int) -> bool:
     r = s.volumes[v]
-    note(s, v, r.image, SKIPPED, r.size_gib, reason)
+    note(s, v, r.pool, r.image, SKIPPED, r.size_gib, reason)
     return next_phase(s, v, EXTEND, 0.0)
 
 

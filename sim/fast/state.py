@@ -47,6 +47,7 @@ OPTIONS = np.dtype(
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
+        ("limits_per_backend", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -144,16 +145,22 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
 SWITCHES = tuple(name for name, field in WhatIf.model_fields.items() if field.annotation is bool)
 
 
-def switches_of(seed: int) -> list[str]:
-    """Some of the switches, by a number."""
-    return [name for bit, name in enumerate(SWITCHES) if seed >> bit & 1]
-
-
 def what_ifs(policy: str) -> st.SearchStrategy[WhatIf]:
     """Cinder with an eviction policy and with any of the switches on, one of them alone as often as more."""
-    one = st.sampled_from(SWITCHES).map(lambda name: {name})
-    chosen = st.one_of(st.just(set()), one, one, st.sets(st.sampled_from(SWITCHES)))
-    return chosen.map(lambda names: WhatIf.model_validate({"eviction": policy, **dict.fromkeys(names, True)}))
+    names = switches_with(policy)
+    one = st.sampled_from(names).map(lambda name: {name})
+    chosen = st.one_of(st.just(set()), one, one, st.sets(st.sampled_from(names)))
+    return chosen.map(lambda chosen: switched(policy, chosen))
+
+
+def switches_with(policy: str) -> list[str]:
+    """The switches that an eviction policy can be together with."""
+    return [name for name in SWITCHES if policy == "lru" or name != "limits_per_backend"]
+
+
+def switched(policy: str, names: Iterable[str]) -> WhatIf:
+    """Cinder with an eviction policy and these switches on."""
+    return WhatIf.model_validate({"eviction": policy, **dict.fromkeys(names, True)})
 
 
 @st.composite
