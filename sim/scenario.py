@@ -148,6 +148,9 @@ class WhatIf(Spec):
     - `limits_per_backend`: image_volume_cache_max_size_gb and image_volume_cache_max_count bound a backend's
       pools together, and what was used least recently goes, wherever it is; with `eviction: lru` only
       (ImageVolumeCache._get_query_filters in image/cache.py, as ensure_space asks it).
+    - `fill_lock`: a lock per pool (per backend with `limits_per_backend`) from ensure_space to the entry, so
+      that fills at the same time keep the limits (VolumeManager._create_image_cache_volume_entry in
+      volume/manager.py).
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
@@ -155,6 +158,7 @@ class WhatIf(Spec):
     refused_without_lock: bool = False
     retry_clone_limit: bool = False
     limits_per_backend: bool = False
+    fill_lock: bool = False
 
     @model_validator(mode="after")
     def _of_lru(self) -> Self:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from typing import Any
 
 import pytest
-from properties.cases import case_of, create, image
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from properties.cases import asking, case_of, cases, create, image, what_ifs
 from pydantic import ValidationError
 
 import sim
+from sim.api import misfits
 from sim.results import Records
-from sim.scenario import WhatIf
+from sim.scenario import Case, WhatIf
 
+PATIENT = settings(
+    deadline=None,
+    max_examples=300,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 ENGINES = ("cinder", "fast")
 Row = dict[str, Any]
 
@@ -161,3 +171,42 @@ def test_limits_of_a_backend_bound_its_pools_together(engine: str) -> None:
 def test_limits_of_a_backend_go_with_cinders_own_policy_only() -> None:
     with pytest.raises(ValidationError, match="limits_per_backend needs eviction lru, not sieve"):
         WhatIf.model_validate({"eviction": "sieve", "limits_per_backend": True})
+
+
+# -- fill_lock -------------------------------------------------------------------------------------------
+
+
+def test_fills_at_the_same_time_keep_the_limits(engine: str) -> None:
+    """Two images are there at once, and their clones for the cache take 5 s: two entries, or one."""
+    backends = {"a": backend(clone_s=5, image_volume_cache_max_count=1)}
+    images = [image("i0"), image("i1")]
+    rows = [*storm(1), *storm(1, "i1")]
+    asis = run(engine, backends, rows, images)
+    assert (asis.cache["image_id"].tolist(), column(asis, "end")) == (["i0", "i1"], [5, 5])
+    records = run(engine, backends, rows, images, fill_lock=True)
+    assert (records.cache["image_id"].tolist(), column(records, "end")) == (["i1"], [5, 10])
+    assert column(records, "lock_wait_s") == [0, 5]
+
+
+@PATIENT
+@given(case=cases(), what_if=what_ifs("lru"), strategy=st.sampled_from(("cache-only", "combined")))
+def test_limits_hold_whenever_an_entry_is_made(case: Case, what_if: WhatIf, strategy: str) -> None:
+    assume(not misfits(case, [strategy]))
+    what_if = what_if.model_copy(update={"fill_lock": True})
+    records = sim.run(asking(case, what_if), strategy, "fast")
+    held: dict[str, dict[tuple[str, str], int]] = defaultdict(dict)
+
+    def of(host: str) -> str:
+        return host.partition("#")[0] if what_if.limits_per_backend else host
+
+    for row in case.initial[case.initial["kind"] == "cache"].itertuples():
+        held[of(row.host)][row.host, row.image_id] = row.size_gib
+    for row in records.cache_events.itertuples():
+        entries = held[of(row.host)]
+        if row.event == "create":
+            entries[row.host, row.image_id] = row.size_gib
+            spec = case.scenario.backends[row.host.partition("#")[0]]
+            assert len(entries) <= (spec.image_volume_cache_max_count or math.inf)
+            assert sum(entries.values()) <= (spec.image_volume_cache_max_size_gb or math.inf)
+        elif row.event != "skip":
+            del entries[row.host, row.image_id]

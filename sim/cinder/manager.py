@@ -17,7 +17,7 @@ from sim.cinder.database import Context, Database, Volume
 from sim.cinder.driver import Driver
 from sim.cinder.policies import ObservedCache
 from sim.cinder.recorder import Recorder
-from sim.cinder.what_if import create_task
+from sim.cinder.what_if import create_task, fill
 from sim.scenario import WhatIf
 
 
@@ -65,6 +65,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._ended = ended
         self._recorder = recorder
         self._extract = create_volume.ExtractVolumeSpecTask(db)
+        self._fill = fill(what_if)
         self._create = create_task(what_if)(self, db, driver, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
@@ -125,7 +126,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         """Cinder's own; whatever came of it is told."""
         request = current_process().request
         request.fill_error = ""
-        super()._create_image_cache_volume_entry(ctx, volume_ref, image_id, image_meta)
+        self._fill(self, ctx, volume_ref, image_id, image_meta)
         if request.fill_error:
             self._recorder.not_filled(volume_ref, image_id, request.fill_error)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cinder import coordination, exception, utils
+from cinder.volume import manager
 from cinder.volume.flows.manager import create_volume
 from oslo_utils import units
 
@@ -31,6 +32,16 @@ def create_task(what_if: WhatIf) -> Any:
         once_more = utils.retry(exception.SnapshotLimitReached, retries=2)
         changed["_create_from_image"] = once_more(inspect.unwrap(task._create_from_image))
     return type(task.__name__, (task,), changed) if changed else task
+
+
+def fill(what_if: WhatIf) -> Callable[..., None]:
+    """`VolumeManager._create_image_cache_volume_entry`, or what it would be."""
+    function: Callable[..., None] = manager.VolumeManager._create_image_cache_volume_entry
+    if not what_if.fill_lock:
+        return function
+    whose = "{self.host}" if what_if.limits_per_backend else "{volume_ref.host}"
+    locked: Callable[..., None] = coordination.synchronized(f"{whose}-fill")(function)
+    return locked
 
 
 def _unless_refused(prepare: Callable[..., Any]) -> Callable[..., Any]:

@@ -121,6 +121,7 @@ def build(
         entries=np.zeros(START, state.ENTRIES),
         entry_of=np.full((pools, images), NONE, np.int64),
         locks=np.zeros((max(pools, len(nodes)), images), state.LOCKS),
+        fill_locks=np.zeros(pools, state.LOCKS),
         events=np.zeros(START, state.EVENTS),
         casts=np.zeros(START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
@@ -202,7 +203,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
     o["streams"] = _limit(scenario.glance.streams)
     o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
-    for switch in ("refused_without_lock", "retry_clone_limit", "limits_per_backend"):
+    for switch in ("refused_without_lock", "retry_clone_limit", "limits_per_backend", "fill_lock"):
         o[switch] = getattr(scenario.what_if, switch)
     o["scheduler_breaks"] = any(
         _no_capacity(backend, pool.capacity_gib)
@@ -262,6 +263,7 @@ def _fill_locks(s: State, what_if: WhatIf) -> None:
     """Which locks the creates on a pool take: see `sim.scenario.WhatIf`."""
     pools = np.arange(len(s.pools))
     s.pools["locks"] = pools if what_if.lock_per_pool else s.backends["node"][s.pools["backend"]]
+    s.pools["fill_lock"] = s.pools["backend"] if what_if.limits_per_backend else pools
 
 
 def _fill_images(s: State, case: Case, names: Names) -> None:

@@ -5,8 +5,8 @@ whether the request goes on at once. What Cinder does in nested calls and `final
 of the phases:
 
     ATTEMPT  the driver's own clone, else STORE, else CACHE (the image's lock), LOCKED, LOOK (clone or
-    DOWNLOAD), FETCHING (on Glance's stream), FETCHED, CREATED, WRITING, WRITTEN, FILLED, EXTEND (to the size
-    asked for), UNLOCK, FINISH; a failure ends the attempt, perhaps to be scheduled again.
+    DOWNLOAD), FETCHING (on Glance's stream), FETCHED, CREATED, WRITING, WRITTEN, FILLING, FILLED, EXTEND (to
+    the size asked for), UNLOCK, FINISH; a failure ends the attempt, perhaps to be scheduled again.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ from sim.fast.state import (
 ATTEMPT, DRIVER_CLONED, STORE_LOOK, STORE_CLONED, CACHE_LOCK, LOCKED, LOOK, CACHE_CLONED = range(8)
 RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 FETCHING, FETCHED, CREATED, WRITING, WRITTEN, FILLED, EXTEND, EXTENDED, UNLOCK, FINISH = range(8, 18)
+FILLING = 18
 
 
 @compiled
@@ -95,6 +96,8 @@ def step(s: State, v: int) -> bool:
         return write_image(s, v)
     if phase == WRITTEN:
         return written(s, v)
+    if phase == FILLING:
+        return fill(s, v)
     if phase == FILLED:
         return filled(s, v)
     if phase == EXTEND:
@@ -298,14 +301,27 @@ def write_image(s: State, v: int) -> bool:
 
 @compiled
 def written(s: State, v: int) -> bool:
+    """The image is written; it is cached if the image's lock was kept for that."""
+    r = s.volumes[v]
+    backend = s.pools[r.pool].backend
+    give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
+    r.source = DOWNLOAD
+    if not r.fills:
+        return next_phase(s, v, EXTEND, 0.0)
+    r.phase = FILLING
+    r.since = s.world[0].now
+    return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[s.pools[r.pool].fill_lock])
+
+
+@compiled
+def fill(s: State, v: int) -> bool:
     """`_create_image_cache_volume_entry`: room, quota, and a clone of the user's new volume."""
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
-    b, w, o = s.backends[backend], s.world[0], s.options[0]
-    give_stream_back(s, b, b.write_streams, backend)
-    r.source = DOWNLOAD
-    if not r.fills or look_up(s, v) != NONE:
-        return next_phase(s, v, EXTEND, 0.0)
+    w, o = s.world[0], s.options[0]
+    r.lock_wait_s += w.now - r.since
+    if look_up(s, v) != NONE:
+        return end_fill(s, v)
     if not ensure_space(s, v):
         return not_filled(s, v, REFUSED)
     if w.quota_volumes + 1 > o.quota_volumes or w.quota_gigabytes + r.size_gib > o.quota_gigabytes:
@@ -328,7 +344,7 @@ def written(s: State, v: int) -> bool:
 def not_filled(s: State, v: int, reason: int) -> bool:
     r = s.volumes[v]
     note(s, v, r.pool, r.image, SKIPPED, r.size_gib, reason)
-    return next_phase(s, v, EXTEND, 0.0)
+    return end_fill(s, v)
 
 
 @compiled
@@ -336,6 +352,13 @@ def filled(s: State, v: int) -> bool:
     """The image-volume is there (`CreateVolumeOnFinishTask`): enter it."""
     read_clock(s)
     create_entry(s, v, s.volumes[v].fill)
+    return end_fill(s, v)
+
+
+@compiled
+def end_fill(s: State, v: int) -> bool:
+    if s.options[0].fill_lock:
+        release_lock(s, s.fill_locks[s.pools[s.volumes[v].pool].fill_lock])
     return next_phase(s, v, EXTEND, 0.0)
 
 

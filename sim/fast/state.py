@@ -47,7 +47,7 @@ OPTIONS = np.dtype(
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
-        ("limits_per_backend", "?"),
+        ("limits_per_backend", "?"), ("fill_lock", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -85,7 +85,7 @@ POOLS = np.dtype(
         # what it last reported, and the scheduler's picture of it
         ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
-        ("locks", "i8"),  # where in State.locks those of its images are
+        ("locks", "i8"), ("fill_lock", "i8"),  # where in State.locks and State.fill_locks its locks are
     ], align=True,
 )  # fmt: skip
 IMAGE = np.dtype(
@@ -160,9 +160,9 @@ CACHE_EVENTS = np.dtype(
 class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
-    entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); members (lineages, 3 T) counts the
-    volumes that share data, by kind and tier, member_since when that kind and tier came; write_s (I, B);
-    same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
+    entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); fill_locks (P); members (lineages, 3 T)
+    counts the volumes that share data, by kind and tier, member_since when that kind and tier came; write_s
+    (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
     by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on;
     serves (B, T). For Belady: uses, positions in the trace by image and host (key host * I + image) or,
     without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
@@ -185,6 +185,7 @@ class State(NamedTuple):
     entries: Array
     entry_of: Array
     locks: Array
+    fill_locks: Array
     events: Array
     casts: Array
     accounts: Array
@@ -224,6 +225,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?",
+    "fill_locks": LOCKS,
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,

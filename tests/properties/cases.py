@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,11 @@ def what_ifs(policy: str) -> st.SearchStrategy[WhatIf]:
     one = st.sampled_from(names).map(lambda name: {name})
     chosen = st.one_of(st.just(set()), one, one, st.sets(st.sampled_from(names)))
     return chosen.map(lambda chosen: switched(policy, chosen))
+
+
+def asking(case: Case, what_if: WhatIf) -> Case:
+    """The same case with another Cinder."""
+    return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
 
 
 def switches_with(policy: str) -> list[str]:

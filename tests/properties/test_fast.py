@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from sim.loading import load
 from sim.scenario import Case, WhatIf
 from sim.verification import difference
 
-from .cases import cases, read_spelled, spelled, switched, switches_with, what_ifs
+from .cases import asking, cases, read_spelled, spelled, switched, switches_with, what_ifs
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "1400"))
 POLICIES = ("lru", "sieve", "gdsf", "belady")
@@ -47,11 +46,6 @@ ROOT = Path(__file__).parents[2]
 REGRESSIONS = sorted((ROOT / "tests" / "regressions").glob("*.yaml"))
 
 Record = Callable[[str, object], None]
-
-
-def asking(case: Case, what_if: WhatIf) -> Case:
-    """The same case with another Cinder."""
-    return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
 
 
 def parted(case: Case, strategy: str) -> str | None:
