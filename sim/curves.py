@@ -117,6 +117,8 @@ def _problems(case: Case, strategy: str, sizes: list[int] | None) -> list[str]:
         problems.append(f"strategy: {quoted(strategy)} has no cache, only {', '.join(with_cache)}")
     if case.scenario.what_if.eviction != "lru":
         problems.append(f"{case.path}: what_if.eviction: there are curves only of lru, which is Cinder's")
+    if case.scenario.what_if.limits_per_backend:
+        problems.append(f"{case.path}: what_if.limits_per_backend: there are curves only of limits per pool")
     bad = [size for size in sizes or [] if size != int(size) or not 1 <= size < 2**31]
     if bad or sizes == []:
         problems.append(f"sizes_gib: whole GiB of 1 or more are needed, not {quoted(bad or sizes)}")

@@ -141,9 +141,35 @@ class WhatIf(Spec):
     """Changes to Cinder that Cinder as released does not have.
 
     `eviction` is how the image-volume cache chooses the entry that it gives up (`lru`: Cinder's own).
+
+    The others are off by default. CreateVolumeFromSpecTask is in volume/flows/manager/create_volume.py.
+
+    - `lock_per_pool`: the lock under which an image is cached is named by image and pool, not by image alone
+      (`coordination.synchronized` of CreateVolumeFromSpecTask._prepare_image_cache_entry).
+    - `refused_without_lock`: an image larger than image_volume_cache_max_size_gb, which the cache refuses,
+      is downloaded as if there were no cache, without the lock (CreateVolumeFromSpecTask._create_from_image).
+    - `retry_clone_limit`: a create that meets the clone limit of a cached image-volume (which is given up) is
+      tried again, once, after a second (`retries` of CreateVolumeFromSpecTask._create_from_image: 2, not 1).
+    - `limits_per_backend`: image_volume_cache_max_size_gb and image_volume_cache_max_count bound a backend's
+      pools together, and what was used least recently goes, wherever it is; with `eviction: lru` only
+      (ImageVolumeCache._get_query_filters in image/cache.py, as ensure_space asks it).
+    - `fill_lock`: a lock per pool (per backend with `limits_per_backend`) from ensure_space to the entry, so
+      that fills at the same time keep the limits (VolumeManager._create_image_cache_volume_entry in
+      volume/manager.py).
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
+    lock_per_pool: bool = False
+    refused_without_lock: bool = False
+    retry_clone_limit: bool = False
+    limits_per_backend: bool = False
+    fill_lock: bool = False
+
+    @model_validator(mode="after")
+    def _of_lru(self) -> Self:
+        if self.limits_per_backend and self.eviction != "lru":
+            raise ValueError(f"limits_per_backend needs eviction lru, not {self.eviction}")
+        return self
 
 
 class Workload(Spec):

@@ -30,10 +30,11 @@ from sim.cinder.driver import Driver
 from sim.cinder.glance import Glance, owner_of
 from sim.cinder.manager import VolumeAPI, VolumeManager
 from sim.cinder.ondemand import OnDemand, OnDemandStore
-from sim.cinder.policies import CACHES, BeladyCache, ObservedCache, Uses
+from sim.cinder.policies import CACHES, BackendCache, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Recorder, Request
 from sim.cinder.scheduler import Scheduler
-from sim.cinder.uploads import TWINS, MarkedLocations, Upload, task_class
+from sim.cinder.uploads import MarkedLocations, Upload, twin
+from sim.cinder.what_if import create_task, fill
 from sim.initial import Placed, place, put, stored
 from sim.results import Records
 from sim.scenario import Case, Image
@@ -230,8 +231,9 @@ class Simulation:
                 self._cache(array),
                 self._ended,
                 self.recorder,
-                task_class(*patches),
-                TWINS.get(self._scenario.upload),
+                create_task(self._scenario.what_if, *patches),
+                fill(self._scenario.what_if),
+                twin(self._scenario),
             )
             for name, array in self._arrays.items()
         }
@@ -245,6 +247,8 @@ class Simulation:
         cache: Callable[..., ObservedCache] = CACHES[self._scenario.what_if.eviction]
         if cache is BeladyCache:
             cache = partial(BeladyCache, self._next_use)
+        elif self._scenario.what_if.limits_per_backend:
+            cache = partial(BackendCache, list(array.pools))
         return cache(
             self.db,
             self._volume_api,

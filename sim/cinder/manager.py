@@ -38,8 +38,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
 
     Its own here: `create_volume`, which runs the tasks of Cinder's create flow one after another without
     taskflow's engine (most of a create's cost), and how reports are sent. `ended` is told of every volume
-    whose create is over; `task` makes Cinder's task that creates volumes,
-    `twin` keeps a clone of volumes that were uploaded (None: Cinder does not).
+    whose create is over; `task` makes Cinder's task that creates volumes, `fill` is its
+    `_create_image_cache_volume_entry`, `twin` keeps a clone of uploaded volumes (None: Cinder does not).
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         ended: Callable[[Volume], None],
         recorder: Recorder,
         task: Callable[..., create_volume.CreateVolumeFromSpecTask],
+        fill: Callable[..., None],
         twin: Callable[..., None] | None,
     ) -> None:
         # Not the parent's: it loads the driver from the configuration and connects to the message bus.
@@ -71,6 +72,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._twin = twin
         self._recorder = recorder
         self._extract = create_volume.ExtractVolumeSpecTask(db)
+        self._fill = fill
         self._create = task(self, db, driver, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
@@ -141,7 +143,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         """Cinder's own; whatever came of it is told."""
         request = current_process().request
         request.fill_error = ""
-        super()._create_image_cache_volume_entry(ctx, volume_ref, image_id, image_meta)
+        self._fill(self, ctx, volume_ref, image_id, image_meta)
         if request.fill_error:
             self._recorder.not_filled(volume_ref, image_id, request.fill_error)
 

@@ -17,7 +17,7 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import PLACED, put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.initial import Placed, store_hosts
-from sim.scenario import Backend, Case, Image
+from sim.scenario import Backend, Case, Image, WhatIf
 from sim.strategies import Strategy
 from sim.trace import EVENTS
 
@@ -124,7 +124,8 @@ def build(
         member_since=np.zeros((START, 3 * tiers), np.int64),
         entries=np.zeros(START, state.ENTRIES),
         entry_of=np.full((pools, images), NONE, np.int64),
-        locks=np.zeros((len(nodes) if by_node else 1, images), state.LOCKS),
+        locks=np.zeros((max(pools, len(nodes)), images), state.LOCKS),
+        fill_locks=np.zeros(pools, state.LOCKS),
         events=np.zeros(START, state.EVENTS),
         casts=np.zeros(START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
@@ -161,6 +162,7 @@ def build(
     for number, (name, backend) in enumerate(scenario.backends.items()):
         node = nodes.index(backend.node) if by_node else 0
         _fill_backend(s, names, number, name, backend, node, strategy)
+    _fill_locks(s, scenario.what_if)
     _fill_images(s, case, names)
     return s
 
@@ -238,6 +240,8 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
     o["streams"] = _limit(scenario.glance.streams)
     o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
+    for switch in ("refused_without_lock", "retry_clone_limit", "limits_per_backend", "fill_lock"):
+        o[switch] = getattr(scenario.what_if, switch)
     o["scheduler_breaks"] = any(
         _no_capacity(backend, pool.capacity_gib)
         for backend in scenario.backends.values()
@@ -291,6 +295,13 @@ def _fill_backend(
         p["provision_limit"] = capacity * backend.max_over_subscription_ratio if backend.thin else capacity
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):
             p[field] = NONE
+
+
+def _fill_locks(s: State, what_if: WhatIf) -> None:
+    """Which locks the creates on a pool take: see `sim.scenario.WhatIf`."""
+    pools = np.arange(len(s.pools))
+    s.pools["locks"] = pools if what_if.lock_per_pool else s.backends["node"][s.pools["backend"]]
+    s.pools["fill_lock"] = s.pools["backend"] if what_if.limits_per_backend else pools
 
 
 def _fill_images(s: State, case: Case, names: Names) -> None:

@@ -55,7 +55,7 @@ def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
     """`delete_cached_volume`: the entry goes at once (`volume.API.delete`), its volume is to be deleted."""
     read_clock(s)
     e = s.entries[entry]
-    note(s, v, e.image, event, e.size_gib, 0)
+    note(s, v, e.pool, e.image, event, e.size_gib, 0)
     cast(s, BEGIN_IMAGE_DELETE, e.slot, NONE)
     p = s.pools[e.pool]
     if p.hand == entry:
@@ -74,17 +74,26 @@ def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
 def ensure_space(s: State, v: int) -> bool:
     """`ensure_space`: make room for a volume of the request's present size; whether there is."""
     r = s.volumes[v]
-    p = s.pools[r.pool]
-    b = s.backends[p.backend]
+    b = s.backends[s.pools[r.pool].backend]
     if b.max_size_gb == 0 and b.max_count == 0:
         return True
     if b.max_size_gb != 0 and r.size_gib > b.max_size_gb:
         return False
-    while p.entries > 0 and (
-        (b.max_size_gb > 0 and p.cache_gib + r.size_gib > b.max_size_gb)
-        or (b.max_count > 0 and p.entries + 1 > b.max_count)
+    first, last = r.pool, r.pool
+    if s.options[0].limits_per_backend:
+        first, last = b.first_pool, b.first_pool + b.pools - 1
+    count = cache_gib = 0
+    for pool in range(first, last + 1):
+        count += s.pools[pool].entries
+        cache_gib += s.pools[pool].cache_gib
+    while count > 0 and (
+        (b.max_size_gb > 0 and cache_gib + r.size_gib > b.max_size_gb)
+        or (b.max_count > 0 and count + 1 > b.max_count)
     ):
-        delete_cached_volume(s, v, victim(s, r.pool), EVICTED)
+        entry = victim(s, r.pool) if first == last else least_used(s, first, last)
+        count -= 1
+        cache_gib -= s.entries[entry].size_gib
+        delete_cached_volume(s, v, entry, EVICTED)
     return True
 
 
@@ -93,7 +102,7 @@ def create_entry(s: State, v: int, slot: int) -> None:
     """`create_cache_entry`: the volume in `slot` is what later creates are cloned from."""
     r = s.volumes[v]
     add_entry(s, r.pool, r.image, r.version, slot, r.size_gib, read_clock(s))
-    note(s, v, r.image, MADE, r.size_gib, 0)
+    note(s, v, r.pool, r.image, MADE, r.size_gib, 0)
 
 
 @compiled
@@ -127,11 +136,11 @@ def add_entry(s: State, pool: int, image: int, version: int, slot: int, size_gib
 
 
 @compiled
-def note(s: State, v: int, image: int, event: int, size_gib: int, reason: int) -> None:
+def note(s: State, v: int, pool: int, image: int, event: int, size_gib: int, reason: int) -> None:
     """A row of the cache's events, which happened during a request."""
-    w, r = s.world[0], s.volumes[v]
+    w = s.world[0]
     row = s.cache_events[w.cache_events]
-    row.time, row.row, row.pool, row.image = w.now, r.row, r.pool, image
+    row.time, row.row, row.pool, row.image = w.now, s.volumes[v].row, pool, image
     row.size_gib, row.event, row.reason = size_gib, event, reason
     w.cache_events += 1
 
@@ -236,6 +245,19 @@ def victim(s: State, pool: int) -> int:
             chosen = entry
         entry = s.entries[entry].more_used
     s.pools[pool].inflation = s.entries[chosen].priority
+    return chosen
+
+
+@compiled
+def least_used(s: State, first: int, last: int) -> int:
+    """Of the entries of some pools the least recently used, or NONE; of the last pool if they are equal."""
+    chosen = NONE
+    for pool in range(first, last + 1):
+        entry = s.pools[pool].least_used
+        if entry != NONE and (
+            chosen == NONE or s.entries[entry].last_used_us <= s.entries[chosen].last_used_us
+        ):
+            chosen = entry
     return chosen
 
 

@@ -5,8 +5,8 @@ whether the request goes on at once. What Cinder does in nested calls and `final
 of the phases:
 
     ATTEMPT  the driver's own clone, else STORE, else CACHE (the image's lock), LOCKED, LOOK (clone or
-    DOWNLOAD), FETCHING (on Glance's stream), FETCHED, CREATED, WRITING, WRITTEN, FILLED, EXTEND (to the size
-    asked for), UNLOCK, FINISH; a failure ends the attempt, perhaps to be scheduled again.
+    DOWNLOAD), FETCHING (on Glance's stream), FETCHED, CREATED, WRITING, WRITTEN, FILLING, FILLED, EXTEND (to
+    the size asked for), UNLOCK, FINISH; a failure ends the attempt, perhaps to be scheduled again.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ from sim.fast.state import (
 from sim.fast.upload import UPLOAD, upload_step
 
 ATTEMPT, DRIVER_CLONED, STORE_LOOK, STORE_CLONED, CACHE_LOCK, LOCKED, LOOK, CACHE_CLONED = range(8)
+RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 FETCHING, FETCHED, CREATED, WRITING, WRITTEN, FILLED, EXTEND, EXTENDED, UNLOCK, FINISH = range(8, 18)
+FILLING = 18
 
 
 @compiled
@@ -109,6 +111,8 @@ def step(s: State, v: int) -> bool:
         return write_image(s, v)
     if phase == WRITTEN:
         return written(s, v)
+    if phase == FILLING:
+        return fill(s, v)
     if phase == FILLED:
         return filled(s, v)
     if phase == EXTEND:
@@ -156,7 +160,7 @@ def attempt(s: State, v: int) -> bool:
     """`VolumeManager.create_volume`, `ExtractVolumeSpecTask` and the start of `_create_from_image`."""
     r = s.volumes[v]
     r.attempts += 1
-    r.failed = False
+    r.failed = r.retried = False
     p = s.pools[r.pool]
     b = s.backends[p.backend]
     p.allocated += r.size_gib
@@ -175,18 +179,20 @@ def attempt(s: State, v: int) -> bool:
         if seconds < 0:
             return fail(s, v, int(-seconds))
         return next_phase(s, v, DRIVER_CLONED, seconds)
+    r.stored = NONE
     if s.options[0].uses_store and not r.encrypted:
-        return next_phase(s, v, STORE_LOOK, 0.0)
-    return next_phase(s, v, CACHE_LOCK, 0.0)
+        r.stored = location(s, v)
+        if r.stored != NONE:
+            r.stored_serial = s.slots[r.stored].serial
+    return next_phase(s, v, STORE_LOOK, 0.0)
 
 
 @compiled
 def clone_from_store(s: State, v: int) -> bool:
     """`_clone_image_volume`: an image-volume of the Cinder store in the same pool; failures pass."""
     r = s.volumes[v]
-    slot = location(s, v)
-    if slot != NONE:
-        seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
+    if r.stored != NONE and s.slots[r.stored].there and s.slots[r.stored].serial == r.stored_serial:
+        seconds = clone(s, r.stored, v, r.pool, r.size_gib, USER, r.tier)
         if seconds >= 0:
             return next_phase(s, v, STORE_CLONED, seconds)
         refused(s, v)
@@ -198,12 +204,14 @@ def lock(s: State, v: int) -> bool:
     """`_create_from_image`: with a cache, `_prepare_image_cache_entry` first, under the image's lock."""
     r = s.volumes[v]
     r.fills = r.locks = False
-    if not caches(s, v):
+    b = s.backends[s.pools[r.pool].backend]
+    refused = b.cache and b.max_size_gb != 0 and s.images[r.image].virtual_gib > b.max_size_gb
+    if not caches(s, v) or (refused and s.options[0].refused_without_lock):
         return next_phase(s, v, LOOK, 0.0)
     r.locks = True
     r.phase = LOCKED
     r.since = s.world[0].now
-    return acquire_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+    return acquire_lock(s, v, s.locks[s.pools[r.pool].locks, r.image])
 
 
 @compiled
@@ -228,7 +236,7 @@ def locked(s: State, v: int) -> bool:
     r.lock_wait_s += s.world[0].now - r.since
     if found(s, v):
         r.locks = False
-        release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+        release_lock(s, s.locks[s.pools[r.pool].locks, r.image])
     else:
         r.fills = True
     return next_phase(s, v, LOOK, 0.0)
@@ -304,14 +312,26 @@ def write_image(s: State, v: int) -> bool:
 
 @compiled
 def written(s: State, v: int) -> bool:
-    """`_create_image_cache_volume_entry`: room, quota, and a clone of the user's new volume."""
+    """The image is written; it is cached if the image's lock was kept for that."""
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
-    b, o = s.backends[backend], s.options[0]
-    give_stream_back(s, b, b.write_streams, backend)
+    give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
     r.source = DOWNLOAD
-    if not r.fills or found(s, v):
+    if not r.fills:
         return next_phase(s, v, EXTEND, 0.0)
+    r.phase = FILLING
+    r.since = s.world[0].now
+    return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[s.pools[r.pool].fill_lock])
+
+
+@compiled
+def fill(s: State, v: int) -> bool:
+    """`_create_image_cache_volume_entry`: room, quota, and a clone of the user's new volume."""
+    r = s.volumes[v]
+    w, o = s.world[0], s.options[0]
+    r.lock_wait_s += w.now - r.since
+    if found(s, v):
+        return end_fill(s, v)
     if not o.on_demand and not ensure_space(s, v):
         return not_filled(s, v, REFUSED)
     seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, True)
@@ -324,8 +344,8 @@ def written(s: State, v: int) -> bool:
 @compiled
 def not_filled(s: State, v: int, reason: int) -> bool:
     r = s.volumes[v]
-    note(s, v, r.image, SKIPPED, r.size_gib, reason)
-    return next_phase(s, v, EXTEND, 0.0)
+    note(s, v, r.pool, r.image, SKIPPED, r.size_gib, reason)
+    return end_fill(s, v)
 
 
 @compiled
@@ -340,6 +360,13 @@ def filled(s: State, v: int) -> bool:
     else:  # its location is refused
         read_clock(s)
         cast(s, BEGIN_IMAGE_DELETE, r.fill, NONE)
+    return end_fill(s, v)
+
+
+@compiled
+def end_fill(s: State, v: int) -> bool:
+    if s.options[0].fill_lock:
+        release_lock(s, s.fill_locks[s.pools[s.volumes[v].pool].fill_lock])
     return next_phase(s, v, EXTEND, 0.0)
 
 
@@ -362,10 +389,13 @@ def unlock(s: State, v: int) -> bool:
     r = s.volumes[v]
     if r.locks:
         r.locks = False
-        release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
-    if r.failed:
-        return give_up(s, v)
-    return next_phase(s, v, FINISH, 0.0)
+        release_lock(s, s.locks[s.pools[r.pool].locks, r.image])
+    if not r.failed:
+        return next_phase(s, v, FINISH, 0.0)
+    if r.error == CLONE_LIMIT and s.options[0].retry_clone_limit and not r.retried:
+        r.retried, r.failed = True, False
+        return next_phase(s, v, STORE_LOOK, RETRY_S)
+    return give_up(s, v)
 
 
 @compiled

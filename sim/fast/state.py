@@ -54,6 +54,8 @@ OPTIONS = np.dtype(
         ("tiers", "i8"), ("pools", "i8"),
         ("on_demand", "?"),
         ("upload", "i8"), ("uploads_to_tenant", "?"),
+        ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
+        ("limits_per_backend", "?"), ("fill_lock", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -93,6 +95,7 @@ POOLS = np.dtype(
         # what it last reported, and the scheduler's picture of it
         ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
+        ("locks", "i8"), ("fill_lock", "i8"),  # where in State.locks and State.fill_locks its locks are
     ], align=True,
 )  # fmt: skip
 IMAGE = np.dtype(
@@ -115,6 +118,7 @@ VOLUMES = np.dtype(
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
         ("upload", "i8"), ("ready", "?"),
+        ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.
@@ -124,6 +128,7 @@ SLOTS = np.dtype(
         ("lineage", "i8"), ("clones", "i8"), ("owner", "i8"), ("next", "i8"), ("kind", "i8"), ("there", "?"),
         ("tenant", "?"),  # counts against the internal tenant's quota
         ("marked", "?"),  # a location that is raw, whatever its image is
+        ("serial", "i8"),  # of the volumes that have had the slot
     ], align=True,
 )  # fmt: skip
 LINEAGES = np.dtype(
@@ -172,9 +177,9 @@ UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i
 class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
-    entry_of (P, I) is the cache entry of an image; locks (nodes, I); members (lineages, 3 T) counts the
-    volumes that share data, by kind and tier, member_since when that kind and tier came; write_s (I, B);
-    same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
+    entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); fill_locks (P); members
+    (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
+    tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
     by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on;
     serves (B, T). For Belady: uses, positions in the trace by image and host (key host * I + image) or,
     without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
@@ -199,6 +204,7 @@ class State(NamedTuple):
     entries: Array
     entry_of: Array
     locks: Array
+    fill_locks: Array
     events: Array
     casts: Array
     accounts: Array
@@ -244,6 +250,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?",
+    "fill_locks": LOCKS,
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,

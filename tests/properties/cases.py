@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from sim.images import Image
 from sim.initial import place
-from sim.scenario import BadInput, Case, Scenario
+from sim.scenario import BadInput, Case, Scenario, WhatIf
 from sim.strategies import STRATEGIES
 from sim.trace import EVENTS, Trace, empty_initial
 
@@ -141,6 +143,32 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
             **(ZERO if zero else SOME),
         }
     )
+
+
+SWITCHES = tuple(name for name, field in WhatIf.model_fields.items() if field.annotation is bool)
+
+
+def what_ifs(policy: str) -> st.SearchStrategy[WhatIf]:
+    """Cinder with an eviction policy and with any of the switches on, one of them alone as often as more."""
+    names = switches_with(policy)
+    one = st.sampled_from(names).map(lambda name: {name})
+    chosen = st.one_of(st.just(set()), one, one, st.sets(st.sampled_from(names)))
+    return chosen.map(lambda chosen: switched(policy, chosen))
+
+
+def asking(case: Case, what_if: WhatIf) -> Case:
+    """The same case with another Cinder."""
+    return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
+
+
+def switches_with(policy: str) -> list[str]:
+    """The switches that an eviction policy can be together with."""
+    return [name for name in SWITCHES if policy == "lru" or name != "limits_per_backend"]
+
+
+def switched(policy: str, names: Iterable[str]) -> WhatIf:
+    """Cinder with an eviction policy and these switches on."""
+    return WhatIf.model_validate({"eviction": policy, **dict.fromkeys(names, True)})
 
 
 @st.composite
