@@ -29,6 +29,7 @@ def tables_of(case: Case) -> dict[str, pd.DataFrame]:
         "pools": pools_table(records, case),
         "cache_events": records.cache_events,
         "cache": records.cache,
+        "uploads": records.uploads,
         "summary": summary(records, case, "none"),
     }
 
