@@ -180,7 +180,8 @@ class State(NamedTuple):
     entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); fill_locks (P); members
     (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
     tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
-    content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on;
+    content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t
+    from tier_start[t] on;
     serves (B, T). For Belady: uses, positions in the trace by image and host (key host * I + image) or,
     without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
     next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the area
