@@ -11,6 +11,7 @@ from sim.fast.events import (
     BEGIN_DELETE,
     BEGIN_IMAGE_DELETE,
     END_DELETE,
+    END_EVICTION,
     END_IMAGE_DELETE,
     GRANT,
     RESUME,
@@ -23,6 +24,7 @@ from sim.fast.events import (
     read_clock,
 )
 from sim.fast.jit import compiled, entry, state_of
+from sim.fast.places import end_image_delete, stays
 from sim.fast.scheduler import report
 from sim.fast.state import (
     BUSY,
@@ -39,7 +41,7 @@ from sim.fast.state import (
     Array,
     State,
 )
-from sim.fast.usage import orphan, pass_edges
+from sim.fast.usage import pass_edges
 
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
 OVER, MORE_EVENTS, MORE_ROOM, PAUSE = range(4)
@@ -191,6 +193,9 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         end_image_delete(s, who)
     elif what == USER_DELETES:
         user_deletes(s, who)
+    elif what == END_EVICTION:
+        end_image_delete(s, pool)
+        go_on(s, who)
     elif what == SCHEDULE:
         schedule(s, who)
     elif what == GRANT:
@@ -349,27 +354,13 @@ def end_user_delete(s: State, v: int) -> None:
 @compiled
 def begin_image_delete(s: State, slot: int) -> None:
     """`VolumeManager.delete_volume` of an image-volume; one that stays busy is an orphan."""
-    d = s.slots[slot]
     seconds = begin_delete(s, slot)
     if seconds == -BUSY:
-        if d.kind == CACHE:
-            orphan(s, d.pool, d.tier)
+        stays(s, slot)
     elif seconds > 0:
         later(s, seconds, END_IMAGE_DELETE, slot, NONE)
     else:
         end_image_delete(s, slot)
-
-
-@compiled
-def end_image_delete(s: State, slot: int) -> None:
-    d, w = s.slots[slot], s.world[0]
-    pool, size_gib = d.pool, d.size_gib
-    if d.kind == CACHE:
-        w.quota_volumes -= 1
-        w.quota_gigabytes -= size_gib
-    end_delete(s, slot)
-    s.pools[pool].allocated -= size_gib
-    report(s, s.pools[pool].backend)
 
 
 @compiled
