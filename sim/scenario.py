@@ -156,6 +156,9 @@ class WhatIf(Spec):
     - `fill_lock`: a lock per pool (per backend with `limits_per_backend`) from ensure_space to the entry, so
       that fills at the same time keep the limits (VolumeManager._create_image_cache_volume_entry in
       volume/manager.py).
+    - `evict_for_users`: a user's create that meets the volume limit of its pool or array evicts what was used
+      least recently of the cache there (not what it is cloned from), waits until it is deleted and tries
+      again, until an image-volume is busy or none is left (the driver that CreateVolumeFromSpecTask calls).
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
@@ -164,6 +167,7 @@ class WhatIf(Spec):
     retry_clone_limit: bool = False
     limits_per_backend: bool = False
     fill_lock: bool = False
+    evict_for_users: bool = False
 
     @model_validator(mode="after")
     def _of_lru(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -210,3 +211,85 @@ def test_limits_hold_whenever_an_entry_is_made(case: Case, what_if: WhatIf, stra
             assert sum(entries.values()) <= (spec.image_volume_cache_max_size_gb or math.inf)
         elif row.event != "skip":
             del entries[row.host, row.image_id]
+
+
+# -- evict_for_users -------------------------------------------------------------------------------------
+
+FULL = "VolumeBackendAPIException: Bad or unexpected response from the storage volume backend API: "
+
+
+READY = {
+    "delete_with_clones": "allowed",
+    "delete_s": 0.0,
+    "clone_s": 0.0,
+    "clone_mib_s": None,
+    "image_volume_cache_enabled": True,
+}
+
+
+def evictions(records: Records) -> list[tuple[float, str, str]]:
+    events = records.cache_events[records.cache_events["reason"] == "place for a user's volume"]
+    assert set(events["event"]) <= {"evict"}
+    return list(zip(events["time"], events["image_id"], events["volume_id"], strict=True))
+
+
+def test_a_create_at_the_volume_limit_evicts_what_was_used_least_recently(engine: str) -> None:
+    """Four places: two users' volumes and two entries. The third user's waits 7 s for i0's to go."""
+    backends = {"a": backend(pools={"p0": {"max_volumes": 4}}, delete_s=7, clone_s=1)}
+    images = [image("i0"), image("i1")]
+    rows = [create(100.0 * n, f"v{n}", name) for n, name in enumerate(("i0", "i1", "i1", "i1"))]
+    asis = run(engine, backends, rows, images)
+    assert column(asis, "error") == ["", "", *[f"{FULL}a#p0 is at its limit of 4 volumes"] * 2]
+    records = run(engine, backends, rows, images, evict_for_users=True)
+    assert column(records, "source") == ["download", "download", "cache", "download"]
+    assert column(records, "end") == [1, 101, 208, 307]
+    assert evictions(records) == [(200, "i0", "v2"), (300, "i1", "v3")]
+
+
+def test_an_array_at_its_limit_evicts_from_any_pool_and_a_pool_from_its_own(engine: str) -> None:
+    backends = {"a": backend(pools={"p0": {}, "p1": {"max_volumes": 2}}, max_volumes=4)}
+    images = [image("i0"), image("i1")]
+    rows = [
+        create(0.0, "v0", "i0"),
+        create(100.0, "v1", "i1", "a#p1"),
+        create(200.0, "v2", "", "a#p1"),  # of the pool, i1's
+        create(300.0, "v3", "", "a#p0"),
+        create(400.0, "v4", "", "a#p0"),  # of the array, i0's
+        create(500.0, "v5", "i0", "a#p0", size_gib=1),
+    ]
+    records = run(engine, backends, rows, images, evict_for_users=True)
+    assert evictions(records) == [(200, "i1", ""), (300, "i0", "")]
+    assert column(records, "error") == ["", "", f"{FULL}a is at its limit of 4 volumes"]
+
+
+def test_a_busy_image_volume_ends_the_tries(engine: str) -> None:
+    """It has a clone and stays, without its entry."""
+    backends = {"a": backend(pools={"p0": {"max_volumes": 4}}, delete_with_clones="busy")}
+    rows = [*storm(2), create(50.0, "v", "i1"), create(60.0, "w", "i1")]
+    records = run(engine, backends, rows, [image("i0"), image("i1")], evict_for_users=True)
+    assert column(records, "source") == ["download", "cache", "download", "none"]
+    assert evictions(records) == [(60, "i0", "w")]
+
+
+def test_a_fill_evicts_nothing_at_the_volume_limit(engine: str) -> None:
+    backends = {"a": backend(pools={"p0": {"max_volumes": 3}})}
+    rows = [*storm(1), create(50.0, "v", "i1")]
+    records = run(engine, backends, rows, [image("i0"), image("i1")], evict_for_users=True)
+    assert evictions(records) == []
+    assert records.cache["image_id"].tolist() == ["i0"]
+
+
+@PATIENT
+@given(case=cases(), what_if=what_ifs("lru"), strategy=st.sampled_from(("cache-only", "combined")))
+def test_no_create_fails_at_the_volume_limit_while_an_entry_can_go(
+    case: Case, what_if: WhatIf, strategy: str
+) -> None:
+    """Where an image-volume is either cached or gone: clones and deletes take no time, and none is busy."""
+    assume(not misfits(case, [strategy]))
+    what_if = what_if.model_copy(update={"evict_for_users": True})
+    backends = {name: spec.model_copy(update=READY) for name, spec in case.scenario.backends.items()}
+    scenario = case.scenario.model_copy(update={"backends": backends})
+    case = asking(replace(case, scenario=scenario), what_if)
+    records = sim.run(case, strategy, "fast")
+    failed = records.requests["error"].str.contains("at its limit of")
+    assert not records.requests["cache_held"][failed].any()

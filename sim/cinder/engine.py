@@ -218,6 +218,7 @@ class Simulation:
     def _start_services(self) -> None:
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
         self._api_task = ExtractVolumeRequestTask(None, {})
+        caches = self.strategy.image_volume_cache_enabled
         patches: list[type] = [OnDemand] if self.strategy.on_demand else []
         if self._scenario.upload == "raw-twin-location":
             patches.append(MarkedLocations)
@@ -233,6 +234,7 @@ class Simulation:
                 self.recorder,
                 create_task(self._scenario.what_if, *patches),
                 fill(self._scenario.what_if),
+                self._scenario.what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches,
                 twin(self._scenario),
             )
             for name, array in self._arrays.items()

@@ -59,11 +59,11 @@ class BackendCache(ObservedCache):
     """Cinder's cache, but its limits bound all `hosts`, the pools of a backend, together."""
 
     def __init__(self, hosts: Sequence[str], db: Database, *args: Any) -> None:
-        super().__init__(_OfBackend(hosts, db), *args)
+        super().__init__(OfBackend(hosts, db), *args)
 
 
-class _OfBackend:
-    """Cinder's database, but `ensure_space` gets the entries of all pools, used last first."""
+class OfBackend:
+    """Cinder's database, but a host's entries are those of all `hosts`, used last first."""
 
     def __init__(self, hosts: Sequence[str], db: Database) -> None:
         self._hosts = hosts

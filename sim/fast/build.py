@@ -25,6 +25,9 @@ PROJECT = "project"  # of requests that name none
 KINDS = {"user": state.USER, "store": state.STORE, "cache": state.CACHE}
 EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
 UPLOADS = ("copy", "no-op", "raw-twin-location", "raw-twin-cache")  # in the order of state.COPY_DATA, …
+OPTION_SWITCHES = (
+    *("refused_without_lock", "retry_clone_limit", "limits_per_backend", "fill_lock", "evict_for_users"),
+)
 START = 1024  # records of an array that grows
 BACKEND_FIELDS = state.BACKENDS.names or ()
 NO_EDGES = np.zeros(0)
@@ -240,7 +243,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
     o["streams"] = _limit(scenario.glance.streams)
     o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
-    for switch in ("refused_without_lock", "retry_clone_limit", "limits_per_backend", "fill_lock"):
+    for switch in OPTION_SWITCHES:
         o[switch] = getattr(scenario.what_if, switch)
     o["scheduler_breaks"] = any(
         _no_capacity(backend, pool.capacity_gib)

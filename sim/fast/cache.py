@@ -53,10 +53,18 @@ def slot_of(s: State, entry: int) -> int:
 @compiled
 def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
     """`delete_cached_volume`: the entry goes at once (`volume.API.delete`), its volume is to be deleted."""
+    slot = s.entries[entry].slot
+    drop_entry(s, v, entry, event)
+    cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
+
+
+@compiled
+def drop_entry(s: State, v: int, entry: int, event: int) -> None:
+    """`volume.API.delete` of an entry's image-volume, but for what it tells the service."""
     read_clock(s)
     e = s.entries[entry]
     note(s, v, e.pool, e.image, event, e.size_gib, 0)
-    cast(s, BEGIN_IMAGE_DELETE, e.slot, NONE)
+    s.slots[e.slot].deleting = True
     p = s.pools[e.pool]
     if p.hand == entry:
         p.hand = e.newer
@@ -90,7 +98,7 @@ def ensure_space(s: State, v: int) -> bool:
         (b.max_size_gb > 0 and cache_gib + r.size_gib > b.max_size_gb)
         or (b.max_count > 0 and count + 1 > b.max_count)
     ):
-        entry = victim(s, r.pool) if first == last else least_used(s, first, last)
+        entry = victim(s, r.pool) if first == last else least_used(s, first, last, NONE)
         count -= 1
         cache_gib -= s.entries[entry].size_gib
         delete_cached_volume(s, v, entry, EVICTED)
@@ -249,11 +257,16 @@ def victim(s: State, pool: int) -> int:
 
 
 @compiled
-def least_used(s: State, first: int, last: int) -> int:
-    """Of the entries of some pools the least recently used, or NONE; of the last pool if they are equal."""
+def least_used(s: State, first: int, last: int, but: int) -> int:
+    """Of the entries of some pools the least recently used, or NONE; of the last pool if they are equal.
+
+    `but`: a slot, whose entry is spared.
+    """
     chosen = NONE
     for pool in range(first, last + 1):
         entry = s.pools[pool].least_used
+        if entry != NONE and s.entries[entry].slot == but:
+            entry = s.entries[entry].more_used
         if entry != NONE and (
             chosen == NONE or s.entries[entry].last_used_us <= s.entries[chosen].last_used_us
         ):

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 from sim.fast.arrays import (
     begin_delete,
-    cached,
     clone,
     clone_from_glance,
     create,
     end_delete,
     extend,
     find,
-    has_place,
     write,
 )
 from sim.fast.cache import (
@@ -50,6 +48,7 @@ from sim.fast.events import (
 )
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
+from sim.fast.places import AT_ONCE, NO, cloned, make_place, refused
 from sim.fast.scheduler import choose
 from sim.fast.state import (
     AT_CLONE_LIMIT,
@@ -75,7 +74,7 @@ from sim.fast.upload import UPLOAD, upload_step
 ATTEMPT, DRIVER_CLONED, STORE_LOOK, STORE_CLONED, CACHE_LOCK, LOCKED, LOOK, CACHE_CLONED = range(8)
 RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 FETCHING, FETCHED, CREATED, WRITING, WRITTEN, FILLED, EXTEND, EXTENDED, UNLOCK, FINISH = range(8, 18)
-FILLING = 18
+FILLING, CREATE_BLANK, CLONE_BESIDE, CLONE_STORED, CLONE_CACHED, CREATE_TO_WRITE = range(18, 24)
 
 
 @compiled
@@ -95,16 +94,22 @@ def step(s: State, v: int) -> bool:
         return attempt(s, v)
     if phase == STORE_LOOK:
         return clone_from_store(s, v)
+    if phase == CLONE_STORED:
+        return clone_stored(s, v)
     if phase == CACHE_LOCK:
         return lock(s, v)
     if phase == LOCKED:
         return locked(s, v)
     if phase == LOOK:
         return clone_from_cache(s, v)
+    if phase == CLONE_CACHED:
+        return clone_cached(s, v)
     if phase == FETCHING:
         return fetch(s, v)
     if phase == FETCHED:
         return fetched(s, v)
+    if phase == CREATE_TO_WRITE:
+        return create_to_write(s, v)
     if phase == CREATED:
         return copy_image(s, v)
     if phase == WRITING:
@@ -122,6 +127,10 @@ def step(s: State, v: int) -> bool:
         return next_phase(s, v, UNLOCK, 0.0)
     if phase == UNLOCK:
         return unlock(s, v)
+    if phase == CREATE_BLANK:
+        return create_blank(s, v)
+    if phase == CLONE_BESIDE:
+        return clone_beside(s, v)
     if phase == DRIVER_CLONED:
         r.source = FROM_DRIVER
     elif phase == STORE_CLONED:
@@ -164,21 +173,16 @@ def attempt(s: State, v: int) -> bool:
     p = s.pools[r.pool]
     b = s.backends[p.backend]
     p.allocated += r.size_gib
-    if r.image == NONE:  # `_create_raw_volume`
-        seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
-        if seconds < 0:
-            return fail(s, v, int(-seconds))
-        return next_phase(s, v, FINISH, seconds)
+    r.cloned = NONE
+    if r.image == NONE:
+        return next_phase(s, v, CREATE_BLANK, 0.0)
     i = s.images[r.image]
     if i.deleted:
         fails_with(s, v, IMAGE_GONE)
         return give_up(s, v)
     r.version = i.version
-    if b.driver_clones_raw and i.raw and not r.encrypted:  # `driver.clone_image`
-        seconds = clone_from_glance(s, v, r.pool, r.size_gib, r.tier, r.image, r.version)
-        if seconds < 0:
-            return fail(s, v, int(-seconds))
-        return next_phase(s, v, DRIVER_CLONED, seconds)
+    if b.driver_clones_raw and i.raw and not r.encrypted:
+        return next_phase(s, v, CLONE_BESIDE, 0.0)
     r.stored = NONE
     if s.options[0].uses_store and not r.encrypted:
         r.stored = location(s, v)
@@ -188,14 +192,46 @@ def attempt(s: State, v: int) -> bool:
 
 
 @compiled
-def clone_from_store(s: State, v: int) -> bool:
-    """`_clone_image_volume`: an image-volume of the Cinder store in the same pool; failures pass."""
+def create_blank(s: State, v: int) -> bool:
+    """`_create_raw_volume`."""
     r = s.volumes[v]
-    if r.stored != NONE and s.slots[r.stored].there and s.slots[r.stored].serial == r.stored_serial:
-        seconds = clone(s, r.stored, v, r.pool, r.size_gib, USER, r.tier)
-        if seconds >= 0:
-            return next_phase(s, v, STORE_CLONED, seconds)
-        refused(s, v)
+    seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
+    if seconds >= 0:
+        return next_phase(s, v, FINISH, seconds)
+    again = make_place(s, v, int(-seconds))
+    return again == AT_ONCE if again != NO else fail(s, v, int(-seconds))
+
+
+@compiled
+def clone_beside(s: State, v: int) -> bool:
+    """`driver.clone_image`."""
+    r = s.volumes[v]
+    seconds = clone_from_glance(s, v, r.pool, r.size_gib, r.tier, r.image, r.version)
+    if seconds >= 0:
+        return next_phase(s, v, DRIVER_CLONED, seconds)
+    again = make_place(s, v, int(-seconds))
+    return again == AT_ONCE if again != NO else fail(s, v, int(-seconds))
+
+
+@compiled
+def clone_from_store(s: State, v: int) -> bool:
+    """`_clone_image_volume`: an image-volume of the Cinder store in the same pool, if there is one."""
+    r = s.volumes[v]
+    r.cloned, r.cloned_serial = r.stored, r.stored_serial
+    return next_phase(s, v, CACHE_LOCK if cloned(s, v) == NONE else CLONE_STORED, 0.0)
+
+
+@compiled
+def clone_stored(s: State, v: int) -> bool:
+    """The clone of `_clone_image_volume`; failures pass."""
+    r = s.volumes[v]
+    seconds = clone(s, cloned(s, v), v, r.pool, r.size_gib, USER, r.tier)
+    if seconds >= 0:
+        return next_phase(s, v, STORE_CLONED, seconds)
+    again = make_place(s, v, int(-seconds))
+    if again != NO:
+        return again == AT_ONCE
+    refused(s, v)
     return next_phase(s, v, CACHE_LOCK, 0.0)
 
 
@@ -244,20 +280,58 @@ def locked(s: State, v: int) -> bool:
 
 @compiled
 def clone_from_cache(s: State, v: int) -> bool:
-    """`_create_from_image_cache_or_download`: `_create_from_image_cache`, or the start of a download."""
+    """`_create_from_image_cache_or_download`: look for an entry."""
     r = s.volumes[v]
     if caches(s, v):
-        entry = NONE if s.options[0].on_demand else look_up(s, v)
-        slot = location(s, v) if s.options[0].on_demand else slot_of(s, entry)
+        slot = location(s, v) if s.options[0].on_demand else slot_of(s, look_up(s, v))
         if slot != NONE:
-            seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
-            if seconds >= 0:
-                return next_phase(s, v, STORE_CLONED if entry == NONE else CACHE_CLONED, seconds)
-            refused(s, v)
-            if entry != NONE and -seconds == CLONE_LIMIT:
-                delete_cached_volume(s, v, entry, AT_CLONE_LIMIT)
-                fails_with(s, v, CLONE_LIMIT)
-                return next_phase(s, v, UNLOCK, 0.0)
+            r.cloned = slot
+            r.cloned_serial = s.slots[r.cloned].serial
+            return next_phase(s, v, CLONE_CACHED, 0.0)
+    return download(s, v)
+
+
+@compiled
+def clone_cached(s: State, v: int) -> bool:
+    """The clone of `_create_from_image_cache`; failures pass, but for the clone limit."""
+    r = s.volumes[v]
+    slot = cloned(s, v)
+    seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
+    if seconds >= 0:
+        return next_phase(s, v, STORE_CLONED if s.options[0].on_demand else CACHE_CLONED, seconds)
+    again = make_place(s, v, int(-seconds))
+    if again != NO:
+        return again == AT_ONCE
+    refused(s, v)
+    if -seconds == CLONE_LIMIT and not s.options[0].on_demand and gives_up(s, v, slot):
+        fails_with(s, v, CLONE_LIMIT)
+        return next_phase(s, v, UNLOCK, 0.0)
+    return download(s, v)
+
+
+@compiled
+def gives_up(s: State, v: int, slot: int) -> bool:
+    """`delete_cached_volume` of an image-volume at its clone limit; false if it is being deleted already.
+
+    Its entry may have gone while the create waited for a place.
+    """
+    r = s.volumes[v]
+    entry = s.entry_of[r.pool, r.image]
+    if entry != NONE and s.entries[entry].slot == slot:
+        delete_cached_volume(s, v, entry, AT_CLONE_LIMIT)
+        return True
+    read_clock(s)
+    if s.slots[slot].deleting:
+        return False
+    s.slots[slot].deleting = True
+    cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
+    return True
+
+
+@compiled
+def download(s: State, v: int) -> bool:
+    """The start of a download."""
+    r = s.volumes[v]
     r.phase = FETCHING  # `TemporaryImages.fetch`
     r.since = s.world[0].now
     if s.images[r.image].fetch_s < 0:
@@ -275,18 +349,29 @@ def fetch(s: State, v: int) -> bool:
 
 @compiled
 def fetched(s: State, v: int) -> bool:
-    """`_create_from_image_download`: the volume, to fill the cache at the image's minimal size."""
+    """`_create_from_image_cache_or_download`: to fill the cache, the volume is made at the minimal size."""
     r = s.volumes[v]
     if s.images[r.image].fetch_s >= 0:
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
     if r.fills:
         r.size_gib = s.images[r.image].virtual_gib
+    r.cloned = NONE
+    return next_phase(s, v, CREATE_TO_WRITE, 0.0)
+
+
+@compiled
+def create_to_write(s: State, v: int) -> bool:
+    """The driver's volume of `_create_from_image_download`."""
+    r = s.volumes[v]
     seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
-    if seconds < 0:
-        refused(s, v)
-        fails_with(s, v, int(-seconds))
-        return next_phase(s, v, EXTEND, 0.0)
-    return next_phase(s, v, CREATED, seconds)
+    if seconds >= 0:
+        return next_phase(s, v, CREATED, seconds)
+    again = make_place(s, v, int(-seconds))
+    if again != NO:
+        return again == AT_ONCE
+    refused(s, v)
+    fails_with(s, v, int(-seconds))
+    return next_phase(s, v, EXTEND, 0.0)
 
 
 @compiled
@@ -407,13 +492,6 @@ def finish(s: State, v: int) -> bool:
 
 
 # -- failures ----------------------------------------------------------------------------------------
-
-
-@compiled
-def refused(s: State, v: int) -> None:
-    """The array refused a step on the user's volume: note whether the cache holds places (for findings)."""
-    r = s.volumes[v]
-    r.cache_held = 0 if has_place(s, r.pool) else cached(s, r.pool)
 
 
 @compiled

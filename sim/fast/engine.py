@@ -36,11 +36,12 @@ OF_CACHE = (
     "image_volume_cache_max_count",
 )
 NO_LENGTHS: Mapping[str, int] = MappingProxyType({})
-CACHE_EVENTS = ("create", "evict", "skip", "stale", "clone_limit")
+CACHE_EVENTS = ("create", "evict", "skip", "stale", "clone_limit", "evict")
 REASONS = {
     state.EVICTED: "room for another image",
     state.STALE: "the image was updated",
     state.AT_CLONE_LIMIT: "SnapshotLimitReached",
+    state.FOR_USER: "place for a user's volume",
 }
 SKIP_REASONS = {
     state.REFUSED: "larger than image_volume_cache_max_size_gb",
@@ -240,7 +241,10 @@ def _named(numbers: Array, names: Sequence[str] | npt.NDArray[Any]) -> npt.NDArr
 
 
 def cache_events_of(s: State, names: Names, volume_ids: npt.NDArray[Any], first: int) -> pd.DataFrame:
-    """The events noted; `volume_ids` are those of the creates from row `first` on."""
+    """The events noted; `volume_ids` are those of the creates from row `first` on.
+
+    An event during a create without an image names no volume, as that create has no row.
+    """
     noted = s.cache_events[: int(s.world[0]["cache_events"])]
     skipped = noted["event"] == state.SKIPPED
     reason = _by_number(REASONS, noted["event"], "")

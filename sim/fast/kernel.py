@@ -11,7 +11,6 @@ from sim.fast.deletes import (
     begin_image_delete,
     begin_user_delete,
     delete_image,
-    end_image_delete,
     end_leftover_delete,
     end_user_delete,
     user_deletes,
@@ -21,6 +20,7 @@ from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     BEGIN_UPLOAD,
     END_DELETE,
+    END_EVICTION,
     END_IMAGE_DELETE,
     GRANT,
     RESUME,
@@ -31,6 +31,7 @@ from sim.fast.events import (
     read_clock,
 )
 from sim.fast.jit import compiled, entry, state_of
+from sim.fast.places import end_image_delete
 from sim.fast.scheduler import report
 from sim.fast.state import (
     CACHE,
@@ -198,6 +199,9 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         end_image_delete(s, who)
     elif what == USER_DELETES:
         user_deletes(s, who)
+    elif what == END_EVICTION:
+        end_image_delete(s, pool)
+        go_on(s, who)
     elif what == SCHEDULE:
         schedule(s, who)
     elif what == BEGIN_UPLOAD:

@@ -35,7 +35,7 @@ CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME = 0, 1, 2, 3, 4
 COPY_DATA, NO_OP, TWIN_LOCATION, TWIN_CACHE = 0, 1, 2, 3
 
 # Events of the cache (sim.fast.engine.CACHE_EVENTS).
-MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT = 0, 1, 2, 3, 4
+MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT, FOR_USER = 0, 1, 2, 3, 4, 5
 
 # Why a step failed; arrays give them negative, in place of the seconds that the step lasts. An error of a
 # copy (`ImageCopyFailure`, which is final) is COPY + the array's.
@@ -55,7 +55,7 @@ OPTIONS = np.dtype(
         ("on_demand", "?"),
         ("upload", "i8"), ("uploads_to_tenant", "?"),
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
-        ("limits_per_backend", "?"), ("fill_lock", "?"),
+        ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -119,6 +119,7 @@ VOLUMES = np.dtype(
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
         ("upload", "i8"), ("ready", "?"),
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
+        ("cloned", "i8"), ("cloned_serial", "i8"),
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.
@@ -129,6 +130,7 @@ SLOTS = np.dtype(
         ("tenant", "?"),  # counts against the internal tenant's quota
         ("marked", "?"),  # a location that is raw, whatever its image is
         ("serial", "i8"),  # of the volumes that have had the slot
+        ("deleting", "?"),  # of an image-volume: its status
     ], align=True,
 )  # fmt: skip
 LINEAGES = np.dtype(
@@ -178,12 +180,12 @@ class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
     entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); fill_locks (P); members
-    (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
-    tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
-    content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t
-    from tier_start[t] on;
-    serves (B, T). For Belady: uses, positions in the trace by image and host (key host * I + image) or,
-    without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
+    (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and tier
+    came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's content
+    and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
+    tier_start[t] on; serves (B, T). For Belady: uses, positions in the trace by image and host (key
+    host * I + image) or, without a host, by image and tier (key (P + tier) * I + image), each from
+    use_start[key], of which
     next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the area
     under image-volumes until then is noted: edge_areas (edges, P + T + 1, 3), of pools, tiers and all, of
     volumes, provisioned and physical GiB, times seconds. uploads are those of the trace, convert_s and

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, create, end_delete, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up, note
-from sim.fast.deletes import delete_image, end_image_delete
+from sim.fast.deletes import delete_image
 from sim.fast.events import (
     USER_DELETES,
     acquire_lock,
@@ -25,6 +25,7 @@ from sim.fast.events import (
 )
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
+from sim.fast.places import end_image_delete
 from sim.fast.state import (
     CACHE,
     NO_OP,
