@@ -66,14 +66,43 @@ class Glance(Spec):
     stream_mib_s: Rate | None = None
 
 
+Weigher = Literal["CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher"]
+Multiplier = Annotated[float, Field(ge=-1e9, le=1e9)]
+
+
 class CinderOptions(Spec):
-    """Options of the whole of Cinder; quotas are the internal tenant's (null: unlimited)."""
+    """Options of the whole of Cinder; quotas are the internal tenant's (null: unlimited).
+
+    `scheduler_weight_handler` is the last part of what Cinder's option is, a class's full name.
+    """
 
     lock_scope: Literal["cloud", "node"] = "cloud"
     scheduler_max_attempts: Count = 3
     backend_stats_polling_interval: Annotated[float, Field(ge=1, le=1e9)] = 60
     internal_tenant_quota_volumes: Quota = None
     internal_tenant_quota_gigabytes: Quota = None
+    scheduler_default_weighers: Annotated[tuple[Weigher, ...], Field(strict=False), AfterValidator(once)] = (
+        "CapacityWeigher",
+    )
+    capacity_weight_multiplier: Multiplier = 1.0
+    allocated_capacity_weight_multiplier: Multiplier = -1.0
+    volume_number_multiplier: Multiplier = -1.0
+    scheduler_weight_handler: Literal["OrderedHostWeightHandler", "StochasticHostWeightHandler"] = (
+        "OrderedHostWeightHandler"
+    )
+
+    def weigher_multipliers(self) -> dict[str, float]:
+        """The multiplier of each weigher that weighs, in the order in which they do."""
+        of = {
+            "CapacityWeigher": self.capacity_weight_multiplier,
+            "AllocatedCapacityWeigher": self.allocated_capacity_weight_multiplier,
+            "VolumeNumberWeigher": self.volume_number_multiplier,
+        }
+        return {weigher: of[weigher] for weigher in self.scheduler_default_weighers}
+
+    def preference(self) -> float:
+        """A multiplier that outweighs all other weighers: more than their weights can differ by."""
+        return 1.0 + sum(map(abs, self.weigher_multipliers().values()))
 
 
 class Tier(Spec):
@@ -136,9 +165,12 @@ class WhatIf(Spec):
     """Changes to Cinder that Cinder as released does not have.
 
     `eviction` is how the image-volume cache chooses the entry that it gives up (`lru`: Cinder's own).
+    `prefer_clones` is a weigher that Cinder's scheduler lacks (a new one in cinder/scheduler/weights/): of
+    the pools that pass, those that can clone the image now come first.
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
+    prefer_clones: bool = False
 
 
 class Workload(Spec):
@@ -199,6 +231,12 @@ class Scenario(Spec):
         AfterValidator(some),
         AfterValidator(once),
     ] = STRATEGY_NAMES
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.what_if.prefer_clones and self.cinder.scheduler_weight_handler != "OrderedHostWeightHandler":
+            raise ValueError("what_if.prefer_clones needs OrderedHostWeightHandler: a lottery has no first")
+        return self
 
     def varied(self, values: Mapping[tuple[str, ...], object]) -> Self:
         """A scenario with other values, each at the path of its key. Raises pydantic's ValidationError."""

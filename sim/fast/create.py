@@ -38,7 +38,7 @@ from sim.fast.events import (
     take_stream,
 )
 from sim.fast.jit import compiled
-from sim.fast.scheduler import choose, report
+from sim.fast.scheduler import BREAKS, choose, report
 from sim.fast.state import (
     AT_CLONE_LIMIT,
     BROKEN,
@@ -50,6 +50,7 @@ from sim.fast.state import (
     FROM_DRIVER,
     FROM_STORE,
     IMAGE_GONE,
+    NO_MAXIMUM,
     NO_SOURCE,
     NONE,
     OVER_QUOTA,
@@ -132,9 +133,12 @@ def schedule(s: State, v: int) -> None:
         r.tries += 1
     if r.tries <= o.max_attempts and not o.scheduler_breaks:
         pool = choose(s, v)
-        if pool != NONE:
+        if pool == BREAKS:
+            r.error = NO_MAXIMUM
+        elif pool != NONE:
             read_clock(s)  # `volume_update_db`
             r.pool = pool
+            s.pools[pool].rows += 1
             if o.max_attempts > 1:
                 r.last_pool = pool
             r.phase = ATTEMPT
@@ -301,11 +305,13 @@ def written(s: State, v: int) -> bool:
     w.quota_volumes += 1
     w.quota_gigabytes += r.size_gib
     s.pools[r.pool].allocated += r.size_gib
+    s.pools[r.pool].rows += 1
     seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, CACHE, r.tier)
     if seconds < 0:  # its row is deleted again, as if it were a volume
         w.quota_volumes -= 1
         w.quota_gigabytes -= r.size_gib
         s.pools[r.pool].allocated -= r.size_gib
+        s.pools[r.pool].rows -= 1
         report(s, backend)
         return not_filled(s, v, int(-seconds))
     r.fill = w.made
@@ -402,6 +408,7 @@ def give_up(s: State, v: int) -> bool:
         return False
     read_clock(s)
     pool = r.pool
+    s.pools[pool].rows -= 1
     r.pool = NONE
     cast(s, SCHEDULE, v, NONE)
     # `_post_reschedule`: whatever is left of the volume is deleted, while it is made elsewhere.

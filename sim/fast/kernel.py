@@ -130,6 +130,7 @@ def put(
     create(s, v, pool, size_gib, kind, tier)
     slot = s.world[0].made
     s.pools[pool].allocated += size_gib
+    s.pools[pool].rows += 1
     if image != NONE:
         write(s, slot, image, file, 0)
     if kind == STORE:
@@ -262,6 +263,7 @@ def ask(s: State, at: int) -> None:
     r.encrypted, r.pinned, r.under_way = s.trace_encrypted[at], r.pool != NONE, True
     w.under_way += 1
     if r.pinned:
+        s.pools[r.pool].rows += 1
         r.phase = ATTEMPT
         go_on(s, v)
     else:
@@ -342,6 +344,7 @@ def end_user_delete(s: State, v: int) -> None:
     backend = s.pools[r.pool].backend
     end_delete(s, find(s, v, backend))
     s.pools[r.pool].allocated -= r.size_gib
+    s.pools[r.pool].rows -= 1
     report(s, backend)
     forget(s, v)
 
@@ -369,6 +372,7 @@ def end_image_delete(s: State, slot: int) -> None:
         w.quota_gigabytes -= size_gib
     end_delete(s, slot)
     s.pools[pool].allocated -= size_gib
+    s.pools[pool].rows -= 1
     report(s, s.pools[pool].backend)
 
 

@@ -28,6 +28,9 @@ NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = 0, 1, 2, 3, 4
 # Which entry `ensure_space` gives up.
 LRU, SIEVE, GDSF, BELADY = 0, 1, 2, 3
 
+# What weighs a pool.
+BY_CAPACITY, BY_ALLOCATED, BY_NUMBER, BY_CLONES = 1, 2, 3, 4
+
 # Events of the trace.
 CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE = 0, 1, 2, 3
 
@@ -38,6 +41,7 @@ MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT = 0, 1, 2, 3, 4
 # copy (`ImageCopyFailure`, which is final) is COPY + the array's.
 POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
 IMAGE_GONE, IMAGE_TOO_LARGE, VIRTUAL_TOO_LARGE, OVER_QUOTA, REFUSED, BROKEN = range(9, 15)
+NO_MAXIMUM = 15
 COPY = 16
 
 OPTIONS = np.dtype(
@@ -46,6 +50,9 @@ OPTIONS = np.dtype(
         ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
+        # the weighers in their order, the first in the lowest octal digit, and their multipliers
+        ("weighers", "i8"), ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"),
+        ("number_multiplier", "f8"), ("preference", "f8"), ("stochastic", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -60,6 +67,7 @@ WORLD = np.dtype(
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), *QUEUE,
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
         ("next_edge", "f8"), ("edges", "i8"),
+        ("lottery", "i8"),
     ], align=True,
 )  # fmt: skip
 BACKENDS = np.dtype(
@@ -83,6 +91,7 @@ POOLS = np.dtype(
         # what it last reported, and the scheduler's picture of it
         ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
+        ("rows", "i8"),  # of the table `volumes`
     ], align=True,
 )  # fmt: skip
 IMAGE = np.dtype(
@@ -192,6 +201,7 @@ class State(NamedTuple):
     tier_pools: Array
     serves: Array
     weights: Array
+    raw_weights: Array
     use_start: Array
     next_use: Array
     uses: Array
@@ -215,6 +225,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
+    "raw_weights": "f8",
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_areas": "f8",
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",

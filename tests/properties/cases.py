@@ -104,6 +104,22 @@ SOME = dict.fromkeys(ZERO, SECONDS) | {
 }
 
 
+MULTIPLIERS = st.sampled_from((1.0, -1.0, 0.0, 0.3, -2.5))
+WEIGHING = st.fixed_dictionaries(
+    {
+        "scheduler_default_weighers": st.permutations(
+            ("CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher")
+        ).flatmap(lambda names: st.sampled_from((names[:1], names[:2], names, []))),
+        "capacity_weight_multiplier": MULTIPLIERS,
+        "allocated_capacity_weight_multiplier": MULTIPLIERS,
+        "volume_number_multiplier": MULTIPLIERS,
+        "scheduler_weight_handler": st.sampled_from(
+            ("OrderedHostWeightHandler",) * 2 + ("StochasticHostWeightHandler",)
+        ),
+    }
+)
+
+
 def seldom(*limits: Any) -> st.SearchStrategy[Any]:
     """No limit in three of four."""
     return st.sampled_from((None,) * 3 * len(limits) + limits)
@@ -160,8 +176,11 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             "backend_stats_polling_interval": draw(st.sampled_from((60, 20, 7.3, 1000))),
             "internal_tenant_quota_volumes": draw(seldom(2, 5, 0)),
             "internal_tenant_quota_gigabytes": draw(seldom(3, 8)),
+            **draw(st.one_of(st.just({}), WEIGHING)),
         },
     }
+    if "StochasticHostWeightHandler" not in scenario["cinder"].values():
+        scenario["what_if"] = {"prefer_clones": draw(st.booleans())}
     hosts = sorted(hosts_of(scenario, "flash") | hosts_of(scenario, "disk"))
     if draw(st.sampled_from((True, True, False))):
         scenario["store"] = {"home": draw(st.sampled_from(hosts))}

@@ -23,7 +23,7 @@ from sim.api import misfits
 from sim.cinder import engine as cinder
 from sim.fast import engine as fast
 from sim.loading import load
-from sim.scenario import Case, WhatIf
+from sim.scenario import Case
 from sim.verification import difference
 
 from .cases import cases, read_spelled, spelled
@@ -51,7 +51,7 @@ Record = Callable[[str, object], None]
 
 def evicting(case: Case, policy: str) -> Case:
     """The same case with another eviction policy."""
-    what_if = WhatIf.model_validate({"eviction": policy})
+    what_if = case.scenario.what_if.model_copy(update={"eviction": policy})
     return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
 
 

@@ -24,10 +24,13 @@ from cinder import coordination, rpc, utils
 from cinder.backup import rpcapi as backup_rpcapi
 from cinder.image import glance, image_utils
 from cinder.scheduler import rpcapi as scheduler_rpcapi
+from cinder.scheduler.weights import stochastic
 from cinder.volume import rpcapi as volume_rpcapi
 from oslo_config import cfg
 from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import timeutils
+
+from sim.lottery import numbers
 
 from . import simtime
 from .cloud import Cloud, ImageService, SchedulerAPI, VolumeAPI
@@ -192,6 +195,7 @@ def simulated(
             (image_utils, "qemu_img_info", qemu_img_info),
             (image_utils, "check_available_space", lambda *_: None),
             (image_utils, "temporary_file", _temporary_file),
+            (stochastic, "random", SimpleNamespace(random=numbers(run.case))),
             (coordination.COORDINATOR, "coordinator", run.coordinator),
             (real_time, "sleep", sleep),
         ):
