@@ -32,7 +32,7 @@ from sim.cinder.manager import VolumeAPI, VolumeManager
 from sim.cinder.ondemand import OnDemand, OnDemandStore
 from sim.cinder.policies import CACHES, BackendCache, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Recorder, Request
-from sim.cinder.scheduler import Scheduler
+from sim.cinder.scheduler import Clones, Scheduler
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
 from sim.initial import Placed, place, put, stored
@@ -62,7 +62,7 @@ def run(
     """
     simulation = Simulation(case, STRATEGIES[strategy], progress)
     with standins.installed(
-        case.scenario,
+        case,
         simulation.strategy,
         simulation.clock,
         simulation.db,
@@ -168,7 +168,8 @@ class Simulation:
         for volume in self._placed:
             self._exists(volume)
         if self._schedules:
-            self._scheduler = Scheduler(self._managers)
+            clones = Clones(self._managers, self.glance, self.db, self.strategy)
+            self._scheduler = Scheduler(self._managers, clones, self._scenario)
         self._rows = _rows(self._events)
         self._next()
         if self._schedules:
@@ -202,9 +203,10 @@ class Simulation:
         current_process().request = request
         try:
             self._scheduler.create_volume(context, volume, request_spec, filter_properties)
-        except ZeroDivisionError as error:
-            # CapacityFilter divides by what a thin pool has left beside its reserve. The task has put the
-            # volume into error; the service would log the rest.
+        except (ZeroDivisionError, ValueError) as error:
+            # CapacityFilter divides by what a thin pool has left beside its reserve; where it stacks,
+            # CapacityWeigher seeks the largest capacity that is finite, and there may be none. The task has
+            # put the volume into error; the service would log the rest.
             request.error = f"{type(error).__name__}: {error}"
             self._ended(volume)
             return
@@ -386,7 +388,11 @@ class Simulation:
         request_spec = {
             "volume_id": volume_id,
             "image_id": image_id or None,
-            "volume_properties": {"size": size_gib, "volume_type_id": volume_type},
+            "volume_properties": {
+                "size": size_gib,
+                "volume_type_id": volume_type,
+                "encryption_key_id": volume.encryption_key_id,
+            },
             "volume_type": {
                 "id": volume_type,
                 "name": volume_type,

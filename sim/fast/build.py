@@ -17,6 +17,7 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import PLACED, put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.initial import Placed, store_hosts
+from sim.lottery import first_state
 from sim.scenario import Backend, Case, Image, WhatIf
 from sim.strategies import Strategy
 from sim.trace import EVENTS
@@ -28,6 +29,11 @@ UPLOADS = ("copy", "no-op", "raw-twin-location", "raw-twin-cache")  # in the ord
 OPTION_SWITCHES = (
     *("refused_without_lock", "retry_clone_limit", "limits_per_backend", "fill_lock", "evict_for_users"),
 )
+WEIGHERS = {
+    "CapacityWeigher": state.BY_CAPACITY,
+    "AllocatedCapacityWeigher": state.BY_ALLOCATED,
+    "VolumeNumberWeigher": state.BY_NUMBER,
+}
 START = 1024  # records of an array that grows
 BACKEND_FIELDS = state.BACKENDS.names or ()
 NO_EDGES = np.zeros(0)
@@ -141,6 +147,7 @@ def build(
         tier_pools=np.zeros(0, np.int64),
         serves=np.zeros((backends, tiers), np.bool_),
         weights=np.zeros(pools * tiers),
+        raw_weights=np.zeros(pools * tiers),
         use_start=np.zeros(1, np.int64),
         next_use=np.zeros(1, np.int64),
         uses=np.zeros(0, np.int64),
@@ -162,6 +169,7 @@ def build(
         s = _uploads(s, case, names, strategy)
     _fill_options(s, case, strategy)
     _fill_world(s)
+    _fill_weighing(s, case)
     for number, (name, backend) in enumerate(scenario.backends.items()):
         node = nodes.index(backend.node) if by_node else 0
         _fill_backend(s, names, number, name, backend, node, strategy)
@@ -250,6 +258,20 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
         for backend in scenario.backends.values()
         for pool in backend.pools.values()
     )
+
+
+def _fill_weighing(s: State, case: Case) -> None:
+    """The scheduler's weighers (`HostManager._choose_backend_weighers`)."""
+    o, cinder = s.options[0], case.scenario.cinder
+    first = [state.BY_CLONES] if case.scenario.what_if.prefer_clones else []
+    weighers = [*first, *(WEIGHERS[name] for name in cinder.scheduler_default_weighers)]
+    o["weighers"] = sum(weigher << 3 * place for place, weigher in enumerate(weighers))
+    o["capacity_multiplier"] = cinder.capacity_weight_multiplier
+    o["allocated_multiplier"] = cinder.allocated_capacity_weight_multiplier
+    o["number_multiplier"] = cinder.volume_number_multiplier
+    o["preference"] = cinder.preference()
+    o["stochastic"] = cinder.scheduler_weight_handler == "StochasticHostWeightHandler"
+    s.world[0]["lottery"] = first_state(case)
 
 
 def _no_capacity(backend: Backend, capacity_gib: float | None) -> bool:

@@ -169,16 +169,15 @@ def add_location(s: State, image: int, slot: int) -> None:
 
 
 @compiled
-def location(s: State, v: int) -> int:
-    """The slot of the first location that a request's image has in its pool and that is raw, or NONE."""
-    r = s.volumes[v]
-    i = s.images[r.image]
+def location(s: State, image: int, pool: int) -> int:
+    """The slot of the first location that an image has in a pool and that is raw, or NONE."""
+    i = s.images[image]
     if i.deleted:
         return NONE
     raw = i.raw and i.bare
     slot = i.first_location
     while slot != NONE and not (
-        s.slots[slot].there and s.slots[slot].pool == r.pool and (raw or s.slots[slot].marked)
+        s.slots[slot].there and s.slots[slot].pool == pool and (raw or s.slots[slot].marked)
     ):
         slot = s.slots[slot].next
     return slot

@@ -49,7 +49,7 @@ from sim.fast.events import (
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
 from sim.fast.places import AT_ONCE, NO, cloned, make_place, refused
-from sim.fast.scheduler import choose
+from sim.fast.scheduler import BREAKS, choose
 from sim.fast.state import (
     AT_CLONE_LIMIT,
     BROKEN,
@@ -61,6 +61,7 @@ from sim.fast.state import (
     FROM_DRIVER,
     FROM_STORE,
     IMAGE_GONE,
+    NO_MAXIMUM,
     NO_SOURCE,
     NONE,
     REFUSED,
@@ -151,9 +152,12 @@ def schedule(s: State, v: int) -> None:
         r.tries += 1
     if r.tries <= o.max_attempts and not o.scheduler_breaks:
         pool = choose(s, v)
-        if pool != NONE:
+        if pool == BREAKS:
+            r.error = NO_MAXIMUM
+        elif pool != NONE:
             read_clock(s)  # `volume_update_db`
             r.pool = pool
+            s.pools[pool].rows += 1
             if o.max_attempts > 1:
                 r.last_pool = pool
             r.phase = ATTEMPT
@@ -185,7 +189,7 @@ def attempt(s: State, v: int) -> bool:
         return next_phase(s, v, CLONE_BESIDE, 0.0)
     r.stored = NONE
     if s.options[0].uses_store and not r.encrypted:
-        r.stored = location(s, v)
+        r.stored = location(s, r.image, r.pool)
         if r.stored != NONE:
             r.stored_serial = s.slots[r.stored].serial
     return next_phase(s, v, STORE_LOOK, 0.0)
@@ -262,7 +266,8 @@ def caches(s: State, v: int) -> bool:
 @compiled
 def found(s: State, v: int) -> bool:
     """`get_entry`: whether there is an image-volume to clone from."""
-    return (location(s, v) if s.options[0].on_demand else look_up(s, v)) != NONE
+    r = s.volumes[v]
+    return (location(s, r.image, r.pool) if s.options[0].on_demand else look_up(s, v)) != NONE
 
 
 @compiled
@@ -283,7 +288,7 @@ def clone_from_cache(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: look for an entry."""
     r = s.volumes[v]
     if caches(s, v):
-        slot = location(s, v) if s.options[0].on_demand else slot_of(s, look_up(s, v))
+        slot = location(s, r.image, r.pool) if s.options[0].on_demand else slot_of(s, look_up(s, v))
         if slot != NONE:
             r.cloned = slot
             r.cloned_serial = s.slots[r.cloned].serial
@@ -526,6 +531,7 @@ def give_up(s: State, v: int) -> bool:
         return False
     read_clock(s)
     pool = r.pool
+    s.pools[pool].rows -= 1
     r.pool = NONE
     cast(s, SCHEDULE, v, NONE)
     # `_post_reschedule`: whatever is left of the volume is deleted, while it is made elsewhere.

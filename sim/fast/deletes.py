@@ -59,6 +59,7 @@ def end_user_delete(s: State, v: int) -> None:
     backend = s.pools[r.pool].backend
     end_delete(s, find(s, v, backend))
     s.pools[r.pool].allocated -= r.size_gib
+    s.pools[r.pool].rows -= 1
     report(s, backend)
     forget(s, v)
 

@@ -142,6 +142,7 @@ def put(
     create(s, v, pool, size_gib, kind, tier)
     slot = s.world[0].made
     s.pools[pool].allocated += size_gib
+    s.pools[pool].rows += 1
     if image != NONE:
         write(s, slot, image, file, 0)
     if kind == STORE:
@@ -279,6 +280,7 @@ def ask(s: State, at: int) -> None:
     r.encrypted, r.pinned, r.under_way = s.trace_encrypted[at], r.pool != NONE, True
     w.under_way += 1
     if r.pinned:
+        s.pools[r.pool].rows += 1
         r.phase = ATTEMPT
         go_on(s, v)
     else:

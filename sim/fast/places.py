@@ -77,4 +77,5 @@ def end_image_delete(s: State, slot: int) -> None:
         w.quota_gigabytes -= size_gib
     end_delete(s, slot)
     s.pools[pool].allocated -= size_gib
+    s.pools[pool].rows -= 1
     report(s, s.pools[pool].backend)

@@ -28,6 +28,9 @@ NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = 0, 1, 2, 3, 4
 # Which entry `ensure_space` gives up.
 LRU, SIEVE, GDSF, BELADY = 0, 1, 2, 3
 
+# What weighs a pool.
+BY_CAPACITY, BY_ALLOCATED, BY_NUMBER, BY_CLONES = 1, 2, 3, 4
+
 # Events of the trace.
 CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME = 0, 1, 2, 3, 4
 
@@ -45,6 +48,8 @@ NOT_ACTIVE = 15
 COPY = 16
 # Of uploads, besides.
 NO_VOLUME, NOT_AVAILABLE = range(32, 34)
+# Of the scheduler, besides.
+NO_MAXIMUM = 34
 
 OPTIONS = np.dtype(
     [
@@ -56,6 +61,9 @@ OPTIONS = np.dtype(
         ("upload", "i8"), ("uploads_to_tenant", "?"),
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
         ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
+        # the weighers in their order, the first in the lowest octal digit, and their multipliers
+        ("weighers", "i8"), ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"),
+        ("number_multiplier", "f8"), ("preference", "f8"), ("stochastic", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -71,6 +79,7 @@ WORLD = np.dtype(
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
+        ("lottery", "i8"),
     ], align=True,
 )  # fmt: skip
 BACKENDS = np.dtype(
@@ -96,6 +105,7 @@ POOLS = np.dtype(
         ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
         ("locks", "i8"), ("fill_lock", "i8"),  # where in State.locks and State.fill_locks its locks are
+        ("rows", "i8"),  # of the table `volumes`
     ], align=True,
 )  # fmt: skip
 IMAGE = np.dtype(
@@ -220,6 +230,7 @@ class State(NamedTuple):
     tier_pools: Array
     serves: Array
     weights: Array
+    raw_weights: Array
     use_start: Array
     next_use: Array
     uses: Array
@@ -248,6 +259,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
+    "raw_weights": "f8",
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_areas": "f8",
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
     "trace_time": "f8", "trace_event": "i8",

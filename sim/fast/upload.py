@@ -163,6 +163,7 @@ def keep(s: State, v: int) -> bool:
     slot = r.fill
     while slot != NONE:
         s.pools[s.slots[slot].pool].allocated += s.slots[slot].size_gib
+        s.pools[s.slots[slot].pool].rows += 1
         slot = s.slots[slot].next
     r.phase = SENDING
     if i.fetch_s < 0:

@@ -108,6 +108,22 @@ SOME = dict.fromkeys(ZERO, SECONDS) | {
 }
 
 
+MULTIPLIERS = st.sampled_from((1.0, -1.0, 0.0, 0.3, -2.5))
+WEIGHING = st.fixed_dictionaries(
+    {
+        "scheduler_default_weighers": st.permutations(
+            ("CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher")
+        ).flatmap(lambda names: st.sampled_from((names[:1], names[:2], names, []))),
+        "capacity_weight_multiplier": MULTIPLIERS,
+        "allocated_capacity_weight_multiplier": MULTIPLIERS,
+        "volume_number_multiplier": MULTIPLIERS,
+        "scheduler_weight_handler": st.sampled_from(
+            ("OrderedHostWeightHandler",) * 2 + ("StochasticHostWeightHandler",)
+        ),
+    }
+)
+
+
 def seldom(*limits: Any) -> st.SearchStrategy[Any]:
     """No limit in three of four."""
     return st.sampled_from((None,) * 3 * len(limits) + limits)
@@ -145,7 +161,12 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-SWITCHES = tuple(name for name, field in WhatIf.model_fields.items() if field.annotation is bool)
+# `prefer_clones` goes with the weighers: scenarios draw it.
+SWITCHES = tuple(
+    name
+    for name, field in WhatIf.model_fields.items()
+    if field.annotation is bool and name != "prefer_clones"
+)
 
 
 def what_ifs(policy: str) -> st.SearchStrategy[WhatIf]:
@@ -158,7 +179,8 @@ def what_ifs(policy: str) -> st.SearchStrategy[WhatIf]:
 
 def asking(case: Case, what_if: WhatIf) -> Case:
     """The same case with another Cinder."""
-    return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
+    both = what_if.model_copy(update={"prefer_clones": case.scenario.what_if.prefer_clones})
+    return replace(case, scenario=case.scenario.model_copy(update={"what_if": both}))
 
 
 def switches_with(policy: str) -> list[str]:
@@ -192,9 +214,12 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             "internal_tenant_quota_volumes": draw(seldom(2, 5, 0)),
             "internal_tenant_quota_gigabytes": draw(seldom(3, 8)),
             "image_upload_use_internal_tenant": draw(st.booleans()),
+            **draw(st.one_of(st.just({}), WEIGHING)),
         },
         "upload": draw(st.sampled_from(("copy", "no-op", "raw-twin-location", "raw-twin-cache"))),
     }
+    if "StochasticHostWeightHandler" not in scenario["cinder"].values():
+        scenario["what_if"] = {"prefer_clones": draw(st.booleans())}
     hosts = sorted(hosts_of(scenario, "flash") | hosts_of(scenario, "disk"))
     if draw(st.sampled_from((True, True, False))):
         scenario["store"] = {"home": draw(st.sampled_from(hosts))}
