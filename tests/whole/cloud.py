@@ -41,6 +41,8 @@ class GlanceImage:
     updated_at: datetime.datetime
     urls: list[str] = field(default_factory=list)
     status: str = "active"
+    uploader: str = ""  # the project that uploaded it, if a trace's upload made it
+    version: int = 0  # of its data: how often it was updated
 
     @property
     def virtual_gib(self) -> float:
@@ -48,7 +50,7 @@ class GlanceImage:
 
     @property
     def owner(self) -> str:
-        return self.spec.owner or PUBLIC_OWNER
+        return self.spec.owner or self.uploader or PUBLIC_OWNER
 
     def meta(self) -> dict[str, Any]:
         return {
@@ -96,9 +98,9 @@ class Glance:
     def send(self, size_bytes: int, at_least: float = 0.0) -> None:
         self.streams.use(max(size_bytes / MIB / self.rate if self.rate else 0.0, at_least))
 
-    def create(self, uuid: str) -> GlanceImage:
+    def create(self, uuid: str, project: str) -> GlanceImage:
         image = self.images[uuid] = self.to_come.pop(uuid)
-        image.status = "saving"
+        image.status, image.uploader = "saving", project
         return image
 
     def receive(self, image: GlanceImage, read_s: float) -> None:
@@ -139,7 +141,7 @@ class ImageService:
         return (urls[0] if urls else None), [{"url": url, "metadata": {}} for url in urls]
 
     def create(self, context: Any, image_meta: dict[str, Any]) -> dict[str, Any]:
-        return self.glance.create(image_meta["id"]).meta()
+        return self.glance.create(image_meta["id"], context.project_id).meta()
 
     def update(self, context: Any, image_id: str, image_meta: dict[str, Any], data: float) -> None:
         """`data`: the seconds that it takes to read them."""
@@ -204,9 +206,7 @@ class SimDriver(volume_driver.VolumeDriver):
             return None, False
         spec, image = self.array.spec, service.read
         copied = image.virtual_gib if spec.clone_mib_s else 0.0  # else it shares Glance's data
-        self.array.put(
-            volume["id"], self._pool(volume), volume["size"], copied, (meta["id"], image.updated_at)
-        )
+        self.array.put(volume["id"], self._pool(volume), volume["size"], copied, (meta["id"], image.version))
         copy_s = copied * 1024 / spec.clone_mib_s if spec.clone_mib_s else 0.0
         self.time.sleep(spec.clone_s + copy_s)
         self.cloud.made(volume, "driver")
@@ -217,7 +217,7 @@ class SimDriver(volume_driver.VolumeDriver):
     ) -> None:
         spec, image = self.array.spec, service.read
         assert image is not None
-        self.array.write(volume["id"], image.virtual_gib, (image_id, image.updated_at))
+        self.array.write(volume["id"], image.virtual_gib, (image_id, image.version))
         mib = image.virtual_gib * 1024
         converted = image.spec.disk_format != "raw" and spec.convert_mib_s
         convert_s = mib / spec.convert_mib_s if converted else 0.0

@@ -153,6 +153,7 @@ class Run(StartedCloud):
     def _on_update_image(self, event: Any) -> None:
         image = self.all_images[image_uuid(event.image_id)]
         image.updated_at = self.clock.pop().replace(tzinfo=datetime.UTC)
+        image.version += 1
 
     def _on_delete_image(self, event: Any) -> None:
         uuid = image_uuid(event.image_id)

@@ -170,7 +170,7 @@ class StartedCloud(Cloud):
         for row in self.case.initial.itertuples():
             cached = row.kind == "cache"
             image = self.glance.images.get(image_uuid(row.image_id)) if row.image_id else None
-            version = (image_uuid(row.image_id), image.updated_at) if image else None
+            version = (image_uuid(row.image_id), image.version) if image else None
             project = INTERNAL_PROJECT if cached else row.project or "project"
             name = {"display_name": f"image-{image_uuid(row.image_id)}"} if cached else {}
             gib = image.virtual_gib if image else 0.0
@@ -207,9 +207,13 @@ class StartedCloud(Cloud):
                 kept.append(self._put_image(host, image))
         except exception.VolumeBackendAPIException:
             for volume in kept:
-                self._at(volume.host).array.remove(volume.id)
+                self._service(volume.host).array.remove(volume.id)
                 volume.destroy()
             raise
+        for volume in kept:
+            manager = self._service(volume.host).manager
+            if manager is not None:  # else it counts what there is when it starts
+                manager._update_allocated_capacity(volume)
         return [volume.id for volume in kept]
 
     def _store_hosts(self, spec: Any) -> list[str]:
@@ -226,7 +230,7 @@ class StartedCloud(Cloud):
             image_gib(spec.size_bytes),
             STORE_PROJECT,
             spec.size_bytes / GIB,
-            (uuid, image.updated_at) if spec.disk_format == "raw" else (uuid,),
+            (uuid, image.version) if spec.disk_format == "raw" else (uuid,),
             display_name=f"image-{uuid}",
             metadata={"image_owner": image.owner, "glance_image_id": uuid},
         )
@@ -241,9 +245,12 @@ class StartedCloud(Cloud):
     def _outside(host: str | None) -> str:
         return (host or "").partition("@")[2]
 
+    def _service(self, host: str) -> Service:
+        return self.services[self._outside(host).partition("#")[0]]
+
     def _at(self, host: str) -> Service:
         """The service of a host; the current greenlet runs on its node from now on."""
-        service = self.services[self._outside(host).partition("#")[0]]
+        service = self._service(host)
         here: Any = greenlet.getcurrent()
         here.node = service.node
         return service
