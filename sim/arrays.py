@@ -131,6 +131,15 @@ class Array:
             convert_s = mib / self.spec.convert_mib_s
         return convert_s + (mib / self.spec.write_mib_s if self.spec.write_mib_s else 0.0)
 
+    def read_s(self, image: Image) -> tuple[float, float]:
+        """Seconds to read an image's content off a volume, and to convert it (if it is not raw)."""
+        mib, spec = image.virtual_size_bytes / MIB, self.spec
+        converts = image.disk_format != "raw" and spec.convert_mib_s
+        return (
+            mib / spec.read_mib_s if spec.read_mib_s else 0.0,
+            mib / spec.convert_mib_s if converts and spec.convert_mib_s else 0.0,
+        )
+
     def clone(self, volume_id: str, source_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
         """Clone a volume: copy-on-write, or a full copy where `clone_mib_s` is set; seconds it lasts."""
         pool = self.pools[host]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sim.comparison import Comparison
     from sim.curves import Curves
 
+Columns = dict[str, tuple[str, Callable[[float], str]]]
 WIDTH = 80
 LEGEND = (
     "image GiB, vols: image-volumes of cache and store, GiB as provisioned, means\n"
@@ -42,20 +43,30 @@ def tables_text(summaries: pd.DataFrame) -> str:
             creates = rows["creates"].iloc[0]
             title = f"{tier}: {creates:,} create{'' if creates == 1 else 's'}"
             console.print(Text(title, style="bold"))
-            console.print(_table(rows))
+            console.print(_table(rows, COLUMNS))
             console.print()
         console.print(Text(LEGEND, style="dim"))
     return text.get().rstrip("\n")
 
 
-def _table(rows: pd.DataFrame) -> Table:
+def uploads_text(uploads: pd.DataFrame) -> str:
+    """A table of the rows of `metrics.uploads_of`."""
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, WIDTH)
+    with console.capture() as text:
+        console.print(Text("uploads, and creates from the images that they made", style="bold"))
+        console.print(_table(uploads, UPLOADS))
+    return text.get().rstrip("\n")
+
+
+def _table(rows: pd.DataFrame, columns: Columns) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     table.add_column("", overflow="fold")
-    for heading, _ in COLUMNS.values():
+    for heading, _ in columns.values():
         table.add_column(heading, justify="right", overflow="fold", vertical="bottom")
     for row in rows.to_dict("records"):
         name = textwrap.fill(row["strategy"], 11)  # at its hyphens
-        table.add_row(Text(name), *(shown(row[key]) for key, (_, shown) in COLUMNS.items()))
+        table.add_row(Text(name), *(shown(row[key]) for key, (_, shown) in columns.items()))
     return table
 
 
@@ -84,7 +95,7 @@ def _or_dash(value: float, text: str) -> str:
     return "-" if pd.isna(value) else text
 
 
-COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+COLUMNS: Columns = {
     "clone_hit_rate": ("clone\nhit %", _percent),
     "store_hit_rate": ("store\nhit %", _percent),
     "cache_hit_rate": ("cache\nhit %", _percent),
@@ -98,6 +109,17 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "price_month": ("price\na\nmonth", _number),
 }
 
+
+UPLOADS: Columns = {
+    "uploads": ("uploads", _whole),
+    "errors": ("errors", _whole),
+    "upload_s_p50": ("upload\np50 s", _number),
+    "upload_s_p95": ("upload\np95 s", _number),
+    "later_creates": ("later\ncreates", _whole),
+    "later_clones": ("cloned", _whole),
+    "later_downloads": ("down-\nloaded", _whole),
+    "later_errors": ("failed", _whole),
+}
 
 COMPARED = {
     "clone_hit_rate": "clone\nhit %",

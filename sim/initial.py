@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from sim.arrays import GIB, Array, Content, Kind, Meter, content_of, file_of
+from sim.arrays import GIB, Array, Kind, Meter, content_of, file_of
 from sim.problems import BadInput
 from sim.scenario import Case, Image
 from sim.strategies import Strategy
@@ -56,18 +56,25 @@ def place(
 
 
 def _put(array: Array, volume: Placed, version: object) -> str:
-    content: Content | None = None
-    if volume.image is not None:
-        content = (file_of if volume.kind == "store" else content_of)(volume.image, version)
     try:
-        array.create(volume.volume_id, volume.host, volume.size_gib, volume.kind, volume.tier)
-        if content is not None:
-            array.write(volume.volume_id, content)
+        put(array, volume, version)
     except Exception as error:  # Cinder's, which is not imported unless something fails
         what = "image-volume" if volume.kind != "user" else "volume"
         name = volume.image.image_id if volume.image else volume.volume_id
         return f"the {what} of {name} does not fit on {volume.host} at the start: {error}"
     return ""
+
+
+def put(array: Array, volume: Placed, version: object) -> None:
+    """Put a volume and its data onto an array. Raises what the array raises, with nothing left there."""
+    array.create(volume.volume_id, volume.host, volume.size_gib, volume.kind, volume.tier)
+    if volume.image is not None:
+        content = file_of if volume.kind == "store" else content_of
+        try:
+            array.write(volume.volume_id, content(volume.image, version))
+        except Exception:
+            array.end_delete(volume.volume_id)
+            raise
 
 
 def initial_volumes(case: Case) -> list[Placed]:
@@ -102,6 +109,16 @@ def store_hosts(case: Case, strategy: Strategy, image: Image) -> tuple[str, ...]
 def _store(case: Case, strategy: Strategy) -> list[Placed]:
     uploaded = case.uploaded
     return [
+        volume
+        for image in case.images.values()
+        if image.image_id not in uploaded
+        for volume in stored(case, strategy, image)
+    ]
+
+
+def stored(case: Case, strategy: Strategy, image: Image) -> list[Placed]:
+    """The image-volumes of an image in the Cinder store when it comes to Glance."""
+    return [
         Placed(
             "store",
             str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.image_id}@{host}")),
@@ -110,8 +127,6 @@ def _store(case: Case, strategy: Strategy) -> list[Placed]:
             host,
             _tier(case, host),
         )
-        for image in case.images.values()
-        if image.image_id not in uploaded
         for host in store_hosts(case, strategy, image)
     ]
 

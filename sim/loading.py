@@ -65,6 +65,7 @@ def load(
     case = Case(path, scenario, images, trace, initial) if trace is not None else None
     if case is None:
         case = _generated(path, scenario, images, initial, replication)
+    _check_owners(case)
     return _changed(case)
 
 
@@ -91,6 +92,25 @@ def _changed(case: Case) -> Case:
     if not (events["event"] == "create").any():
         raise BadInput([f"{case.path}: workload: growth and until leave no creates"])
     return replace(case, trace=replace(case.trace, events=events), images=images, initial=initial)
+
+
+def _check_owners(case: Case) -> None:
+    """Raises BadInput with private images that another project than their owner's uploads."""
+    events = case.trace.events
+    uploads = events[events["event"] == "upload"]
+    if uploads.empty:
+        return
+    creates = events[events["event"] == "create"]
+    made = pd.concat([creates[["volume_id", "project"]], case.initial[["volume_id", "project"]]])
+    projects = dict(zip(made["volume_id"], made["project"].astype("str"), strict=True))
+    problems = [
+        f"{case.trace.path}: upload of volume {quoted(volume)} of project {quoted(projects[volume])}:"
+        f" image {quoted(image)} belongs to {quoted(case.images[image].owner)}"
+        for volume, image in zip(uploads["volume_id"], uploads["image_id"].astype(str), strict=True)
+        if case.images[image].owner not in ("", projects[volume])
+    ]
+    if problems:
+        raise BadInput(problems)
 
 
 def _generated(

@@ -105,6 +105,32 @@ def tally(requests: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: f
     )
 
 
+def uploads_of(records: Records, strategy: str) -> pd.DataFrame:
+    """One row on the uploads of a run and on the creates from what they made; empty without uploads.
+
+    Columns: strategy, uploads, errors, upload_s_p50 and upload_s_p95 (of those that succeed; NaN if none
+    does); later_creates (from uploaded images), of them later_clones (driver, store and cache),
+    later_downloads and later_errors.
+    """
+    uploads, requests = records.uploads, records.requests
+    done = uploads[uploads["status"] == "active"]
+    seconds = (done["end"] - done["time"]).to_numpy(np.float64)
+    p50, p95, _ = _percentiles(seconds)
+    later = requests[requests["image_id"].isin(uploads["image_id"])]
+    row = {
+        "strategy": strategy,
+        "uploads": len(uploads),
+        "errors": len(uploads) - len(done),
+        "upload_s_p50": p50,
+        "upload_s_p95": p95,
+        "later_creates": len(later),
+        "later_clones": int(later["source"].isin(["driver", "store", "cache"]).sum()),
+        "later_downloads": int((later["source"] == "download").sum()),
+        "later_errors": int((later["status"] == "error").sum()),
+    }
+    return pd.DataFrame([row] if len(uploads) else [], columns=list(row))
+
+
 def _percentiles(seconds: npt.NDArray[np.float64]) -> list[float]:
     return np.percentile(seconds, PERCENTILES).tolist() if seconds.size else [np.nan] * len(PERCENTILES)
 

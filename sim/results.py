@@ -24,13 +24,14 @@ Format = Literal["csv", "parquet"]
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
-TABLES = ("requests", "pools", "cache_events", "cache", "summary")
+TABLES = ("requests", "pools", "cache_events", "cache", "uploads", "summary")
 MANIFEST = "manifest.json"
 VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numba", "numpy", "pandas", "pyarrow")
 SOURCES = ("none", "download", "cache", "store", "driver")
 EVENT_COLUMNS = ("time", "host", "event", "image_id", "size_gib", "reason", "volume_id")
 QUANTITIES = ("volumes", "provisioned_gib", "physical_gib")
 # Columns of text, read back as written: an id of digits or the word `none` stays what it is.
+UPLOAD_TEXT = ("volume_id", "image_id", "host", "error")
 TEXT = (
     *("volume_id", "image_id", "volume_type", "host", "source", "status", "error"),
     *("event", "reason", "tier", "strategy"),
@@ -50,6 +51,8 @@ class Records:
     cache_events: time, host, event (create | evict | skip | stale | clone_limit), image_id,
         size_gib, reason, volume_id (the create during which it happened, '' if none), by time.
     cache: the entries at the end: host, image_id, size_gib, last_used.
+    uploads: a row per upload of the trace, in its order: volume_id, image_id, host ('' if there is no
+        such volume), time, end, status (active | error) and error ('' or the exception's name).
     usage: per scope (pool | tier | all), name (host, volume type or '') and kind (user | cache |
         store | image = cache + store | orphan = image-volumes that lost their entry):
         `{quantity}_mean` (time-weighted over the run) and `{quantity}_peak` of volumes,
@@ -63,6 +66,7 @@ class Records:
     requests: pd.DataFrame
     cache_events: pd.DataFrame
     cache: pd.DataFrame
+    uploads: pd.DataFrame
     usage: pd.DataFrame
     volumes: pd.DataFrame
     engine_s: float
@@ -98,6 +102,14 @@ def cache_table(rows: Sequence[tuple[str, str, int, float]]) -> pd.DataFrame:
     """`Records.cache` of a host, image_id, size_gib and last_used for each entry."""
     table = pd.DataFrame(rows, columns=["host", "image_id", "size_gib", "last_used"])
     return table.astype({"host": "str", "image_id": "str", "size_gib": "int64", "last_used": "float64"})
+
+
+def uploads_table(rows: Sequence[Sequence[object]]) -> pd.DataFrame:
+    """`Records.uploads` of a volume_id, image_id, host, time, end and error for each."""
+    table = pd.DataFrame(rows, columns=["volume_id", "image_id", "host", "time", "end", "error"])
+    table = table.astype({"time": "float64", "end": "float64"} | dict.fromkeys(UPLOAD_TEXT, "str"))
+    table.insert(5, "status", np.where(table["error"] == "", "active", "error"))
+    return table.astype({"status": "str"})
 
 
 def volumes_table(**columns: object) -> pd.DataFrame:

@@ -97,8 +97,8 @@ class Pool(Spec):
 class Backend(Spec):
     """An array with its pools, how long it takes and what it allows (units are in the names).
 
-    A rate of null is a step that takes no time, a limit of null none. `read_mib_s` is of uploads. `volume_types` is the key
-    `volume_type`: the tiers it serves.
+    A rate of null is a step that takes no time, a limit of null none. `read_mib_s` is of uploads.
+    `volume_types` is the key `volume_type`: the tiers it serves.
     """
 
     volume_types: Annotated[
@@ -178,10 +178,10 @@ class Scenario(Spec):
     if there are none here. `today` is the strategy of today's settings (null: `cache-only` if a backend has
     its cache on, else `none`).
 
-    `upload` is what makes an image of a volume. `copy`: its data go to Glance. `no-op`: raw and bare images are
-    clones of the volume, with a location (Cinder's `image_upload_use_cinder_backend`). The others are
-    proposals. `raw-twin-location`: as `no-op`, and a copy to Glance in another format keeps a clone beside it,
-    found by a marked location. `raw-twin-cache`: every copy to Glance keeps a clone as a cache entry.
+    `upload` is what makes an image of a volume. `copy`: its data go to Glance. `no-op`: raw and bare images
+    are clones of the volume, with a location (Cinder's `image_upload_use_cinder_backend`). The others are
+    proposals. `raw-twin-location`: as `no-op`, and a copy to Glance in another format keeps a clone beside
+    it, found by a marked location. `raw-twin-cache`: every copy to Glance keeps a clone as a cache entry.
     """
 
     name: Name = "scenario"

@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 
 from sim.loading import load
-from sim.results import Records
+from sim.results import Records, uploads_table
 from sim.scenario import Case
 
 GIB = 2**30
@@ -119,6 +119,7 @@ def records_of(
         cache=pd.DataFrame(
             [("fast#p0", "007", 2, 3.5)], columns=["host", "image_id", "size_gib", "last_used"]
         ),
+        uploads=uploads_table([]),
         usage=pd.DataFrame(usage or [], columns=USAGE_COLUMNS).assign(
             provisioned_gib_end=0.0, physical_gib_end=0.0
         ),

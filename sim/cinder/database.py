@@ -77,6 +77,9 @@ class Volume:
     launched_at: datetime | None = None
     scheduled_at: datetime | None = None
     terminated_at: datetime | None = None
+    # What the API's answer to an upload has besides.
+    updated_at = None
+    display_description = None
 
     def __init__(self, db: Database, **values: Any) -> None:
         self.__dict__.update(values)
@@ -93,6 +96,15 @@ class Volume:
 
     def __contains__(self, key: str) -> bool:
         return key in FIELDS
+
+    @property
+    def model(self) -> Volume:
+        """Columns in a `conditional_update`: their values before it."""
+        return self
+
+    @property
+    def volume_type(self) -> SimpleNamespace:
+        return SimpleNamespace(extra_specs={})
 
     @property
     def name(self) -> str:
@@ -260,11 +272,11 @@ class Database:
         """Cinder before 28 asks this instead of `volume_get_all`."""
         return self.volume_get_all(context, {**filters, "host": host})
 
-    def volume_glance_metadata_get(self, context: Any, volume_id: str) -> dict[str, str]:
+    def volume_glance_metadata_get(self, context: Any, volume_id: str) -> list[SimpleNamespace]:
         metadata = self._glance_metadata.get(volume_id)
         if not metadata:
             raise exception.GlanceMetadataNotFound(id=volume_id)
-        return metadata
+        return [SimpleNamespace(key=key, value=value) for key, value in metadata.items()]
 
     def volume_glance_metadata_bulk_create(
         self, context: Any, volume_id: str, metadata: dict[str, Any]
@@ -275,10 +287,25 @@ class Database:
                 raise exception.GlanceMetadataExists(key=key, volume_id=volume_id)
             kept[key] = str(value)
 
+    def volume_glance_metadata_copy_from_volume_to_volume(
+        self, context: Any, source_id: str, volume_id: str
+    ) -> None:
+        self._glance_metadata[volume_id] = dict(self._glance_metadata.get(source_id, {}))
+
     def volume_glance_metadata_delete_by_volume(self, context: Any, volume_id: str) -> None:
         self._glance_metadata.pop(volume_id, None)
 
     def volume_admin_metadata_update(self, *_: Any) -> None: ...
+
+    def volume_metadata_update(
+        self, context: Any, volume_id: str, metadata: dict[str, str], delete: bool
+    ) -> None:
+        volume = self.volumes[volume_id]
+        kept = {pair["key"]: pair["value"] for pair in volume.volume_metadata} | metadata
+        volume.volume_metadata = [{"key": key, "value": value} for key, value in kept.items()]
+
+    def volume_update_status_based_on_attachment(self, context: Any, volume_id: str) -> None:
+        self.volumes[volume_id].status = "available"  # attachments are not simulated
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import simpy
@@ -11,7 +12,7 @@ from sim.arrays import Array, Kind, Meter, content_of
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import ImageService
-from sim.scenario import Image
+from sim.scenario import Image, Scenario
 
 
 class Driver:
@@ -24,8 +25,14 @@ class Driver:
 
     initialized = supported = True
 
-    def __init__(self, clock: Clock, array: Array, images: dict[str, Image], meter: Meter) -> None:
+    def __init__(
+        self, clock: Clock, array: Array, images: dict[str, Image], meter: Meter, scenario: Scenario
+    ) -> None:
         self.array = array
+        self.configuration = SimpleNamespace(
+            image_upload_use_cinder_backend=scenario.upload in ("no-op", "raw-twin-location"),
+            image_upload_use_internal_tenant=scenario.cinder.image_upload_use_internal_tenant,
+        )
         self.capabilities: dict[str, Any] = {}
         self._clock = clock
         self._images = images
@@ -53,17 +60,21 @@ class Driver:
         image = self._images[image_id]
         with Noted(self.array, volume):
             self.array.write(volume.id, content_of(image, current_process().request.image_version))
-        seconds = self.array.write_s(image)
-        if self._write_streams is None:
-            self._clock.sleep(seconds)
-        else:
-            with self._write_streams.request() as turn:
-                if not turn.triggered:
-                    self._clock.wait(turn)
-                self._clock.sleep(seconds)
+        self._on_write_stream(self.array.write_s(image))
         current_process().request.source = "download"
 
     copy_image_to_encrypted_volume = copy_image_to_volume
+
+    def copy_volume_to_image(
+        self, context: Context, volume: Volume, image_service: ImageService, image_meta: dict[str, Any]
+    ) -> None:
+        """Read a volume and send it to Glance, converted first (on a write stream) if it is not raw."""
+        image = self._images[image_meta["id"]]
+        read_s, convert_s = self.array.read_s(image)
+        if image.disk_format != "raw":
+            self._on_write_stream(read_s + convert_s)
+            read_s = 0.0
+        image_service.update(context, image.image_id, {}, read_s)
 
     def create_cloned_volume(self, volume: Volume, source: Volume) -> None:
         """A clone of a volume, for a user (from the cache or the store) or to fill the cache."""
@@ -126,6 +137,15 @@ class Driver:
 
     def remove_export(self, context: Context, volume: Volume) -> None:
         """Nothing is exported."""
+
+    def _on_write_stream(self, seconds: float) -> None:
+        if self._write_streams is None:
+            self._clock.sleep(seconds)
+            return
+        with self._write_streams.request() as turn:
+            if not turn.triggered:
+                self._clock.wait(turn)
+            self._clock.sleep(seconds)
 
 
 class Noted:

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 from cinder import exception
 from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
-from cinder.volume.flows.manager.create_volume import CreateVolumeFromSpecTask
 
 from sim.arrays import Array
 from sim.cinder import standins
@@ -30,13 +29,14 @@ from sim.cinder.database import (
 from sim.cinder.driver import Driver
 from sim.cinder.glance import Glance, owner_of
 from sim.cinder.manager import VolumeAPI, VolumeManager
-from sim.cinder.ondemand import OnDemandStore, OnDemandTask
+from sim.cinder.ondemand import OnDemand, OnDemandStore
 from sim.cinder.policies import CACHES, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Recorder, Request
 from sim.cinder.scheduler import Scheduler
-from sim.initial import Placed, place
+from sim.cinder.uploads import TWINS, MarkedLocations, Upload, task_class
+from sim.initial import Placed, place, put, stored
 from sim.results import Records
-from sim.scenario import Case
+from sim.scenario import Case, Image
 from sim.strategies import STRATEGIES, Strategy
 from sim.usage import UsageMeter
 
@@ -98,6 +98,10 @@ class VolumeRPC:
         with suppress(exception.CinderException):
             manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
 
+    def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
+        """It starts at once, in the process of the upload."""
+        self._simulation.manager_of(volume.host).copy_volume_to_image(context, volume.id, image_meta)
+
     def delete_volume(
         self, context: Context, volume: Volume, unmanage_only: bool = False, cascade: bool = False
     ) -> None:
@@ -142,9 +146,12 @@ class Simulation:
         self.quotas = Quotas(options.internal_tenant_quota_volumes, options.internal_tenant_quota_gigabytes)
         # A version from before the start: every update of an image then changes it.
         version = start - timedelta(days=1)
-        self.glance = Glance(self.clock, scenario.glance, case.images, version)
+        self.glance = Glance(
+            self.clock, scenario.glance, case.images, version, case.uploaded, self.db.volumes, self._store
+        )
         self.meter = UsageMeter(lambda: self.clock.now, scenario.pools(), scenario.tiers)
         self._arrays, self._placed = place(case, strategy, self.meter, version)
+        self._case = case
         self._scenario = scenario
         self._start = start
         self._progress = progress
@@ -152,6 +159,7 @@ class Simulation:
         self._happened = 0
         self._schedules = bool(((events["event"] == "create") & (events["host"] == "")).any())
         self._live: dict[str, Request] = {}  # creates under way, by volume
+        self._uploads: dict[str, Upload] = {}  # under way, by volume
 
     def run(self) -> None:
         """Start the services, play the trace and let everything come to its end."""
@@ -209,17 +217,21 @@ class Simulation:
     def _start_services(self) -> None:
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
         self._api_task = ExtractVolumeRequestTask(None, {})
+        patches: list[type] = [OnDemand] if self.strategy.on_demand else []
+        if self._scenario.upload == "raw-twin-location":
+            patches.append(MarkedLocations)
         self._managers = {
             name: VolumeManager(
                 array,
                 self.clock,
                 self.db,
-                Driver(self.clock, array, self.glance.catalogue, self.meter),
+                Driver(self.clock, array, self.glance.catalogue, self.meter, self._scenario),
                 SchedulerRPC(self),
                 self._cache(array),
                 self._ended,
                 self.recorder,
-                OnDemandTask if self.strategy.on_demand else CreateVolumeFromSpecTask,
+                task_class(*patches),
+                TWINS.get(self._scenario.upload),
             )
             for name, array in self._arrays.items()
         }
@@ -249,7 +261,22 @@ class Simulation:
 
     def _exists(self, placed: Placed) -> None:
         """Enter what exists at time 0 into the database, the cache and Glance's locations."""
-        image = placed.image
+        image, volume = placed.image, self._enter(placed)
+        if placed.kind == "store" and image is not None:
+            self.glance.add_location(image.image_id, volume, owner_of(image))
+        elif placed.kind == "cache" and image is not None:
+            self.quotas.take(volume)
+            version = self.glance.images[image.image_id].updated_at
+            last_used = self._start + timedelta(seconds=placed.last_used)
+            entry = self.db.add_entry(
+                placed.host, image.image_id, version, volume.id, placed.size_gib, last_used
+            )
+            cache = self.manager_of(placed.host).image_volume_cache
+            if cache is not None:
+                cache.entry_made(entry)
+
+    def _enter(self, placed: Placed) -> Volume:
+        """A volume that is on its array already, into the database."""
         projects = {"user": placed.project or PROJECT, "cache": INTERNAL_PROJECT}
         volume = Volume(
             self.db,
@@ -263,18 +290,21 @@ class Simulation:
         )
         self.db.volumes[volume.id] = volume
         self.manager_of(placed.host)._update_allocated_capacity(volume)
-        if placed.kind == "store" and image is not None:
-            self.glance.add_location(image.image_id, volume, owner_of(image))
-        elif placed.kind == "cache" and image is not None:
-            self.quotas.take(volume)
-            version = self.glance.images[image.image_id].updated_at
-            last_used = self._start + timedelta(seconds=placed.last_used)
-            entry = self.db.add_entry(
-                placed.host, image.image_id, version, volume.id, placed.size_gib, last_used
-            )
-            cache = self.manager_of(placed.host).image_volume_cache
-            if cache is not None:
-                cache.entry_made(entry)
+        return volume
+
+    def _store(self, image: Image, version: datetime) -> list[Volume]:
+        """Put an uploaded image's file into the Cinder store, everywhere or, if one does not fit, nowhere."""
+        done: list[Placed] = []
+        for volume in stored(self._case, self.strategy, image):
+            array = self._arrays[volume.host.partition("#")[0]]
+            try:
+                put(array, volume, version)
+            except exception.CinderException:
+                for each in done:
+                    self._arrays[each.host.partition("#")[0]].end_delete(each.volume_id)
+                raise
+            done.append(volume)
+        return [self._enter(volume) for volume in done]
 
     def _report(self, index: int) -> None:
         """Every backend reports to the scheduler, as long as anything else is to happen.
@@ -305,6 +335,8 @@ class Simulation:
             self._user_deletes(volume_id)
         elif event == "update_image":
             self.glance.update(image_id)
+        elif event == "upload":
+            self._user_uploads(volume_id, image_id)
         else:
             for volume in self.glance.delete(image_id):
                 self.clock.start(self._delete, volume)
@@ -365,12 +397,56 @@ class Simulation:
         request = self._live.pop(volume.id, None)
         if request is not None:
             self.recorder.ended(request, volume)
-            if request.delete_wanted:
+            upload = request.upload
+            if upload is not None:
+                upload.delete_wanted = request.delete_wanted
+                self._uploads[volume.id] = upload
+                self.clock.cast(self._upload, upload)
+            elif request.delete_wanted:
                 self.clock.cast(self._delete, volume)
 
+    def _user_uploads(self, volume_id: str, image_id: str) -> None:
+        """An upload starts when its volume is there; what comes while another waits or runs is refused."""
+        upload = self.recorder.upload(volume_id, image_id)
+        request = self._live.get(volume_id)
+        if request is not None and request.upload is None:
+            request.upload = upload
+            return
+        self._uploads.setdefault(volume_id, upload)
+        self.clock.start(self._upload, upload)
+
+    def _upload(self, upload: Upload) -> None:
+        """Make an image of a volume: `copy_volume_to_image` of the API."""
+        current_process().request = Request("", None)
+        image = self.glance.catalogue[upload.image_id]
+        metadata = {
+            "id": image.image_id,
+            "name": image.name,
+            "disk_format": image.disk_format,
+            "container_format": image.container_format,
+        }
+        volume = self.db.volumes.get(upload.volume_id)
+        try:
+            if volume is None:
+                raise exception.VolumeNotFound(volume_id=upload.volume_id)
+            self._volume_api.image_service = self.glance.service()
+            context = Context(volume.user_id, volume.project_id)
+            self._volume_api.copy_volume_to_image(context, volume, metadata, force=False)
+        except exception.CinderException as error:
+            upload.error = type(error).__name__
+        self.recorder.upload_ended(upload, volume)
+        if self._uploads.get(upload.volume_id) is not upload:
+            return  # refused, because another is under way
+        del self._uploads[upload.volume_id]
+        for location in self.glance.uploaded(upload.image_id):
+            self._delete(location)
+        if upload.delete_wanted and volume is not None:
+            self.clock.cast(self._delete, volume)
+
     def _user_deletes(self, volume_id: str) -> None:
-        if volume_id in self._live:
-            self._live[volume_id].delete_wanted = True
+        under_way = self._live.get(volume_id) or self._uploads.get(volume_id)
+        if under_way:
+            under_way.delete_wanted = True
         elif volume_id in self.db.volumes:  # else the API refused its create
             self.clock.start(self._delete, self.db.volumes[volume_id])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from sim.cinder.database import Context, Volume
 from sim.scenario import Glance as GlanceSpec
 from sim.scenario import Image
 
+MARKED = "cinder-raw"  # the scheme of locations that are raw, though the image is not
 PUBLIC_OWNER = "image-owner"  # the project that uploaded the images which everyone may use
 
 
@@ -32,18 +33,39 @@ class Registered:
 
     image: Image
     updated_at: datetime
+    owner: str
+    status: str = "active"
+    delete_wanted: bool = False
     store_volumes: list[Volume] = field(default_factory=list)  # its locations in the Cinder store
+    marked: set[str] = field(default_factory=set)  # those that are raw, though the image is not
 
 
 class Glance:
-    """All images; `service()` is what Cinder gets as its image service."""
+    """All images; `service()` is what Cinder gets as its image service.
+
+    Those `uploaded` come later. `volumes` are Cinder's by id; `store` puts the file of an image, with its
+    version, into the Cinder store.
+    """
 
     def __init__(
-        self, clock: Clock, spec: GlanceSpec, images: dict[str, Image], updated_at: datetime
+        self,
+        clock: Clock,
+        spec: GlanceSpec,
+        images: dict[str, Image],
+        updated_at: datetime,
+        uploaded: frozenset[str],
+        volumes: Mapping[str, Volume],
+        store: Callable[[Image, datetime], list[Volume]],
     ) -> None:
-        self.images = {image_id: Registered(image, updated_at) for image_id, image in images.items()}
-        self.catalogue = images  # deleted ones too: creates under way go on
-        self._clock = clock
+        self.images = {
+            image_id: Registered(image, updated_at, owner_of(image))
+            for image_id, image in images.items()
+            if image_id not in uploaded
+        }
+        self.catalogue = images  # all that there ever are: creates under way go on
+        self.volumes = volumes
+        self._store = store
+        self.clock = clock
         self._spec = spec
         self._streams = simpy.Resource(clock, spec.streams) if spec.streams else None
         self._files: dict[str, Image] = {}
@@ -52,10 +74,16 @@ class Glance:
     def update(self, image_id: str) -> None:
         """The image's metadata change, and with them `updated_at`."""
         if image_id in self.images:
-            self.images[image_id].updated_at = self._clock.utcnow()
+            self.images[image_id].updated_at = self.clock.utcnow()
 
     def delete(self, image_id: str) -> list[Volume]:
-        """The image is gone; the volumes that it had in the Cinder store are to be deleted."""
+        """The image is gone; the volumes that it had in the Cinder store are to be deleted.
+
+        One that is being uploaded goes when it is there (see `uploaded`).
+        """
+        if image_id in self.images and self.images[image_id].status == "saving":
+            self.images[image_id].delete_wanted = True
+            return []
         deleted = self.images.pop(image_id, None)
         return deleted.store_volumes if deleted else []
 
@@ -63,6 +91,11 @@ class Glance:
         """The image's volumes in the Cinder store; none if it is gone."""
         found = self.images.get(image_id)
         return found.store_volumes if found else []
+
+    def uploaded(self, image_id: str) -> list[Volume]:
+        """An upload is over, well or not: what is to be deleted with an image that is wanted no more."""
+        found = self.images.get(image_id)
+        return self.delete(image_id) if found and found.delete_wanted else []
 
     def add_location(self, image_id: str, volume: Volume, owner: str) -> bool:
         """Make a volume a location of an image that `owner` owns; False if the image is gone."""
@@ -92,6 +125,21 @@ class Glance:
         finally:
             self._files.pop(name, None)
 
+    def send(self, image_id: str, least_s: float) -> None:
+        """Take an image's file in, on one of the streams, in no less than `least_s`.
+
+        Where it goes into the Cinder store, it takes its space there first.
+        """
+        image = self.images[image_id]
+        volumes = self._store(image.image, image.updated_at)
+        if self._spec.stream_mib_s is None:
+            self.clock.sleep(least_s)
+        else:
+            self._stream(max(image.image.size_bytes / MIB / self._spec.stream_mib_s, least_s))
+        for volume in volumes:
+            self.add_location(image_id, volume, image.owner)
+        image.status = "active"
+
     def fetch_verify_image(
         self, context: Context, image_service: ImageService, image_id: str, dest: str
     ) -> None:
@@ -99,16 +147,18 @@ class Glance:
         image = self._files[dest] = self.catalogue[image_id]
         if self._spec.stream_mib_s is None:
             return
-        seconds = image.size_bytes / MIB / self._spec.stream_mib_s
+        self._stream(image.size_bytes / MIB / self._spec.stream_mib_s)
+
+    def _stream(self, seconds: float) -> None:
         if self._streams is None:
-            self._clock.sleep(seconds)
+            self.clock.sleep(seconds)
             return
         with self._streams.request() as turn:
             if not turn.triggered:
-                since = self._clock.now
-                self._clock.wait(turn)
-                current_process().request.stream_wait_s += self._clock.now - since
-            self._clock.sleep(seconds)
+                since = self.clock.now
+                self.clock.wait(turn)
+                current_process().request.stream_wait_s += self.clock.now - since
+            self.clock.sleep(seconds)
 
     def qemu_img_info(self, path: str, *_: Any, **__: Any) -> SimpleNamespace:
         """`image_utils.qemu_img_info` of a downloaded file."""
@@ -134,22 +184,58 @@ class ImageService:
         return {
             "id": image_id,
             "name": image.name,
-            "status": "active",
+            "status": found.status,
             "disk_format": image.disk_format,
             "container_format": image.container_format,
             "size": image.size_bytes,
             "virtual_size": image.virtual_size_bytes,
             "min_disk": 0,
             "min_ram": 0,
-            "owner": owner_of(image),
+            "owner": found.owner,
             "updated_at": found.updated_at.replace(tzinfo=UTC),
             "properties": {},
         }
 
     def get_location(self, context: Context, image_id: str) -> tuple[str | None, list[dict[str, Any]]]:
         """The direct URL (none) and the locations: the image's volumes in the Cinder store."""
-        volumes = self._find(context, image_id).store_volumes
-        return None, [{"url": f"cinder://{volume.id}", "metadata": {}} for volume in volumes]
+        found = self._find(context, image_id)
+        schemes = (MARKED if volume.id in found.marked else "cinder" for volume in found.store_volumes)
+        return None, [
+            {"url": f"{scheme}://{volume.id}", "metadata": {}}
+            for scheme, volume in zip(schemes, found.store_volumes, strict=True)
+        ]
+
+    # -- uploads ------------------------------------------------------------------------------
+
+    def create(self, context: Context, image_meta: dict[str, Any]) -> dict[str, Any]:
+        """A new image without data, of the requester's project."""
+        glance, image_id = self._glance, image_meta["id"]
+        image = glance.catalogue[image_id]
+        owner = image.owner or context.project_id
+        glance.images[image_id] = Registered(image, glance.clock.utcnow(), owner, "saving")
+        return image_meta
+
+    def update(self, context: Context, image_id: str, image_meta: dict[str, Any], least_s: float) -> None:
+        """Send the image's data, in no less than `least_s`."""
+        self._glance.send(image_id, least_s)
+
+    def add_location(
+        self, context: Context, image_id: str, url: str, metadata: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Make a volume a location of an image, which with the first becomes active."""
+        found = self._glance.images.get(image_id)
+        if found is None:
+            raise exception.ImageNotFound(image_id=image_id)
+        scheme, _, volume_id = url.partition("://")
+        found.store_volumes.append(self._glance.volumes[volume_id])
+        if scheme == MARKED:
+            found.marked.add(volume_id)
+        found.status = "active"
+        return {"id": image_id}
+
+    def delete(self, context: Context, image_id: str) -> None:
+        """An image whose upload failed."""
+        self._glance.images.pop(image_id)
 
     def _find(self, context: Context, image_id: str) -> Registered:
         if self._found is None:

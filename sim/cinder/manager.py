@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
+from cinder import exception
+from cinder.image import glance
+from cinder.message import api as message_api
 from cinder.volume import api, manager
 from cinder.volume.flows.manager import create_volume
 from taskflow.types.failure import Failure
@@ -34,7 +38,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
 
     Its own here: `create_volume`, which runs the tasks of Cinder's create flow one after another without
     taskflow's engine (most of a create's cost), and how reports are sent. `ended` is told of every volume
-    whose create is over; `task` makes Cinder's task that creates volumes.
+    whose create is over; `task` makes Cinder's task that creates volumes,
+    `twin` keeps a clone of volumes that were uploaded (None: Cinder does not).
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         ended: Callable[[Volume], None],
         recorder: Recorder,
         task: Callable[..., create_volume.CreateVolumeFromSpecTask],
+        twin: Callable[..., None] | None,
     ) -> None:
         # Not the parent's: it loads the driver from the configuration and connects to the message bus.
         self.host = array.name
@@ -59,8 +65,10 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self.array = array
         self.reported_at: datetime | None = None
         self.image_volume_cache = image_volume_cache
+        self.message_api = message_api.API()
         self._clock = clock
         self._ended = ended
+        self._twin = twin
         self._recorder = recorder
         self._extract = create_volume.ExtractVolumeSpecTask(db)
         self._create = task(self, db, driver, self.image_volume_cache)
@@ -116,6 +124,16 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         """Cinder's own, on this node."""
         current_process().node = self.array.spec.node
         return super().delete_volume(context, volume, *args, **kwargs)
+
+    def copy_volume_to_image(self, context: Context, volume_id: str, image_meta: dict[str, Any]) -> None:
+        """Cinder's own, on this node; then its clone is kept, where that is simulated."""
+        process = current_process()
+        process.node, process.makes = self.array.spec.node, "store"
+        super().copy_volume_to_image(context, volume_id, image_meta)
+        if self._twin is not None:
+            service, _ = glance.get_remote_image_service(context, image_meta["id"])
+            with suppress(exception.CinderException):
+                self._twin(self, context, self.db.volumes[volume_id], service, image_meta)
 
     def _create_image_cache_volume_entry(
         self, ctx: Context, volume_ref: Volume, image_id: str, image_meta: dict[str, Any]

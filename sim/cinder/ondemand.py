@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cinder import exception
-from cinder.volume.flows.manager import create_volume
 
 from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Volume
@@ -19,6 +18,8 @@ class OnDemandStore(ObservedCache):
     What it keeps are locations in Glance, which `_clone_image_volume` (create_volume.py) finds like any of
     the Cinder store. They are never evicted and go with their image.
     """
+
+    holds_locations = True
 
     def __init__(self, db: Any, volume_api: Any, glance: Glance) -> None:
         super().__init__(db, volume_api)
@@ -58,8 +59,8 @@ class OnDemandStore(ObservedCache):
         """See `delete_cached_volume`."""
 
 
-class OnDemandTask(create_volume.CreateVolumeFromSpecTask):  # type: ignore[misc]
-    """Cinder's task of a create; what the store could not clone takes no part in filling it."""
+class OnDemand:
+    """For `CreateVolumeFromSpecTask`: what the store could not clone takes no part in filling it."""
 
     def _prepare_image_cache_entry(
         self,
@@ -72,7 +73,7 @@ class OnDemandTask(create_volume.CreateVolumeFromSpecTask):  # type: ignore[misc
     ) -> tuple[Any, bool]:
         if not clonable(image_meta):
             return None, False
-        found: tuple[Any, bool] = super()._prepare_image_cache_entry(
+        found: tuple[Any, bool] = super()._prepare_image_cache_entry(  # type: ignore[misc]
             context, volume, image_location, image_id, image_meta, image_service
         )
         return found
@@ -80,7 +81,7 @@ class OnDemandTask(create_volume.CreateVolumeFromSpecTask):  # type: ignore[misc
     def _create_from_image_cache(self, *args: Any) -> tuple[Any, bool]:
         """At the clone limit the image is downloaded, as from the store."""
         try:
-            found: tuple[Any, bool] = super()._create_from_image_cache(*args)
+            found: tuple[Any, bool] = super()._create_from_image_cache(*args)  # type: ignore[misc]
         except exception.SnapshotLimitReached:
             return None, False
         return found

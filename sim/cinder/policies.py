@@ -23,6 +23,8 @@ Victim = Callable[[list[Entry]], Entry]
 class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
     """Cinder's cache, which says in the process what it is doing, so that evictions have a reason."""
 
+    holds_locations = False  # what it keeps are entries
+
     def get_entry(self, *args: Any, **kwargs: Any) -> Any:
         process = current_process()
         process.phase = "stale"

@@ -11,6 +11,7 @@ import pandas as pd
 from sim.arrays import Array
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Entry, Volume
+from sim.cinder.uploads import Upload
 from sim.results import (
     EVENT_COLUMNS,
     SOURCES,
@@ -18,6 +19,7 @@ from sim.results import (
     cache_events_table,
     cache_table,
     requests_table,
+    uploads_table,
     volumes_table,
 )
 from sim.usage import UsageMeter
@@ -31,7 +33,7 @@ class Request:
 
     __slots__ = (
         "attempts", "cache_held", "delete_wanted", "error", "fill_error", "image_version",
-        "lock_wait_s", "row", "source", "stream_wait_s", "volume_id",
+        "lock_wait_s", "row", "source", "stream_wait_s", "upload", "volume_id",
     )  # fmt: skip
 
     def __init__(self, volume_id: str, row: int | None) -> None:
@@ -46,6 +48,7 @@ class Request:
         self.stream_wait_s = 0.0
         self.cache_held = 0
         self.delete_wanted = False
+        self.upload: Upload | None = None  # asked for before the create has ended
 
 
 class Recorder:
@@ -68,6 +71,7 @@ class Recorder:
         self._hosts: list[str] = [""] * count
         self._errors: dict[int, str] = {}
         self._cache_events: list[tuple[Any, ...]] = []
+        self._uploads: list[list[Any]] = []
 
     def request(self, volume_id: str, image_id: str) -> Request:
         """The next create of the trace."""
@@ -93,6 +97,16 @@ class Recorder:
         else:
             self._errors[row] = request.error
             self._cache_held[row] = request.cache_held
+
+    def upload(self, volume_id: str, image_id: str) -> Upload:
+        """The next upload of the trace."""
+        self._uploads.append([volume_id, image_id, "", self._clock.now, 0.0, ""])
+        return Upload(len(self._uploads) - 1, volume_id, image_id)
+
+    def upload_ended(self, upload: Upload, volume: Volume | None) -> None:
+        """An upload is over; `volume` is None if there was none."""
+        host = (volume.host or "") if volume else ""
+        self._uploads[upload.row][2:] = [host, self._uploads[upload.row][3], self._clock.now, upload.error]
 
     def entry_event(self, event: str, entry: Entry) -> None:
         """A cache entry was made or is gone; the process knows what the cache was doing."""
@@ -160,6 +174,7 @@ class Recorder:
                 dict(zip(EVENT_COLUMNS, zip(*self._cache_events, strict=True), strict=False))
             ),
             cache=cache,
+            uploads=uploads_table(self._uploads),
             usage=meter.table(end),
             volumes=volumes_table(
                 host=[each.pool.host for each in volumes],

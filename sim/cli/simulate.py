@@ -57,6 +57,7 @@ class Outcome:
     pools: pd.DataFrame
     findings: list[str]
     manifest: dict[str, Any]
+    uploads: pd.DataFrame | None = None
     counts: pd.DataFrame | None = None  # `sim.comparison.in_blocks`, of a history in memory
 
 
@@ -310,7 +311,7 @@ def _outcome(
     """
     from sim.comparison import counted, in_blocks
     from sim.findings import findings
-    from sim.metrics import summary
+    from sim.metrics import summary, uploads_of
     from sim.results import manifest_of, pools_table, write
 
     if not len(case.trace.events):  # they were too many to be read
@@ -325,6 +326,7 @@ def _outcome(
         "pools": pools_table(records, case),
         "cache_events": records.cache_events,
         "cache": records.cache,
+        "uploads": records.uploads,
         "summary": summary(records, case, strategy),
     }
     lines = findings(records, case, strategy)
@@ -336,19 +338,20 @@ def _outcome(
     if out is not None:
         write(tables, manifest, out / strategy, (fmt or Format.csv).value)
         print(f"{strategy}: written to {printable(str(out / strategy))}", file=sys.stderr)
-    return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest, counts)
+    uploads = uploads_of(records, strategy)
+    return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest, uploads, counts)
 
 
 def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Path, fmt: Format) -> Outcome:
     """Run a strategy on a trace that stays on disk, and write its tables."""
-    from sim.results import manifest_of, write
+    from sim.results import TABLES, manifest_of, write
     from sim.tables import count_rows
 
     start, folder = time.perf_counter(), out / strategy
     folder.mkdir(parents=True, exist_ok=True)
     with progress(strategy, count_rows(case.trace.path), shown=True) as done:
         ran = api.stream(case, strategy, folder, fmt.value, done)
-    tables = {name: getattr(ran, name) for name in ("requests", "pools", "cache_events", "cache", "summary")}
+    tables = {name: getattr(ran, name) for name in TABLES}
     wall_s = time.perf_counter() - start
     manifest = manifest_of(case, strategy, "fast", ran.creates, ran.engine_s, wall_s, sha256)
     write(tables, manifest, folder, fmt.value)
@@ -360,6 +363,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     return {
         "strategy": outcome.strategy,
         "summary": plain(outcome.summary),
+        **({} if outcome.uploads is None or outcome.uploads.empty else {"uploads": plain(outcome.uploads)}),
         "pools": plain(outcome.pools),
         "findings": outcome.findings,
         "manifest": outcome.manifest,
@@ -370,10 +374,13 @@ def _show(outcomes: list[Outcome], found: Comparison | None) -> None:
     """Tables of what the strategies come to, how sure that is, then what stands out in each."""
     import pandas as pd
 
-    from sim.display import comparison_text, tables_text
+    from sim.display import comparison_text, tables_text, uploads_text
 
     replicated = found is not None and found.of == "replications"
     lines = [] if replicated else [tables_text(pd.concat([outcome.summary for outcome in outcomes])), ""]
+    uploads = [each.uploads for each in outcomes if each.uploads is not None and len(each.uploads)]
+    if uploads:
+        lines += [uploads_text(pd.concat(uploads)), ""]
     if found is not None:
         lines += [comparison_text(found), ""]
     for outcome in outcomes:

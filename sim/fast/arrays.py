@@ -229,7 +229,7 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int
     d.pool, d.size_gib, d.kind, d.tier = pool, size_gib, kind, tier
     d.source = d.lineage = NONE
     d.clones = 0
-    d.there, d.tenant = True, False
+    d.there, d.tenant, d.marked = True, False, False
     d.owner, d.next, d.code = v, NONE, NONE
     if v != NONE:
         d.next = s.volumes[v].first_slot

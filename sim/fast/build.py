@@ -16,7 +16,7 @@ from sim.fast import state
 from sim.fast.jit import table_of
 from sim.fast.kernel import PLACED, put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
-from sim.initial import Placed
+from sim.initial import Placed, store_hosts
 from sim.scenario import Backend, Case, Image
 from sim.strategies import Strategy
 from sim.trace import EVENTS
@@ -24,6 +24,7 @@ from sim.trace import EVENTS
 PROJECT = "project"  # of requests that name none
 KINDS = {"user": state.USER, "store": state.STORE, "cache": state.CACHE}
 EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
+UPLOADS = ("copy", "no-op", "raw-twin-location", "raw-twin-cache")  # in the order of state.COPY_DATA, …
 START = 1024  # records of an array that grows
 BACKEND_FIELDS = state.BACKENDS.names or ()
 NO_EDGES = np.zeros(0)
@@ -64,6 +65,8 @@ class Names:
             -1.0,
             0,
             NONE,
+            False,
+            False,
         )
 
     def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
@@ -105,6 +108,7 @@ def build(
     scenario = case.scenario
     backends, pools, images = len(names.backends), len(names.hosts), len(names.images)
     tiers = len(names.tiers)
+    uploads = int((trace["trace_event"] == state.UPLOAD_VOLUME).sum())
     nodes = list(dict.fromkeys(backend.node for backend in scenario.backends.values()))
     by_node = scenario.cinder.lock_scope == "node"
     s = State(
@@ -138,6 +142,11 @@ def build(
         uses=np.zeros(0, np.int64),
         edges=edges,
         edge_areas=np.zeros((len(edges), pools + tiers + 1, 3)),
+        uploads=np.zeros(uploads, state.UPLOADS),
+        convert_s=np.zeros((images, backends)),
+        send_s=np.zeros((images, backends)),
+        store_start=np.zeros(images + 1, np.int64),
+        store_pools=np.zeros(0, np.int64),
         **trace,
     )
     if any(backend.dedupe for backend in scenario.backends.values()):
@@ -145,6 +154,8 @@ def build(
     s = _tiers(s, case, names)
     if scenario.what_if.eviction == "belady":
         s = _uses(s)
+    if uploads:
+        s = _uploads(s, case, names, strategy)
     _fill_options(s, case, strategy)
     _fill_world(s)
     for number, (name, backend) in enumerate(scenario.backends.items()):
@@ -190,11 +201,37 @@ def _uses(s: State) -> State:
     )
 
 
+def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
+    """What uploads take, and where the Cinder store keeps the images that they make."""
+    s.uploads["image"] = s.trace_image[s.trace_event == state.UPLOAD_VOLUME]
+    s.uploads["pool"] = NONE
+    rate = case.scenario.glance.stream_mib_s
+    sent_s = np.zeros(len(names.images)) if rate is None else names.size_mib / rate
+    raw = names.rows["raw"]
+    for number, backend in enumerate(case.scenario.backends.values()):  # as `sim.arrays.Array.read_s`
+        read_s = names.virtual_mib / backend.read_mib_s if backend.read_mib_s else np.zeros(len(raw))
+        s.convert_s[:, number] = read_s
+        if backend.convert_mib_s:
+            s.convert_s[:, number] += names.virtual_mib / backend.convert_mib_s
+        s.send_s[:, number] = np.where(raw, np.maximum(sent_s, read_s), sent_s)
+    images = list(case.images.values())
+    kept = [
+        [names.hosts.index(host) for host in store_hosts(case, strategy, image)]
+        if image.image_id in case.uploaded
+        else []
+        for image in images
+    ]
+    s.store_start[1:] = np.cumsum([len(pools) for pools in kept])
+    return s._replace(store_pools=np.array([pool for pools in kept for pool in pools], np.int64))
+
+
 def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o, scenario = s.options[0], case.scenario
     o["uses_store"], o["on_demand"] = strategy.uses_store, strategy.on_demand
     o["schedules"] = bool(((s.trace_event == state.CREATE) & (s.trace_pool == NONE)).any())
     o["eviction"] = EVICTIONS[scenario.what_if.eviction]
+    o["upload"] = UPLOADS.index(scenario.upload)
+    o["uploads_to_tenant"] = scenario.cinder.image_upload_use_internal_tenant
     o["max_attempts"] = scenario.cinder.scheduler_max_attempts
     o["polling_interval"] = scenario.cinder.backend_stats_polling_interval
     o["quota_volumes"] = _limit(scenario.cinder.internal_tenant_quota_volumes)
@@ -242,6 +279,7 @@ def _fill_backend(
         "reserved": backend.reserved_percentage, "write_streams": _limit(backend.write_streams),
         "first": NONE, "last": NONE, "max_size_gb": backend.image_volume_cache_max_size_gb,
         "max_count": backend.image_volume_cache_max_count, "reported_us": -1,
+        "tier": names.tiers.index(backend.volume_types[0]),
     }  # fmt: skip
     same = ("create_s", "clone_s", "delete_s", "extend_s", "driver_clones_raw", "thin", "dedupe")
     values |= {field: getattr(backend, field) for field in same}
@@ -257,6 +295,7 @@ def _fill_backend(
 
 def _fill_images(s: State, case: Case, names: Names) -> None:
     s.images[:] = names.rows
+    s.images["deleted"][s.uploads["image"]] = True  # not yet there
     rate = case.scenario.glance.stream_mib_s
     if rate is not None:
         s.images["fetch_s"] = names.size_mib / rate

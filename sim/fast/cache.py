@@ -153,12 +153,16 @@ def add_location(s: State, image: int, slot: int) -> None:
 
 @compiled
 def location(s: State, v: int) -> int:
-    """The slot of the first location that a request's image has in its pool, or NONE."""
+    """The slot of the first location that a request's image has in its pool and that is raw, or NONE."""
     r = s.volumes[v]
-    if s.images[r.image].deleted:
+    i = s.images[r.image]
+    if i.deleted:
         return NONE
-    slot = s.images[r.image].first_location
-    while slot != NONE and not (s.slots[slot].there and s.slots[slot].pool == r.pool):
+    raw = i.raw and i.bare
+    slot = i.first_location
+    while slot != NONE and not (
+        s.slots[slot].there and s.slots[slot].pool == r.pool and (raw or s.slots[slot].marked)
+    ):
         slot = s.slots[slot].next
     return slot
 

@@ -35,20 +35,22 @@ from sim.fast.cache import (
 )
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
+    BEGIN_UPLOAD,
     END_LEFTOVER_DELETE,
-    RESUME,
     SCHEDULE,
     USER_DELETES,
     acquire_lock,
     cast,
     give_stream_back,
     later,
+    next_phase,
     read_clock,
     release_lock,
     take_stream,
 )
+from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
-from sim.fast.scheduler import choose, report
+from sim.fast.scheduler import choose
 from sim.fast.state import (
     AT_CLONE_LIMIT,
     BROKEN,
@@ -62,13 +64,13 @@ from sim.fast.state import (
     IMAGE_GONE,
     NO_SOURCE,
     NONE,
-    OVER_QUOTA,
     REFUSED,
     SKIPPED,
     STORE,
     USER,
     State,
 )
+from sim.fast.upload import UPLOAD, upload_step
 
 ATTEMPT, DRIVER_CLONED, STORE_LOOK, STORE_CLONED, CACHE_LOCK, LOCKED, LOOK, CACHE_CLONED = range(8)
 FETCHING, FETCHED, CREATED, WRITING, WRITTEN, FILLED, EXTEND, EXTENDED, UNLOCK, FINISH = range(8, 18)
@@ -85,6 +87,8 @@ def go_on(s: State, v: int) -> None:
 def step(s: State, v: int) -> bool:
     r = s.volumes[v]
     phase = r.phase
+    if phase >= UPLOAD:
+        return upload_step(s, v)
     if phase == ATTEMPT:
         return attempt(s, v)
     if phase == STORE_LOOK:
@@ -123,16 +127,6 @@ def step(s: State, v: int) -> bool:
         r.source = FROM_CACHE
         return next_phase(s, v, UNLOCK, 0.0)
     return finish(s, v)
-
-
-@compiled
-def next_phase(s: State, v: int, phase: int, seconds: float) -> bool:
-    """Go to a phase: at once, or when `seconds` have passed."""
-    s.volumes[v].phase = phase
-    if seconds > 0:
-        later(s, seconds, RESUME, v, NONE)
-        return False
-    return True
 
 
 @compiled
@@ -181,7 +175,7 @@ def attempt(s: State, v: int) -> bool:
         if seconds < 0:
             return fail(s, v, int(-seconds))
         return next_phase(s, v, DRIVER_CLONED, seconds)
-    if s.options[0].uses_store and i.raw and i.bare and not r.encrypted:
+    if s.options[0].uses_store and not r.encrypted:
         return next_phase(s, v, STORE_LOOK, 0.0)
     return next_phase(s, v, CACHE_LOCK, 0.0)
 
@@ -313,28 +307,17 @@ def written(s: State, v: int) -> bool:
     """`_create_image_cache_volume_entry`: room, quota, and a clone of the user's new volume."""
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
-    b, w, o = s.backends[backend], s.world[0], s.options[0]
+    b, o = s.backends[backend], s.options[0]
     give_stream_back(s, b, b.write_streams, backend)
     r.source = DOWNLOAD
     if not r.fills or found(s, v):
         return next_phase(s, v, EXTEND, 0.0)
     if not o.on_demand and not ensure_space(s, v):
         return not_filled(s, v, REFUSED)
-    if w.quota_volumes + 1 > o.quota_volumes or w.quota_gigabytes + r.size_gib > o.quota_gigabytes:
-        return not_filled(s, v, OVER_QUOTA)
-    w.quota_volumes += 1
-    w.quota_gigabytes += r.size_gib
-    s.pools[r.pool].allocated += r.size_gib
-    kind = STORE if o.on_demand else CACHE
-    seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, kind, r.tier)
-    if seconds < 0:  # its row is deleted again, as if it were a volume
-        w.quota_volumes -= 1
-        w.quota_gigabytes -= r.size_gib
-        s.pools[r.pool].allocated -= r.size_gib
-        report(s, backend)
+    seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, True)
+    if seconds < 0:
         return not_filled(s, v, int(-seconds))
-    r.fill = w.made
-    s.slots[r.fill].tenant = True
+    r.fill = s.world[0].made
     return next_phase(s, v, FILLED, seconds)
 
 
@@ -466,5 +449,8 @@ def end(s: State, v: int, available: bool) -> None:
         row.error_pool, row.error_gib = r.error_pool, r.error_gib
         row.unplaced = r.pool == NONE
         row.done = True
-    if r.delete_wanted:
+    r.ready = available
+    if r.upload != NONE:
+        cast(s, BEGIN_UPLOAD, v, NONE)
+    elif r.delete_wanted:
         cast(s, USER_DELETES, v, NONE)

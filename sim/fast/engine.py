@@ -20,7 +20,7 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.state import ACCOUNTS, NONE, Array, State
 from sim.initial import Placed, initial_volumes, place
-from sim.results import Records, cache_events_table, cache_table, requests_table, volumes_table
+from sim.results import Records, cache_events_table, cache_table, requests_table, uploads_table, volumes_table
 from sim.scenario import Case, Scenario
 from sim.strategies import STRATEGIES, Strategy
 from sim.usage import KINDS, QUANTITIES, UsageMeter
@@ -46,6 +46,12 @@ SKIP_REASONS = {
     state.REFUSED: "larger than image_volume_cache_max_size_gb",
     state.OVER_QUOTA: "fill failed: OverQuota",
     state.CLONE_LIMIT: "fill failed: SnapshotLimitReached",
+}
+UPLOAD_ERRORS = {
+    state.NO_VOLUME: "VolumeNotFound",
+    state.NOT_AVAILABLE: "InvalidVolume",
+    state.OVER_QUOTA: "OverQuota",
+    state.NO_SPACE: "VolumeBackendAPIException",
 }
 ARRAY_FAILED = "fill failed: VolumeBackendAPIException"
 
@@ -203,6 +209,7 @@ def records(
         requests=requests_of(rows, case, names, asked),
         cache_events=cache_events_of(s, names, asked["volume_id"].to_numpy(object), 0),
         cache=cache_of(s, names),
+        uploads=uploads_of(s, names, ids),
         usage=usage_of(s, names, until),
         volumes=_volumes(s, names, ids, placed),
         engine_s=engine_s,
@@ -227,7 +234,7 @@ def requests_of(rows: Array, case: Case, names: Names, asked: pd.DataFrame) -> p
     )
 
 
-def _named(numbers: Array, names: Sequence[str]) -> npt.NDArray[Any]:
+def _named(numbers: Array, names: Sequence[str] | npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The name of each number, '' of NONE."""
     return np.array([*names, ""], dtype=object)[numbers]
 
@@ -245,7 +252,7 @@ def cache_events_of(s: State, names: Names, volume_ids: npt.NDArray[Any], first:
         "image_id": _named(noted["image"], names.images),
         "size_gib": noted["size_gib"].astype(np.int64),
         "reason": reason,
-        "volume_id": volume_ids[noted["row"] - first],
+        "volume_id": _named(np.where(noted["row"] == NONE, NONE, noted["row"] - first), volume_ids),
     }
     return cache_events_table(columns)
 
@@ -289,6 +296,19 @@ def usage_of(s: State, names: Names, until: float) -> pd.DataFrame:
             row["physical_gib_end"] = float(account["physical"])
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def uploads_of(s: State, names: Names, ids: npt.NDArray[Any]) -> pd.DataFrame:
+    asked = s.trace_event == state.UPLOAD_VOLUME
+    columns = (
+        np.asarray(ids)[s.trace_code[asked]],
+        _named(s.uploads["image"], names.images),
+        _named(s.uploads["pool"], names.hosts),
+        s.trace_time[asked],
+        s.uploads["end"],
+        _by_number(UPLOAD_ERRORS, s.uploads["error"], ""),
+    )
+    return uploads_table(list(zip(*columns, strict=True)))
 
 
 def _volumes(s: State, names: Names, ids: npt.NDArray[Any], placed: list[Placed]) -> pd.DataFrame:

@@ -36,6 +36,8 @@ def _text(case: Case, error: int, host: str, gib: float, image: Image, volume_id
     """Of the attempt that failed last, or of the API."""
     if error == state.IMAGE_GONE:
         return f"ImageNotFound: Image {image.image_id} could not be found."
+    if error == state.NOT_ACTIVE:
+        return f"InvalidInput: Invalid input received: Image {image.image_id} is not active."
     if error == state.IMAGE_TOO_LARGE:
         size = -(-image.size_bytes // 2**30)
         return (

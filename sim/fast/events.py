@@ -14,7 +14,7 @@ from sim.fast.state import NO_LIMIT, NONE, State
 
 # What happens: a request goes on; deletes begin and end; a request is scheduled again; streams are granted.
 RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
-END_LEFTOVER_DELETE, SCHEDULE, GRANT = range(6, 9)
+END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD = range(6, 10)
 
 
 @compiled
@@ -46,6 +46,16 @@ def cast(s: State, what: int, who: int, pool: int) -> None:
     event = s.casts[(w.first_cast + w.casts) & (s.casts.size - 1)]
     event.what, event.who, event.pool = what, who, pool
     w.casts += 1
+
+
+@compiled
+def next_phase(s: State, v: int, phase: int, seconds: float) -> bool:
+    """Go to a phase: at once, or when `seconds` have passed."""
+    s.volumes[v].phase = phase
+    if seconds > 0:
+        later(s, seconds, RESUME, v, NONE)
+        return False
+    return True
 
 
 @compiled

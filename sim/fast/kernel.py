@@ -4,42 +4,52 @@ from __future__ import annotations
 
 import math
 
-from sim.fast.arrays import begin_delete, create, end_delete, find, write
+from sim.fast.arrays import create, write
 from sim.fast.cache import add_entry, add_location
 from sim.fast.create import ATTEMPT, go_on, schedule
+from sim.fast.deletes import (
+    begin_image_delete,
+    begin_user_delete,
+    delete_image,
+    end_image_delete,
+    end_leftover_delete,
+    end_user_delete,
+    user_deletes,
+)
 from sim.fast.events import (
     BEGIN_DELETE,
     BEGIN_IMAGE_DELETE,
+    BEGIN_UPLOAD,
     END_DELETE,
     END_IMAGE_DELETE,
     GRANT,
     RESUME,
     SCHEDULE,
     USER_DELETES,
-    cast,
     drop_first,
     grant_stream,
-    later,
     read_clock,
 )
 from sim.fast.jit import compiled, entry, state_of
 from sim.fast.scheduler import report
 from sim.fast.state import (
-    BUSY,
     CACHE,
     CREATE,
     DELETE,
     IMAGE_GONE,
     IMAGE_TOO_LARGE,
     NONE,
+    NOT_ACTIVE,
     STORE,
     UPDATE_IMAGE,
+    UPLOAD_VOLUME,
     USER,
     VIRTUAL_TOO_LARGE,
     Array,
     State,
 )
-from sim.fast.usage import orphan, pass_edges
+from sim.fast.upload import begin_upload
+from sim.fast.usage import pass_edges
 
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
 OVER, MORE_EVENTS, MORE_ROOM, PAUSE = range(4)
@@ -127,7 +137,7 @@ def put(
         r = s.volumes[v]
         r.code, r.row, r.image, r.pool, r.tier = code, NONE, NONE, pool, tier
         r.asked_gib = r.size_gib = size_gib
-        r.under_way = False
+        r.under_way, r.ready = False, True
     create(s, v, pool, size_gib, kind, tier)
     slot = s.world[0].made
     s.pools[pool].allocated += size_gib
@@ -190,6 +200,9 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         user_deletes(s, who)
     elif what == SCHEDULE:
         schedule(s, who)
+    elif what == BEGIN_UPLOAD:
+        if begin_upload(s, s.volumes[who].upload, who):
+            go_on(s, who)
     elif what == GRANT:
         if pool == NONE:
             grant_stream(s, s.world[0], s.options[0].streams)
@@ -212,28 +225,31 @@ def happen(s: State, at: int) -> None:
     elif event == DELETE:
         v = s.by_code[s.trace_code[at]]
         if v != NONE:  # else the API refused its create
-            if s.volumes[v].under_way:
+            if s.volumes[v].under_way or s.volumes[v].upload != NONE:
                 s.volumes[v].delete_wanted = True
             else:
                 user_deletes(s, v)
+    elif event == UPLOAD_VOLUME:
+        user_uploads(s, s.by_code[s.trace_code[at]])
     elif not s.images[s.trace_image[at]].deleted:
         if event == UPDATE_IMAGE:
             read_clock(s)
             s.images[s.trace_image[at]].version += 1
+        elif s.images[s.trace_image[at]].saving:
+            s.images[s.trace_image[at]].delete_wanted = True
         else:
             delete_image(s, s.trace_image[at])
 
 
 @compiled
-def delete_image(s: State, image: int) -> None:
-    """The volumes that it has in the Cinder store are deleted (`volume.API.delete`)."""
-    i = s.images[image]
-    i.deleted = True
-    slot = i.first_location
-    while slot != NONE:
-        read_clock(s)
-        cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
-        slot = s.slots[slot].next
+def user_uploads(s: State, v: int) -> None:
+    """An upload starts when its volume is there; what comes while another waits or runs is refused."""
+    u = s.world[0].uploads
+    s.world[0].uploads += 1
+    if v != NONE and s.volumes[v].under_way and s.volumes[v].upload == NONE:
+        s.volumes[v].upload = u
+    elif begin_upload(s, u, v):
+        go_on(s, v)
 
 
 @compiled
@@ -271,6 +287,8 @@ def refusal(s: State, image: int, size_gib: int, project: int) -> int:
     i = s.images[image]
     if i.deleted or (i.owner != NONE and i.owner != project):
         return IMAGE_GONE
+    if i.saving:
+        return NOT_ACTIVE
     if i.size_gib > size_gib:
         return IMAGE_TOO_LARGE
     return VIRTUAL_TOO_LARGE if i.virtual_gib > size_gib else 0
@@ -297,7 +315,8 @@ def new_volume(s: State) -> int:
     else:
         w.free_volume = s.volumes[v].next
     r = s.volumes[v]
-    r.first_slot = r.last_pool = r.fill = r.next = r.error_pool = NONE
+    r.first_slot = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
+    r.ready = False
     r.delete_wanted = r.fills = r.locks = r.failed = False
     r.kept = True
     r.source = r.error = 0
@@ -305,98 +324,3 @@ def new_volume(s: State) -> int:
     r.error_gib = r.lock_wait_s = r.stream_wait_s = 0.0
     r.cache_held = 0
     return v
-
-
-# -- deletes -----------------------------------------------------------------------------------------
-
-
-@compiled
-def user_deletes(s: State, v: int) -> None:
-    """`volume.API.delete`: at once where no backend has it, else a cast to its backend."""
-    if s.volumes[v].pool == NONE:
-        forget(s, v)
-        return
-    read_clock(s)
-    cast(s, BEGIN_DELETE, v, NONE)
-
-
-@compiled
-def begin_user_delete(s: State, v: int) -> None:
-    """`VolumeManager.delete_volume` of a user's volume; a busy one stays, and nothing tries again."""
-    slot = find(s, v, s.pools[s.volumes[v].pool].backend)
-    seconds = begin_delete(s, slot)
-    if seconds == -BUSY:
-        forget(s, v)
-    elif seconds > 0:
-        later(s, seconds, END_DELETE, v, NONE)
-    else:
-        end_user_delete(s, v)
-
-
-@compiled
-def end_user_delete(s: State, v: int) -> None:
-    r = s.volumes[v]
-    backend = s.pools[r.pool].backend
-    end_delete(s, find(s, v, backend))
-    s.pools[r.pool].allocated -= r.size_gib
-    report(s, backend)
-    forget(s, v)
-
-
-@compiled
-def begin_image_delete(s: State, slot: int) -> None:
-    """`VolumeManager.delete_volume` of an image-volume; one that stays busy is an orphan."""
-    d = s.slots[slot]
-    seconds = begin_delete(s, slot)
-    if seconds == -BUSY:
-        if d.kind == CACHE:
-            orphan(s, d.pool, d.tier)
-    elif seconds > 0:
-        later(s, seconds, END_IMAGE_DELETE, slot, NONE)
-    else:
-        end_image_delete(s, slot)
-
-
-@compiled
-def end_image_delete(s: State, slot: int) -> None:
-    d, w = s.slots[slot], s.world[0]
-    pool, size_gib = d.pool, d.size_gib
-    if d.tenant:
-        w.quota_volumes -= 1
-        w.quota_gigabytes -= size_gib
-    end_delete(s, slot)
-    s.pools[pool].allocated -= size_gib
-    report(s, s.pools[pool].backend)
-
-
-@compiled
-def end_leftover_delete(s: State, v: int, pool: int) -> None:
-    """The end of `OnFailureRescheduleTask._post_reschedule`."""
-    r = s.volumes[v]
-    end_delete(s, find(s, v, s.pools[pool].backend))
-    s.pools[pool].allocated -= r.size_gib
-    r.deletes -= 1
-    if not r.kept and r.deletes == 0:
-        free(s, v)
-
-
-@compiled
-def forget(s: State, v: int) -> None:
-    """A volume that nothing will ask for again."""
-    if s.by_code[s.volumes[v].code] == v:  # else the code is another volume's by now
-        s.by_code[s.volumes[v].code] = NONE
-    s.volumes[v].kept = False
-    if s.volumes[v].deletes == 0:
-        free(s, v)
-
-
-@compiled
-def free(s: State, v: int) -> None:
-    """Its row may be used again; what arrays still hold of it has no owner any more."""
-    r = s.volumes[v]
-    slot = r.first_slot
-    while slot != NONE:
-        s.slots[slot].owner = NONE
-        slot = s.slots[slot].next
-    r.next = s.world[0].free_volume
-    s.world[0].free_volume = v

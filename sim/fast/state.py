@@ -29,7 +29,10 @@ NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = 0, 1, 2, 3, 4
 LRU, SIEVE, GDSF, BELADY = 0, 1, 2, 3
 
 # Events of the trace.
-CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE = 0, 1, 2, 3
+CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME = 0, 1, 2, 3, 4
+
+# How images are made of volumes (sim.scenario.Scenario.upload).
+COPY_DATA, NO_OP, TWIN_LOCATION, TWIN_CACHE = 0, 1, 2, 3
 
 # Events of the cache (sim.fast.engine.CACHE_EVENTS).
 MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT = 0, 1, 2, 3, 4
@@ -38,7 +41,10 @@ MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT = 0, 1, 2, 3, 4
 # copy (`ImageCopyFailure`, which is final) is COPY + the array's.
 POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
 IMAGE_GONE, IMAGE_TOO_LARGE, VIRTUAL_TOO_LARGE, OVER_QUOTA, REFUSED, BROKEN = range(9, 15)
+NOT_ACTIVE = 15
 COPY = 16
+# Of uploads, besides.
+NO_VOLUME, NOT_AVAILABLE = range(32, 34)
 
 OPTIONS = np.dtype(
     [
@@ -47,6 +53,7 @@ OPTIONS = np.dtype(
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
         ("on_demand", "?"),
+        ("upload", "i8"), ("uploads_to_tenant", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -61,6 +68,7 @@ WORLD = np.dtype(
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), *QUEUE,
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
         ("next_edge", "f8"), ("edges", "i8"),
+        ("uploads", "i8"),
     ], align=True,
 )  # fmt: skip
 BACKENDS = np.dtype(
@@ -71,6 +79,7 @@ BACKENDS = np.dtype(
         ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("ratio", "f8"), ("reserved", "i8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
         ("volumes_peak", "i8"),
+        ("tier", "i8"),
     ], align=True,
 )  # fmt: skip
 POOLS = np.dtype(
@@ -91,6 +100,7 @@ IMAGE = np.dtype(
         ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("file_is_content", "?"), ("owner", "i8"),
         ("size_gib", "i8"), ("virtual_gib", "i8"), ("content_gib", "f8"), ("file_gib", "f8"),
         ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
+        ("saving", "?"), ("delete_wanted", "?"),
     ], align=True,
 )  # fmt: skip
 # A volume of a user (a row of Cinder's table) and, while it is being created, its request.
@@ -104,6 +114,7 @@ VOLUMES = np.dtype(
         ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
+        ("upload", "i8"), ("ready", "?"),
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.
@@ -112,6 +123,7 @@ SLOTS = np.dtype(
         ("code", "i8"), ("pool", "i8"), ("size_gib", "i8"), ("tier", "i8"), ("source", "i8"),
         ("lineage", "i8"), ("clones", "i8"), ("owner", "i8"), ("next", "i8"), ("kind", "i8"), ("there", "?"),
         ("tenant", "?"),  # counts against the internal tenant's quota
+        ("marked", "?"),  # a location that is raw, whatever its image is
     ], align=True,
 )  # fmt: skip
 LINEAGES = np.dtype(
@@ -154,6 +166,9 @@ CACHE_EVENTS = np.dtype(
 )  # fmt: skip
 
 
+UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i8")], align=True)
+
+
 class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
@@ -165,7 +180,9 @@ class State(NamedTuple):
     without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
     next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the area
     under image-volumes until then is noted: edge_areas (edges, P + T + 1, 3), of pools, tiers and all, of
-    volumes, provisioned and physical GiB, times seconds. The trace_ arrays are a stretch of the trace, a row
+    volumes, provisioned and physical GiB, times seconds. uploads are those of the trace, convert_s and
+    send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new image i, from
+    store_start[i] on. The trace_ arrays are a stretch of the trace, a row
     an event (see sim.trace): names as numbers, the volume as its code.
     """
 
@@ -199,6 +216,11 @@ class State(NamedTuple):
     uses: Array
     edges: Array
     edge_areas: Array
+    uploads: Array
+    convert_s: Array
+    send_s: Array
+    store_start: Array
+    store_pools: Array
     trace_time: Array
     trace_event: Array
     trace_code: Array
@@ -218,6 +240,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_areas": "f8",
+    "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?",
@@ -228,6 +251,8 @@ DIMENSIONS = {
     "entry_of": 2,
     "locks": 2,
     "write_s": 2,
+    "convert_s": 2,
+    "send_s": 2,
     "same_data": 3,
     "serves": 2,
     "edge_areas": 3,

@@ -30,7 +30,7 @@ from sim.fast.state import NONE, State
 from sim.initial import place
 from sim.metrics import ALL, percentiles_of_many, summary_of, tally
 from sim.problems import BadInput, Problems
-from sim.results import pool_counts, pools_table_of
+from sim.results import pool_counts, pools_table_of, uploads_table
 from sim.scenario import Case
 from sim.strategies import STRATEGIES
 from sim.tables import parquet_batches
@@ -49,6 +49,7 @@ class Streamed:
     requests: Path
     cache_events: Path
     cache: pd.DataFrame
+    uploads: pd.DataFrame
     pools: pd.DataFrame
     summary: pd.DataFrame
     creates: int
@@ -95,6 +96,7 @@ def stream(
         requests=output.requests.path,
         cache_events=output.cache_events.path,
         cache=cache_of(run.s, names),
+        uploads=uploads_table([]),
         pools=pools_table_of(output.pools, usage, case),
         summary=summary_of(tallies, percentiles, usage, case, strategy),
         creates=int(run.s.world[0]["begun"]),
@@ -151,6 +153,9 @@ class Volumes:
                     continue
                 codes[at] = code
                 self._free.append(code)
+            elif event == "upload":
+                what = "upload: needs a trace that fits into memory"
+                problems.add(self._path, f"row {happened + at + 1}", what)
         problems.raise_any()
         return codes
 

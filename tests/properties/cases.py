@@ -17,6 +17,7 @@ from sim.strategies import STRATEGIES
 from sim.trace import EVENTS, Trace, empty_initial
 
 GIB = 2**30
+NEW = "new"  # the ids of images that may be uploaded begin so
 COLUMNS: dict[str, Any] = {
     "time": 0.0,
     "event": "create",
@@ -100,6 +101,7 @@ ZERO = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), st.just(0.
 SOME = dict.fromkeys(ZERO, SECONDS) | {
     "write_mib_s": st.sampled_from((None, 100, 400)),
     "convert_mib_s": st.sampled_from((None, 200)),
+    "read_mib_s": st.sampled_from((None, 150)),
     "write_streams": st.sampled_from((None, 1, 2)),
 }
 
@@ -147,6 +149,7 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     zero = draw(st.sampled_from((False, False, False, True)))
     drawn = [draw(backends(zero)) for _ in range(draw(st.sampled_from((1, 1, 2, 3))))]
     images = [draw(IMAGES) for _ in range(draw(st.integers(2, 5)))]
+    uploaded = [draw(IMAGES) for _ in range(draw(st.sampled_from((0, 0, 1, 3))))]
     scenario = {
         "tiers": {"flash": {}, "disk": {}},
         "backends": dict(zip("abc", drawn, strict=False)),
@@ -160,13 +163,17 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             "backend_stats_polling_interval": draw(st.sampled_from((60, 20, 7.3, 1000))),
             "internal_tenant_quota_volumes": draw(seldom(2, 5, 0)),
             "internal_tenant_quota_gigabytes": draw(seldom(3, 8)),
+            "image_upload_use_internal_tenant": draw(st.booleans()),
         },
+        "upload": draw(st.sampled_from(("copy", "no-op", "raw-twin-location", "raw-twin-cache"))),
     }
     hosts = sorted(hosts_of(scenario, "flash") | hosts_of(scenario, "disk"))
     if draw(st.sampled_from((True, True, False))):
         scenario["store"] = {"home": draw(st.sampled_from(hosts))}
+    images += uploaded
     for number, each in enumerate(images):
-        each["image_id"] = each["name"] = f"i{number}"
+        new = number >= len(images) - len(uploaded)
+        each["image_id"] = each["name"] = f"{NEW if new else 'i'}{number}"
         if draw(st.sampled_from((False, False, True))):
             each["store_hosts"] = ";".join(
                 draw(st.lists(st.sampled_from(hosts), min_size=1, max_size=2, unique=True))
@@ -219,8 +226,10 @@ def events(
     most: int = 30,
     there: tuple[str, ...] = (),
 ) -> Any:
-    """Events in order: storms, deletes of what was made or is `there`, updates, seldom an image deleted."""
+    """In order: storms, deletes and uploads of what was made or is `there`, updates, images deleted."""
     time, rows, made = 0.0, [], list(there)
+    new = [each for each in images if each["image_id"].startswith(NEW)]
+    secret, projects = set(), dict.fromkeys(there, "")
     for _ in range(draw(st.integers(1, most))):
         time += draw(st.sampled_from(STEPS))
         kind = draw(
@@ -230,6 +239,7 @@ def events(
                 + ("delete",) * 8
                 + ("update_image",) * 4
                 + ("delete_image",)
+                + ("upload",) * (6 if new else 0)
             )
         )
         if kind in ("create", "storm"):
@@ -237,9 +247,17 @@ def events(
             for _ in range(1 if kind == "create" else draw(st.integers(2, 5))):
                 made.append(f"v{sum(row['event'] == 'create' for row in rows)}")
                 rows.append({**asked, "time": time, "volume_id": made[-1]})
+                projects[made[-1]] = asked["project"]
+                if asked["encrypted"]:
+                    secret.add(made[-1])
         elif kind == "delete" and made:
             volume = made.pop(draw(st.integers(0, len(made) - 1)))
             rows.append({"time": time, "event": "delete", "volume_id": volume})
+        elif kind == "upload" and new and set(made) - secret:
+            volume = draw(st.sampled_from([each for each in made if each not in secret]))
+            if new[-1]["owner"] in ("", projects[volume]):
+                image_id = new.pop()["image_id"]
+                rows.append({"time": time, "event": "upload", "volume_id": volume, "image_id": image_id})
         else:
             event = "delete_image" if kind == "delete_image" else "update_image"
             chosen = draw(st.sampled_from(images))["image_id"]
@@ -251,10 +269,9 @@ def events(
 def starts(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Volumes and cache entries that exist at the start."""
     hosts = sorted(hosts_of(scenario, "flash") | hosts_of(scenario, "disk"))
+    there = [number for number, each in enumerate(images) if not each["image_id"].startswith(NEW)]
     entries = draw(
-        st.lists(
-            st.tuples(st.sampled_from(hosts), st.sampled_from(range(len(images)))), max_size=4, unique=True
-        )
+        st.lists(st.tuples(st.sampled_from(hosts), st.sampled_from(there)), max_size=4, unique=True)
     )
     rows = [
         {

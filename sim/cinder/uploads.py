@@ -1,0 +1,105 @@
+"""Uploads: volumes made into images by Cinder's own code, and the proposals to keep a clone of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cinder.context
+from cinder import coordination, objects
+from cinder.volume.flows.manager import create_volume
+
+from sim.cinder.clock import current_process
+from sim.cinder.database import Context, Volume
+from sim.cinder.glance import MARKED, ImageService
+from sim.cinder.ondemand import clonable
+
+NO_OP = ("no-op", "raw-twin-location")  # where `image_upload_use_cinder_backend` is on
+
+
+class Marking:
+    """An image service whose locations are marked: what is there is raw, whatever the image's format."""
+
+    def __init__(self, image_service: ImageService) -> None:
+        self._image_service = image_service
+
+    def add_location(self, context: Context, image_id: str, url: str, metadata: dict[str, Any]) -> Any:
+        marked = url.replace("cinder://", f"{MARKED}://")
+        return self._image_service.add_location(context, image_id, marked, metadata)
+
+
+def keep_location(
+    manager: Any, context: Context, volume: Volume, service: ImageService, image_meta: dict[str, Any]
+) -> None:
+    """`raw-twin-location`: beside an image that is not raw, a clone of its volume, by a marked location.
+
+    Would change `VolumeManager.copy_volume_to_image` (cinder/volume/manager.py).
+    """
+    if not clonable(image_meta):
+        raw = {**image_meta, "disk_format": "raw", "container_format": "bare"}
+        manager._clone_image_volume_and_add_location(context, volume, Marking(service), raw)
+
+
+def keep_entry(
+    manager: Any, context: Context, volume: Volume, service: ImageService, image_meta: dict[str, Any]
+) -> None:
+    """`raw-twin-cache`: a clone of an image's volume as an entry of the cache, made as a fill makes it.
+
+    Would change `VolumeManager.copy_volume_to_image` (cinder/volume/manager.py); `create_cache_entry`
+    (cinder/image/cache.py) takes the `updated_at` of a new image, which is text, already. But if the volume
+    was made from an image itself, its clone is bootable and has that image's metadata, which
+    `_create_from_source_volume` (create_volume.py) would hand on to what is cloned from the entry: every such
+    create would fail (`GlanceMetadataExists`). So the clone must not be bootable.
+    """
+    if manager.image_volume_cache is None or manager.image_volume_cache.holds_locations:
+        return
+    found = service.show(context, image_meta["id"])
+    updated_at = found["updated_at"].strftime("%Y-%m-%dT%H:%M:%S.%f")
+    current_process().makes = "cache"
+    _fill(manager, volume, found["id"], {**found, "updated_at": updated_at})
+
+
+@coordination.synchronized("{image_id}")  # type: ignore[untyped-decorator]
+def _fill(manager: Any, volume: Volume, image_id: str, image_meta: dict[str, Any]) -> None:
+    context = cinder.context.get_internal_tenant_context()
+    manager._create_image_cache_volume_entry(context, volume, image_id, image_meta)
+    for entry in manager.db.image_volume_cache_get_all(context, host=volume.host):
+        if entry["image_id"] == image_id:
+            objects.Volume.get_by_id(context, entry["volume_id"]).update({"bootable": False})
+
+
+TWINS = {"raw-twin-location": keep_location, "raw-twin-cache": keep_entry}
+
+
+class MarkedLocations:
+    """For `CreateVolumeFromSpecTask` (create_volume.py): clones from marked locations, too."""
+
+    def _clone_image_volume(
+        self, context: Context, volume: Volume, image_location: Any, image_meta: dict[str, Any]
+    ) -> tuple[Any, bool]:
+        clone = super()._clone_image_volume  # type: ignore[misc]
+        found: tuple[Any, bool] = clone(context, volume, image_location, image_meta)
+        urls = [location["url"] for location in image_location[1]]
+        marked = [url.replace(f"{MARKED}://", "cinder://") for url in urls if url.startswith(MARKED)]
+        if found[1] or not marked:
+            return found
+        raw = {**image_meta, "disk_format": "raw", "container_format": "bare"}
+        found = clone(context, volume, (None, [{"url": url} for url in marked]), raw)
+        return found
+
+
+class Upload:
+    """An upload asked for, and what has become of it so far. `row` is its place among those of the trace."""
+
+    __slots__ = ("delete_wanted", "error", "image_id", "row", "volume_id")
+
+    def __init__(self, row: int, volume_id: str, image_id: str) -> None:
+        self.row = row
+        self.volume_id = volume_id
+        self.image_id = image_id
+        self.error = ""
+        self.delete_wanted = False
+
+
+def task_class(*patches: type) -> type:
+    """Cinder's task that creates volumes, with patches."""
+    return type("Task", (*patches, create_volume.CreateVolumeFromSpecTask), {})

@@ -1,0 +1,122 @@
+"""Deletes: of users' volumes, of image-volumes, of what failed creates left, and of images."""
+
+from __future__ import annotations
+
+from sim.fast.arrays import begin_delete, end_delete, find
+from sim.fast.events import (
+    BEGIN_DELETE,
+    BEGIN_IMAGE_DELETE,
+    END_DELETE,
+    END_IMAGE_DELETE,
+    cast,
+    later,
+    read_clock,
+)
+from sim.fast.jit import compiled
+from sim.fast.scheduler import report
+from sim.fast.state import BUSY, CACHE, NONE, State
+from sim.fast.usage import orphan
+
+
+@compiled
+def delete_image(s: State, image: int) -> None:
+    """The volumes that it has in the Cinder store are deleted (`volume.API.delete`)."""
+    i = s.images[image]
+    i.deleted = True
+    slot = i.first_location
+    while slot != NONE:
+        read_clock(s)
+        cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
+        slot = s.slots[slot].next
+
+
+@compiled
+def user_deletes(s: State, v: int) -> None:
+    """`volume.API.delete`: at once where no backend has it, else a cast to its backend."""
+    if s.volumes[v].pool == NONE:
+        forget(s, v)
+        return
+    read_clock(s)
+    cast(s, BEGIN_DELETE, v, NONE)
+
+
+@compiled
+def begin_user_delete(s: State, v: int) -> None:
+    """`VolumeManager.delete_volume` of a user's volume; a busy one stays, and nothing tries again."""
+    slot = find(s, v, s.pools[s.volumes[v].pool].backend)
+    seconds = begin_delete(s, slot)
+    if seconds == -BUSY:
+        forget(s, v)
+    elif seconds > 0:
+        later(s, seconds, END_DELETE, v, NONE)
+    else:
+        end_user_delete(s, v)
+
+
+@compiled
+def end_user_delete(s: State, v: int) -> None:
+    r = s.volumes[v]
+    backend = s.pools[r.pool].backend
+    end_delete(s, find(s, v, backend))
+    s.pools[r.pool].allocated -= r.size_gib
+    report(s, backend)
+    forget(s, v)
+
+
+@compiled
+def begin_image_delete(s: State, slot: int) -> None:
+    """`VolumeManager.delete_volume` of an image-volume; one that stays busy is an orphan."""
+    d = s.slots[slot]
+    seconds = begin_delete(s, slot)
+    if seconds == -BUSY:
+        if d.kind == CACHE:
+            orphan(s, d.pool, d.tier)
+    elif seconds > 0:
+        later(s, seconds, END_IMAGE_DELETE, slot, NONE)
+    else:
+        end_image_delete(s, slot)
+
+
+@compiled
+def end_image_delete(s: State, slot: int) -> None:
+    d, w = s.slots[slot], s.world[0]
+    pool, size_gib = d.pool, d.size_gib
+    if d.tenant:
+        w.quota_volumes -= 1
+        w.quota_gigabytes -= size_gib
+    end_delete(s, slot)
+    s.pools[pool].allocated -= size_gib
+    report(s, s.pools[pool].backend)
+
+
+@compiled
+def end_leftover_delete(s: State, v: int, pool: int) -> None:
+    """The end of `OnFailureRescheduleTask._post_reschedule`."""
+    r = s.volumes[v]
+    end_delete(s, find(s, v, s.pools[pool].backend))
+    s.pools[pool].allocated -= r.size_gib
+    r.deletes -= 1
+    if not r.kept and r.deletes == 0:
+        free(s, v)
+
+
+@compiled
+def forget(s: State, v: int) -> None:
+    """A volume that nothing will ask for again."""
+    if s.by_code[s.volumes[v].code] == v:  # else the code is another volume's by now
+        s.by_code[s.volumes[v].code] = NONE
+    s.volumes[v].kept = False
+    if s.volumes[v].deletes == 0:
+        free(s, v)
+
+
+@compiled
+def free(s: State, v: int) -> None:
+    """Its row may be used again; what arrays still hold of it has no owner any more."""
+    r = s.volumes[v]
+    slot = r.first_slot
+    while slot != NONE:
+        s.slots[slot].owner = NONE
+        slot = s.slots[slot].next
+    r.next = s.world[0].free_volume
+    s.world[0].free_volume = v

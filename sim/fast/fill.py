@@ -1,0 +1,34 @@
+"""Image-volumes made of users' volumes."""
+
+from __future__ import annotations
+
+from sim.fast.arrays import clone, find
+from sim.fast.jit import compiled
+from sim.fast.scheduler import report
+from sim.fast.state import NONE, OVER_QUOTA, State
+
+
+@compiled
+def clone_image_volume(s: State, v: int, kind: int, tenant: bool) -> float:
+    """`VolumeManager._clone_image_volume`: the seconds that it lasts, or, negative, why not.
+
+    `tenant`: it belongs to the internal tenant. Its slot is `world.made`.
+    """
+    r, w, o = s.volumes[v], s.world[0], s.options[0]
+    if tenant:
+        if w.quota_volumes + 1 > o.quota_volumes or w.quota_gigabytes + r.size_gib > o.quota_gigabytes:
+            return -OVER_QUOTA
+        w.quota_volumes += 1
+        w.quota_gigabytes += r.size_gib
+    backend = s.pools[r.pool].backend
+    s.pools[r.pool].allocated += r.size_gib
+    seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, kind, r.tier)
+    if seconds < 0:  # its row is deleted again, as if it were a volume
+        if tenant:
+            w.quota_volumes -= 1
+            w.quota_gigabytes -= r.size_gib
+        s.pools[r.pool].allocated -= r.size_gib
+        report(s, backend)
+    else:
+        s.slots[w.made].tenant = tenant
+    return seconds

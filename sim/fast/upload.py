@@ -1,0 +1,269 @@
+"""One upload, step by step: `VolumeManager.copy_volume_to_image` of a user's volume, and what is proposed.
+
+The phases go on from those of a create, which the volume has behind it:
+
+    UPLOAD: a clone as a location (LOCATED), or a copy: CONVERTING on a write stream, CONVERTED, KEEP (the
+    Cinder store's image-volumes), SENDING on Glance's stream, SENT; then, as proposals, TWIN: a clone as a
+    marked location (TWINNED) or as an entry of the cache (ENTER, ENTERED); UPLOADED.
+"""
+
+from __future__ import annotations
+
+from sim.fast.arrays import begin_delete, create, end_delete, write
+from sim.fast.cache import add_location, create_entry, ensure_space, look_up, note
+from sim.fast.deletes import delete_image, end_image_delete
+from sim.fast.events import (
+    USER_DELETES,
+    acquire_lock,
+    cast,
+    give_stream_back,
+    next_phase,
+    read_clock,
+    release_lock,
+    take_stream,
+)
+from sim.fast.fill import clone_image_volume
+from sim.fast.jit import compiled
+from sim.fast.state import (
+    CACHE,
+    NO_OP,
+    NO_SPACE,
+    NO_VOLUME,
+    NONE,
+    NOT_AVAILABLE,
+    OVER_QUOTA,
+    REFUSED,
+    SKIPPED,
+    STORE,
+    TWIN_CACHE,
+    TWIN_LOCATION,
+    State,
+)
+
+UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(18, 25)
+TWIN, TWINNED, UNWANTED, ENTER, ENTERED, UPLOADED = range(25, 31)
+
+
+@compiled
+def begin_upload(s: State, u: int, v: int) -> bool:
+    """`copy_volume_to_image` of the API; whether the volume's request goes on at once."""
+    row = s.uploads[u]
+    if v == NONE:
+        row.end, row.error = s.world[0].now, NO_VOLUME
+        return False
+    r = s.volumes[v]
+    row.pool = r.pool
+    if r.under_way or not r.ready or (r.upload != NONE and r.upload != u):
+        row.end, row.error = s.world[0].now, NOT_AVAILABLE
+        if r.upload == u:
+            volume_over(s, v)
+        return False
+    r.upload, r.image, r.row = u, row.image, NONE  # the create's row is written
+    read_clock(s)
+    i = s.images[r.image]
+    i.deleted, i.saving = False, True
+    i.version += 1
+    r.phase = UPLOAD
+    return True
+
+
+@compiled
+def upload_step(s: State, v: int) -> bool:
+    """A phase of an upload; whether it goes on at once."""
+    r = s.volumes[v]
+    phase = r.phase
+    if phase == UPLOAD:
+        return make_image(s, v)
+    if phase == CONVERTING:
+        return next_phase(s, v, CONVERTED, s.convert_s[r.image, s.pools[r.pool].backend])
+    if phase == CONVERTED:
+        backend = s.pools[r.pool].backend
+        give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
+        r.phase = KEEP
+        return True
+    if phase == KEEP:
+        return keep(s, v)
+    if phase == SENDING:
+        return next_phase(s, v, SENT, s.send_s[r.image, s.pools[r.pool].backend])
+    if phase == SENT:
+        return sent(s, v)
+    if phase == TWIN:
+        return twin(s, v)
+    if phase == TWINNED:
+        return twinned(s, v)
+    if phase == ENTER:
+        return enter(s, v)
+    if phase == LOCATED:
+        located(s, v)
+    elif phase == UNWANTED:
+        end_image_delete(s, r.fill)
+    elif phase == ENTERED:
+        read_clock(s)
+        create_entry(s, v, r.fill)
+        release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+    upload_over(s, v)
+    return False
+
+
+@compiled
+def make_image(s: State, v: int) -> bool:
+    """A clone of the volume becomes a location, or its data are copied, converted first if need be."""
+    r, o = s.volumes[v], s.options[0]
+    i = s.images[r.image]
+    if i.raw and i.bare and (o.upload == NO_OP or o.upload == TWIN_LOCATION):
+        seconds = clone_image_volume(s, v, STORE, o.uploads_to_tenant)
+        if seconds >= 0:
+            r.fill = s.world[0].made
+            return next_phase(s, v, LOCATED, seconds)
+        if -seconds == OVER_QUOTA:
+            return upload_fails(s, v, OVER_QUOTA)
+    if i.raw:
+        return next_phase(s, v, KEEP, 0.0)
+    b = s.backends[s.pools[r.pool].backend]
+    r.phase = CONVERTING
+    return take_stream(s, b, b.write_streams, v)
+
+
+@compiled
+def located(s: State, v: int) -> None:
+    """The clone of a volume is there: add its location, marked if the image is not raw and bare."""
+    r = s.volumes[v]
+    i = s.images[r.image]
+    read_clock(s)
+    s.slots[r.fill].marked = not (i.raw and i.bare)
+    add_location(s, r.image, r.fill)
+    i.saving = False
+
+
+@compiled
+def keep(s: State, v: int) -> bool:
+    """Glance's Cinder store takes its space, on all its pools or none; then the data are sent."""
+    r = s.volumes[v]
+    i = s.images[r.image]
+    r.fill = last = NONE
+    for place in range(s.store_start[r.image], s.store_start[r.image + 1]):
+        slot = put_file(s, r.image, s.store_pools[place])
+        if slot == NONE:
+            slot = r.fill
+            while slot != NONE:
+                following = s.slots[slot].next
+                end_delete(s, slot)
+                slot = following
+            return upload_fails(s, v, NO_SPACE)
+        if last == NONE:
+            r.fill = slot
+        else:
+            s.slots[last].next = slot
+        last = slot
+    slot = r.fill
+    while slot != NONE:
+        s.pools[s.slots[slot].pool].allocated += s.slots[slot].size_gib
+        slot = s.slots[slot].next
+    r.phase = SENDING
+    if i.fetch_s < 0:
+        return True
+    return take_stream(s, s.world[0], s.options[0].streams, v)
+
+
+@compiled
+def put_file(s: State, image: int, pool: int) -> int:
+    """An image's file on a pool: its slot, or NONE if it does not fit."""
+    i = s.images[image]
+    tier = s.backends[s.pools[pool].backend].tier
+    if create(s, NONE, pool, max(1, i.size_gib), STORE, tier) < 0:
+        return NONE
+    slot = s.world[0].made
+    if write(s, slot, image, not i.file_is_content, i.version) < 0:
+        end_delete(s, slot)
+        return NONE
+    return slot
+
+
+@compiled
+def sent(s: State, v: int) -> bool:
+    """The data are in Glance, and the image is active."""
+    r = s.volumes[v]
+    i = s.images[r.image]
+    if i.fetch_s >= 0:
+        give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+    i.first_location = r.fill
+    i.saving = False
+    return next_phase(s, v, TWIN, 0.0)
+
+
+@compiled
+def twin(s: State, v: int) -> bool:
+    """`raw-twin-location` and `raw-twin-cache`: see sim/cinder/uploads.py."""
+    r, o = s.volumes[v], s.options[0]
+    i = s.images[r.image]
+    b = s.backends[s.pools[r.pool].backend]
+    if o.upload == TWIN_LOCATION and not (i.raw and i.bare):
+        seconds = clone_image_volume(s, v, STORE, o.uploads_to_tenant)
+        if seconds >= 0:
+            r.fill = s.world[0].made
+            return next_phase(s, v, TWINNED, seconds)
+    elif o.upload == TWIN_CACHE and b.cache and not i.deleted:
+        r.version = i.version
+        r.phase = ENTER
+        return acquire_lock(s, v, b.node)
+    return next_phase(s, v, UPLOADED, 0.0)
+
+
+@compiled
+def twinned(s: State, v: int) -> bool:
+    """The clone is there: a location, unless its image is gone."""
+    r = s.volumes[v]
+    if not s.images[r.image].deleted:
+        located(s, v)
+        return next_phase(s, v, UPLOADED, 0.0)
+    read_clock(s)
+    return next_phase(s, v, UNWANTED, begin_delete(s, r.fill))
+
+
+@compiled
+def enter(s: State, v: int) -> bool:
+    """`_create_image_cache_volume_entry`, with the image's lock."""
+    r = s.volumes[v]
+    if look_up(s, v) == NONE:
+        reason = REFUSED
+        if ensure_space(s, v):
+            seconds = clone_image_volume(s, v, CACHE, True)
+            if seconds >= 0:
+                r.fill = s.world[0].made
+                return next_phase(s, v, ENTERED, seconds)
+            reason = int(-seconds)
+        note(s, v, r.image, SKIPPED, r.size_gib, reason)
+    release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+    return next_phase(s, v, UPLOADED, 0.0)
+
+
+@compiled
+def upload_fails(s: State, v: int, error: int) -> bool:
+    """`_delete_image`: what is not active goes."""
+    r = s.volumes[v]
+    s.uploads[r.upload].error = error
+    i = s.images[r.image]
+    i.saving = i.delete_wanted = False
+    i.deleted = True
+    return next_phase(s, v, UPLOADED, 0.0)
+
+
+@compiled
+def upload_over(s: State, v: int) -> None:
+    """An upload is over: its row, and what waited for its end."""
+    r = s.volumes[v]
+    s.uploads[r.upload].end = s.world[0].now
+    i = s.images[r.image]
+    if i.delete_wanted:
+        i.delete_wanted = False
+        delete_image(s, r.image)
+    volume_over(s, v)
+
+
+@compiled
+def volume_over(s: State, v: int) -> None:
+    """The volume may be uploaded again, or deleted."""
+    r = s.volumes[v]
+    r.upload = NONE
+    if r.delete_wanted:
+        cast(s, USER_DELETES, v, NONE)
