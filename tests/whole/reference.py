@@ -168,8 +168,16 @@ class Run(StartedCloud):
         self.time.spawn(delete)
 
     def _on_upload(self, event: Any) -> None:
+        request = self.by_name.get(event.volume_id)
+        first = request is not None and not self._under_way(event.volume_id)
         upload = self.uploads[image_uuid(event.image_id)] = Upload(event, self.time.env.event())
-        self.time.spawn(lambda: self._upload(upload))
+
+        def ask() -> None:
+            if first:  # else it is asked for, and refused, at once
+                self.time.wait(request.done)
+            self._upload(upload)
+
+        self.time.spawn(ask)
 
     # Creates
 
@@ -276,19 +284,24 @@ class Run(StartedCloud):
     # Deletes
 
     def _delete(self, event: Any) -> None:
-        under_way = [u for u in self.uploads.values() if u.event.volume_id == event.volume_id]
-        uuid, project = self._volume(event.volume_id)
+        under_way = self._under_way(event.volume_id)
+        if event.volume_id in self.by_name:
+            self.time.wait(self.by_name[event.volume_id].done)
         for upload in under_way:
             self.time.wait(upload.done)
+        uuid, project = self._volume(event.volume_id)
         if uuid is not None:
             self._api_delete(_user(project), uuid)
 
+    def _under_way(self, volume: str) -> list[Upload]:
+        """Uploads of a volume that have not ended, or not begun."""
+        return [u for u in self.uploads.values() if u.event.volume_id == volume and not u.done.triggered]
+
     def _volume(self, name: str) -> tuple[str | None, str]:
-        """The uuid, if it was made, and the project of a volume whose create has ended."""
+        """The uuid, if it was made, and the project of a volume."""
         request = self.by_name.get(name)
         if request is None:
             return self.initial.get(name, (None, ""))
-        self.time.wait(request.done)
         uuid = next((u for u, r in self.by_uuid.items() if r is request), None)
         return uuid, request.event.project or "project"
 
