@@ -90,6 +90,9 @@ class Builder:
     def delete(self, time: float, volume_id: str) -> Builder:
         return self.event(time, "delete", volume_id=volume_id)
 
+    def upload(self, time: float, volume_id: str, image_id: str) -> Builder:
+        return self.event(time, "upload", volume_id=volume_id, image_id=image_id)
+
     def creates(self, images: str, every: float, host: str = "a#p0", start: float = 0) -> Builder:
         """One create of each image named, so many seconds apart."""
         for number, name in numbered(images):

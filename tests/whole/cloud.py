@@ -40,6 +40,9 @@ class GlanceImage:
     spec: Any  # sim.scenario.Image
     updated_at: datetime.datetime
     urls: list[str] = field(default_factory=list)
+    status: str = "active"
+    uploader: str = ""  # the project that uploaded it, if a trace's upload made it
+    version: int = 0  # of its data: how often it was updated
 
     @property
     def virtual_gib(self) -> float:
@@ -47,13 +50,13 @@ class GlanceImage:
 
     @property
     def owner(self) -> str:
-        return self.spec.owner or PUBLIC_OWNER
+        return self.spec.owner or self.uploader or PUBLIC_OWNER
 
     def meta(self) -> dict[str, Any]:
         return {
             "id": image_uuid(self.spec.image_id),
             "name": self.spec.name,
-            "status": "active",
+            "status": self.status,
             "owner": self.owner,
             "disk_format": self.spec.disk_format,
             "container_format": self.spec.container_format,
@@ -69,13 +72,21 @@ class GlanceImage:
 
 
 class Glance:
-    """The image list, and the streams on which images are sent."""
+    """The image list, and the streams on which images are sent.
 
-    def __init__(self, time: simtime.Time, spec: Any, images: dict[str, Any], start: Any) -> None:
-        self.time = time
+    `to_come`: the images that uploads make. `keep` makes the image-volumes of an image that comes.
+    """
+
+    def __init__(
+        self, cloud: Cloud, spec: Any, images: dict[str, Any], uploaded: frozenset[str], start: Any
+    ) -> None:
+        self.cloud = cloud
         self.rate = spec.stream_mib_s
-        self.streams = simtime.Slots(time, spec.streams)
-        self.images = {image_uuid(image_id): GlanceImage(image, start) for image_id, image in images.items()}
+        self.streams = simtime.Slots(cloud.time, spec.streams)
+        known = {image_uuid(image_id): GlanceImage(image, start) for image_id, image in images.items()}
+        self.to_come = {uuid: image for uuid, image in known.items() if image.spec.image_id in uploaded}
+        self.images = {uuid: image for uuid, image in known.items() if uuid not in self.to_come}
+        self.located: set[str] = set()  # all volumes that ever were a location
 
     def find(self, context: Any, image_id: str) -> GlanceImage:
         image = self.images.get(image_id)
@@ -84,8 +95,29 @@ class Glance:
             raise exception.ImageNotFound(image_id=image_id)
         return image
 
-    def send(self, size_bytes: int) -> None:
-        self.streams.use(size_bytes / MIB / self.rate if self.rate else 0.0)
+    def send(self, size_bytes: int, at_least: float = 0.0) -> None:
+        self.streams.use(max(size_bytes / MIB / self.rate if self.rate else 0.0, at_least))
+
+    def create(self, uuid: str, project: str) -> GlanceImage:
+        image = self.images[uuid] = self.to_come.pop(uuid)
+        image.status, image.uploader = "saving", project
+        return image
+
+    def receive(self, image: GlanceImage, read_s: float) -> None:
+        """The data of an image, which take `read_s` to read where they are."""
+        volumes = self.cloud.keep(image)
+        self.send(image.spec.size_bytes, read_s)
+        for volume_id in volumes:
+            self.locate(image, volume_id)
+        self.activate(image)
+
+    def locate(self, image: GlanceImage, volume_id: str) -> None:
+        image.urls.append(f"cinder://{volume_id}")
+        self.located.add(volume_id)
+
+    def activate(self, image: GlanceImage) -> None:
+        image.status = "active"
+        image.updated_at = self.cloud.clock.pop().replace(tzinfo=datetime.UTC)
 
 
 class ImageService:
@@ -107,6 +139,22 @@ class ImageService:
     def get_location(self, context: Any, image_id: str) -> tuple[str | None, list[Any]]:
         urls = self.glance.find(context, image_id).urls
         return (urls[0] if urls else None), [{"url": url, "metadata": {}} for url in urls]
+
+    def create(self, context: Any, image_meta: dict[str, Any]) -> dict[str, Any]:
+        return self.glance.create(image_meta["id"], context.project_id).meta()
+
+    def update(self, context: Any, image_id: str, image_meta: dict[str, Any], data: float) -> None:
+        """`data`: the seconds that it takes to read them."""
+        self.glance.receive(self.glance.images[image_id], data)
+
+    def add_location(self, context: Any, image_id: str, url: str, metadata: dict[str, Any]) -> dict[str, Any]:
+        image = self.glance.images[image_id]
+        self.glance.locate(image, url.removeprefix("cinder://"))
+        self.glance.activate(image)
+        return image.meta()
+
+    def delete(self, context: Any, image_id: str) -> None:
+        del self.glance.images[image_id]
 
 
 class SimDriver(volume_driver.VolumeDriver):
@@ -148,7 +196,7 @@ class SimDriver(volume_driver.VolumeDriver):
         self.array.clone(volume["id"], volume["size"], source["id"])
         copy_s = source["size"] * 1024 / spec.clone_mib_s if spec.clone_mib_s else 0.0
         self.time.sleep(spec.clone_s + copy_s)
-        stored = source["id"] in self.cloud.store_volumes
+        stored = source["id"] in self.cloud.glance.located
         self.cloud.made(volume, "store" if stored else "cache")
 
     def clone_image(
@@ -158,9 +206,7 @@ class SimDriver(volume_driver.VolumeDriver):
             return None, False
         spec, image = self.array.spec, service.read
         copied = image.virtual_gib if spec.clone_mib_s else 0.0  # else it shares Glance's data
-        self.array.put(
-            volume["id"], self._pool(volume), volume["size"], copied, (meta["id"], image.updated_at)
-        )
+        self.array.put(volume["id"], self._pool(volume), volume["size"], copied, (meta["id"], image.version))
         copy_s = copied * 1024 / spec.clone_mib_s if spec.clone_mib_s else 0.0
         self.time.sleep(spec.clone_s + copy_s)
         self.cloud.made(volume, "driver")
@@ -171,7 +217,7 @@ class SimDriver(volume_driver.VolumeDriver):
     ) -> None:
         spec, image = self.array.spec, service.read
         assert image is not None
-        self.array.write(volume["id"], image.virtual_gib, (image_id, image.updated_at))
+        self.array.write(volume["id"], image.virtual_gib, (image_id, image.version))
         mib = image.virtual_gib * 1024
         converted = image.spec.disk_format != "raw" and spec.convert_mib_s
         convert_s = mib / spec.convert_mib_s if converted else 0.0
@@ -179,6 +225,17 @@ class SimDriver(volume_driver.VolumeDriver):
         self.cloud.made(volume, "download")
 
     copy_image_to_encrypted_volume = copy_image_to_volume
+
+    def copy_volume_to_image(
+        self, context: Any, volume: Any, service: ImageService, meta: dict[str, Any]
+    ) -> None:
+        spec, image = self.array.spec, self.cloud.all_images[meta["id"]]
+        mib = image.virtual_gib * 1024
+        read_s = mib / spec.read_mib_s if spec.read_mib_s else 0.0
+        if image.spec.disk_format != "raw":
+            self.write_slots.use(read_s, mib / spec.convert_mib_s if spec.convert_mib_s else 0.0)
+            read_s = 0.0
+        service.update(context, meta["id"], {}, read_s)
 
     def extend_volume(self, volume: Any, new_size: int) -> None:
         self.array.extend(volume["id"], new_size)
@@ -246,13 +303,21 @@ class VolumeAPI:
     ) -> None:
         self.cloud.cast_delete(context, through_rpc(context, volume))
 
+    def copy_volume_to_image(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
+        self.cloud.cast_upload(context, volume.host, volume.id, through_rpc(context, image_meta))
+
 
 class Cloud:
-    """What the stand-ins need of a run; `sim_run.Run` fills it in."""
+    """What the stand-ins need of a run; `reference.Run` fills it in."""
 
     current: Any = None
     time: simtime.Time
-    store_volumes: set[str]
+    clock: simtime.Clock
+    glance: Glance
+    all_images: dict[str, GlanceImage]  # by uuid, those that are not in Glance now, too
 
     def made(self, volume: Any, source: str) -> None:
+        raise NotImplementedError
+
+    def keep(self, image: GlanceImage) -> list[str]:
         raise NotImplementedError

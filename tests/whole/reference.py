@@ -33,15 +33,20 @@ REQUESTS = [
     *("source", "status", "error", "attempts"),
 ]
 CACHE = ["host", "image_id", "size_gib", "last_used"]
+UPLOADS = ["volume_id", "image_id", "host", "time", "end", "status", "error"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """`requests` and `cache` as the contract has them; `orphans` (host, image_id, size_gib)."""
+    """`requests` and `cache` as the contract has them; `orphans` (host, image_id, size_gib).
+
+    `uploads`: a row for each, in the order of the trace; `error` is the name of an exception's class.
+    """
 
     requests: pd.DataFrame
     cache: pd.DataFrame
     orphans: pd.DataFrame
+    uploads: pd.DataFrame
 
 
 def run_whole(case: Any, strategy: str) -> Result:
@@ -73,6 +78,22 @@ class Request:
         ]
 
 
+@dataclass
+class Upload:
+    """One upload of the trace."""
+
+    event: Any
+    done: simpy.Event
+    end: float = float("nan")
+    host: str = ""
+    status: str = "error"
+    error: str = ""
+
+    def row(self) -> list[Any]:
+        event = self.event
+        return [event.volume_id, event.image_id, self.host, event.time, self.end, self.status, self.error]
+
+
 class Run(StartedCloud):
     """One run; everything Cinder knows is in the database, the rest is here."""
 
@@ -82,6 +103,7 @@ class Run(StartedCloud):
         self.requests: list[Request] = []
         self.by_uuid: dict[str, Request] = {}
         self.by_name: dict[str, Request] = {}
+        self.uploads: dict[str, Upload] = {}  # by the uuid of the image
 
     def execute(self) -> Result:
         if cfg.CONF._namespace is None:
@@ -100,6 +122,7 @@ class Run(StartedCloud):
             "delete": lambda e: self.time.spawn(lambda: self._delete(e)),
             "update_image": self._on_update_image,
             "delete_image": self._on_delete_image,
+            "upload": self._on_upload,
         }
         for event in self.case.trace.events.itertuples():
             call = on[event.event]
@@ -130,14 +153,31 @@ class Run(StartedCloud):
     def _on_update_image(self, event: Any) -> None:
         image = self.all_images[image_uuid(event.image_id)]
         image.updated_at = self.clock.pop().replace(tzinfo=datetime.UTC)
+        image.version += 1
 
     def _on_delete_image(self, event: Any) -> None:
+        uuid = image_uuid(event.image_id)
+
         def delete() -> None:
-            self.glance.images.pop(image_uuid(event.image_id), None)
-            for uuid in self.stored.pop(event.image_id, []):
-                self._api_delete(admin(), uuid)
+            if uuid in self.uploads:
+                self.time.wait(self.uploads[uuid].done)
+            image = self.glance.images.pop(uuid, None)
+            for url in image.urls if image else ():
+                self._api_delete(admin(), url.removeprefix("cinder://"))
 
         self.time.spawn(delete)
+
+    def _on_upload(self, event: Any) -> None:
+        request = self.by_name.get(event.volume_id)
+        first = request is not None and not self._under_way(event.volume_id)
+        upload = self.uploads[image_uuid(event.image_id)] = Upload(event, self.time.env.event())
+
+        def ask() -> None:
+            if first:  # else it is asked for, and refused, at once
+                self.time.wait(request.done)
+            self._upload(upload)
+
+        self.time.spawn(ask)
 
     # Creates
 
@@ -244,17 +284,26 @@ class Run(StartedCloud):
     # Deletes
 
     def _delete(self, event: Any) -> None:
-        request = self.by_name.get(event.volume_id)
-        if request is not None:
-            self.time.wait(request.done)
-            uuid = next((u for u, r in self.by_uuid.items() if r is request), None)
-            project = request.event.project or "project"
-        else:
-            uuid, project = self.initial.get(event.volume_id, (None, ""))
-        if uuid is None:
-            return
-        context = _user(project)
-        self._api_delete(context, uuid)
+        under_way = self._under_way(event.volume_id)
+        if event.volume_id in self.by_name:
+            self.time.wait(self.by_name[event.volume_id].done)
+        for upload in under_way:
+            self.time.wait(upload.done)
+        uuid, project = self._volume(event.volume_id)
+        if uuid is not None:
+            self._api_delete(_user(project), uuid)
+
+    def _under_way(self, volume: str) -> list[Upload]:
+        """Uploads of a volume that have not ended, or not begun."""
+        return [u for u in self.uploads.values() if u.event.volume_id == volume and not u.done.triggered]
+
+    def _volume(self, name: str) -> tuple[str | None, str]:
+        """The uuid, if it was made, and the project of a volume."""
+        request = self.by_name.get(name)
+        if request is None:
+            return self.initial.get(name, (None, ""))
+        uuid = next((u for u, r in self.by_uuid.items() if r is request), None)
+        return uuid, request.event.project or "project"
 
     def _api_delete(self, context: Any, uuid: str) -> None:
         try:
@@ -269,13 +318,47 @@ class Run(StartedCloud):
     def _manager_delete(self, context: Any, volume: Any) -> None:
         self._at(volume.host).manager.delete_volume(context, volume)
 
+    # Uploads
+
+    def _upload(self, upload: Upload) -> None:
+        image = self.all_images[image_uuid(upload.event.image_id)]
+        metadata = {key: image.meta()[key] for key in ("id", "name", "disk_format", "container_format")}
+        uuid, project = self._volume(upload.event.volume_id)
+        context = _user(project)
+        try:
+            if uuid is None:
+                raise exception.VolumeNotFound(volume_id=upload.event.volume_id)
+            volume = objects.Volume.get_by_id(context, uuid)
+            upload.host = self._outside(volume.host)
+            self.api.copy_volume_to_image(context, volume, metadata, force=False)
+        except exception.CinderException as error:
+            self._uploaded(upload, error)
+
+    def cast_upload(self, context: Any, host: str, volume_id: str, image_meta: dict[str, Any]) -> None:
+        self.time.cast(lambda: self._manager_upload(context, host, volume_id, image_meta))
+
+    def _manager_upload(self, context: Any, host: str, volume_id: str, image_meta: dict[str, Any]) -> None:
+        failed: exception.CinderException | None = None
+        try:
+            self._at(host).manager.copy_volume_to_image(context, volume_id, image_meta)
+        except exception.CinderException as error:
+            failed = error
+        self._uploaded(self.uploads[image_meta["id"]], failed)
+
+    def _uploaded(self, upload: Upload, error: Exception | None) -> None:
+        image = self.glance.images.get(image_uuid(upload.event.image_id))
+        upload.end = self.time.env.now
+        upload.status = image.status if image else "error"
+        upload.error = type(error).__name__ if error else ""
+        upload.done.succeed()
+
     # What came of it
 
     def _result(self) -> Result:
         requests = pd.DataFrame([r.row() for r in self.requests], columns=REQUESTS)
         with db_api.main_context_manager.reader.using(admin()) as session:
             entries = session.query(db_api.models.ImageVolumeCacheEntry).all()
-            cached = {entry.volume_id for entry in entries}
+            held = {entry.volume_id for entry in entries}
             rows = [
                 [
                     self._outside(entry.host),
@@ -285,18 +368,21 @@ class Run(StartedCloud):
                 ]
                 for entry in entries
             ]
+        for image in self.glance.images.values():
+            held |= {url.removeprefix("cinder://") for url in image.urls}
         volumes = objects.VolumeList.get_all(admin())
         orphans = [
             [self._outside(v.host), self.image_ids[v.display_name.removeprefix("image-")], v.size]
             for v in volumes
             if v.project_id == INTERNAL_PROJECT
             and (v.display_name or "").startswith("image-")
-            and v.id not in cached
+            and v.id not in held
         ]
         return Result(
             requests,
             pd.DataFrame(rows, columns=CACHE),
             pd.DataFrame(orphans, columns=CACHE[:3]),
+            pd.DataFrame([u.row() for u in self.uploads.values()], columns=UPLOADS),
         )
 
 

@@ -1,50 +1,15 @@
-"""Small named scenarios, a feature or two each: where engine `cinder` and whole Cinder must agree.
-
-`CASES` maps a name to what builds the case in a folder, `STRATEGIES` to the strategies to run.
-"""
+"""Small named scenarios, a feature or two each: where engine `cinder` and whole Cinder must agree."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from sim.scenario import Case
-
+from . import upload_scenarios  # noqa: F401 registers its own
 from .build import TIER, Builder, image, numbered
 from .random_case import random_builder
+from .registry import ALL, CASES, STRATEGIES, scenario, small
 
-CACHE_ONLY = ("cache-only",)
-ALL = ("none", "store-only", "cache-only", "combined")
-CASES: dict[str, Callable[[Path], Case]] = {}
-STRATEGIES: dict[str, tuple[str, ...]] = {}
-
-
-def scenario(
-    *strategies: str, **variants: tuple[Any, ...]
-) -> Callable[[Callable[..., Builder]], Callable[..., Builder]]:
-    """Register a builder under its name; `key=(v1, v2)`: a case for each value of an argument."""
-
-    def register(build: Callable[..., Builder]) -> Callable[..., Builder]:
-        [(key, values)] = variants.items() or [("", (None,))]
-        for value in values:
-            name = f"{build.__name__}-{value}" if key else build.__name__
-            given = {key: value} if key else {}
-            CASES[name] = partial(_case, build, given)
-            STRATEGIES[name] = strategies or CACHE_ONLY
-        return build
-
-    return register
-
-
-def _case(build: Callable[..., Builder], given: dict[str, Any], folder: Path) -> Case:
-    return build(**given).case(folder)
-
-
-def small(count: int = 4) -> list[dict[str, Any]]:
-    return [image(f"i{number}") for number in range(count)]
-
+__all__ = ["CASES", "STRATEGIES"]
 
 # The cache alone
 

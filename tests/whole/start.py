@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import greenlet
-from cinder import objects
+from cinder import exception, objects
 from cinder.objects import fields
 from cinder.scheduler import filter_scheduler  # noqa: F401 registers the scheduler's options
 from cinder.scheduler import manager as scheduler_manager
@@ -18,12 +18,13 @@ from cinder.volume import driver as volume_driver
 from cinder.volume import manager as volume_manager
 
 from . import simtime
-from .arrays import Array
+from .arrays import GIB, Array
 from .cloud import (
     INTERNAL_PROJECT,
     STORE_PROJECT,
     Cloud,
     Glance,
+    GlanceImage,
     SimDriver,
     image_gib,
     image_uuid,
@@ -60,16 +61,14 @@ class StartedCloud(Cloud):
         cinder_options = self.scenario.cinder
         self.coordinator = simtime.Coordinator(self.time, cinder_options.lock_scope == "node")
         before = (self.start - datetime.timedelta(days=30)).replace(tzinfo=datetime.UTC)
-        self.glance = Glance(self.time, self.scenario.glance, case.images, before)
-        self.all_images = dict(self.glance.images)
+        self.glance = Glance(self, self.scenario.glance, case.images, case.uploaded, before)
+        self.all_images = {**self.glance.images, **self.glance.to_come}
         self.image_ids = {uuid: i.spec.image_id for uuid, i in self.all_images.items()}
         self.services = {
             name: Service(f"{spec.node}@{name}", spec.node, Array(spec))
             for name, spec in self.scenario.backends.items()
         }
         self.initial: dict[str, tuple[str, str]] = {}  # trace id -> uuid, project
-        self.stored: dict[str, list[str]] = {}  # image id -> uuids of its store volumes
-        self.store_volumes: set[str] = set()
 
     def options(self) -> dict[tuple[str | None, str], Any]:
         cinder = self.scenario.cinder
@@ -90,11 +89,16 @@ class StartedCloud(Cloud):
         options[None, "scheduler_default_weighers"] = list(cinder.scheduler_default_weighers)
         options[None, "scheduler_weight_handler"] = HANDLERS[cinder.scheduler_weight_handler]
         cached = self.strategy in WITH_CACHE
+        uploads = {
+            "image_upload_use_cinder_backend": self.scenario.upload == "no-op",
+            "image_upload_use_internal_tenant": cinder.image_upload_use_internal_tenant,
+        }
         for name, spec in self.scenario.backends.items():
             configuration.Configuration(volume_driver.image_opts, config_group=name)
             options[name, "image_volume_cache_enabled"] = cached and spec.image_volume_cache_enabled
             for key in ("image_volume_cache_max_size_gb", "image_volume_cache_max_count"):
                 options[name, key] = getattr(spec, key)
+            options.update({(name, key): value for key, value in uploads.items()})
         return options
 
     # The cloud before the trace begins
@@ -123,6 +127,8 @@ class StartedCloud(Cloud):
             ("gigabytes", quotas.internal_tenant_quota_gigabytes),
         ):
             db_api.quota_create(context, INTERNAL_PROJECT, resource, -1 if limit is None else limit)
+            for project in self._projects():
+                db_api.quota_create(context, project, resource, -1)
         self._put_initial()
         self._put_store()
         self.scheduler = scheduler_manager.SchedulerManager()
@@ -130,6 +136,10 @@ class StartedCloud(Cloud):
         self.api = volume_api.API()
         for name, service in self.services.items():
             self._start(name, service)
+
+    def _projects(self) -> set[str]:
+        """All users' projects."""
+        return {*self.case.trace.events["project"], *self.case.initial["project"], "project"} - {""}
 
     def _start(self, name: str, service: Service) -> None:
         tiers = tuple(self.scenario.backends[name].volume_types)
@@ -164,14 +174,18 @@ class StartedCloud(Cloud):
             },
         )
         volume.create()
-        self.services[backend].array.put(volume.id, pool, size, gib, version)
+        try:
+            self.services[backend].array.put(volume.id, pool, size, gib, version)
+        except exception.VolumeBackendAPIException:
+            volume.destroy()
+            raise
         return volume
 
     def _put_initial(self) -> None:
         for row in self.case.initial.itertuples():
             cached = row.kind == "cache"
             image = self.glance.images.get(image_uuid(row.image_id)) if row.image_id else None
-            version = (image_uuid(row.image_id), image.updated_at) if image else None
+            version = (image_uuid(row.image_id), image.version) if image else None
             project = INTERNAL_PROJECT if cached else row.project or "project"
             name = {"display_name": f"image-{image_uuid(row.image_id)}"} if cached else {}
             gib = image.virtual_gib if image else 0.0
@@ -193,28 +207,48 @@ class StartedCloud(Cloud):
             with db_api.main_context_manager.writer.using(admin()) as session:
                 session.merge(entry).last_used = used
 
+    # The Cinder store
+
     def _put_store(self) -> None:
+        for image in self.glance.images.values():
+            for volume_id in self.keep(image):
+                self.glance.locate(image, volume_id)
+
+    def keep(self, image: GlanceImage) -> list[str]:
+        """Make an image's volumes in the Cinder store, or none if one of them does not fit."""
+        kept: list[Any] = []
+        try:
+            for host in self._store_hosts(image.spec):
+                kept.append(self._put_image(host, image))
+        except exception.VolumeBackendAPIException:
+            for volume in kept:
+                self._service(volume.host).array.remove(volume.id)
+                volume.destroy()
+            raise
+        for volume in kept:
+            manager = self._service(volume.host).manager
+            if manager is not None:  # else it counts what there is when it starts
+                manager._update_allocated_capacity(volume)
+        return [volume.id for volume in kept]
+
+    def _store_hosts(self, spec: Any) -> list[str]:
         if self.strategy not in WITH_STORE:
-            return
-        home = [self.scenario.store.home] if self.scenario.store else []
-        for uuid, image in self.glance.images.items():
-            hosts = image.spec.store_hosts or home
-            if self.strategy == "replicated-store":
-                hosts = list(self.scenario.pools()) if image.spec.disk_format == "raw" else []
-            for host in hosts:
-                version = (uuid, image.updated_at) if image.spec.disk_format == "raw" else (uuid,)
-                volume = self._put(
-                    host,
-                    image_gib(image.spec.size_bytes),
-                    STORE_PROJECT,
-                    image.spec.size_bytes / 2**30,
-                    version,
-                    display_name=f"image-{uuid}",
-                    metadata={"image_owner": image.owner, "glance_image_id": uuid},
-                )
-                image.urls.append(f"cinder://{volume.id}")
-                self.stored.setdefault(image.spec.image_id, []).append(volume.id)
-                self.store_volumes.add(volume.id)
+            return []
+        if self.strategy == "replicated-store":
+            return list(self.scenario.pools()) if spec.disk_format == "raw" else []
+        return list(spec.store_hosts) or ([self.scenario.store.home] if self.scenario.store else [])
+
+    def _put_image(self, host: str, image: GlanceImage) -> Any:
+        uuid, spec = image_uuid(image.spec.image_id), image.spec
+        return self._put(
+            host,
+            image_gib(spec.size_bytes),
+            STORE_PROJECT,
+            spec.size_bytes / GIB,
+            (uuid, image.version) if spec.disk_format == "raw" else (uuid,),
+            display_name=f"image-{uuid}",
+            metadata={"image_owner": image.owner, "glance_image_id": uuid},
+        )
 
     # Hosts: `node@backend#pool` within Cinder, `backend#pool` outside
 
@@ -226,9 +260,12 @@ class StartedCloud(Cloud):
     def _outside(host: str | None) -> str:
         return (host or "").partition("@")[2]
 
+    def _service(self, host: str) -> Service:
+        return self.services[self._outside(host).partition("#")[0]]
+
     def _at(self, host: str) -> Service:
         """The service of a host; the current greenlet runs on its node from now on."""
-        service = self.services[self._outside(host).partition("#")[0]]
+        service = self._service(host)
         here: Any = greenlet.getcurrent()
         here.node = service.node
         return service

@@ -16,6 +16,7 @@ from .scenarios import CASES, STRATEGIES
 pytestmark = [pytest.mark.whole, pytest.mark.filterwarnings("ignore")]
 
 DECISIONS = [*("volume_id", "image_id", "volume_type", "host", "size_gib", "source", "status", "attempts")]
+UPLOADED = ["volume_id", "image_id", "host", "status", "error"]
 ENTRY = ["host", "image_id", "size_gib"]
 
 
@@ -27,15 +28,14 @@ def test_engine_agrees_with_whole_cinder(name: str, strategy: str, tmp_path: Pat
     engine = pytest.importorskip("sim.cinder.engine")
     case = CASES[name](tmp_path)
     whole, light = run_whole(case, strategy), engine.run(case, strategy)
-    pd.testing.assert_frame_equal(
-        light.requests[DECISIONS].astype(str), whole.requests[DECISIONS].astype(str)
-    )
-    for time in ("time", "end"):
-        pd.testing.assert_series_equal(
-            light.requests[time].astype(float),
-            whole.requests[time].astype(float),
-            rtol=0,
-            atol=1e-6,
+    for ours, theirs, decided in (
+        (light.requests, whole.requests, DECISIONS),
+        (light.uploads, whole.uploads, UPLOADED),
+    ):
+        pd.testing.assert_frame_equal(ours[decided].astype(str), theirs[decided].astype(str))
+        times = ["time", "end"]
+        pd.testing.assert_frame_equal(
+            ours[times].astype(float), theirs[times].astype(float), rtol=0, atol=1e-6
         )
     ours, theirs = (
         frame.sort_values([*ENTRY, "last_used"], ignore_index=True) for frame in (light.cache, whole.cache)
