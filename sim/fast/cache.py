@@ -183,6 +183,22 @@ def location(s: State, image: int, pool: int) -> int:
     return slot
 
 
+@compiled
+def caches(s: State, v: int) -> bool:
+    """Whether a miss is to leave an image-volume: in the cache, or, on demand, in the store."""
+    r = s.volumes[v]
+    if s.options[0].on_demand:
+        return s.images[r.image].raw and s.images[r.image].bare and not r.encrypted
+    return s.backends[s.pools[r.pool].backend].cache and not r.encrypted
+
+
+@compiled
+def found(s: State, v: int) -> bool:
+    """`get_entry`: whether there is an image-volume to clone from."""
+    r = s.volumes[v]
+    return (location(s, r.image, r.pool) if s.options[0].on_demand else look_up(s, v)) != NONE
+
+
 # -- entries by use and by age -----------------------------------------------------------------------
 
 

@@ -11,52 +11,66 @@ of the phases:
 
 from __future__ import annotations
 
-from sim.fast.arrays import (
-    begin_delete,
-    clone,
-    clone_from_glance,
-    create,
-    end_delete,
-    extend,
-    find,
-    write,
-)
-from sim.fast.cache import (
-    add_location,
-    create_entry,
-    delete_cached_volume,
-    ensure_space,
-    location,
-    look_up,
-    note,
-    slot_of,
+from sim.fast.arrays import begin_delete, clone_from_glance, create, end_delete, find
+from sim.fast.cache import caches, found, location
+from sim.fast.cloning import clone_cached, clone_from_cache, clone_from_store, clone_stored
+from sim.fast.download import (
+    copy_image,
+    create_to_write,
+    extend_back,
+    fetch,
+    fetched,
+    fill,
+    filled,
+    write_image,
+    written,
 )
 from sim.fast.events import (
-    BEGIN_IMAGE_DELETE,
     BEGIN_UPLOAD,
     END_LEFTOVER_DELETE,
     SCHEDULE,
     USER_DELETES,
     acquire_lock,
     cast,
-    give_stream_back,
     later,
     next_phase,
     read_clock,
     release_lock,
-    take_stream,
 )
-from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
-from sim.fast.places import AT_ONCE, NO, cloned, make_place, refused
+from sim.fast.phases import (
+    ATTEMPT,
+    CACHE_CLONED,
+    CACHE_LOCK,
+    CLONE_BESIDE,
+    CLONE_CACHED,
+    CLONE_STORED,
+    CREATE_BLANK,
+    CREATE_TO_WRITE,
+    CREATED,
+    DRIVER_CLONED,
+    EXTEND,
+    EXTENDED,
+    FETCHED,
+    FETCHING,
+    FILLED,
+    FILLING,
+    FINISH,
+    LOCKED,
+    LOOK,
+    STORE_CLONED,
+    STORE_LOOK,
+    UNLOCK,
+    WRITING,
+    WRITTEN,
+    fails_with,
+)
+from sim.fast.places import AT_ONCE, NO, make_place, refused
 from sim.fast.scheduler import BREAKS, choose
 from sim.fast.state import (
-    AT_CLONE_LIMIT,
     BROKEN,
-    CACHE,
     CLONE_LIMIT,
     COPY,
-    DOWNLOAD,
     FROM_CACHE,
     FROM_DRIVER,
     FROM_STORE,
@@ -64,18 +78,12 @@ from sim.fast.state import (
     NO_MAXIMUM,
     NO_SOURCE,
     NONE,
-    REFUSED,
-    SKIPPED,
-    STORE,
     USER,
     State,
 )
 from sim.fast.upload import UPLOAD, upload_step
 
-ATTEMPT, DRIVER_CLONED, STORE_LOOK, STORE_CLONED, CACHE_LOCK, LOCKED, LOOK, CACHE_CLONED = range(8)
 RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
-FETCHING, FETCHED, CREATED, WRITING, WRITTEN, FILLED, EXTEND, EXTENDED, UNLOCK, FINISH = range(8, 18)
-FILLING, CREATE_BLANK, CLONE_BESIDE, CLONE_STORED, CLONE_CACHED, CREATE_TO_WRITE = range(18, 24)
 
 
 @compiled
@@ -218,28 +226,6 @@ def clone_beside(s: State, v: int) -> bool:
 
 
 @compiled
-def clone_from_store(s: State, v: int) -> bool:
-    """`_clone_image_volume`: an image-volume of the Cinder store in the same pool, if there is one."""
-    r = s.volumes[v]
-    r.cloned, r.cloned_serial = r.stored, r.stored_serial
-    return next_phase(s, v, CACHE_LOCK if cloned(s, v) == NONE else CLONE_STORED, 0.0)
-
-
-@compiled
-def clone_stored(s: State, v: int) -> bool:
-    """The clone of `_clone_image_volume`; failures pass."""
-    r = s.volumes[v]
-    seconds = clone(s, cloned(s, v), v, r.pool, r.size_gib, USER, r.tier)
-    if seconds >= 0:
-        return next_phase(s, v, STORE_CLONED, seconds)
-    again = make_place(s, v, int(-seconds))
-    if again != NO:
-        return again == AT_ONCE
-    refused(s, v)
-    return next_phase(s, v, CACHE_LOCK, 0.0)
-
-
-@compiled
 def lock(s: State, v: int) -> bool:
     """`_create_from_image`: with a cache, `_prepare_image_cache_entry` first, under the image's lock."""
     r = s.volumes[v]
@@ -255,22 +241,6 @@ def lock(s: State, v: int) -> bool:
 
 
 @compiled
-def caches(s: State, v: int) -> bool:
-    """Whether a miss is to leave an image-volume: in the cache, or, on demand, in the store."""
-    r = s.volumes[v]
-    if s.options[0].on_demand:
-        return s.images[r.image].raw and s.images[r.image].bare and not r.encrypted
-    return s.backends[s.pools[r.pool].backend].cache and not r.encrypted
-
-
-@compiled
-def found(s: State, v: int) -> bool:
-    """`get_entry`: whether there is an image-volume to clone from."""
-    r = s.volumes[v]
-    return (location(s, r.image, r.pool) if s.options[0].on_demand else look_up(s, v)) != NONE
-
-
-@compiled
 def locked(s: State, v: int) -> bool:
     """`_prepare_image_cache_entry`: with an entry the lock is given up at once, else kept for the fill."""
     r = s.volumes[v]
@@ -281,196 +251,6 @@ def locked(s: State, v: int) -> bool:
     else:
         r.fills = True
     return next_phase(s, v, LOOK, 0.0)
-
-
-@compiled
-def clone_from_cache(s: State, v: int) -> bool:
-    """`_create_from_image_cache_or_download`: look for an entry."""
-    r = s.volumes[v]
-    if caches(s, v):
-        slot = location(s, r.image, r.pool) if s.options[0].on_demand else slot_of(s, look_up(s, v))
-        if slot != NONE:
-            r.cloned = slot
-            r.cloned_serial = s.slots[r.cloned].serial
-            return next_phase(s, v, CLONE_CACHED, 0.0)
-    return download(s, v)
-
-
-@compiled
-def clone_cached(s: State, v: int) -> bool:
-    """The clone of `_create_from_image_cache`; failures pass, but for the clone limit."""
-    r = s.volumes[v]
-    slot = cloned(s, v)
-    seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
-    if seconds >= 0:
-        return next_phase(s, v, STORE_CLONED if s.options[0].on_demand else CACHE_CLONED, seconds)
-    again = make_place(s, v, int(-seconds))
-    if again != NO:
-        return again == AT_ONCE
-    refused(s, v)
-    if -seconds == CLONE_LIMIT and not s.options[0].on_demand and gives_up(s, v, slot):
-        fails_with(s, v, CLONE_LIMIT)
-        return next_phase(s, v, UNLOCK, 0.0)
-    return download(s, v)
-
-
-@compiled
-def gives_up(s: State, v: int, slot: int) -> bool:
-    """`delete_cached_volume` of an image-volume at its clone limit; false if it is being deleted already.
-
-    Its entry may have gone while the create waited for a place.
-    """
-    r = s.volumes[v]
-    entry = s.entry_of[r.pool, r.image]
-    if entry != NONE and s.entries[entry].slot == slot:
-        delete_cached_volume(s, v, entry, AT_CLONE_LIMIT)
-        return True
-    read_clock(s)
-    if s.slots[slot].deleting:
-        return False
-    s.slots[slot].deleting = True
-    cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
-    return True
-
-
-@compiled
-def download(s: State, v: int) -> bool:
-    """The start of a download."""
-    r = s.volumes[v]
-    r.phase = FETCHING  # `TemporaryImages.fetch`
-    r.since = s.world[0].now
-    if s.images[r.image].fetch_s < 0:
-        return next_phase(s, v, FETCHED, 0.0)
-    return take_stream(s, s.world[0], s.options[0].streams, v)
-
-
-@compiled
-def fetch(s: State, v: int) -> bool:
-    """On one of Glance's streams."""
-    r = s.volumes[v]
-    r.stream_wait_s += s.world[0].now - r.since
-    return next_phase(s, v, FETCHED, s.images[r.image].fetch_s)
-
-
-@compiled
-def fetched(s: State, v: int) -> bool:
-    """`_create_from_image_cache_or_download`: to fill the cache, the volume is made at the minimal size."""
-    r = s.volumes[v]
-    if s.images[r.image].fetch_s >= 0:
-        give_stream_back(s, s.world[0], s.options[0].streams, NONE)
-    if r.fills:
-        r.size_gib = s.images[r.image].virtual_gib
-    r.cloned = NONE
-    return next_phase(s, v, CREATE_TO_WRITE, 0.0)
-
-
-@compiled
-def create_to_write(s: State, v: int) -> bool:
-    """The driver's volume of `_create_from_image_download`."""
-    r = s.volumes[v]
-    seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
-    if seconds >= 0:
-        return next_phase(s, v, CREATED, seconds)
-    again = make_place(s, v, int(-seconds))
-    if again != NO:
-        return again == AT_ONCE
-    refused(s, v)
-    fails_with(s, v, int(-seconds))
-    return next_phase(s, v, EXTEND, 0.0)
-
-
-@compiled
-def copy_image(s: State, v: int) -> bool:
-    """`copy_image_to_volume`: take the space and one of the backend's write streams."""
-    r = s.volumes[v]
-    backend = s.pools[r.pool].backend
-    seconds = write(s, find(s, v, backend), r.image, False, r.version)
-    if seconds < 0:
-        refused(s, v)
-        fails_with(s, v, int(COPY - seconds))
-        return next_phase(s, v, EXTEND, 0.0)
-    r.phase = WRITING
-    return take_stream(s, s.backends[backend], s.backends[backend].write_streams, v)
-
-
-@compiled
-def write_image(s: State, v: int) -> bool:
-    """Convert and write."""
-    r = s.volumes[v]
-    return next_phase(s, v, WRITTEN, s.write_s[r.image, s.pools[r.pool].backend])
-
-
-@compiled
-def written(s: State, v: int) -> bool:
-    """The image is written; it is cached if the image's lock was kept for that."""
-    r = s.volumes[v]
-    backend = s.pools[r.pool].backend
-    give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
-    r.source = DOWNLOAD
-    if not r.fills:
-        return next_phase(s, v, EXTEND, 0.0)
-    r.phase = FILLING
-    r.since = s.world[0].now
-    return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[s.pools[r.pool].fill_lock])
-
-
-@compiled
-def fill(s: State, v: int) -> bool:
-    """`_create_image_cache_volume_entry`: room, quota, and a clone of the user's new volume."""
-    r = s.volumes[v]
-    w, o = s.world[0], s.options[0]
-    r.lock_wait_s += w.now - r.since
-    if found(s, v):
-        return end_fill(s, v)
-    if not o.on_demand and not ensure_space(s, v):
-        return not_filled(s, v, REFUSED)
-    seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, True)
-    if seconds < 0:
-        return not_filled(s, v, int(-seconds))
-    r.fill = s.world[0].made
-    return next_phase(s, v, FILLED, seconds)
-
-
-@compiled
-def not_filled(s: State, v: int, reason: int) -> bool:
-    r = s.volumes[v]
-    note(s, v, r.pool, r.image, SKIPPED, r.size_gib, reason)
-    return end_fill(s, v)
-
-
-@compiled
-def filled(s: State, v: int) -> bool:
-    """The image-volume is there (`CreateVolumeOnFinishTask`): enter it."""
-    r = s.volumes[v]
-    read_clock(s)
-    if not s.options[0].on_demand:
-        create_entry(s, v, r.fill)
-    elif not s.images[r.image].deleted:
-        add_location(s, r.image, r.fill)
-    else:  # its location is refused
-        read_clock(s)
-        cast(s, BEGIN_IMAGE_DELETE, r.fill, NONE)
-    return end_fill(s, v)
-
-
-@compiled
-def end_fill(s: State, v: int) -> bool:
-    if s.options[0].fill_lock:
-        release_lock(s, s.fill_locks[s.pools[s.volumes[v].pool].fill_lock])
-    return next_phase(s, v, EXTEND, 0.0)
-
-
-@compiled
-def extend_back(s: State, v: int) -> bool:
-    """The `finally` of `_create_from_image_cache_or_download`: the size asked for, on failures too."""
-    r = s.volumes[v]
-    if r.size_gib == r.asked_gib:
-        return next_phase(s, v, UNLOCK, 0.0)
-    seconds = extend(s, v, r.pool, r.asked_gib)
-    if seconds < 0:
-        refused(s, v)
-        fails_with(s, v, int(-seconds))
-    return next_phase(s, v, EXTENDED, seconds)
 
 
 @compiled
@@ -497,21 +277,6 @@ def finish(s: State, v: int) -> bool:
 
 
 # -- failures ----------------------------------------------------------------------------------------
-
-
-@compiled
-def fails_with(s: State, v: int, error: int) -> None:
-    """The attempt fails with this error; a later one (from `finally`) takes its place."""
-    r = s.volumes[v]
-    r.failed = True
-    r.error = error
-    r.error_pool = r.pool
-    r.error_gib = r.size_gib
-    if r.phase == EXTEND:
-        slot = find(s, v, s.pools[r.pool].backend)
-        if slot != NONE:  # an earlier attempt may have left it in another pool of the array
-            r.error_pool = s.slots[slot].pool
-            r.error_gib = r.asked_gib - s.slots[slot].size_gib
 
 
 @compiled

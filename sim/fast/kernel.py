@@ -6,7 +6,7 @@ import math
 
 from sim.fast.arrays import create, write
 from sim.fast.cache import add_entry, add_location
-from sim.fast.create import ATTEMPT, go_on, schedule
+from sim.fast.create import go_on, schedule
 from sim.fast.deletes import (
     begin_image_delete,
     begin_user_delete,
@@ -31,6 +31,7 @@ from sim.fast.events import (
     read_clock,
 )
 from sim.fast.jit import compiled, entry, state_of
+from sim.fast.phases import ATTEMPT
 from sim.fast.places import end_image_delete
 from sim.fast.scheduler import report
 from sim.fast.state import (
