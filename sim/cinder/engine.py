@@ -36,7 +36,7 @@ from sim.initial import Placed, place
 from sim.results import Records
 from sim.scenario import Case
 from sim.strategies import STRATEGIES, Strategy
-from sim.usage import UsageMeter
+from sim.usage import UsageMeter, instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
 STORE_PROJECT = "glance"  # owns the image-volumes of the Cinder store
@@ -141,7 +141,9 @@ class Simulation:
         # A version from before the start: every update of an image then changes it.
         version = start - timedelta(days=1)
         self.glance = Glance(self.clock, scenario.glance, case.images, version)
-        self.meter = UsageMeter(lambda: self.clock.now, scenario.pools(), scenario.tiers)
+        self.meter = UsageMeter(
+            lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
+        )
         self._arrays, self._placed = place(case, strategy, self.meter, version)
         self._scenario = scenario
         self._start = start

@@ -160,6 +160,7 @@ class Recorder:
             ),
             cache=cache,
             usage=meter.table(end),
+            space=meter.space(),
             volumes=volumes_table(
                 host=[each.pool.host for each in volumes],
                 kind=[each.kind for each in volumes],

@@ -326,6 +326,7 @@ def _outcome(
         "cache_events": records.cache_events,
         "cache": records.cache,
         "summary": summary(records, case, strategy),
+        "space": records.space,
     }
     lines = findings(records, case, strategy)
     counts = in_blocks(records.requests, case.scenario.tiers, strategy, blocks)
@@ -341,14 +342,14 @@ def _outcome(
 
 def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Path, fmt: Format) -> Outcome:
     """Run a strategy on a trace that stays on disk, and write its tables."""
-    from sim.results import manifest_of, write
+    from sim.results import TABLES, manifest_of, write
     from sim.tables import count_rows
 
     start, folder = time.perf_counter(), out / strategy
     folder.mkdir(parents=True, exist_ok=True)
     with progress(strategy, count_rows(case.trace.path), shown=True) as done:
         ran = api.stream(case, strategy, folder, fmt.value, done)
-    tables = {name: getattr(ran, name) for name in ("requests", "pools", "cache_events", "cache", "summary")}
+    tables = {name: getattr(ran, name) for name in TABLES}
     wall_s = time.perf_counter() - start
     manifest = manifest_of(case, strategy, "fast", ran.creates, ran.engine_s, wall_s, sha256)
     write(tables, manifest, folder, fmt.value)

@@ -161,10 +161,9 @@ class State(NamedTuple):
     by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on;
     serves (B, T). For Belady: uses, positions in the trace by image and host (key host * I + image) or,
     without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
-    next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the area
-    under image-volumes until then is noted: edge_areas (edges, P + T + 1, 3), of pools, tiers and all, of
-    volumes, provisioned and physical GiB, times seconds. The trace_ arrays are a stretch of the trace, a row
-    an event (see sim.trace): names as numbers, the volume as its code.
+    next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the
+    accounts are noted, but for the peaks: edge_accounts (edges, accounts). The trace_ arrays are a stretch of
+    the trace, a row an event (see sim.trace): names as numbers, the volume as its code.
     """
 
     options: Array
@@ -196,7 +195,7 @@ class State(NamedTuple):
     next_use: Array
     uses: Array
     edges: Array
-    edge_areas: Array
+    edge_accounts: Array
     trace_time: Array
     trace_event: Array
     trace_code: Array
@@ -215,7 +214,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
-    "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_areas": "f8",
+    "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?",
@@ -228,5 +227,5 @@ DIMENSIONS = {
     "write_s": 2,
     "same_data": 3,
     "serves": 2,
-    "edge_areas": 3,
+    "edge_accounts": 2,
 }

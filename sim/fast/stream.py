@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from sim.fast import state
 from sim.fast.build import Names, build, exists, numbers_of
-from sim.fast.engine import cache_events_of, cache_of, requests_of, room, room_for, usage_of
+from sim.fast.engine import cache_events_of, cache_of, requests_of, room, room_for, space_of, usage_of
 from sim.fast.jit import table_of
 from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
 from sim.fast.state import NONE, State
@@ -34,8 +34,8 @@ from sim.results import pool_counts, pools_table_of
 from sim.scenario import Case
 from sim.strategies import STRATEGIES
 from sim.tables import parquet_batches
-from sim.trace import read_batches
-from sim.usage import UsageMeter
+from sim.trace import last_time_s, read_batches
+from sim.usage import UsageMeter, instants
 
 BATCH = 500_000  # events of the trace in memory
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
@@ -51,6 +51,7 @@ class Streamed:
     cache: pd.DataFrame
     pools: pd.DataFrame
     summary: pd.DataFrame
+    space: pd.DataFrame
     creates: int
     engine_s: float
 
@@ -73,7 +74,8 @@ def stream(
     names, volumes = Names(case), Volumes(case.trace.path)
     codes = [volumes.new(volume.volume_id) if volume.kind == "user" else NONE for volume in placed]
     trace = names.events(case.trace.events, np.zeros(0, np.int64))
-    s = build(case, STRATEGIES[strategy], names, trace, len(placed), batch)
+    edges = instants(last_time_s(case.trace.path, batch))
+    s = build(case, STRATEGIES[strategy], names, trace, len(placed), batch, edges)
     s.options[0]["schedules"] = _schedules(case.trace.path, batch)
     s.world[0]["report_at"] = 0.0 if s.options[0]["schedules"] else np.inf
     s = room_for(s, len(placed))
@@ -97,6 +99,7 @@ def stream(
         cache=cache_of(run.s, names),
         pools=pools_table_of(output.pools, usage, case),
         summary=summary_of(tallies, percentiles, usage, case, strategy),
+        space=space_of(run.s, names),
         creates=int(run.s.world[0]["begun"]),
         engine_s=engine_s,
     )
