@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.comparison import Comparison
+    from sim.report.aggregates import Aggregates
     from sim.scenario import Case
     from sim.statistics import Blocks
 
@@ -58,6 +59,8 @@ class Outcome:
     findings: list[str]
     manifest: dict[str, Any]
     counts: pd.DataFrame | None = None  # `sim.comparison.in_blocks`, of a history in memory
+    aggregates: Aggregates | None = None  # for the report, of one in memory
+    hosts: pd.Series[Any] | None = None  # where its creates from an image went
 
 
 @app.command()
@@ -130,6 +133,8 @@ def compare(
     if out is not None and found is not None and replications > 1:
         comparing.write(found, out)
         print(f"replications: written to {printable(str(out))}", file=sys.stderr)
+    if out is not None and outcomes:
+        comparing.report(case, outcomes, found, engine, out)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
         intervals = {} if found is None else comparing.document(found)
@@ -337,7 +342,12 @@ def _outcome(
     if out is not None:
         write(tables, manifest, out / strategy, (fmt or Format.csv).value)
         print(f"{strategy}: written to {printable(str(out / strategy))}", file=sys.stderr)
-    return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest, counts)
+    shown, hosts = None, None
+    if out is not None:
+        from sim.report.aggregates import aggregates
+
+        shown, hosts = aggregates(records, case), whole.requests["host"].astype("category")
+    return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest, counts, shown, hosts)
 
 
 def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Path, fmt: Format) -> Outcome:

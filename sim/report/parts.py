@@ -1,0 +1,367 @@
+"""The sections of the page: each of some text, pictures, and the numbers behind them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from sim import plots
+from sim.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.report.aggregates import EARLY_S, Aggregates
+from sim.report.figures import SIZE, svg
+from sim.report.numbers import Numbers, numbers
+from sim.scenario import Case
+
+POOLS = 6  # whose pictures are drawn; of the others there are numbers in the run's own tables
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that belong together, under a title that folds them away."""
+
+    title: str
+    pictures: list[Markup]
+    numbers: list[Numbers] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    open: bool = True
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a title of its own. `tables` are shown, `numbers` folded away."""
+
+    id: str
+    title: str
+    text: list[str] = field(default_factory=list)
+    pictures: list[Markup] = field(default_factory=list)
+    numbers: list[Numbers] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    tables: list[Numbers] = field(default_factory=list)
+    lists: list[tuple[str, list[str]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run to be shown: what it is called, its strategy and case, and what it came to."""
+
+    name: str
+    strategy: str
+    case: Case
+    aggregates: Aggregates
+    findings: list[str]
+
+
+class Pictures:
+    """Draws pictures, each with a number of its own."""
+
+    def __init__(self) -> None:
+        self._numbers: Iterator[int] = itertools.count(1)
+
+    def __call__(self, draw: Callable[[Axes], Axes], label: str, size: tuple[float, float] = SIZE) -> Markup:
+        return svg(draw, label, next(self._numbers), size)
+
+
+def curves_section(
+    draw: Pictures,
+    case: Case,
+    curves: Curves,
+    recommended: Mapping[str, Mapping[str, int]] | None = None,
+    simulated: Mapping[tuple[str, str], pd.DataFrame] | None = None,
+) -> Section:
+    """Hits against the limits of the cache, per pool.
+
+    `recommended`: by backend and option; `simulated`: by backend and option, for `plots.hit_rate_by_limit`.
+    """
+    sets = curves.working_set
+    busy = sets.sort_values("requests", ascending=False, kind="stable")["host"].head(POOLS)
+    groups = []
+    for row in sets[sets["host"].isin(busy)].to_dict("records"):
+        host, backend = row["host"], row["host"].partition("#")[0]
+        if not row["requests"]:
+            continue
+        pictures = []
+        for limit, used, unit in ((MAX_COUNT, "images", "entries"), (MAX_SIZE, "gib", "GiB")):
+            of = curves.curve[(curves.curve["name"] == host) & (curves.curve["limit"] == limit)]
+            today = row[limit] if row["image_volume_cache_enabled"] else None
+            chosen = (recommended or {}).get(backend, {}).get(limit)
+            of = of[of["value"] <= 1.3 * max(row[used], today or 0, chosen or 0)]
+            label = (
+                f"{host}: hit rate against {unit} of the cache; all {row['requests']:,} look-ups could hit"
+                f" {of['hit_rate'].max():.1%}; working set {row[used]:,} {unit}; today"
+                f" {_limit(today)}{'' if chosen is None else f'; recommended {_limit(chosen)}'}"
+            )
+            pictures.append(
+                draw(
+                    lambda ax, of=of, today=today, chosen=chosen, used=used, limit=limit, backend=backend, row=row: (  # type: ignore[misc]
+                        plots.hit_rate_by_limit(
+                            of,
+                            ax,
+                            today=today,
+                            recommended=chosen,
+                            working_set=row[used],
+                            simulated=(simulated or {}).get((backend, limit)),
+                        )
+                    ),
+                    label,
+                )
+            )
+        groups.append(Group(f"{host} ({row['volume_type']})", pictures))
+    return Section(
+        "cache-size",
+        "Hit rate against cache size",
+        [
+            "Each limit alone, by the rules of the cache without time: fills at the same moment, failures and "
+            "clone limits are left out. The working set is where more space brings nothing.",
+            *_left_out(len(sets), len(groups)),
+        ],
+        groups=groups,
+        numbers=[
+            numbers(sets, "Working sets, and hits with today's limits", "working-set.csv"),
+            numbers(curves.curve[curves.curve["scope"] == "pool"], "Curves", "curves.csv", labels=2),
+        ],
+    )
+
+
+def _limit(limit: int | None) -> str:
+    return "off" if limit is None else f"{limit:,}" if limit else "no limit"
+
+
+def _left_out(there: int, shown: int) -> list[str]:
+    left = there - shown
+    return [f"Shown are the {shown} busiest pools; {left:,} more are in the tables."] if left else []
+
+
+def strategies_section(
+    draw: Pictures, summaries: pd.DataFrame, certain: pd.DataFrame | None, names: str
+) -> Section:
+    """Strategies side by side, in all and by tier, and what of them is worth its price."""
+    tiers = list(dict.fromkeys(summaries["tier"]))
+    shown = [ALL, *(tier for tier in tiers if tier != ALL)] if len(tiers) > 2 else tiers[:1]
+    priced = (summaries["price_month"] > 0).any()
+    cost = "price_month" if priced else "image_provisioned_gib_mean"
+    groups = []
+    for tier in shown:
+        rows = summaries[summaries["tier"] == tier]
+        sure = None if certain is None else certain[certain["tier"] == tier]
+        best = rows.loc[rows["clone_hit_rate"].fillna(-1).idxmax()]
+        size = (SIZE[0], 1.0 + 0.32 * len(rows))
+        measures = ["clone_hit_rate", "create_s_mean", "create_s_p95", "image_provisioned_gib_mean"]
+        measures += ["price_month"] if priced else []
+        measures += ["errors"] if summaries["errors"].any() else []
+        pictures = [
+            draw(
+                lambda ax, rows=rows, measure=measure, sure=sure: plots.by_strategy(  # type: ignore[misc]
+                    rows, measure, ax, certain=sure
+                ),
+                f"{tier}: {plots.MEASURES[measure]} by {names}; the numbers are in the table of this section",
+                size,
+            )
+            for measure in measures
+        ]
+        pictures.append(
+            draw(
+                lambda ax, rows=rows: plots.pareto(rows, ax, cost=cost),  # type: ignore[misc]
+                f"{tier}: clone hits against {plots.MEASURES[cost]}; most hits: {best['strategy']},"
+                f" {best['clone_hit_rate']:.1%}",
+            )
+        )
+        groups.append(Group(_tier(tier), pictures, open=tier == shown[0]))
+    text = "On the front of the last picture is whatever no other is both cheaper and better than."
+    if certain is not None and len(certain):
+        text += " Lines across the ends of bars are 95 % intervals."
+    return Section(
+        "strategies",
+        f"{names.capitalize()} side by side",
+        [text],
+        groups=groups,
+        numbers=[numbers(summaries, f"All figures by tier and {names}", "summary.csv", labels=2)],
+    )
+
+
+def _tier(tier: str) -> str:
+    return "All tiers" if tier == ALL else f"Tier {tier}"
+
+
+def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
+    """Volumes and space over time per pool, against the limits of the array."""
+    groups = []
+    for run in runs:
+        space = run.aggregates.space
+        if space.empty:
+            continue
+        hosts = _fullest(run)
+        pictures = []
+        for host in hosts:
+            of = space[space["host"] == host]
+            for quantity, limits in _limits(run.case, host).items():
+                label = _space_label(run, host, of, quantity, limits)
+                pictures.append(
+                    draw(
+                        lambda ax, of=of, quantity=quantity, limits=limits, host=host: _headed(  # type: ignore[misc]
+                            plots.space_over_time(of, quantity, ax, limits=limits), host
+                        ),
+                        label,
+                    )
+                )
+        table = numbers(
+            space[space["host"].isin(hosts)],
+            f"{run.name}: what was on each pool",
+            f"space-{run.name}.csv",
+            labels=2,
+        )
+        left = _left_out(space["host"].nunique(), len(hosts))
+        groups.append(Group(run.name, pictures, [table], left, open=run.name == best))
+    text = (
+        "What is on each pool at 200 moments: users' volumes, and on them those of the cache and of the Cinder "
+        "store. Limits are drawn where they are in reach. Peaks between two moments are in the tables."
+    )
+    return Section("space", "Space and volumes over time", [text], groups=groups)
+
+
+def _fullest(run: Ran) -> list[str]:
+    """The pools with most volumes, in the scenario's order."""
+    space = run.aggregates.space
+    total = sum(space[f"{owner}_volumes"] for owner in plots.OWNERS)
+    peaks = total.groupby(space["host"], sort=False).max().sort_values(ascending=False, kind="stable")
+    chosen = set(peaks.head(POOLS).index)
+    return [host for host in run.case.scenario.pools() if host in chosen]
+
+
+def _limits(case: Case, host: str) -> dict[str, dict[str, float | None]]:
+    """By quantity what limits it: space as the array counts it."""
+    backend = case.scenario.backends[host.partition("#")[0]]
+    pool = case.scenario.pools()[host]
+    most: dict[str, float | None] = {"max_volumes": pool.max_volumes}
+    if backend.max_volumes is not None:
+        most["max_volumes of the array"] = backend.max_volumes
+    capacity = pool.capacity_gib
+    if not backend.thin:
+        return {"volumes": most, "provisioned_gib": {"capacity": capacity}}
+    ratio = None if capacity is None else capacity * backend.max_over_subscription_ratio
+    return {
+        "volumes": most,
+        "provisioned_gib": {"capacity × ratio": ratio},
+        "physical_gib": {"capacity": capacity},
+    }
+
+
+def _space_label(
+    run: Ran, host: str, of: pd.DataFrame, quantity: str, limits: Mapping[str, float | None]
+) -> str:
+    images = of[f"cache_{quantity}"] + of[f"store_{quantity}"]
+    total = images + of[f"user_{quantity}"]
+    told = "".join(f", {name} {at:,.0f}" for name, at in limits.items() if at is not None)
+    return (
+        f"{run.name}, {host}: {quantity.replace('_gib', ' GiB')} over time, at most {total.max():,.0f},"
+        f" of which image-volumes at most {images.max():,.0f}{told or ', without a limit'}"
+    )
+
+
+def _headed(ax: Axes, text: str) -> Axes:
+    ax.set_title(f"{text}: {ax.get_title(loc='left')}", loc="left", fontsize=plots.SMALL + 1, color=plots.INK)
+    return ax
+
+
+def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
+    """How long creates take, by what makes the volume."""
+    tables, pictures, waits = [], [], []
+    for run in runs:
+        seconds = run.aggregates.seconds
+        if seconds.empty:
+            continue
+        limit = run.case.scenario.boot_timeout_s
+        late = int(seconds.loc[seconds["waited"], "creates"].sum())
+        label = f"{run.name}: {seconds['creates'].sum():,} creates by seconds taken; {late:,} waited behind a fill"
+        pictures.append(
+            draw(
+                lambda ax, seconds=seconds, limit=limit, run=run: _headed(  # type: ignore[misc]
+                    plots.create_seconds(seconds, ax, limit_s=limit), run.name
+                ),
+                label,
+            )
+        )
+        tables.append(seconds.assign(name=run.name))
+        waits.append(run.aggregates.waits.assign(name=run.name))
+    if not tables:
+        return Section("seconds", "Create seconds by source", ["No create succeeded."])
+    return Section(
+        "seconds",
+        "Create seconds by source",
+        [
+            "How many creates took how long, by what made the volume. Hatched are those that waited for another "
+            "create of the same image, which was filling the cache: Cinder lets one at a time."
+        ],
+        pictures,
+        tables=[
+            numbers(_first(pd.concat(waits), "name"), "Waits behind a fill", "waits.csv", labels=2),
+        ],
+        numbers=[
+            numbers(_first(pd.concat(tables), "name"), "Creates by seconds", "create-seconds.csv", labels=2)
+        ],
+    )
+
+
+def _first(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    return table[[column, *(name for name in table if name != column)]].reset_index(drop=True)
+
+
+TOP = 8  # images in a table that is shown
+
+
+def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
+    """Which images earn their place in the cache, and which were given up too soon."""
+    groups = []
+    for run in runs:
+        images, early = run.aggregates.images, run.aggregates.early
+        if images.empty:
+            continue
+        label = (
+            f"{run.name}: {len(images):,} images on pools, hits against GiB-days held;"
+            f" {int((images['hits'] == 0).sum()):,} had no hit"
+        )
+        columns = [
+            "name",
+            "host",
+            "size_gib",
+            "gib_days",
+            "hits",
+            "hits_per_gib_day",
+            "evictions",
+            "evicted_early",
+        ]
+        held = images[images["gib_days"] > 0]
+        ranked = held.sort_values(["hits_per_gib_day", "gib_days"], ascending=[True, False], kind="stable")
+        least = ranked.head(TOP)
+        most = ranked.iloc[::-1].head(TOP)
+        total = int(images["evictions"].sum())
+        text = [
+            f"{int(images['evicted_early'].sum()):,} of {total:,} evictions came within"
+            f" {EARLY_S / 3600:g} h before a download of the same image on the same pool."
+        ]
+        tables = [
+            numbers(
+                least[columns], f"{run.name}: earn least, fewest hits per GiB-day", f"least-{run.name}.csv"
+            ),
+            numbers(most[columns], f"{run.name}: earn most", f"most-{run.name}.csv"),
+            numbers(images, f"{run.name}: images by pool", f"images-{run.name}.csv", labels=2),
+        ]
+        if len(early):
+            tables.append(
+                numbers(early, f"{run.name}: evicted just before use", f"evicted-{run.name}.csv", labels=2)
+            )
+        picture = draw(lambda ax, images=images: plots.images_worth(images, ax), label)  # type: ignore[misc]
+        groups.append(Group(run.name, [picture], tables, text, open=not groups))
+    text = "A hit saves a download; a GiB-day is what it costs to be ready for one."
+    return Section("images", "Which images earn their place", [text], groups=groups)
+
+
+def findings_section(runs: Sequence[Ran]) -> Section:
+    """What stands out, in words."""
+    lists = [(run.name, run.findings) for run in runs if run.findings]
+    return Section("findings", "What stood out", [] if lists else ["Nothing did."], lists=lists)
