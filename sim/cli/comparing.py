@@ -61,7 +61,8 @@ def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine
     """`report.html` on top of the folders of the strategies."""
     import pandas as pd
 
-    from sim.report.pages import comparison_page, made_by, write
+    from sim.report.comparison import comparison_page
+    from sim.report.page import FILE, made_of, write
     from sim.report.parts import Ran
 
     summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
@@ -70,9 +71,9 @@ def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine
         for outcome in outcomes
         if outcome.aggregates is not None
     ]
-    made = made_by(outcomes[0].manifest)
+    made = made_of(case, engine, outcomes[0].manifest.get("warm_up_s", 0.0))
     write(comparison_page(case, summaries, runs, found, _curves(case, outcomes), made), folder)
-    print(f"report: written to {printable(str(folder / 'report.html'))}", file=sys.stderr)
+    print(f"report: written to {printable(str(folder / FILE))}", file=sys.stderr)
 
 
 def _curves(case: Case, outcomes: list[Outcome]) -> Curves | None:

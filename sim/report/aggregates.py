@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DAY_S = 86_400.0
 EARLY_S = 3_600.0  # an eviction is early if the image is downloaded again so soon
 MOST = 300  # images and evictions that are kept
-# From a tenth of a second to some eleven days, eight steps for each factor of ten; what is beyond is in the ends.
+# From 0.1 s to some eleven days, eight steps for each factor of ten; what is beyond is in the ends.
 BINS_S = np.round(10 ** np.arange(-1, 6.01, 1 / 8), 3)
 SIGN = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
 
@@ -45,8 +45,9 @@ def aggregates(records: Records, case: Case) -> Aggregates:
 
 
 def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
-    """Creates that succeed by how long they took: source, waited (for another create's fill), from_s, to_s,
-    creates. Of each source and `waited` that there is, every step between the shortest and the longest create.
+    """Creates that succeed by how long they took.
+
+    Columns: source, waited (for another create's fill), from_s, to_s, creates. Of each source and `waited` that there is, every step between the shortest and the longest create.
     """
     done = requests[requests["status"] == "available"]
     seconds = (done["end"] - done["time"]).to_numpy(float)
@@ -69,8 +70,10 @@ def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def waits(requests: pd.DataFrame) -> pd.DataFrame:
-    """By source, of the creates that succeed: creates, create_s_mean, and of those that waited for another
-    create's fill: waited, wait_s_mean, wait_s_p95, wait_s_max (NaN where none waited).
+    """How long creates that succeed waited for another create's fill, by source.
+
+    Columns: source, creates, create_s_mean, and of those that waited: waited (how many), wait_s_mean,
+    wait_s_p95, wait_s_max (NaN where none did).
     """
     done = requests[requests["status"] == "available"]
     seconds = done["end"] - done["time"]
@@ -84,9 +87,9 @@ def waits(requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def evictions(records: Records) -> pd.DataFrame:
-    """Each eviction, and after how many seconds a create downloaded that image on that pool again (NaN: never).
+    """Each eviction, and how soon that image was downloaded on that pool again.
 
-    Columns: host, image_id, size_gib, evicted_s, again_s.
+    Columns: host, image_id, size_gib, evicted_s, again_s (seconds until a create asked for it; NaN: never).
     """
     events, requests = records.cache_events, records.requests
     gone = events[events["event"] == "evict"]
@@ -112,7 +115,7 @@ def evictions(records: Records) -> pd.DataFrame:
 
 
 def early_evictions(evicted: pd.DataFrame, case: Case) -> pd.DataFrame:
-    """Of `evictions` those of images that were downloaded again within EARLY_S, the soonest first; MOST of them."""
+    """Of `evictions` those before a download within EARLY_S, the soonest first; MOST of them."""
     early = evicted[evicted["again_s"] <= EARLY_S].sort_values(["again_s", "evicted_s"], kind="stable")
     early = early.head(MOST).reset_index(drop=True)
     early.insert(2, "name", _names(early["image_id"], case))

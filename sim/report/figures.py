@@ -1,8 +1,9 @@
-"""Pictures as SVG to be put into a page: its colours are the page's, its text is text, its ids are its own."""
+"""Pictures as SVG inside a page: its colours are the page's, its text is text, its ids are its own."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable
 
@@ -12,51 +13,70 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from sim import plots
+from sim.plots import frame
+from sim.plots.frame import titled
 
 SIZE = (4.9, 3.0)  # inches: text stays readable on a phone
 SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "cinder-cache-planner", "hatch.linewidth": 0.7}
 # The colours of `sim.plots`, as the page's style calls them.
 COLORS = {
-    plots.INK: "ink",
-    plots.MUTED: "muted",
-    plots.GRID: "grid",
-    plots.PAPER: "paper",
-    plots.USERS: "users",
-    plots.TODAY: "today",
-    **{color: f"line-{number}" for number, color in enumerate(plots.LINES)},
-    **{color: source for source, color in plots.SOURCES.items()},
-    plots.RECOMMENDED: "recommended",
-    plots.LIMIT: "limit",
+    frame.INK: "ink",
+    frame.MUTED: "muted",
+    frame.GRID: "grid",
+    frame.PAPER: "paper",
+    frame.USERS: "users",
+    frame.TODAY: "today",
+    **{color: f"line-{number}" for number, color in enumerate(frame.LINES)},
+    **{color: source for source, color in frame.SOURCES.items()},
+    frame.RECOMMENDED: "recommended",
+    frame.LIMIT: "limit",
 }
-_FONT = re.compile(r"font: ([0-9.]+)px [^;\"]*")
+_FAMILY = re.compile(r"font-family: [^;\"]*; ")
+_DECIMALS = re.compile(r"(\d+\.\d)\d+")  # of a point; a tenth is finer than a screen
 _COLOR = re.compile("|".join(COLORS))
 
 
-def svg(draw: Callable[[Axes], Axes], label: str, number: int, size: tuple[float, float] = SIZE) -> Markup:
-    """What `draw` puts on an empty Axes, as an `svg` element that is called `label`.
+class Pictures:
+    """Draws the pictures of a page, each with a number that tells its ids from those of the others."""
 
-    `number` tells its ids from those of the page's other pictures.
-    """
-    with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure.add_subplot())
-        figure.patch.set_visible(False)
-        for axes in figure.axes:
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def __call__(
+        self,
+        plot: Callable[..., Axes],
+        *data: object,
+        label: str,
+        title: str = "",
+        size: tuple[float, float] = SIZE,
+        **options: object,
+    ) -> Markup:
+        """What a function of `sim.plots` makes of `data`, as an `svg` element that is called `label`.
+
+        `title` goes before that of the Axes.
+        """
+        with mpl.rc_context(SETTINGS):
+            figure = Figure(figsize=size, layout="constrained")
+            axes = plot(*data, figure.add_subplot(), **options)
+            if title:
+                titled(axes, f"{title}: {axes.get_title(loc='left')}")
+            figure.patch.set_visible(False)
             axes.patch.set_visible(False)
-        file = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(file, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return Markup(_inlined(file.getvalue(), str(escape(label)), number))
+            file = io.StringIO()
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            FigureCanvasSVG(figure).print_svg(file, metadata=nothing)
+        return Markup(_inlined(file.getvalue(), str(escape(label)), next(self._numbers)))
 
 
 def _inlined(text: str, label: str, number: int) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = text.replace("xlink:href", "href")
-    text = re.sub(r' id="([^"]+)"', rf' id="f{number}-\1"', text)
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda of: f' id="f{number}-{of[1]}"' if of[1] in used else "", text)
     text = re.sub(r'(href="|url\()#', rf"\1#f{number}-", text)
     text = _COLOR.sub(lambda color: f"var(--{COLORS[color.group()]})", text)
-    text = _FONT.sub(r"font-size: \1px", text)
+    text = _DECIMALS.sub(r"\1", _FAMILY.sub("", text)).replace(" \n", " ")
     box = re.search(r'viewBox="([^"]+)"', text)
     assert box is not None
     head = f'<svg viewBox="{box.group(1)}" role="img" aria-label="{label}">'

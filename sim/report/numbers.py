@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from sim.plots import number
+from sim.plots.frame import number
 
 ROWS = 60  # of a table that are shown; the file has all
 
@@ -44,7 +44,7 @@ HEADINGS = {
 
 @dataclass(frozen=True)
 class Numbers:
-    """A table: `rows` of cells as text, the first `labels` of which head their row, and the whole as a file."""
+    """A table: `rows` of text, the first `labels` of which head their row, and the whole as a file."""
 
     caption: str
     headings: list[str]
@@ -95,7 +95,7 @@ def csv(table: pd.DataFrame) -> str:
 def text(value: object, column: str = "") -> str:
     """A cell as it is read: shares as per cent."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "–"
+        return "-"
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.axes import Axes
 
 from sim import plots
 from sim.curves import MAX_COUNT, MAX_SIZE, Curves
 from sim.report.aggregates import EARLY_S, Aggregates
-from sim.report.figures import SIZE, svg
+from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
 from sim.scenario import Case
 
@@ -29,6 +27,7 @@ class Group:
     pictures: list[Markup]
     numbers: list[Numbers] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
+    tables: list[Numbers] = field(default_factory=list)
     open: bool = True
 
 
@@ -55,16 +54,6 @@ class Ran:
     case: Case
     aggregates: Aggregates
     findings: list[str]
-
-
-class Pictures:
-    """Draws pictures, each with a number of its own."""
-
-    def __init__(self) -> None:
-        self._numbers: Iterator[int] = itertools.count(1)
-
-    def __call__(self, draw: Callable[[Axes], Axes], label: str, size: tuple[float, float] = SIZE) -> Markup:
-        return svg(draw, label, next(self._numbers), size)
 
 
 def curves_section(
@@ -98,17 +87,14 @@ def curves_section(
             )
             pictures.append(
                 draw(
-                    lambda ax, of=of, today=today, chosen=chosen, used=used, limit=limit, backend=backend, row=row: (  # type: ignore[misc]
-                        plots.hit_rate_by_limit(
-                            of,
-                            ax,
-                            today=today,
-                            recommended=chosen,
-                            working_set=row[used],
-                            simulated=(simulated or {}).get((backend, limit)),
-                        )
-                    ),
-                    label,
+                    plots.hit_rate_by_limit,
+                    of,
+                    label=label,
+                    title=host,
+                    today=today,
+                    recommended=chosen,
+                    working_set=row[used],
+                    simulated=(simulated or {}).get((backend, limit)),
                 )
             )
         groups.append(Group(f"{host} ({row['volume_type']})", pictures))
@@ -116,8 +102,8 @@ def curves_section(
         "cache-size",
         "Hit rate against cache size",
         [
-            "Each limit alone, by the rules of the cache without time: fills at the same moment, failures and "
-            "clone limits are left out. The working set is where more space brings nothing.",
+            "Each limit alone, by the rules of the cache without time: fills at the same moment, failures "
+            "and clone limits are left out. The working set is where more space brings nothing.",
             *_left_out(len(sets), len(groups)),
         ],
         groups=groups,
@@ -150,27 +136,25 @@ def strategies_section(
         rows = summaries[summaries["tier"] == tier]
         sure = None if certain is None else certain[certain["tier"] == tier]
         best = rows.loc[rows["clone_hit_rate"].fillna(-1).idxmax()]
-        size = (SIZE[0], 1.0 + 0.32 * len(rows))
         measures = ["clone_hit_rate", "create_s_mean", "create_s_p95", "image_provisioned_gib_mean"]
         measures += ["price_month"] if priced else []
         measures += ["errors"] if summaries["errors"].any() else []
         pictures = [
             draw(
-                lambda ax, rows=rows, measure=measure, sure=sure: plots.by_strategy(  # type: ignore[misc]
-                    rows, measure, ax, certain=sure
-                ),
-                f"{tier}: {plots.MEASURES[measure]} by {names}; the numbers are in the table of this section",
-                size,
+                plots.by_strategy,
+                rows,
+                measure,
+                label=f"{tier}: {plots.MEASURES[measure]} by {names}; the numbers are in this section's table",
+                size=(SIZE[0], 1.0 + 0.32 * len(rows)),
+                certain=sure,
             )
             for measure in measures
         ]
-        pictures.append(
-            draw(
-                lambda ax, rows=rows: plots.pareto(rows, ax, cost=cost),  # type: ignore[misc]
-                f"{tier}: clone hits against {plots.MEASURES[cost]}; most hits: {best['strategy']},"
-                f" {best['clone_hit_rate']:.1%}",
-            )
+        label = (
+            f"{tier}: clone hits against {plots.MEASURES[cost]}; most hits: {best['strategy']},"
+            f" {best['clone_hit_rate']:.1%}"
         )
+        pictures.append(draw(plots.pareto, rows, label=label, cost=cost))
         groups.append(Group(_tier(tier), pictures, open=tier == shown[0]))
     text = "On the front of the last picture is whatever no other is both cheaper and better than."
     if certain is not None and len(certain):
@@ -180,7 +164,7 @@ def strategies_section(
         f"{names.capitalize()} side by side",
         [text],
         groups=groups,
-        numbers=[numbers(summaries, f"All figures by tier and {names}", "summary.csv", labels=2)],
+        numbers=[numbers(summaries, "All figures", "summary.csv", labels=2)],
     )
 
 
@@ -201,12 +185,15 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
             of = space[space["host"] == host]
             for quantity, limits in _limits(run.case, host).items():
                 label = _space_label(run, host, of, quantity, limits)
+                told = "".join(f", {name} {at:,.0f}" for name, at in limits.items() if at is not None)
                 pictures.append(
                     draw(
-                        lambda ax, of=of, quantity=quantity, limits=limits, host=host: _headed(  # type: ignore[misc]
-                            plots.space_over_time(of, quantity, ax, limits=limits), host
-                        ),
-                        label,
+                        plots.space_over_time,
+                        of,
+                        quantity,
+                        label=label,
+                        title=f"{host}{told}",
+                        limits=limits,
                     )
                 )
         table = numbers(
@@ -218,8 +205,9 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
         left = _left_out(space["host"].nunique(), len(hosts))
         groups.append(Group(run.name, pictures, [table], left, open=run.name == best))
     text = (
-        "What is on each pool at 200 moments: users' volumes, and on them those of the cache and of the Cinder "
-        "store. Limits are drawn where they are in reach. Peaks between two moments are in the tables."
+        "What is on each pool at 200 moments: users' volumes, and on them those of the cache and of the "
+        "Cinder store. Space is what the array runs out of: physical where it is thin, provisioned where it "
+        "is thick. Limits are drawn where they are in reach. What comes between two moments is not seen."
     )
     return Section("space", "Space and volumes over time", [text], groups=groups)
 
@@ -238,17 +226,12 @@ def _limits(case: Case, host: str) -> dict[str, dict[str, float | None]]:
     backend = case.scenario.backends[host.partition("#")[0]]
     pool = case.scenario.pools()[host]
     most: dict[str, float | None] = {"max_volumes": pool.max_volumes}
-    if backend.max_volumes is not None:
+    if len(backend.pools) == 1 or pool.max_volumes is None:
         most["max_volumes of the array"] = backend.max_volumes
-    capacity = pool.capacity_gib
+    capacity = {"capacity": pool.capacity_gib}
     if not backend.thin:
-        return {"volumes": most, "provisioned_gib": {"capacity": capacity}}
-    ratio = None if capacity is None else capacity * backend.max_over_subscription_ratio
-    return {
-        "volumes": most,
-        "provisioned_gib": {"capacity × ratio": ratio},
-        "physical_gib": {"capacity": capacity},
-    }
+        return {"volumes": most, "provisioned_gib": capacity}
+    return {"volumes": most, "physical_gib": capacity}
 
 
 def _space_label(
@@ -263,11 +246,6 @@ def _space_label(
     )
 
 
-def _headed(ax: Axes, text: str) -> Axes:
-    ax.set_title(f"{text}: {ax.get_title(loc='left')}", loc="left", fontsize=plots.SMALL + 1, color=plots.INK)
-    return ax
-
-
 def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
     """How long creates take, by what makes the volume."""
     tables, pictures, waits = [], [], []
@@ -277,15 +255,11 @@ def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
             continue
         limit = run.case.scenario.boot_timeout_s
         late = int(seconds.loc[seconds["waited"], "creates"].sum())
-        label = f"{run.name}: {seconds['creates'].sum():,} creates by seconds taken; {late:,} waited behind a fill"
-        pictures.append(
-            draw(
-                lambda ax, seconds=seconds, limit=limit, run=run: _headed(  # type: ignore[misc]
-                    plots.create_seconds(seconds, ax, limit_s=limit), run.name
-                ),
-                label,
-            )
+        label = (
+            f"{run.name}: {seconds['creates'].sum():,} creates by the seconds they took;"
+            f" {late:,} of them waited behind a fill"
         )
+        pictures.append(draw(plots.create_seconds, seconds, label=label, title=run.name, limit_s=limit))
         tables.append(seconds.assign(name=run.name))
         waits.append(run.aggregates.waits.assign(name=run.name))
     if not tables:
@@ -294,8 +268,8 @@ def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
         "seconds",
         "Create seconds by source",
         [
-            "How many creates took how long, by what made the volume. Hatched are those that waited for another "
-            "create of the same image, which was filling the cache: Cinder lets one at a time."
+            "How many creates took how long, by what made the volume. Hatched are those that waited for "
+            "another create of the same image, which was filling the cache: Cinder lets one at a time."
         ],
         pictures,
         tables=[
@@ -326,14 +300,8 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
             f" {int((images['hits'] == 0).sum()):,} had no hit"
         )
         columns = [
-            "name",
-            "host",
-            "size_gib",
-            "gib_days",
-            "hits",
-            "hits_per_gib_day",
-            "evictions",
-            "evicted_early",
+            *("name", "host", "size_gib", "gib_days", "hits", "hits_per_gib_day"),
+            *("evictions", "evicted_early"),
         ]
         held = images[images["gib_days"] > 0]
         ranked = held.sort_values(["hits_per_gib_day", "gib_days"], ascending=[True, False], kind="stable")
@@ -344,21 +312,30 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
             f"{int(images['evicted_early'].sum()):,} of {total:,} evictions came within"
             f" {EARLY_S / 3600:g} h before a download of the same image on the same pool."
         ]
-        tables = [
-            numbers(
-                least[columns], f"{run.name}: earn least, fewest hits per GiB-day", f"least-{run.name}.csv"
-            ),
-            numbers(most[columns], f"{run.name}: earn most", f"most-{run.name}.csv"),
-            numbers(images, f"{run.name}: images by pool", f"images-{run.name}.csv", labels=2),
+        shown = [
+            numbers(least[columns], "Earn least: fewest hits per GiB-day", f"least-{run.name}.csv"),
+            numbers(most[columns], "Earn most", f"most-{run.name}.csv"),
         ]
+        tables = [numbers(images, "Images by pool", f"images-{run.name}.csv", labels=2)]
         if len(early):
-            tables.append(
-                numbers(early, f"{run.name}: evicted just before use", f"evicted-{run.name}.csv", labels=2)
-            )
-        picture = draw(lambda ax, images=images: plots.images_worth(images, ax), label)  # type: ignore[misc]
-        groups.append(Group(run.name, [picture], tables, text, open=not groups))
+            tables.append(numbers(early, "Evicted just before use", f"evicted-{run.name}.csv", labels=2))
+        picture = draw(plots.images_worth, images, label=label)
+        groups.append(Group(run.name, [picture], tables, text, shown, open=not groups))
     text = "A hit saves a download; a GiB-day is what it costs to be ready for one."
     return Section("images", "Which images earn their place", [text], groups=groups)
+
+
+def of_runs(draw: Pictures, runs: Sequence[Ran], best: str) -> list[Section]:
+    """What runs came to over time, create by create and in words; `best` is whose pictures are unfolded."""
+    if not runs:
+        why = "The trace was too large for memory: only what was counted on the way is here."
+        return [Section("space", "Space, seconds, images", [why])]
+    return [
+        space_section(draw, runs, best),
+        seconds_section(draw, runs),
+        images_section(draw, runs),
+        findings_section(runs),
+    ]
 
 
 def findings_section(runs: Sequence[Ran]) -> Section:
