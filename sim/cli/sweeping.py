@@ -125,7 +125,7 @@ def _report(case: Case, certain: pd.DataFrame, documents: list[dict[str, Any]], 
     from sim.report.swept import sweep_page
 
     curves = None
-    if any(key.endswith((MAX_COUNT, MAX_SIZE)) for key in certain):
+    if any(str(key).endswith((MAX_COUNT, MAX_SIZE)) for key in certain):
         with suppress(BadInput):  # another eviction than Cinder's
             curves = curve(case, engine="fast")
     failed = sum(bool(document["error"]) for document in documents)

@@ -12,13 +12,11 @@ They are matplotlib's, and change neither its settings nor pyplot's figures. Wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import (
-    FixedLocator,
     FuncFormatter,
     LogLocator,
     MaxNLocator,
@@ -119,10 +117,9 @@ def by_value(
     `rows`: of `sim.sweep.intervals.intervals`, of one scope and name: `key`, `measure`, `{measure}_low`,
     `{measure}_high`.
     """
-    for number, (name, of) in enumerate(rows.groupby(names, sort=False)):
+    for line, (name, of) in enumerate(rows.groupby(names, sort=False)):
         of = of.sort_values(key)
-        line = LINES[number % len(LINES)]
-        band(of, key, measure, ax, line, str(name), DASHES[number % len(DASHES)])
+        band(of, key, measure, ax, LINES[line % len(LINES)], str(name), DASHES[line % len(DASHES)])
     if today:
         ax.axvline(today, color=TODAY, linestyle="--", linewidth=1.4, label=f"today: {today:,g}")
     ax.set_xlabel(key.rpartition(".")[2])
@@ -148,7 +145,7 @@ def by_strategy(rows: pd.DataFrame, measure: str, ax: Axes, *, certain: pd.DataF
     for y, value, (_, high) in zip(at, values, ends, strict=True):
         text = "-" if np.isnan(value) else f"{100 * value:.1f} %" if share else number(value)
         right = max(high, np.nan_to_num(value))
-        ax.text(right + 0.02 * top, y, text, va="center", fontsize=SMALL, color=INK)
+        ax.text(right + 0.02 * top, float(y), text, va="center", fontsize=SMALL, color=INK)
     ax.set_yticks(at, rows["strategy"])
     ax.invert_yaxis()
     ax.set_xlim(0, 1.3 * top)
@@ -220,7 +217,7 @@ def space_over_time(
             linewidth=0,
             step="post",
         )
-    top = float(sum(levels).max()) if len(space) else 0.0
+    top = float(np.sum(levels, axis=0).max(initial=0.0))
     shown = {name: at for name, at in (limits or {}).items() if at is not None and np.isfinite(at)}
     for name, at in shown.items():
         if at <= 1.6 * top:
@@ -243,7 +240,7 @@ def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = N
     creates.
     `limit_s` is marked.
     """
-    labels = []
+    labels: list[str] = []
     for source in SOURCES:
         for waited in (False, True):
             of = seconds[(seconds["source"] == source) & (seconds["waited"] == waited)]
@@ -268,7 +265,7 @@ def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = N
             limit_s, 1.0, f" boot gives up: {limit_s:,.0f} s", fontsize=SMALL - 1, color=LIMIT, va="bottom"
         )
     ax.set_yticks([0.35 - row for row in range(len(labels))], labels)
-    ax.set_ylim(-len(labels) + 0.9, 1.25)
+    ax.set_ylim(-len(labels) + 0.9, 1.35)
     ax.set_xscale("log")
     log_seconds(ax, seconds["from_s"].to_numpy(float), seconds["to_s"].to_numpy(float))
     framed(ax, grid="x")

@@ -22,7 +22,7 @@ OWNERS = {"user": USERS, "cache": SOURCES["cache"], "store": SOURCES["store"]}
 TODAY, RECOMMENDED, LIMIT = "#8a5a00", "#0a7d4f", "#c22f3d"
 LINES = (SOURCES["cache"], SOURCES["store"], RECOMMENDED, SOURCES["driver"], "#a03060", "#5f6b00")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-SMALL = 8  # points
+SMALL = 9  # points
 DAY_S = 86_400.0
 
 
@@ -96,7 +96,7 @@ def framed(ax: Axes, *, legend: str | None = None, grid: str = "both") -> Axes:
     ax.xaxis.label.set(color=INK, fontsize=SMALL)
     handles, labels = ax.get_legend_handles_labels()
     if legend and handles:
-        ax.legend(
+        ax.legend(  # type: ignore[call-overload]
             handles,
             labels,
             loc=legend,

@@ -47,7 +47,8 @@ def aggregates(records: Records, case: Case) -> Aggregates:
 def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
     """Creates that succeed by how long they took.
 
-    Columns: source, waited (for another create's fill), from_s, to_s, creates. Of each source and `waited` that there is, every step between the shortest and the longest create.
+    Columns: source, waited (for another create's fill), from_s, to_s, creates. Of each source and `waited`
+    that there is, every step between the shortest and the longest create.
     """
     done = requests[requests["status"] == "available"]
     seconds = (done["end"] - done["time"]).to_numpy(float)

@@ -59,15 +59,15 @@ def comparison_page(
 
 def _best(summaries: pd.DataFrame) -> str:
     rows = summaries[summaries["tier"] == ALL]
-    return str(rows.loc[rows["clone_hit_rate"].fillna(-1).idxmax(), "strategy"])
+    return str(rows["strategy"].iloc[int(rows["clone_hit_rate"].fillna(-1).argmax())])
 
 
 def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
     """What the tables come to, in words."""
     rows = summaries[summaries["tier"] == ALL].set_index("strategy")
-    best, hits = rows["clone_hit_rate"].fillna(-1).idxmax(), rows["clone_hit_rate"]
+    best, hits = _best(summaries), rows["clone_hit_rate"]
     lines = [
-        f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {_cost(rows.loc[best])}."
+        f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {_cost(rows.xs(best))}."
     ]
     least = hits[best]
     if found is not None:
@@ -77,7 +77,7 @@ def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
         least = float(own.set_index("strategy")["low"].get(best, least))
     near = rows[hits >= least].sort_values(["price_month", "image_provisioned_gib_mean"], kind="stable")
     if len(near) and near.index[0] != best:
-        other = near.index[0]
+        other = str(near.index[0])
         told = text(hits[other], "hit_rate")
         lines.append(f"As good within its interval, for less: {other}, {told}, {_cost(near.iloc[0])}.")
     seconds = rows["create_s_mean"].dropna()

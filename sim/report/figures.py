@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -16,8 +17,12 @@ from matplotlib.figure import Figure
 from sim.plots import frame
 from sim.plots.frame import titled
 
-SIZE = (4.9, 3.0)  # inches: text stays readable on a phone
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "cinder-cache-planner", "hatch.linewidth": 0.7}
+SIZE = (4.3, 2.8)  # inches: text stays readable on a phone
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cinder-cache-planner",
+    "hatch.linewidth": 0.7,
+}
 # The colours of `sim.plots`, as the page's style calls them.
 COLORS = {
     frame.INK: "ink",
@@ -49,7 +54,7 @@ class Pictures:
         label: str,
         title: str = "",
         size: tuple[float, float] = SIZE,
-        **options: object,
+        **options: Any,
     ) -> Markup:
         """What a function of `sim.plots` makes of `data`, as an `svg` element that is called `label`.
 
@@ -64,7 +69,7 @@ class Pictures:
             axes.patch.set_visible(False)
             file = io.StringIO()
             nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            FigureCanvasSVG(figure).print_svg(file, metadata=nothing)
+            FigureCanvasSVG(figure).print_svg(file, metadata=nothing)  # type: ignore[no-untyped-call]
         return Markup(_inlined(file.getvalue(), str(escape(label)), next(self._numbers)))
 
 

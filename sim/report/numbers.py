@@ -78,7 +78,10 @@ def numbers(
     ]
     return Numbers(
         caption,
-        [HEADINGS.get(str(name), str(name).replace("_", " ")) for name in table],
+        [
+            HEADINGS.get(str(name), str(name) if "." in str(name) else str(name).replace("_", " "))
+            for name in table
+        ],
         [[column[row] for column in columns] for row in shown.tolist()],
         labels,
         note,

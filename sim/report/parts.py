@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from sim import plots
 from sim.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.plots.frame import OWNERS
 from sim.report.aggregates import EARLY_S, Aggregates
 from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
@@ -21,7 +22,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that belong together, under a title that folds them away."""
+    """Pictures that belong together (`pairs`: two by two), under a title that folds them away."""
 
     title: str
     pictures: list[Markup]
@@ -29,6 +30,7 @@ class Group:
     text: list[str] = field(default_factory=list)
     tables: list[Numbers] = field(default_factory=list)
     open: bool = True
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def curves_section(
                     simulated=(simulated or {}).get((backend, limit)),
                 )
             )
-        groups.append(Group(f"{host} ({row['volume_type']})", pictures))
+        groups.append(Group(f"{host} ({row['volume_type']})", pictures, pairs=True))
     return Section(
         "cache-size",
         "Hit rate against cache size",
@@ -144,7 +146,7 @@ def strategies_section(
                 plots.by_strategy,
                 rows,
                 measure,
-                label=f"{tier}: {plots.MEASURES[measure]} by {names}; the numbers are in this section's table",
+                label=f"{tier}: {plots.MEASURES[measure]} by {names}; numbers are in this section's table",
                 size=(SIZE[0], 1.0 + 0.32 * len(rows)),
                 certain=sure,
             )
@@ -203,7 +205,7 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
             labels=2,
         )
         left = _left_out(space["host"].nunique(), len(hosts))
-        groups.append(Group(run.name, pictures, [table], left, open=run.name == best))
+        groups.append(Group(run.name, pictures, [table], left, open=run.name == best, pairs=True))
     text = (
         "What is on each pool at 200 moments: users' volumes, and on them those of the cache and of the "
         "Cinder store. Space is what the array runs out of: physical where it is thin, provisioned where it "
@@ -215,7 +217,7 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
 def _fullest(run: Ran) -> list[str]:
     """The pools with most volumes, in the scenario's order."""
     space = run.aggregates.space
-    total = sum(space[f"{owner}_volumes"] for owner in plots.OWNERS)
+    total = space[[f"{owner}_volumes" for owner in OWNERS]].sum(axis=1)
     peaks = total.groupby(space["host"], sort=False).max().sort_values(ascending=False, kind="stable")
     chosen = set(peaks.head(POOLS).index)
     return [host for host in run.case.scenario.pools() if host in chosen]
@@ -259,7 +261,11 @@ def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
             f"{run.name}: {seconds['creates'].sum():,} creates by the seconds they took;"
             f" {late:,} of them waited behind a fill"
         )
-        pictures.append(draw(plots.create_seconds, seconds, label=label, title=run.name, limit_s=limit))
+        rows = len(seconds[["source", "waited"]].drop_duplicates())
+        size = (SIZE[0], 1.0 + 0.45 * rows)
+        pictures.append(
+            draw(plots.create_seconds, seconds, label=label, title=run.name, size=size, limit_s=limit)
+        )
         tables.append(seconds.assign(name=run.name))
         waits.append(run.aggregates.waits.assign(name=run.name))
     if not tables:
@@ -290,7 +296,7 @@ TOP = 8  # images in a table that is shown
 
 def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
     """Which images earn their place in the cache, and which were given up too soon."""
-    groups = []
+    groups: list[Group] = []
     for run in runs:
         images, early = run.aggregates.images, run.aggregates.early
         if images.empty:
@@ -308,7 +314,7 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
         least = ranked.head(TOP)
         most = ranked.iloc[::-1].head(TOP)
         total = int(images["evictions"].sum())
-        text = [
+        lines = [
             f"{int(images['evicted_early'].sum()):,} of {total:,} evictions came within"
             f" {EARLY_S / 3600:g} h before a download of the same image on the same pool."
         ]
@@ -320,7 +326,7 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
         if len(early):
             tables.append(numbers(early, "Evicted just before use", f"evicted-{run.name}.csv", labels=2))
         picture = draw(plots.images_worth, images, label=label)
-        groups.append(Group(run.name, [picture], tables, text, shown, open=not groups))
+        groups.append(Group(run.name, [picture], tables, lines, shown, open=not groups))
     text = "A hit saves a download; a GiB-day is what it costs to be ready for one."
     return Section("images", "Which images earn their place", [text], groups=groups)
 

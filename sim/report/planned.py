@@ -82,7 +82,7 @@ def _limits(plan: Mapping[str, Any]) -> Numbers:
         )
     table = pd.DataFrame(rows)
     cells = {
-        column: [
+        str(column): [
             "off" if pd.isna(limit) else f"{int(limit):,}" if limit else "no limit" for limit in table[column]
         ]
         for column in table
@@ -209,7 +209,12 @@ def _trade_offs(draw: Pictures, answer: Answer) -> Section:
                 f"{name}: hits against mean GiB of image-volumes for {len(of):,} pairs of limits;"
                 f" recommended {best['hit_rate']:.1%} with {best['space_gib_mean']:,.0f} GiB"
             )
-        options = {"cost": "space_gib_mean", "worth": "hit_rate", "names": None, "marked": marked}
+        options: dict[str, Any] = {
+            "cost": "space_gib_mean",
+            "worth": "hit_rate",
+            "names": None,
+            "marked": marked,
+        }
         pictures.append(draw(plots.pareto, of, label=label, title=str(name), **options))
     text = "All limits that were simulated under the plan's strategy, each backend's alone."
     return Section(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ def sweep_page(
 def _verdict(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
     if points.empty:
         return ["Every cell has failed."]
-    best = points.loc[points["clone_hit_rate"].fillna(-1).idxmax()]
+    best = points.iloc[int(points["clone_hit_rate"].fillna(-1).argmax())]
     lines = [
         f"Most clone hits: {text(best['clone_hit_rate'], 'hit_rate')}, with {_named(best, keys)}, with"
         f" {number(best['image_provisioned_gib_mean'])} GiB of image-volumes on average."
@@ -54,7 +55,8 @@ def _verdict(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
         if least.name != best.name:
             lines.append(
                 "As good within its interval, in the least space:"
-                f" {text(least['clone_hit_rate'], 'hit_rate')}, with {_named(least, keys)}, with {number(least['image_provisioned_gib_mean'])} GiB."
+                f" {text(least['clone_hit_rate'], 'hit_rate')}, with {_named(least, keys)},"
+                f" with {number(least['image_provisioned_gib_mean'])} GiB."
             )
     of = "replications" if best["of"] == "replications" else "blocks of the one history"
     lines.append(f"In brackets: 95 % intervals over {int(best['units']):,} {of}.")
@@ -63,7 +65,7 @@ def _verdict(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
     return lines
 
 
-def _named(point: pd.Series, keys: list[str]) -> str:
+def _named(point: pd.Series[Any], keys: list[str]) -> str:
     return ", ".join([str(point["strategy"]), *(f"{key} = {point[key]}" for key in keys)])
 
 
@@ -78,11 +80,12 @@ def _answer(points: pd.DataFrame, keys: list[str]) -> Numbers:
     return numbers(ranked[columns], caption, "best.csv", labels=1 + len(keys), cells=cells)
 
 
-def _between(row: pd.Series, measure: str) -> str:
+def _between(row: pd.Series[Any], measure: str) -> str:
     told = text(float(row[measure]), measure)
     low, high = float(row[f"{measure}_low"]), float(row[f"{measure}_high"])
     if np.isnan(low) or low == high:
         return told
+    low, high = max(low, 0.0), min(high, 1.0) if "hit_rate" in measure else high
     return f"{told} ({text(low, measure).removesuffix(' %')} to {text(high, measure).removesuffix(' %')})"
 
 
@@ -177,7 +180,8 @@ def _trade_offs(draw: Pictures, certain: pd.DataFrame, keys: list[str]) -> Secti
     """What the points cost and are worth, in all and by tier."""
     pictures = []
     for scope in ("all", "tier"):
-        for name, of in certain[certain["scope"] == scope].groupby("name", sort=False):
+        for key, of in certain[certain["scope"] == scope].groupby("name", sort=False):
+            name = str(key)
             cost = "price_month" if (of["price_month"] > 0).any() else "image_provisioned_gib_mean"
             title = f"tier {name}" if name else "all tiers"
             label = f"{title}: clone hits against {plots.MEASURES[cost]} of {len(of):,} points"
