@@ -111,7 +111,7 @@ def framed(ax: Axes, *, legend: str | None = None, grid: str = "both") -> Axes:
 
 def titled(ax: Axes, text: str) -> Axes:
     """What the other axis shows, above it, where it needs no turned letters."""
-    ax.set_title(text, loc="left", fontsize=SMALL + 1, color=INK)
+    ax.set_title(text, loc="left", y=1.02, pad=0, fontsize=SMALL + 1, color=INK)
     return ax
 
 

@@ -50,11 +50,11 @@ def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
     Columns: source, waited (for another create's fill), from_s, to_s, creates. Of each source and `waited`
     that there is, every step between the shortest and the longest create.
     """
-    done = requests[requests["status"] == "available"]
-    seconds = (done["end"] - done["time"]).to_numpy(float)
+    done = (requests["status"] == "available").to_numpy()
+    seconds = (requests["end"].to_numpy(float) - requests["time"].to_numpy(float))[done]
     step = np.clip(np.searchsorted(BINS_S, seconds, side="right") - 1, 0, len(BINS_S) - 2)
-    source, names = pd.factorize(done["source"].astype(object), sort=True)
-    waited = (done["lock_wait_s"] > 0).to_numpy().astype(np.int64)
+    source, names = pd.factorize(requests["source"], sort=True)
+    source, waited = source[done], (requests["lock_wait_s"].to_numpy(float) > 0)[done].astype(np.int64)
     shape = (len(names), 2, len(BINS_S) - 1)
     places = np.ravel_multi_index((source, waited, step), shape)
     counts = np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
@@ -76,13 +76,17 @@ def waits(requests: pd.DataFrame) -> pd.DataFrame:
     Columns: source, creates, create_s_mean, and of those that waited: waited (how many), wait_s_mean,
     wait_s_p95, wait_s_max (NaN where none did).
     """
-    done = requests[requests["status"] == "available"]
-    seconds = done["end"] - done["time"]
+    done = (requests["status"] == "available").to_numpy()
+    seconds = requests["end"].to_numpy(float) - requests["time"].to_numpy(float)
+    wait_s = requests["lock_wait_s"].to_numpy(float)
+    source, names = pd.factorize(requests["source"], sort=True)
     rows = []
-    for source, of in done.groupby("source", observed=True):
-        late = of.loc[of["lock_wait_s"] > 0, "lock_wait_s"].to_numpy(float)
+    for number, name in enumerate(names):
+        of = done & (source == number)
+        late = wait_s[of & (wait_s > 0)]
         told = (late.mean(), np.percentile(late, 95), late.max()) if len(late) else (np.nan,) * 3
-        rows.append((source, len(of), float(seconds[of.index].mean()), len(late), *map(float, told)))
+        if of.any():
+            rows.append((name, int(of.sum()), float(seconds[of].mean()), len(late), *map(float, told)))
     columns = ["source", "creates", "create_s_mean", "waited", "wait_s_mean", "wait_s_p95", "wait_s_max"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -94,9 +98,9 @@ def evictions(records: Records) -> pd.DataFrame:
     """
     events, requests = records.cache_events, records.requests
     gone = events[events["event"] == "evict"]
-    downloads = requests[requests["source"] == "download"]
+    downloads = requests[requests["source"] == "download"] if len(gone) else requests[:0]
     key = ["host", "image_id"]
-    codes = pd.factorize(pd.MultiIndex.from_frame(pd.concat([gone[key], downloads[key]]).astype(object)))[0]
+    codes = pd.factorize(pd.MultiIndex.from_frame(pd.concat([gone[key], downloads[key]])))[0]
     left = pd.DataFrame({"time": gone["time"].to_numpy(float), "key": codes[: len(gone)]})
     left["row"] = np.arange(len(gone))
     right = pd.DataFrame({"time": downloads["time"].to_numpy(float), "key": codes[len(gone) :]})
@@ -143,9 +147,9 @@ def images_of(records: Records, case: Case, evicted: pd.DataFrame) -> pd.DataFra
     ).astype(dict.fromkeys(key, object))
     moves["gib_s"] = moves["sign"] * moves["left_s"] * moves["size_gib"]
     of = moves.groupby(key).agg(size_gib=("size_gib", "max"), gib_s=("gib_s", "sum"))
-    requests = records.requests.astype(dict.fromkeys(key, object))
+    requests = records.requests[[*key, "source"]] if len(of) else records.requests[:0]
     for name, source in (("hits", "cache"), ("downloads", "download")):
-        counts = requests[requests["source"] == source].groupby(key).size()
+        counts = requests.loc[requests["source"] == source, key].astype(object).groupby(key).size()
         of[name] = counts.reindex(of.index, fill_value=0).astype("int64")
     of["gib_days"] = np.maximum(of.pop("gib_s"), 0.0) / DAY_S
     of["hits_per_gib_day"] = of["hits"] / of["gib_days"].where(of["gib_days"] > 0)

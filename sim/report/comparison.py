@@ -51,7 +51,7 @@ def comparison_page(
     sections = [
         Section("answer", "The answer", _verdict(summaries, found), tables=_answer(summaries, found)),
         *([parts.curves_section(draw, case, curves)] if curves is not None else []),
-        parts.strategies_section(draw, summaries, certain, "strategies"),
+        parts.strategies_section(draw, summaries, certain, "Strategies side by side"),
         *parts.of_runs(draw, runs, best),
     ]
     return page(f"{case.scenario.name}: strategies compared", about, sections, made)

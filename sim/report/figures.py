@@ -15,7 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from sim.plots import frame
-from sim.plots.frame import titled
+from sim.plots.frame import SMALL, titled
 
 SIZE = (4.3, 2.8)  # inches: text stays readable on a phone
 SETTINGS: dict[Any, Any] = {
@@ -61,16 +61,33 @@ class Pictures:
         `title` goes before that of the Axes.
         """
         with mpl.rc_context(SETTINGS):
-            figure = Figure(figsize=size, layout="constrained")
+            figure = Figure(figsize=size)
             axes = plot(*data, figure.add_subplot(), **options)
             if title:
                 titled(axes, f"{title}: {axes.get_title(loc='left')}")
+            _fit(axes, size)
             figure.patch.set_visible(False)
             axes.patch.set_visible(False)
             file = io.StringIO()
             nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
             FigureCanvasSVG(figure).print_svg(file, metadata=nothing)  # type: ignore[no-untyped-call]
         return Markup(_inlined(file.getvalue(), str(escape(label)), next(self._numbers)))
+
+
+def _fit(axes: Axes, size: tuple[float, float]) -> None:
+    """Leave room for the letters around the Axes, by their number: the page has a font of its own.
+
+    Matplotlib's layouts measure each text, in another font, which takes as long as all the rest.
+    """
+    width, height = (72 * inches for inches in size)
+    labels = axes.yaxis.get_major_formatter().format_ticks(list(axes.get_yticks()))
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
+    axes.figure.subplots_adjust(
+        left=(8 + 0.6 * SMALL * longest) / width,
+        right=1 - 10 / width,
+        top=1 - 2.2 * SMALL / height,
+        bottom=(4 * SMALL if axes.get_xlabel() else 2.2 * SMALL) / height,
+    )
 
 
 def _inlined(text: str, label: str, number: int) -> str:

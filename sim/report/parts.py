@@ -106,6 +106,7 @@ def curves_section(
         [
             "Each limit alone, by the rules of the cache without time: fills at the same moment, failures "
             "and clone limits are left out. The working set is where more space brings nothing.",
+            *(["Simulated are runs with the other limit as recommended."] if simulated else []),
             *_left_out(len(sets), len(groups)),
         ],
         groups=groups,
@@ -126,7 +127,7 @@ def _left_out(there: int, shown: int) -> list[str]:
 
 
 def strategies_section(
-    draw: Pictures, summaries: pd.DataFrame, certain: pd.DataFrame | None, names: str
+    draw: Pictures, summaries: pd.DataFrame, certain: pd.DataFrame | None, title: str
 ) -> Section:
     """Strategies side by side, in all and by tier, and what of them is worth its price."""
     tiers = list(dict.fromkeys(summaries["tier"]))
@@ -146,7 +147,7 @@ def strategies_section(
                 plots.by_strategy,
                 rows,
                 measure,
-                label=f"{tier}: {plots.MEASURES[measure]} by {names}; numbers are in this section's table",
+                label=f"{tier}: {plots.MEASURES[measure]} by strategy; numbers are in this section's table",
                 size=(SIZE[0], 1.0 + 0.32 * len(rows)),
                 certain=sure,
             )
@@ -163,7 +164,7 @@ def strategies_section(
         text += " Lines across the ends of bars are 95 % intervals."
     return Section(
         "strategies",
-        f"{names.capitalize()} side by side",
+        title,
         [text],
         groups=groups,
         numbers=[numbers(summaries, "All figures", "summary.csv", labels=2)],

@@ -42,13 +42,13 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
         Section(
             "answer",
             "The answer",
-            [verdict(plan), f"Strategy: {plan['strategy']}.", fine_print(plan)],
+            [f"{verdict(plan)}.", f"Strategy: {plan['strategy']}.", _brings(plan), fine_print(plan)],
             tables=[_limits(plan), _against_today(plan)],
         ),
         Section("why", "Why", lists=_why(plan), tables=_tests(plan)),
         *_curves(draw, answer),
         _trade_offs(draw, answer),
-        parts.strategies_section(draw, summaries, None, "strategy"),
+        parts.strategies_section(draw, summaries, None, "Today and the plan side by side"),
         *parts.of_runs(draw, runs, "plan"),
     ]
     lines = [plan["cinder_conf"], *(f"# {command}" for command in plan["quota"]["commands"])]
@@ -60,6 +60,18 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
 def _ran(name: str, of: Whole) -> Ran:
     lines = findings(of.records, of.case, of.strategy)
     return Ran(name, of.strategy, of.case, aggregates(of.records, of.case), lines)
+
+
+def _brings(plan: Mapping[str, Any]) -> str:
+    """The plan against today, in a sentence."""
+    figures = (
+        ("hit_rate", "clone hits"),
+        ("p95_s", "95th percentile of create seconds"),
+        ("price_month", "a month"),
+    )
+    now, then = plan["today"]["tiers"][parts.ALL], plan["tiers"][parts.ALL]
+    told = [f"{name} {_between(then, key)}, today {text(now[key], key)}" for key, name in figures]
+    return f"In all: {'; '.join(told)}."
 
 
 def _limits(plan: Mapping[str, Any]) -> Numbers:
