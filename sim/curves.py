@@ -90,8 +90,8 @@ def curve(
     never come to a cache: encrypted, refused by Cinder's API, cloned by the driver and, under `combined`,
     cloned from the store. A backend whose cache is off is looked at as if it were on. Creates without a host
     are where one run of `strategy` on `engine` puts them, which `progress` is told of; without such
-    creates, or with `hosts`, where a run has put each create from an image, nothing is run. Entries that exist
-    at the start count as looked up once before the trace.
+    creates, or with `hosts`, where a run has put each create from an image, nothing is run. Entries
+    that exist at the start count as looked up once before the trace.
 
     Left out is all that comes of time and of other limits: fills at the same time, which go over the limits;
     creates that fail, and their reschedules; the limits of arrays, of clones and of the tenant's quota. For

@@ -364,7 +364,10 @@ def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Pa
     manifest = manifest_of(case, strategy, "fast", ran.creates, ran.engine_s, wall_s, sha256)
     write(tables, manifest, folder, fmt.value)
     print(f"{strategy}: written to {printable(str(folder))}", file=sys.stderr)
-    return Outcome(strategy, ran.summary, ran.pools, [], manifest)
+    from sim.report.aggregates import of_streamed
+
+    shown = of_streamed(ran.seconds, ran.space)
+    return Outcome(strategy, ran.summary, ran.pools, [], manifest, aggregates=shown)
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:

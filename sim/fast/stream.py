@@ -30,6 +30,7 @@ from sim.fast.state import NONE, State
 from sim.initial import place
 from sim.metrics import ALL, percentiles_of_many, summary_of, tally
 from sim.problems import BadInput, Problems
+from sim.report.aggregates import create_seconds, together
 from sim.results import pool_counts, pools_table_of
 from sim.scenario import Case
 from sim.strategies import STRATEGIES
@@ -44,7 +45,7 @@ ASKED = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a run has written (the files' paths) and what it has counted."""
+    """What a run has written (the files' paths) and counted; `seconds` as `create_seconds` gives it."""
 
     requests: Path
     cache_events: Path
@@ -52,6 +53,7 @@ class Streamed:
     pools: pd.DataFrame
     summary: pd.DataFrame
     space: pd.DataFrame
+    seconds: pd.DataFrame
     creates: int
     engine_s: float
 
@@ -100,6 +102,7 @@ def stream(
         pools=pools_table_of(output.pools, usage, case),
         summary=summary_of(tallies, percentiles, usage, case, strategy),
         space=space_of(run.s, names),
+        seconds=output.steps,
         creates=int(run.s.world[0]["begun"]),
         engine_s=engine_s,
     )
@@ -240,6 +243,7 @@ class Output:
         self.requests.add(empty)
         self.tallies = {name: self._tally(empty) for name in (*case.scenario.tiers, ALL)}
         self.pools = pool_counts(empty, case)
+        self.steps = create_seconds(empty)
 
     def __enter__(self) -> Output:
         return self
@@ -276,6 +280,7 @@ class Output:
         self.last_end = max(self.last_end, float(rows["end"][:over].max()))
         self.requests.add(table)
         self.pools += pool_counts(table, self._case)
+        self.steps = together(self.steps, create_seconds(table))
         for name in self.tallies:
             self.tallies[name] += self._tally(table if name == ALL else table[table["volume_type"] == name])
 

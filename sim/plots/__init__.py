@@ -169,6 +169,8 @@ def pareto(
 ) -> Axes:
     """What each row costs and is worth, and the front of those to which no other is cheaper and better.
 
+    Off the front, points are hollow.
+
     `rows`: of `sim.metrics.summary` of one tier, or of a sweep, of one scope and name; `names`: the column
     of what is written at the points; `marked`: points by what they are called, `today` or `recommended`.
     """
@@ -189,7 +191,7 @@ def pareto(
         named(rows, cost, worth, names, ax)
     ax.set_xlabel(MEASURES[cost])
     ax.margins(0.12, 0.14)
-    framed(ax, legend="lower right")
+    framed(ax, legend="lower right" if names is None else None)
     return shares(ax, MEASURES[worth]) if "hit_rate" in worth else titled(ax, MEASURES[worth])
 
 
@@ -261,8 +263,17 @@ def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = N
             labels.append(f"{source} after\na wait: {count}" if waited else f"{source}:\n{count}")
     if limit_s:
         ax.axvline(limit_s, color=LIMIT, linewidth=1.4)
-        ax.text(
-            limit_s, 1.0, f" boot gives up: {limit_s:,.0f} s", fontsize=SMALL - 1, color=LIMIT, va="bottom"
+        early = limit_s < np.sqrt(seconds["from_s"].min() * seconds["to_s"].max())
+        ax.annotate(
+            f"boot gives up: {limit_s:,.0f} s",
+            (limit_s, 1.0),
+            xycoords=ax.get_xaxis_transform(),
+            xytext=(4 if early else -4, -1),
+            textcoords="offset points",
+            ha="left" if early else "right",
+            va="top",
+            fontsize=SMALL - 1,
+            color=LIMIT,
         )
     ax.set_yticks([0.35 - row for row in range(len(labels))], labels)
     ax.set_ylim(-len(labels) + 0.9, 1.35)

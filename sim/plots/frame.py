@@ -125,7 +125,7 @@ def shares(ax: Axes, text: str) -> Axes:
 
 def log_seconds(ax: Axes, low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]) -> None:
     """Ticks of seconds, minutes and hours from the least of `low` to the greatest of `high`."""
-    ticks = [1, 2, 5, 10, 30, 60, 180, 600, 1800, 7200, 36_000, 180_000]
+    ticks = [0.1, 0.3, 1, 3, 10, 30, 120, 600, 3600, 21_600, 86_400]
     if len(low):
         ax.set_xlim(low.min(), high.max())
         ticks = [tick for tick in ticks if low.min() <= tick <= high.max()]

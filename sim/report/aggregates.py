@@ -44,6 +44,12 @@ def aggregates(records: Records, case: Case) -> Aggregates:
     )
 
 
+def of_streamed(seconds: pd.DataFrame, space: pd.DataFrame) -> Aggregates:
+    """What is known of a run whose long tables were never in memory."""
+    none = pd.DataFrame()
+    return Aggregates(seconds, none, none, none, space)
+
+
 def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
     """Creates that succeed by how long they took.
 
@@ -68,6 +74,13 @@ def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
         for at in shown
     ]
     return pd.DataFrame(rows, columns=["source", "waited", "from_s", "to_s", "creates"])
+
+
+def together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """`create_seconds` of the creates of both."""
+    key = ["source", "waited", "from_s", "to_s"]
+    both = pd.concat([one, other]) if len(one) else other
+    return both.groupby(key, as_index=False).agg({"creates": "sum"})
 
 
 def waits(requests: pd.DataFrame) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
     rows = summaries[summaries["tier"] == ALL].set_index("strategy")
     best, hits = _best(summaries), rows["clone_hit_rate"]
     lines = [
-        f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {_cost(rows.xs(best))}."
+        f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {_cost(rows.loc[[best]].iloc[0])}."
     ]
     least = hits[best]
     if found is not None:

@@ -45,6 +45,7 @@ class Section:
     groups: list[Group] = field(default_factory=list)
     tables: list[Numbers] = field(default_factory=list)
     lists: list[tuple[str, list[str]]] = field(default_factory=list)
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def strategies_section(
         )
         pictures.append(draw(plots.pareto, rows, label=label, cost=cost))
         groups.append(Group(_tier(tier), pictures, open=tier == shown[0]))
-    text = "On the front of the last picture is whatever no other is both cheaper and better than."
+    text = "On the line of the last picture is whatever no other is both cheaper and better than."
     if certain is not None and len(certain):
         text += " Lines across the ends of bars are 95 % intervals."
     return Section(
@@ -268,7 +269,9 @@ def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
             draw(plots.create_seconds, seconds, label=label, title=run.name, size=size, limit_s=limit)
         )
         tables.append(seconds.assign(name=run.name))
-        waits.append(run.aggregates.waits.assign(name=run.name))
+        if len(run.aggregates.waits):
+            waits.append(run.aggregates.waits.assign(name=run.name))
+    waited = _first(pd.concat(waits), "name") if waits else pd.DataFrame()
     if not tables:
         return Section("seconds", "Create seconds by source", ["No create succeeded."])
     return Section(
@@ -279,9 +282,8 @@ def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
             "another create of the same image, which was filling the cache: Cinder lets one at a time."
         ],
         pictures,
-        tables=[
-            numbers(_first(pd.concat(waits), "name"), "Waits behind a fill", "waits.csv", labels=2),
-        ],
+        pairs=True,
+        tables=[numbers(waited, "Waits behind a fill", "waits.csv", labels=2)] if len(waited) else [],
         numbers=[
             numbers(_first(pd.concat(tables), "name"), "Creates by seconds", "create-seconds.csv", labels=2)
         ],
@@ -320,23 +322,24 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
             f" {EARLY_S / 3600:g} h before a download of the same image on the same pool."
         ]
         shown = [
-            numbers(least[columns], "Earn least: fewest hits per GiB-day", f"least-{run.name}.csv"),
-            numbers(most[columns], "Earn most", f"most-{run.name}.csv"),
+            numbers(least[columns], f"{run.name}: earn least, by hits per GiB-day", f"least-{run.name}.csv"),
+            numbers(most[columns], f"{run.name}: earn most", f"most-{run.name}.csv"),
         ]
-        tables = [numbers(images, "Images by pool", f"images-{run.name}.csv", labels=2)]
+        tables = [numbers(images, f"{run.name}: images by pool", f"images-{run.name}.csv", labels=2)]
         if len(early):
-            tables.append(numbers(early, "Evicted just before use", f"evicted-{run.name}.csv", labels=2))
+            tables.append(
+                numbers(early, f"{run.name}: evicted just before use", f"evicted-{run.name}.csv", labels=2)
+            )
         picture = draw(plots.images_worth, images, label=label)
         groups.append(Group(run.name, [picture], tables, lines, shown, open=not groups))
     text = "A hit saves a download; a GiB-day is what it costs to be ready for one."
+    if not groups:
+        text = "No image was in a cache, or the trace was too large for memory to tell which."
     return Section("images", "Which images earn their place", [text], groups=groups)
 
 
 def of_runs(draw: Pictures, runs: Sequence[Ran], best: str) -> list[Section]:
     """What runs came to over time, create by create and in words; `best` is whose pictures are unfolded."""
-    if not runs:
-        why = "The trace was too large for memory: only what was counted on the way is here."
-        return [Section("space", "Space, seconds, images", [why])]
     return [
         space_section(draw, runs, best),
         seconds_section(draw, runs),

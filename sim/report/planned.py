@@ -115,10 +115,10 @@ def _against_today(plan: Mapping[str, Any]) -> Numbers:
         if not (tier == parts.ALL and len(plan["tiers"]) == 2)
     ]
     table = pd.DataFrame(
-        [{"tier": tier, "": word, **_with_intervals(of, FIGURES)} for tier, word, of in pairs]
+        [{"tier": tier, "limits": word, **_with_intervals(of, FIGURES)} for tier, word, of in pairs]
     )
     cells = {name: [_between(of, name) for _, _, of in pairs] for name in FIGURES}
-    shown = table[["tier", "", *FIGURES]]
+    shown = table[["tier", "limits", *FIGURES]]
     told = f"Against today ({plan['today']['strategy']})"
     return numbers(shown, told, "against-today.csv", labels=2, cells=cells)
 
