@@ -66,9 +66,8 @@ def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
     """What the tables come to, in words."""
     rows = summaries[summaries["tier"] == ALL].set_index("strategy")
     best, hits = _best(summaries), rows["clone_hit_rate"]
-    lines = [
-        f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {_cost(rows.loc[[best]].iloc[0])}."
-    ]
+    cost = _cost(rows.loc[[best]].iloc[0])
+    lines = [f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {cost}."]
     least = hits[best]
     if found is not None:
         own = found.measures[

@@ -37,6 +37,7 @@ COLORS = {
     frame.LIMIT: "limit",
 }
 _FAMILY = re.compile(r"font-family: [^;\"]*; ")
+_TAG = re.compile(r"<[^>]+>")
 _DECIMALS = re.compile(r"(\d+\.\d)\d+")  # of a point; a tenth is finer than a screen
 _COLOR = re.compile("|".join(COLORS))
 
@@ -83,7 +84,7 @@ def _fit(axes: Axes, size: tuple[float, float]) -> None:
     labels = axes.yaxis.get_major_formatter().format_ticks(list(axes.get_yticks()))
     longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
     axes.figure.subplots_adjust(
-        left=(8 + 0.6 * SMALL * longest) / width,
+        left=(10 + 0.66 * SMALL * longest) / width,
         right=1 - 10 / width,
         top=1 - 2.2 * SMALL / height,
         bottom=(4 * SMALL if axes.get_xlabel() else 2.2 * SMALL) / height,
@@ -98,7 +99,7 @@ def _inlined(text: str, label: str, number: int) -> str:
     text = re.sub(r' id="([^"]+)"', lambda of: f' id="f{number}-{of[1]}"' if of[1] in used else "", text)
     text = re.sub(r'(href="|url\()#', rf"\1#f{number}-", text)
     text = _COLOR.sub(lambda color: f"var(--{COLORS[color.group()]})", text)
-    text = _DECIMALS.sub(r"\1", _FAMILY.sub("", text)).replace(" \n", " ")
+    text = _TAG.sub(lambda tag: _DECIMALS.sub(r"\1", _FAMILY.sub("", tag[0])).replace(" \n", " "), text)
     box = re.search(r'viewBox="([^"]+)"', text)
     assert box is not None
     head = f'<svg viewBox="{box.group(1)}" role="img" aria-label="{label}">'

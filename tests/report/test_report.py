@@ -127,6 +127,15 @@ class TestNumbers:
             assert cells[0].split(" ")[0] == f"{100 * row['clone_hit_rate']:.1f}"
             assert cells[-1] == number(row["price_month"])
 
+    def test_pictures_say_the_same(self, pages: dict[str, Page]) -> None:
+        rows = pages["compare"].files()["all.csv"]
+        drawn = re.search(
+            r'<svg[^>]*aria-label="all: price a month.*?</svg>', pages["compare"].text, re.DOTALL
+        )
+        assert drawn is not None
+        said = re.findall(r"<text[^>]*>([^<]*)</text>", drawn.group())
+        assert set(rows["strategy"]) | {number(price) for price in rows["price_month"]} <= set(said)
+
     def test_creates_by_seconds_are_all_that_succeed(
         self, pages: dict[str, Page], folders: dict[str, Path]
     ) -> None:
