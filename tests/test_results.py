@@ -30,6 +30,7 @@ def tables_of(case: Case) -> dict[str, pd.DataFrame]:
         "cache_events": records.cache_events,
         "cache": records.cache,
         "summary": summary(records, case, "none"),
+        "space": records.space,
     }
 
 
