@@ -31,6 +31,7 @@ def tables_of(case: Case) -> dict[str, pd.DataFrame]:
         "cache": records.cache,
         "uploads": records.uploads,
         "summary": summary(records, case, "none"),
+        "space": records.space,
     }
 
 

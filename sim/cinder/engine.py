@@ -39,7 +39,7 @@ from sim.initial import Placed, place, put, stored
 from sim.results import Records
 from sim.scenario import Case, Image
 from sim.strategies import STRATEGIES, Strategy
-from sim.usage import UsageMeter
+from sim.usage import UsageMeter, instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
 STORE_PROJECT = "glance"  # owns the image-volumes of the Cinder store
@@ -150,7 +150,9 @@ class Simulation:
         self.glance = Glance(
             self.clock, scenario.glance, case.images, version, case.uploaded, self.db.volumes, self._store
         )
-        self.meter = UsageMeter(lambda: self.clock.now, scenario.pools(), scenario.tiers)
+        self.meter = UsageMeter(
+            lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
+        )
         self._arrays, self._placed = place(case, strategy, self.meter, version)
         self._case = case
         self._scenario = scenario

@@ -178,6 +178,7 @@ class Recorder:
             cache=cache,
             uploads=uploads_table(self._uploads),
             usage=meter.table(end),
+            space=meter.space(),
             volumes=volumes_table(
                 host=[each.pool.host for each in volumes],
                 kind=[each.kind for each in volumes],

@@ -152,7 +152,7 @@ def build(
         next_use=np.zeros(1, np.int64),
         uses=np.zeros(0, np.int64),
         edges=edges,
-        edge_areas=np.zeros((len(edges), pools + tiers + 1, 3)),
+        edge_accounts=np.zeros((len(edges), (pools + tiers + 1) * ACCOUNTS), state.ACCOUNT),
         uploads=np.zeros(uploads, state.UPLOADS),
         convert_s=np.zeros((images, backends)),
         send_s=np.zeros((images, backends)),

@@ -190,18 +190,16 @@ class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
     entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); fill_locks (P); members
-    (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and tier
-    came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's content
-    and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
-    tier_start[t] on; serves (B, T). For Belady: uses, positions in the trace by image and host (key
-    host * I + image) or, without a host, by image and tier (key (P + tier) * I + image), each from
-    use_start[key], of which
-    next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the area
-    under image-volumes until then is noted: edge_areas (edges, P + T + 1, 3), of pools, tiers and all, of
-    volumes, provisioned and physical GiB, times seconds. uploads are those of the trace, convert_s and
-    send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new image i, from
-    store_start[i] on. The trace_ arrays are a stretch of the trace, a row
-    an event (see sim.trace): names as numbers, the volume as its code.
+    (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
+    tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
+    content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
+    tier_start[t] on; serves (B, T). For Belady: uses, positions in the trace by image and host (key host *
+    I + image) or, without a host, by image and tier (key (P + tier) * I + image), each from use_start[key],
+    of which next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending,
+    the accounts are noted, but for the peaks: edge_accounts (edges, accounts). uploads are those of the
+    trace, convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a
+    new image i, from store_start[i] on. The trace_ arrays are a stretch of the trace, a row an event (see
+    sim.trace): names as numbers, the volume as its code.
     """
 
     options: Array
@@ -235,7 +233,7 @@ class State(NamedTuple):
     next_use: Array
     uses: Array
     edges: Array
-    edge_areas: Array
+    edge_accounts: Array
     uploads: Array
     convert_s: Array
     send_s: Array
@@ -260,7 +258,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
     "raw_weights": "f8",
-    "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_areas": "f8",
+    "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
@@ -277,5 +275,5 @@ DIMENSIONS = {
     "send_s": 2,
     "same_data": 3,
     "serves": 2,
-    "edge_areas": 3,
+    "edge_accounts": 2,
 }
