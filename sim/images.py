@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from sim.problems import Problems, quoted
 from sim.spec import Bytes, Hosts, Name, Spec, listed, validated
@@ -19,13 +19,18 @@ from sim.tables import read_table
 
 _SIZES = ("size_bytes", "virtual_size_bytes")
 REQUIRED = ("image_id", "name", "disk_format", "container_format", *_SIZES)
-OPTIONAL = ("store_hosts", "owner")
+OPTIONAL = ("store_hosts", "owner", "visibility", "members", "image_owner")
+LISTS = ("store_hosts", "members")
 
 
 class Image(Spec):
-    """An image of Glance. `owner`: the project that alone may use it ('': public).
+    """An image of Glance, and the project that owns it.
 
-    `store_hosts` are the pools (backend#pool) that hold an image-volume of it in the Cinder store.
+    `visibility` is Glance's: `public`, `private` (the owner alone may use it) or `shared` (with the projects
+    that are its `members`); '' is private if it has an owner, else public. `store_hosts` are the pools
+    (backend#pool) that hold an image-volume of it in the Cinder store. `image_owner` is what these say in
+    their metadata, where that is not the owner: Glance's store writes the project that uploads the image,
+    and an administrator may upload what another project is to own.
     """
 
     image_id: Name
@@ -36,6 +41,22 @@ class Image(Spec):
     virtual_size_bytes: Bytes
     store_hosts: Annotated[Hosts, BeforeValidator(partial(listed, ";"))] = ()
     owner: str = ""
+    visibility: Literal["", "public", "private", "shared"] = ""
+    members: Annotated[tuple[Name, ...], Field(strict=False), BeforeValidator(partial(listed, ";"))] = ()
+    image_owner: str = ""
+
+    @model_validator(mode="after")
+    def _whose(self) -> Self:
+        if self.visibility in ("private", "shared") and not self.owner:
+            raise ValueError(f"a {self.visibility} image needs an owner")
+        if self.members and self.visibility != "shared":
+            raise ValueError("only a shared image has members")
+        return self
+
+    def usable_by(self, project: str) -> bool:
+        """Whether a project may use it."""
+        public = self.visibility == "public" or not (self.visibility or self.owner)
+        return public or project == self.owner or project in self.members
 
 
 def read_images(
@@ -68,7 +89,7 @@ def read_images(
 
 def write_images(images: Iterable[Image], path: Path) -> None:
     """Writes an image list (CSV), which `read_images` gives back; whole or not at all."""
-    rows = [image.model_dump() | {"store_hosts": ";".join(image.store_hosts)} for image in images]
+    rows = [image.model_dump() | {name: ";".join(getattr(image, name)) for name in LISTS} for image in images]
     there = [*REQUIRED, *(name for name in OPTIONAL if any(row[name] for row in rows))]
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -109,6 +109,11 @@ def _check_owners(case: Case) -> None:
         for volume, image in zip(uploads["volume_id"], uploads["image_id"].astype(str), strict=True)
         if case.images[image].owner not in ("", projects[volume])
     ]
+    problems += [
+        f"{case.trace.path}: upload of image {quoted(image)}: its image_owner is who uploads it"
+        for image in uploads["image_id"].astype(str)
+        if case.images[image].image_owner
+    ]
     if problems:
         raise BadInput(problems)
 

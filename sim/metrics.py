@@ -105,6 +105,20 @@ def tally(requests: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: f
     )
 
 
+def by_project(records: Records, case: Case) -> pd.DataFrame:
+    """One row per project that asked for images, the busiest first: project ('' = none), creates, and how
+    many of them each source made (driver, store, cache, download; none: errors).
+    """
+    events = case.trace.events
+    asked = events[(events["event"] == "create") & (events["image_id"] != "")]
+    projects = asked["project"].astype("str").to_numpy()
+    table = pd.crosstab(projects, records.requests["source"].to_numpy(object))
+    table = table.reindex(columns=list(SOURCES), fill_value=0)
+    table.insert(0, "creates", table.sum(axis=1))
+    table = table.rename_axis(index="project", columns=None).reset_index()
+    return table.sort_values(["creates", "project"], ascending=[False, True], ignore_index=True)
+
+
 def uploads_of(records: Records, strategy: str) -> pd.DataFrame:
     """One row on the uploads of a run and on the creates from what they made; empty without uploads.
 

@@ -273,7 +273,7 @@ class Simulation:
         """Enter what exists at time 0 into the database, the cache and Glance's locations."""
         image, volume = placed.image, self._enter(placed)
         if placed.kind == "store" and image is not None:
-            self.glance.add_location(image.image_id, volume, owner_of(image))
+            self.glance.add_location(image.image_id, volume, image.image_owner or owner_of(image))
         elif placed.kind == "cache" and image is not None:
             self.quotas.take(volume)
             version = self.glance.images[image.image_id].updated_at

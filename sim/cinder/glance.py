@@ -98,7 +98,7 @@ class Glance:
         return self.delete(image_id) if found and found.delete_wanted else []
 
     def add_location(self, image_id: str, volume: Volume, owner: str) -> bool:
-        """Make a volume a location of an image that `owner` owns; False if the image is gone."""
+        """Make a volume a location of an image, with `owner` as its `image_owner`; False if that is gone."""
         if image_id not in self.images:
             return False
         volume.volume_metadata = [{"key": "image_owner", "value": owner}]
@@ -240,9 +240,7 @@ class ImageService:
     def _find(self, context: Context, image_id: str) -> Registered:
         if self._found is None:
             found = self._glance.images.get(image_id)
-            if found is None or (
-                found.image.owner and context.project_id != found.image.owner and not context.is_admin
-            ):
+            if found is None or (not context.is_admin and not found.image.usable_by(context.project_id)):
                 raise exception.ImageNotFound(image_id=image_id)
             self._found = found
             current_process().request.image_version = found.updated_at

@@ -51,12 +51,17 @@ class Names:
         self.tiers = list(case.scenario.tiers)
         self.images = list(case.images)
         self.backends = list(case.scenario.backends)
-        projects = {image.owner: None for image in case.images.values() if image.owner}
+        named = (project for image in case.images.values() for project in (image.owner, *image.members))
+        projects = {project: None for project in named if project}
         projects.pop(PROJECT, None)
         self.projects = [PROJECT, *projects]  # others may use no private image: which they are is no matter
         images = list(case.images.values())
         self.size_mib = np.array([image.size_bytes for image in images], np.float64) / MIB
         self.virtual_mib = np.array([image.virtual_size_bytes for image in images], np.float64) / MIB
+        # A column for each project, and one for all others.
+        self.may_use = np.array(
+            [[image.usable_by(project) for project in (*self.projects, "")] for image in images], np.bool_
+        )
         self.rows = np.array([self._row(image) for image in images], state.IMAGE)
 
     def _row(self, image: Image) -> tuple[object, ...]:
@@ -76,6 +81,7 @@ class Names:
             NONE,
             False,
             False,
+            image.image_owner not in ("", image.owner),
         )
 
     def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
@@ -146,6 +152,7 @@ def build(
         tier_start=np.zeros(tiers + 1, np.int64),
         tier_pools=np.zeros(0, np.int64),
         serves=np.zeros((backends, tiers), np.bool_),
+        may_use=names.may_use,
         weights=np.zeros(pools * tiers),
         raw_weights=np.zeros(pools * tiers),
         use_start=np.zeros(1, np.int64),

@@ -21,6 +21,7 @@ from sim.fast.state import (
 )
 
 NEVER = 2**62
+ANY = -2
 
 
 @compiled
@@ -169,18 +170,23 @@ def add_location(s: State, image: int, slot: int) -> None:
 
 
 @compiled
-def location(s: State, image: int, pool: int) -> int:
-    """The slot of the first location that an image has in a pool and that is raw, or NONE."""
+def location(s: State, image: int, pool: int, project: int) -> int:
+    """The slot of the first location of an image in a pool that is raw and that a project may clone, or NONE.
+
+    A project of ANY: whoever may.
+    """
     i = s.images[image]
     if i.deleted:
         return NONE
     raw = i.raw and i.bare
     slot = i.first_location
-    while slot != NONE and not (
-        s.slots[slot].there and s.slots[slot].pool == pool and (raw or s.slots[slot].marked)
-    ):
-        slot = s.slots[slot].next
-    return slot
+    while slot != NONE:
+        d = s.slots[slot]
+        mine = not d.foreign or project == ANY or (project == i.owner and project != NONE)
+        if d.there and d.pool == pool and (raw or d.marked) and mine:
+            return slot
+        slot = d.next
+    return NONE
 
 
 @compiled
@@ -196,7 +202,7 @@ def caches(s: State, v: int) -> bool:
 def found(s: State, v: int) -> bool:
     """`get_entry`: whether there is an image-volume to clone from."""
     r = s.volumes[v]
-    return (location(s, r.image, r.pool) if s.options[0].on_demand else look_up(s, v)) != NONE
+    return (location(s, r.image, r.pool, ANY) if s.options[0].on_demand else look_up(s, v)) != NONE
 
 
 # -- entries by use and by age -----------------------------------------------------------------------

@@ -197,7 +197,7 @@ def attempt(s: State, v: int) -> bool:
         return next_phase(s, v, CLONE_BESIDE, 0.0)
     r.stored = NONE
     if s.options[0].uses_store and not r.encrypted:
-        r.stored = location(s, r.image, r.pool)
+        r.stored = location(s, r.image, r.pool, r.project)
         if r.stored != NONE:
             r.stored_serial = s.slots[r.stored].serial
     return next_phase(s, v, STORE_LOOK, 0.0)

@@ -147,7 +147,7 @@ def put(
     if image != NONE:
         write(s, slot, image, file, 0)
     if kind == STORE:
-        s.slots[slot].code = code
+        s.slots[slot].code, s.slots[slot].foreign = code, s.images[image].foreign
         add_location(s, image, slot)
     elif kind == CACHE:
         s.slots[slot].tenant = True
@@ -278,6 +278,7 @@ def ask(s: State, at: int) -> None:
     r = s.volumes[v]
     r.code, r.row, r.image, r.tier, r.pool = code, row, image, s.trace_tier[at], s.trace_pool[at]
     r.asked_gib = r.size_gib = size_gib
+    r.project = s.trace_project[at]
     r.encrypted, r.pinned, r.under_way = s.trace_encrypted[at], r.pool != NONE, True
     w.under_way += 1
     if r.pinned:
@@ -292,7 +293,8 @@ def ask(s: State, at: int) -> None:
 def refusal(s: State, image: int, size_gib: int, project: int) -> int:
     """`ExtractVolumeRequestTask._get_image_metadata`: why the API refuses a create, or 0."""
     i = s.images[image]
-    if i.deleted or (i.owner != NONE and i.owner != project):
+    others = s.may_use.shape[1] - 1
+    if i.deleted or not s.may_use[image, others if project == NONE else project]:
         return IMAGE_GONE
     if i.saving:
         return NOT_ACTIVE

@@ -114,6 +114,7 @@ IMAGE = np.dtype(
         ("size_gib", "i8"), ("virtual_gib", "i8"), ("content_gib", "f8"), ("file_gib", "f8"),
         ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
         ("saving", "?"), ("delete_wanted", "?"),
+        ("foreign", "?"),  # its image-volumes at the start name another project than its owner
     ], align=True,
 )  # fmt: skip
 # A volume of a user (a row of Cinder's table) and, while it is being created, its request.
@@ -127,7 +128,7 @@ VOLUMES = np.dtype(
         ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
-        ("upload", "i8"), ("ready", "?"),
+        ("upload", "i8"), ("ready", "?"), ("project", "i8"),
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
         ("cloned", "i8"), ("cloned_serial", "i8"),
     ], align=True,
@@ -139,6 +140,7 @@ SLOTS = np.dtype(
         ("lineage", "i8"), ("clones", "i8"), ("owner", "i8"), ("next", "i8"), ("kind", "i8"), ("there", "?"),
         ("tenant", "?"),  # counts against the internal tenant's quota
         ("marked", "?"),  # a location that is raw, whatever its image is
+        ("foreign", "?"),  # a location that the image's owner alone may clone
         ("serial", "i8"),  # of the volumes that have had the slot
         ("deleting", "?"),  # of an image-volume: its status
     ], align=True,
@@ -193,13 +195,14 @@ class State(NamedTuple):
     (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
     tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
     content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
-    tier_start[t] on; serves (B, T). For Belady: uses, positions in the trace by image and host (key host *
-    I + image) or, without a host, by image and tier (key (P + tier) * I + image), each from use_start[key],
-    of which next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending,
-    the accounts are noted, but for the peaks: edge_accounts (edges, accounts). uploads are those of the
-    trace, convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a
-    new image i, from store_start[i] on. The trace_ arrays are a stretch of the trace, a row an event (see
-    sim.trace): names as numbers, the volume as its code.
+    tier_start[t] on; serves (B, T); may_use (I, projects + 1), the last column for all others. For Belady:
+    uses, positions in the trace by image and host (key host * I + image) or, without a host, by image and
+    tier (key (P + tier) * I + image), each from use_start[key], of which next_use[key] is the first that
+    has not happened yet. At each of the times `edges`, ascending, the accounts are noted, but for the
+    peaks: edge_accounts (edges, accounts). uploads are those of the trace, convert_s and send_s (I, B) what
+    they take, store_pools the pools of the Cinder store that get a new image i, from store_start[i] on. The
+    trace_ arrays are a stretch of the trace, a row an event (see sim.trace): names as numbers, the volume
+    as its code.
     """
 
     options: Array
@@ -227,6 +230,7 @@ class State(NamedTuple):
     tier_start: Array
     tier_pools: Array
     serves: Array
+    may_use: Array
     weights: Array
     raw_weights: Array
     use_start: Array
@@ -256,7 +260,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "volumes": VOLUMES, "slots": SLOTS, "lineages": LINEAGES, "members": "i8", "member_since": "i8",
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
-    "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
+    "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "may_use": "?", "weights": "f8",
     "raw_weights": "f8",
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
@@ -275,5 +279,6 @@ DIMENSIONS = {
     "send_s": 2,
     "same_data": 3,
     "serves": 2,
+    "may_use": 2,
     "edge_accounts": 2,
 }

@@ -89,14 +89,23 @@ def gib_of(each: Image) -> int:
 # -- what is drawn: the plain value comes first, as examples shrink towards it -------------------
 
 IMAGES = st.builds(
-    lambda gib, fmt, container, owner: {
+    lambda gib, fmt, container, owner, whose: {
         **image("", gib, fmt.removesuffix("+"), container_format=container, owner=owner),
         **({"size_bytes": GIB // 3} if fmt == "raw+" else {}),  # a file that is not all of the content
+        **whose,
     },
     st.sampled_from((1, 2, 3, 0.6, 1.3)),
     st.sampled_from(("raw",) * 7 + ("qcow2",) * 4 + ("raw+",)),
     st.sampled_from(("bare",) * 5 + ("ovf",)),
     st.sampled_from(("",) * 11 + ("alice",)),
+    st.sampled_from(
+        ({},) * 8
+        + (
+            {"owner": "alice", "visibility": "shared", "members": ["bob"]},
+            {"owner": "alice", "visibility": "public", "image_owner": "carol"},
+            {"image_owner": "bob"},
+        )
+    ),
 )
 SECONDS = st.sampled_from((0.0, 0.5, 2.0, 7.0, 1.3, 30.0))
 ZERO = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), st.just(0.0))
@@ -199,7 +208,7 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     zero = draw(st.sampled_from((False, False, False, True)))
     drawn = [draw(backends(zero)) for _ in range(draw(st.sampled_from((1, 1, 2, 3))))]
     images = [draw(IMAGES) for _ in range(draw(st.integers(2, 5)))]
-    uploaded = [draw(IMAGES) for _ in range(draw(st.sampled_from((0, 0, 1, 3))))]
+    uploaded = [{**draw(IMAGES), "image_owner": ""} for _ in range(draw(st.sampled_from((0, 0, 1, 3))))]
     scenario = {
         "tiers": {"flash": {}, "disk": {}},
         "backends": dict(zip("abc", drawn, strict=False)),

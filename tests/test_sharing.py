@@ -1,0 +1,85 @@
+"""Images that projects share: who clones from the Cinder store, who only from the cache, who downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from properties.cases import case_of, create, image, one_pool
+from pydantic import ValidationError
+
+from sim.cinder import engine as cinder
+from sim.fast import engine as fast
+from sim.images import Image, read_images, write_images
+from sim.metrics import by_project
+from sim.problems import Problems
+from sim.results import Records
+from sim.scenario import Case
+
+ENGINES = [cinder.run, fast.run]
+PROJECTS = ("alice", "bob", "carol", "")
+
+Run = Callable[[Case, str], Records]
+
+
+def case(**whose: Any) -> Case:
+    """One create of each project, of an image that is in the Cinder store; the cache is on."""
+    images = [image("i", store_hosts="a#p0", **whose)]
+    events = [create(100.0 * n, f"v{n}", "i", project=project) for n, project in enumerate(PROJECTS)]
+    return case_of(one_pool(clone_s=2, write_mib_s=100), images, events)
+
+
+@pytest.mark.parametrize("run", ENGINES)
+@pytest.mark.parametrize(
+    ("whose", "strategy", "sources"),
+    [
+        ({}, "store-only", ("store",) * 4),
+        ({"owner": "alice"}, "store-only", ("store", "none", "none", "none")),
+        ({"owner": "alice", "visibility": "public"}, "store-only", ("store",) * 4),
+        (
+            {"owner": "alice", "visibility": "shared", "members": ["bob"]},
+            "store-only",
+            ("store", "store", "none", "none"),
+        ),
+        # An administrator uploaded it for alice: the image-volume names another project than the owner.
+        (
+            {"owner": "alice", "visibility": "public", "image_owner": "admin"},
+            "store-only",
+            ("store", "download", "download", "download"),
+        ),
+        (
+            {"owner": "alice", "visibility": "public", "image_owner": "admin"},
+            "combined",
+            ("store", "download", "cache", "cache"),
+        ),
+        ({"image_owner": "admin"}, "store-only", ("download",) * 4),
+    ],
+)
+def test_cinders_owner_checks_decide(
+    run: Run, whose: dict[str, Any], strategy: str, sources: tuple[str, ...]
+) -> None:
+    given = case(**whose)
+    records = run(given, strategy)
+    assert tuple(records.requests["source"]) == sources
+    table = by_project(records, given).set_index("project")
+    assert table.loc["alice", "store"] == int(sources[0] == "store")
+    assert table["creates"].sum() == len(PROJECTS)
+
+
+def test_who_shares_an_image_owns_it() -> None:
+    for whose in ({"visibility": "private"}, {"owner": "alice", "members": ["bob"]}):
+        with pytest.raises(ValidationError, match=r"owner|members"):
+            Image.model_validate(image("i", **whose))
+
+
+def test_whose_images_are_is_written_and_read(tmp_path: Path) -> None:
+    images = [
+        Image.model_validate(image("i", owner="a", visibility="shared", members=["b", "c"])),
+        Image.model_validate(image("j", owner="a", visibility="public", image_owner="admin")),
+    ]
+    write_images(images, tmp_path / "images.csv")
+    problems = Problems()
+    found, _ = read_images(tmp_path / "images.csv", None, problems)
+    assert (list(found.values()), problems.lines()) == (images, [])
