@@ -26,7 +26,7 @@ bench: $(READY)  ## how fast the engine is, as ratios of one run
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,servers,dask,notebooks]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,servers,browser,dask,notebooks]'
 	touch $@
 
 # The oldest Cinder that is supported, in an environment of its own.

@@ -4,12 +4,15 @@
 those of traces larger than memory), `compare` gives a summary of several strategies and `intervals` how
 sure it is, `verify` says whether both engines agree, `curve` gives hits against the cache's limits,
 `plan` chooses strategy and limits for `Targets`, `generate` writes a scenario's workload as a trace and `fit`
-gives a generator's parameters out of one. What is wrong with the input is raised as `BadInput`.
+gives a generator's parameters out of one. `sim.plots` draws what they give. What is wrong with the input is
+raised as `BadInput`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
 from sim.api import compare, curve, fit, generate, intervals, load, plan, run, stream, verify
 from sim.planner.targets import Targets
@@ -29,6 +32,14 @@ __all__ = [
     "stream",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`sim.plots`, which takes a second to import, when it is asked for."""
+    if name == "plots":
+        return import_module("sim.plots")
+    raise AttributeError(f"module 'sim' has no attribute {name!r}")
+
 
 try:
     __version__ = version("cinder-cache-planner")

@@ -12,6 +12,7 @@ of it until the last is gone. On a thick pool every volume holds its size.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
@@ -249,9 +250,9 @@ class Array:
 
     def _check_count(self, pool: PoolState) -> None:
         if pool.spec.max_volumes is not None and pool.volumes >= pool.spec.max_volumes:
-            _fail(f"{pool.host} is at its limit of {pool.spec.max_volumes} volumes")
+            _fail(f"{pool.host} is at its limit of {pool.spec.max_volumes} volumes", full=[pool.host])
         if self.spec.max_volumes is not None and len(self.volumes) >= self.spec.max_volumes:
-            _fail(f"{self.name} is at its limit of {self.spec.max_volumes} volumes")
+            _fail(f"{self.name} is at its limit of {self.spec.max_volumes} volumes", full=list(self.pools))
 
     def _check_space(self, pool: PoolState, size_gib: int, data_gib: float) -> None:
         capacity = pool.spec.capacity_gib
@@ -326,8 +327,9 @@ class Array:
         lineage.payer = payer
 
 
-def _fail(text: str) -> NoReturn:
-    raise _cinder().VolumeBackendAPIException(data=text)
+def _fail(text: str, full: Sequence[str] = ()) -> NoReturn:
+    """`full`: the hosts of which one must lose a volume."""
+    raise _cinder().VolumeBackendAPIException(data=text, full=full)
 
 
 def _fail_clone_limit(limit: int) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,7 @@ def curve(
     sizes_gib: Iterable[int] | None = None,
     engine: str = "cinder",
     *,
+    hosts: pd.Series[Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Curves:
     """What other limits of the cache would give, from Cinder's rules for it alone, without time.
@@ -88,8 +89,9 @@ def curve(
     A pool's look-ups are the creates from an image that end there, in the order of the trace, less those that
     never come to a cache: encrypted, refused by Cinder's API, cloned by the driver and, under `combined`,
     cloned from the store. A backend whose cache is off is looked at as if it were on. Creates without a host
-    are where one run of `strategy` on `engine` puts them, which `progress` is told of; without such creates
-    nothing is run. Cache entries that exist at the start count as looked up once before the trace.
+    are where one run of `strategy` on `engine` puts them, which `progress` is told of; without such
+    creates, or with `hosts`, where a run has put each create from an image, nothing is run. Entries
+    that exist at the start count as looked up once before the trace.
 
     Left out is all that comes of time and of other limits: fills at the same time, which go over the limits;
     creates that fail, and their reschedules; the limits of arrays, of clones and of the tenant's quota. For
@@ -98,7 +100,7 @@ def curve(
     sizes = None if sizes_gib is None else list(sizes_gib)
     if problems := _problems(case, strategy, sizes):
         raise BadInput(problems)
-    pools = _look_ups(case, strategy, engine, progress)
+    pools = _look_ups(case, strategy, engine, hosts, progress)
     grid = _grid(pools) if sizes is None else np.unique(np.array(sizes, dtype=np.int64))
     by_count = {pool.host: replay.curve_by_count(pool.asked) for pool in pools}
     by_size = {pool.host: replay.curve_by_size(pool.asked, grid) for pool in pools}
@@ -117,6 +119,8 @@ def _problems(case: Case, strategy: str, sizes: list[int] | None) -> list[str]:
         problems.append(f"strategy: {quoted(strategy)} has no cache, only {', '.join(with_cache)}")
     if case.scenario.what_if.eviction != "lru":
         problems.append(f"{case.path}: what_if.eviction: there are curves only of lru, which is Cinder's")
+    if case.scenario.what_if.limits_per_backend:
+        problems.append(f"{case.path}: what_if.limits_per_backend: there are curves only of limits per pool")
     bad = [size for size in sizes or [] if size != int(size) or not 1 <= size < 2**31]
     if bad or sizes == []:
         problems.append(f"sizes_gib: whole GiB of 1 or more are needed, not {quoted(bad or sizes)}")
@@ -127,7 +131,11 @@ def _problems(case: Case, strategy: str, sizes: list[int] | None) -> list[str]:
 
 
 def _look_ups(
-    case: Case, strategy: str, engine: str, progress: Callable[[int], None] | None
+    case: Case,
+    strategy: str,
+    engine: str,
+    hosts: pd.Series[Any] | None,
+    progress: Callable[[int], None] | None,
 ) -> list[PoolLookUps]:
     """The look-ups of every pool, in the scenario's order."""
     names, events = Names(case), case.trace.events
@@ -138,10 +146,11 @@ def _look_ups(
     asked = create & ~events["encrypted"].to_numpy() & ~refused
     host = positions(events["host"], names.hosts)
     if (asked & (host == NONE)).any():
-        from sim.api import run
+        if hosts is None:
+            from sim.api import run
 
-        records = run(case, strategy, engine, progress=progress)
-        host[create] = positions(records.requests["host"], names.hosts)
+            hosts = run(case, strategy, engine, progress=progress).requests["host"]
+        host[create] = positions(hosts, names.hosts)
     asked &= host != NONE
     asked[asked] = ~_cloned_elsewhere(case, names, placed)[host[asked], image[asked]]
     columns = {

@@ -24,7 +24,7 @@ Format = Literal["csv", "parquet"]
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
-TABLES = ("requests", "pools", "cache_events", "cache", "uploads", "summary")
+TABLES = ("requests", "pools", "cache_events", "cache", "uploads", "summary", "space")
 MANIFEST = "manifest.json"
 VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numba", "numpy", "pandas", "pyarrow")
 SOURCES = ("none", "download", "cache", "store", "driver")
@@ -57,6 +57,8 @@ class Records:
         store | image = cache + store | orphan = image-volumes that lost their entry):
         `{quantity}_mean` (time-weighted over the run) and `{quantity}_peak` of volumes,
         provisioned_gib and physical_gib; and each as it is at the end, `{quantity}_end`.
+    space: what was there at up to 200 instants of the trace: host, time, then of volumes of user, cache and
+        store each `{kind}_volumes`, `{kind}_provisioned_gib` and `{kind}_physical_gib`.
     volumes: what is on the arrays at the end: host, kind (user | store | cache), volume_id ('' of
         the cache and of what the run put into the store: Cinder draws those), size_gib, clones (live
         copy-on-write clones of it), in the order of these columns.
@@ -68,6 +70,7 @@ class Records:
     cache: pd.DataFrame
     uploads: pd.DataFrame
     usage: pd.DataFrame
+    space: pd.DataFrame
     volumes: pd.DataFrame
     engine_s: float
 

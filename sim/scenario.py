@@ -66,10 +66,15 @@ class Glance(Spec):
     stream_mib_s: Rate | None = None
 
 
+Weigher = Literal["CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher"]
+Multiplier = Annotated[float, Field(ge=-1e9, le=1e9)]
+
+
 class CinderOptions(Spec):
     """Options of the whole of Cinder; quotas are the internal tenant's (null: unlimited).
 
     `image_upload_use_internal_tenant`: whose the image-volumes of uploads are (see `Scenario.upload`).
+    `scheduler_weight_handler` is the last part of what Cinder's option is, a class's full name.
     """
 
     lock_scope: Literal["cloud", "node"] = "cloud"
@@ -78,6 +83,28 @@ class CinderOptions(Spec):
     internal_tenant_quota_volumes: Quota = None
     internal_tenant_quota_gigabytes: Quota = None
     image_upload_use_internal_tenant: bool = False
+    scheduler_default_weighers: Annotated[tuple[Weigher, ...], Field(strict=False), AfterValidator(once)] = (
+        "CapacityWeigher",
+    )
+    capacity_weight_multiplier: Multiplier = 1.0
+    allocated_capacity_weight_multiplier: Multiplier = -1.0
+    volume_number_multiplier: Multiplier = -1.0
+    scheduler_weight_handler: Literal["OrderedHostWeightHandler", "StochasticHostWeightHandler"] = (
+        "OrderedHostWeightHandler"
+    )
+
+    def weigher_multipliers(self) -> dict[str, float]:
+        """The multiplier of each weigher that weighs, in the order in which they do."""
+        of = {
+            "CapacityWeigher": self.capacity_weight_multiplier,
+            "AllocatedCapacityWeigher": self.allocated_capacity_weight_multiplier,
+            "VolumeNumberWeigher": self.volume_number_multiplier,
+        }
+        return {weigher: of[weigher] for weigher in self.scheduler_default_weighers}
+
+    def preference(self) -> float:
+        """A multiplier that outweighs all other weighers: more than their weights can differ by."""
+        return 1.0 + sum(map(abs, self.weigher_multipliers().values()))
 
 
 class Tier(Spec):
@@ -141,9 +168,43 @@ class WhatIf(Spec):
     """Changes to Cinder that Cinder as released does not have.
 
     `eviction` is how the image-volume cache chooses the entry that it gives up (`lru`: Cinder's own).
+
+    `prefer_clones` is a weigher that Cinder's scheduler lacks (a new one in cinder/scheduler/weights/): of
+    the pools that pass, those that can clone the image now come first.
+
+    The others are off by default. CreateVolumeFromSpecTask is in volume/flows/manager/create_volume.py.
+
+    - `lock_per_pool`: the lock under which an image is cached is named by image and pool, not by image alone
+      (`coordination.synchronized` of CreateVolumeFromSpecTask._prepare_image_cache_entry).
+    - `refused_without_lock`: an image larger than image_volume_cache_max_size_gb, which the cache refuses,
+      is downloaded as if there were no cache, without the lock (CreateVolumeFromSpecTask._create_from_image).
+    - `retry_clone_limit`: a create that meets the clone limit of a cached image-volume (which is given up) is
+      tried again, once, after a second (`retries` of CreateVolumeFromSpecTask._create_from_image: 2, not 1).
+    - `limits_per_backend`: image_volume_cache_max_size_gb and image_volume_cache_max_count bound a backend's
+      pools together, and what was used least recently goes, wherever it is; with `eviction: lru` only
+      (ImageVolumeCache._get_query_filters in image/cache.py, as ensure_space asks it).
+    - `fill_lock`: a lock per pool (per backend with `limits_per_backend`) from ensure_space to the entry, so
+      that fills at the same time keep the limits (VolumeManager._create_image_cache_volume_entry in
+      volume/manager.py).
+    - `evict_for_users`: a user's create that meets the volume limit of its pool or array evicts what was used
+      least recently of the cache there (not what it is cloned from), waits until it is deleted and tries
+      again, until an image-volume is busy or none is left (the driver that CreateVolumeFromSpecTask calls).
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
+    lock_per_pool: bool = False
+    refused_without_lock: bool = False
+    retry_clone_limit: bool = False
+    limits_per_backend: bool = False
+    fill_lock: bool = False
+    evict_for_users: bool = False
+    prefer_clones: bool = False
+
+    @model_validator(mode="after")
+    def _of_lru(self) -> Self:
+        if self.limits_per_backend and self.eviction != "lru":
+            raise ValueError(f"limits_per_backend needs eviction lru, not {self.eviction}")
+        return self
 
 
 class Workload(Spec):
@@ -210,6 +271,12 @@ class Scenario(Spec):
         AfterValidator(some),
         AfterValidator(once),
     ] = STRATEGY_NAMES
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.what_if.prefer_clones and self.cinder.scheduler_weight_handler != "OrderedHostWeightHandler":
+            raise ValueError("what_if.prefer_clones needs OrderedHostWeightHandler: a lottery has no first")
+        return self
 
     def varied(self, values: Mapping[tuple[str, ...], object]) -> Self:
         """A scenario with other values, each at the path of its key. Raises pydantic's ValidationError."""

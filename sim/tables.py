@@ -182,11 +182,16 @@ def read_table(
 
 
 def read_batches(
-    path: Path, rows: int, required: Iterable[str], optional: Iterable[str], problems: Problems
+    path: Path,
+    rows: int,
+    required: Iterable[str],
+    optional: Iterable[str],
+    problems: Problems,
+    columns: list[str] | None = None,
 ) -> Iterator[Table]:
-    """Reads a Parquet file as tables of so many rows each; memory is bounded by one of them."""
+    """Reads a Parquet file (or some columns) as tables of so many rows; memory is bounded by one of them."""
     first = 0
-    for batch in parquet_batches(path, rows):
+    for batch in parquet_batches(path, rows, columns):
         table = _parquet_table(path, pa.Table.from_batches([batch]), first, problems)
         if first == 0:
             _check_columns(table, required, optional)

@@ -100,6 +100,15 @@ def read_batches(path: Path, known: Known, rows: int) -> Iterator[Trace]:
         yield trace
 
 
+def last_time_s(path: Path, rows: int) -> float:
+    """When the last event of a Parquet trace is, in seconds; of a trace that is wrong, anything from 0 on."""
+    start, last = None, 0.0
+    for table in tables.read_batches(path, rows, ["time"], [], Problems(), ["time"]):
+        time, start = _times(table, start)
+        last = max(last, float(np.nan_to_num(time[-1:], nan=0.0, posinf=0.0)[0]))
+    return last
+
+
 def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
     """The events of a table; `start`: of the trace, where the table is not its first stretch."""
     time, start = _times(table, start)

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+Floats = npt.NDArray[np.float64]
 QUANTITIES = ("volumes", "provisioned_gib", "physical_gib")
 KINDS = ("user", "cache", "store", "image", "orphan")  # image = cache + store
+OWNERS = KINDS[:3]  # whose volumes make up all that is there
+POINTS = 200  # instants at which levels are noted
+NO_TIMES = np.zeros(0)
 FOLD_AT = 100_000  # changes kept before they are folded: bounds memory on long runs
+
+
+def instants(last_s: float) -> Floats:
+    """When levels are noted: evenly from 0 to the last event of the trace, in seconds."""
+    return np.linspace(0.0, last_s, POINTS) if last_s > 0 else np.zeros(1)
+
+
+def space_table(times: Floats, hosts: Sequence[str], levels: Floats) -> pd.DataFrame:
+    """`sim.results.Records.space` of levels (hosts, times, OWNERS, QUANTITIES)."""
+    table = pd.DataFrame({"host": np.repeat(np.array(hosts, object), len(times))}, dtype="str")
+    table["time"] = np.tile(times, len(hosts))
+    for owner, of_owner in enumerate(OWNERS):
+        for number, quantity in enumerate(QUANTITIES):
+            table[f"{of_owner}_{quantity}"] = levels[:, :, owner, number].ravel()
+    return table.astype({f"{owner}_volumes": "int64" for owner in OWNERS})
 
 
 class UsageMeter:
     """Hears of every change on the arrays and folds the changes into means and peaks.
 
-    `now` gives the simulated time in seconds. Changes are kept as rows and folded by numpy, many at once:
-    an update of some thirty means and peaks a change would cost more than the simulation.
+    `now` gives the simulated time in seconds, `times` (ascending) are those whose levels are kept.
+    Changes are kept as rows and folded by numpy, many at once: an update of some thirty means and peaks a
+    change would cost more than the simulation.
     """
 
-    def __init__(self, now: Callable[[], float], hosts: Iterable[str], tiers: Iterable[str]) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        hosts: Iterable[str],
+        tiers: Iterable[str],
+        times: Floats = NO_TIMES,
+    ) -> None:
         self.last = 0.0  # when the last change was, seconds
-        self._now = now
+        self._now, self._times, self._hosts = now, times, list(hosts)
         self._rows: list[tuple[float, str, str, str, float, float, float]] = []
         self._accounts = {
-            (scope, name, kind): _Account()
-            for scope, names in (("pool", hosts), ("tier", tiers), ("all", [""]))
+            (scope, name, kind): _Account(times if scope == "pool" else NO_TIMES)
+            for scope, names in (("pool", self._hosts), ("tier", tiers), ("all", [""]))
             for name in names
             for kind in KINDS
         }
@@ -57,6 +84,13 @@ class UsageMeter:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def space(self) -> pd.DataFrame:
+        """The levels at the times given, as `sim.results.Records` has them."""
+        self._fold()
+        levels = [[self._accounts["pool", host, owner].at for owner in OWNERS] for host in self._hosts]
+        shape = (len(self._hosts), len(OWNERS), len(self._times), len(QUANTITIES))
+        return space_table(self._times, self._hosts, np.reshape(levels, shape).swapaxes(1, 2))
+
     def _fold(self) -> None:
         if not self._rows:
             return
@@ -80,7 +114,9 @@ class _Account:
     Sums are made change by change, in order: the same floats, however many changes are folded at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, times: Floats) -> None:
+        self.at = np.zeros((len(times), len(QUANTITIES)))  # the levels at these times
+        self._times = times
         self.level = np.zeros(len(QUANTITIES))
         self.peak = np.zeros(len(QUANTITIES))
         self._area = np.zeros(len(QUANTITIES))
@@ -91,6 +127,8 @@ class _Account:
         levels = np.cumsum(np.vstack([self.level, change]), axis=0)
         held = np.diff(time, prepend=self._since)
         self._area = np.cumsum(np.vstack([self._area, held[:, np.newaxis] * levels[:-1]]), axis=0)[-1]
+        changes = np.searchsorted(time, self._times, side="right")  # so many up to each, at it included
+        self.at[changes > 0] = levels[changes[changes > 0]]
         self.peak = np.maximum(self.peak, levels.max(axis=0))
         self.level, self._since = levels[-1], float(time[-1])
 

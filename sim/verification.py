@@ -22,7 +22,7 @@ from sim.scenario import Case
 
 ENGINES = ("cinder", "fast")
 OLDEST = 27  # the oldest Cinder whose rules engine `fast` repeats
-TABLES = ("requests", "cache_events", "cache", "uploads", "volumes", "usage")
+TABLES = ("requests", "cache_events", "cache", "uploads", "volumes", "usage", "space")
 WIDTH = 80
 
 Rows = npt.NDArray[np.intp]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from sim.loading import load
 from sim.results import Records, uploads_table
 from sim.scenario import Case
+from sim.usage import space_table
 
 GIB = 2**30
 SCENARIO: dict[str, Any] = {
@@ -123,6 +125,7 @@ def records_of(
         usage=pd.DataFrame(usage or [], columns=USAGE_COLUMNS).assign(
             provisioned_gib_end=0.0, physical_gib_end=0.0
         ),
+        space=space_table(np.array([0.0]), ["fast#p0"], np.zeros((1, 1, 3, 3))),
         volumes=pd.DataFrame(
             [("fast#p0", "user", "v", 40, 0)], columns=["host", "kind", "volume_id", "size_gib", "clones"]
         ),

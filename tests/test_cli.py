@@ -213,7 +213,7 @@ class TestCompare:
         out = tmp_path / "out"
         result = cinder_cache("compare", scenario, "--out", out, "--format", "parquet")
         assert result.exit_code == 0
-        assert sorted(path.name for path in out.iterdir()) == ["cache-only", "none"]
+        assert sorted(path.name for path in out.iterdir()) == ["cache-only", "none", "report.html"]
         tables, manifest = read(out / "none")
         assert manifest["strategy"] == "none"
         assert len(tables["requests"]) == 6

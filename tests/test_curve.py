@@ -349,6 +349,8 @@ class TestCommand:
         result = cinder_cache("curve", sieve)
         assert (result.exit_code, result.stdout) == (2, "")
         assert "what_if.eviction" in result.stderr
+        together = scenario_file(tmp_path, trace=PINNED, what_if={"limits_per_backend": True})
+        assert "what_if.limits_per_backend" in cinder_cache("curve", together).stderr
 
     def test_what_cannot_be_written_fails(self, scenario: Path, tmp_path: Path) -> None:
         (tmp_path / "out" / "curve.csv").mkdir(parents=True)

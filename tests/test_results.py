@@ -29,7 +29,9 @@ def tables_of(case: Case) -> dict[str, pd.DataFrame]:
         "pools": pools_table(records, case),
         "cache_events": records.cache_events,
         "cache": records.cache,
+        "uploads": records.uploads,
         "summary": summary(records, case, "none"),
+        "space": records.space,
     }
 
 

@@ -155,3 +155,38 @@ def test_folding_in_chunks_is_folding_at_once(changes: list[Change], more: float
             ),
         )
         assert list(row[columns]) == expected
+
+
+@pytest.mark.parametrize("fold_at", [1, 2, 100])
+def test_levels_are_noted_after_what_happens_at_their_time(
+    fold_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "FOLD_AT", fold_at)
+    clock = [0.0]
+    meter = UsageMeter(lambda: clock[0], HOSTS, TIERS, np.array([0.0, 2.0, 3.0, 9.0]))
+    changes: list[Change] = [
+        (1.0, "a#p0", "flash", "user", 1, 10, 4.0),
+        (2.0, "a#p0", "flash", "user", 1, 20, 0.5),
+        (2.0, "a#p0", "disk", "cache", 1, 2, 1.0),
+        (2.5, "b#p0", "disk", "store", 1, 7, 7.0),
+        (3.0, "a#p0", "flash", "user", -1, -10, 0.0),
+        (9.5, "a#p0", "flash", "user", 1, 99, 99.0),
+    ]
+    for time, *change in changes:
+        clock[0] = time
+        meter.add(*change)
+    table = meter.space().set_index(["host", "time"])
+    assert list(table.index) == [(host, time) for host in HOSTS for time in (0.0, 2.0, 3.0, 9.0)]
+    here = table.loc["a#p0"]
+    assert here["user_volumes"].tolist() == [0, 2, 1, 1]
+    assert here["user_provisioned_gib"].tolist() == [0, 30, 20, 20]
+    assert here["user_physical_gib"].tolist() == [0, 4.5, 4.5, 4.5]
+    assert here["cache_volumes"].tolist() == [0, 1, 1, 1]
+    assert table.loc["b#p0", "store_physical_gib"].tolist() == [0, 0, 7, 7]
+    assert not table.loc["a#p1"].any(axis=None)
+
+
+def test_levels_are_noted_from_the_start_to_the_last_event() -> None:
+    times = usage.instants(1000.0)
+    assert (times[0], times[-1], len(times)) == (0.0, 1000.0, usage.POINTS)
+    assert usage.instants(0.0).tolist() == [0.0]

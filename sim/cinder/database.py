@@ -262,11 +262,20 @@ class Database:
         """All cache entries, host by host, least recently used first."""
         return [entry for used in self._used.values() for entry in used.values()]
 
+    def entry(self, host: str, image_id: str) -> Entry | None:
+        """An image's cache entry on a host; to look at it is not to use it."""
+        used = self._used.get(host)
+        return used.get(image_id) if used else None
+
     # -- volumes and their metadata ----------------------------------------------------------
 
     def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Volume]:
         found = (self.volumes.get(volume_id) for volume_id in filters["id"])
         return [volume for volume in found if volume and volume.host == filters["host"]]
+
+    def volume_data_get_for_host(self, context: Any, host: str, count_only: bool) -> int:
+        """How many rows of `volumes` a pool has, in any status: image-volumes and failed volumes too."""
+        return sum(volume.host == host for volume in self.volumes.values())
 
     def volume_get_all_by_host(self, context: Any, host: str, filters: dict[str, Any]) -> list[Volume]:
         """Cinder before 28 asks this instead of `volume_get_all`."""

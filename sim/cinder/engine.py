@@ -30,15 +30,16 @@ from sim.cinder.driver import Driver
 from sim.cinder.glance import Glance, owner_of
 from sim.cinder.manager import VolumeAPI, VolumeManager
 from sim.cinder.ondemand import OnDemand, OnDemandStore
-from sim.cinder.policies import CACHES, BeladyCache, ObservedCache, Uses
+from sim.cinder.policies import CACHES, BackendCache, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Recorder, Request
-from sim.cinder.scheduler import Scheduler
-from sim.cinder.uploads import TWINS, MarkedLocations, Upload, task_class
+from sim.cinder.scheduler import Clones, Scheduler
+from sim.cinder.uploads import MarkedLocations, Upload, twin
+from sim.cinder.what_if import create_task, fill
 from sim.initial import Placed, place, put, stored
 from sim.results import Records
 from sim.scenario import Case, Image
 from sim.strategies import STRATEGIES, Strategy
-from sim.usage import UsageMeter
+from sim.usage import UsageMeter, instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
 STORE_PROJECT = "glance"  # owns the image-volumes of the Cinder store
@@ -61,7 +62,7 @@ def run(
     """
     simulation = Simulation(case, STRATEGIES[strategy], progress)
     with standins.installed(
-        case.scenario,
+        case,
         simulation.strategy,
         simulation.clock,
         simulation.db,
@@ -149,7 +150,9 @@ class Simulation:
         self.glance = Glance(
             self.clock, scenario.glance, case.images, version, case.uploaded, self.db.volumes, self._store
         )
-        self.meter = UsageMeter(lambda: self.clock.now, scenario.pools(), scenario.tiers)
+        self.meter = UsageMeter(
+            lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
+        )
         self._arrays, self._placed = place(case, strategy, self.meter, version)
         self._case = case
         self._scenario = scenario
@@ -167,7 +170,8 @@ class Simulation:
         for volume in self._placed:
             self._exists(volume)
         if self._schedules:
-            self._scheduler = Scheduler(self._managers)
+            clones = Clones(self._managers, self.glance, self.db, self.strategy)
+            self._scheduler = Scheduler(self._managers, clones, self._scenario)
         self._rows = _rows(self._events)
         self._next()
         if self._schedules:
@@ -201,9 +205,10 @@ class Simulation:
         current_process().request = request
         try:
             self._scheduler.create_volume(context, volume, request_spec, filter_properties)
-        except ZeroDivisionError as error:
-            # CapacityFilter divides by what a thin pool has left beside its reserve. The task has put the
-            # volume into error; the service would log the rest.
+        except (ZeroDivisionError, ValueError) as error:
+            # CapacityFilter divides by what a thin pool has left beside its reserve; where it stacks,
+            # CapacityWeigher seeks the largest capacity that is finite, and there may be none. The task has
+            # put the volume into error; the service would log the rest.
             request.error = f"{type(error).__name__}: {error}"
             self._ended(volume)
             return
@@ -217,6 +222,7 @@ class Simulation:
     def _start_services(self) -> None:
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
         self._api_task = ExtractVolumeRequestTask(None, {})
+        caches = self.strategy.image_volume_cache_enabled
         patches: list[type] = [OnDemand] if self.strategy.on_demand else []
         if self._scenario.upload == "raw-twin-location":
             patches.append(MarkedLocations)
@@ -230,8 +236,10 @@ class Simulation:
                 self._cache(array),
                 self._ended,
                 self.recorder,
-                task_class(*patches),
-                TWINS.get(self._scenario.upload),
+                create_task(self._scenario.what_if, *patches),
+                fill(self._scenario.what_if),
+                self._scenario.what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches,
+                twin(self._scenario),
             )
             for name, array in self._arrays.items()
         }
@@ -245,6 +253,8 @@ class Simulation:
         cache: Callable[..., ObservedCache] = CACHES[self._scenario.what_if.eviction]
         if cache is BeladyCache:
             cache = partial(BeladyCache, self._next_use)
+        elif self._scenario.what_if.limits_per_backend:
+            cache = partial(BackendCache, list(array.pools))
         return cache(
             self.db,
             self._volume_api,
@@ -380,7 +390,11 @@ class Simulation:
         request_spec = {
             "volume_id": volume_id,
             "image_id": image_id or None,
-            "volume_properties": {"size": size_gib, "volume_type_id": volume_type},
+            "volume_properties": {
+                "size": size_gib,
+                "volume_type_id": volume_type,
+                "encryption_key_id": volume.encryption_key_id,
+            },
             "volume_type": {
                 "id": volume_type,
                 "name": volume_type,

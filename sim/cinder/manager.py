@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
 from cinder import exception
+from cinder.context import get_internal_tenant_context
 from cinder.image import glance
 from cinder.message import api as message_api
 from cinder.volume import api, manager
@@ -19,7 +20,7 @@ from sim.arrays import Array
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.driver import Driver
-from sim.cinder.policies import ObservedCache
+from sim.cinder.policies import ObservedCache, OfBackend
 from sim.cinder.recorder import Recorder
 
 
@@ -33,13 +34,62 @@ class VolumeAPI(api.API):  # type: ignore[misc]
         self.key_manager = SimpleNamespace(delete=lambda context, key_id: None)  # keys are not simulated
 
 
+class PlaceMaker:
+    """The driver of the task that makes volumes: at a volume limit, users' come before the cache's.
+
+    It evicts by Cinder's own `delete_cached_volume`, over an API whose cast to the service is a call.
+    """
+
+    def __init__(self, service: VolumeManager, db: Database, driver: Driver) -> None:
+        self._db = db
+        self._driver = driver
+        called = SimpleNamespace(delete_volume=service.delete_volume)
+        self._cache = ObservedCache(db, VolumeAPI(db, called))
+
+    def create_volume(self, volume: Volume) -> None:
+        self._place(volume, "", self._driver.create_volume, volume)
+
+    def create_cloned_volume(self, volume: Volume, source: Volume) -> None:
+        self._place(volume, source.id, self._driver.create_cloned_volume, volume, source)
+
+    def clone_image(self, context: Context, volume: Volume, *image: Any) -> Any:
+        return self._place(volume, "", self._driver.clone_image, context, volume, *image)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def _place(self, volume: Volume, source_id: str, step: Callable[..., Any], *args: Any) -> Any:
+        while True:
+            try:
+                return step(*args)
+            except exception.VolumeBackendAPIException as error:
+                hosts = error.kwargs.get("full")
+                if not hosts or volume.display_name or not self._evict(hosts, source_id):
+                    raise
+
+    def _evict(self, hosts: Sequence[str], source_id: str) -> bool:
+        """Give up an entry of these hosts; whether its image-volume is gone."""
+        context = get_internal_tenant_context()
+        entries = OfBackend(hosts, self._db).image_volume_cache_get_all(context, "")
+        entry = next((each for each in reversed(entries) if each["volume_id"] != source_id), None)
+        if entry is None:
+            return False
+        current_process().phase = "place"
+        try:
+            self._cache.delete_cached_volume(context, entry, "Deleting image-volume for a volume's place")
+        finally:
+            current_process().phase = ""
+        return entry["volume_id"] not in self._db.volumes
+
+
 class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
     """Cinder's volume manager for one backend.
 
     Its own here: `create_volume`, which runs the tasks of Cinder's create flow one after another without
     taskflow's engine (most of a create's cost), and how reports are sent. `ended` is told of every volume
-    whose create is over; `task` makes Cinder's task that creates volumes,
-    `twin` keeps a clone of volumes that were uploaded (None: Cinder does not).
+    whose create is over; `task` makes Cinder's task that creates volumes, `fill` is its
+    `_create_image_cache_volume_entry`, `twin` keeps a clone of uploaded volumes (None: Cinder does not);
+    `makes_place`: the cache gives way to users (see `PlaceMaker`).
     """
 
     def __init__(
@@ -53,6 +103,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         ended: Callable[[Volume], None],
         recorder: Recorder,
         task: Callable[..., create_volume.CreateVolumeFromSpecTask],
+        fill: Callable[..., None],
+        makes_place: bool,
         twin: Callable[..., None] | None,
     ) -> None:
         # Not the parent's: it loads the driver from the configuration and connects to the message bus.
@@ -71,7 +123,9 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._twin = twin
         self._recorder = recorder
         self._extract = create_volume.ExtractVolumeSpecTask(db)
-        self._create = task(self, db, driver, self.image_volume_cache)
+        self._fill = fill
+        places = PlaceMaker(self, db, driver) if makes_place else driver
+        self._create = task(self, db, places, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
     def create_volume(
@@ -141,7 +195,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         """Cinder's own; whatever came of it is told."""
         request = current_process().request
         request.fill_error = ""
-        super()._create_image_cache_volume_entry(ctx, volume_ref, image_id, image_meta)
+        self._fill(self, ctx, volume_ref, image_id, image_meta)
         if request.fill_error:
             self._recorder.not_filled(volume_ref, image_id, request.fill_error)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,28 @@ class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
     def _entry_to_str(self, cache_entry: Entry) -> str:
         """For the log only, but made for every look-up: Cinder's own text costs more than the look-up."""
         return f"{cache_entry['image_id']} in volume {cache_entry['volume_id']}"
+
+
+class BackendCache(ObservedCache):
+    """Cinder's cache, but its limits bound all `hosts`, the pools of a backend, together."""
+
+    def __init__(self, hosts: Sequence[str], db: Database, *args: Any) -> None:
+        super().__init__(OfBackend(hosts, db), *args)
+
+
+class OfBackend:
+    """Cinder's database, but a host's entries are those of all `hosts`, used last first."""
+
+    def __init__(self, hosts: Sequence[str], db: Database) -> None:
+        self._hosts = hosts
+        self._db = db
+
+    def image_volume_cache_get_all(self, context: Context, host: str) -> list[Entry]:
+        found = (self._db.image_volume_cache_get_all(context, host) for host in self._hosts)
+        return sorted(chain(*found), key=lambda entry: entry["last_used"], reverse=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
 
 
 class PolicyCache(ObservedCache, ABC):

@@ -117,6 +117,8 @@ class Recorder:
             self._cache_event("stale", entry, "the image was updated")
         elif process.phase == "evict":
             self._cache_event("evict", entry, "room for another image")
+        elif process.phase == "place":
+            self._cache_event("evict", entry, "place for a user's volume")
         else:
             self._cache_event("clone_limit", entry, "SnapshotLimitReached")
 
@@ -135,7 +137,7 @@ class Recorder:
                 entry["image_id"],
                 entry["size"],
                 reason,
-                request.volume_id if request else "",
+                request.volume_id if request and request.row is not None else "",
             )
         )
 
@@ -176,6 +178,7 @@ class Recorder:
             cache=cache,
             uploads=uploads_table(self._uploads),
             usage=meter.table(end),
+            space=meter.space(),
             volumes=volumes_table(
                 host=[each.pool.host for each in volumes],
                 kind=[each.kind for each in volumes],

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
-from cinder.scheduler import filter_scheduler
+from cinder.scheduler import filter_scheduler, weights
 from cinder.scheduler.flows.create_volume import ScheduleCreateVolumeTask
 
-from sim.cinder.database import Context, Volume
+from sim.cinder.database import Context, Database, Volume
+from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
+from sim.scenario import Scenario
+from sim.strategies import Strategy
 
 
 class Service(dict[str, Any]):
@@ -33,12 +36,68 @@ class ServiceList:
         return self
 
 
+class Clones:
+    """Where an image can be cloned now."""
+
+    def __init__(
+        self, managers: dict[str, VolumeManager], glance: Glance, db: Database, strategy: Strategy
+    ) -> None:
+        self._managers = managers
+        self._glance = glance
+        self._db = db
+        self._uses_store = strategy.uses_store
+
+    def on(self, host: str, image_id: str | None) -> bool:
+        """Whether a host has an image-volume of the Cinder store, or an entry of its cache, to clone from.
+
+        As `CreateVolumeFromSpecTask._clone_image_volume` and `ImageVolumeCache.get_entry` find them.
+        """
+        found = self._glance.images.get(image_id or "")
+        if found is None:
+            return False
+        image = found.image
+        raw = image.disk_format == "raw" and image.container_format == "bare"
+        locations = found.store_volumes if self._uses_store else []
+        if any(volume.host == host and (raw or volume.id in found.marked) for volume in locations):
+            return True
+        cache = self._managers[host.partition("#")[0]].image_volume_cache
+        entry = self._db.entry(host, image.image_id)
+        if cache is None or cache.holds_locations or entry is None:
+            return False
+        return not cache._should_update_entry(entry, {"updated_at": found.updated_at.replace(tzinfo=UTC)})
+
+
+class CloneWeigher(weights.BaseHostWeigher):  # type: ignore[misc]
+    """A weigher that Cinder lacks: pools that can clone the requested image now come first.
+
+    It would be a new module in cinder/scheduler/weights/, and an entry point in setup.cfg; the scheduler
+    would have to ask Glance for the image. Its multiplier outweighs the other weighers together: they decide
+    among equals. A request for an encrypted volume can clone nowhere.
+    """
+
+    clones: ClassVar[Clones]
+    multiplier: ClassVar[float]
+
+    def weight_multiplier(self) -> float:
+        return self.multiplier
+
+    def _weigh_object(self, host_state: Any, weight_properties: dict[str, Any]) -> float:
+        spec = weight_properties["request_spec"]
+        if spec["volume_properties"]["encryption_key_id"]:
+            return 0.0
+        return float(self.clones.on(host_state.host, spec["image_id"]))
+
+
 class Scheduler:
     """Places volumes, as the scheduler's manager does with `ScheduleCreateVolumeTask`."""
 
-    def __init__(self, managers: dict[str, VolumeManager]) -> None:
+    def __init__(self, managers: dict[str, VolumeManager], clones: Clones, scenario: Scenario) -> None:
         self._managers = managers
         self._driver = filter_scheduler.FilterScheduler()
+        if scenario.what_if.prefer_clones:
+            known = {"clones": clones, "multiplier": scenario.cinder.preference()}
+            weigher = type(CloneWeigher.__name__, (CloneWeigher,), known)
+            self._driver.host_manager.weight_classes.append(weigher)
         self._task = ScheduleCreateVolumeTask(self._driver)
         self._seen: dict[str, datetime | None] = {}
 

@@ -23,6 +23,8 @@ from cinder.image import glance as cinder_glance
 from cinder.image import image_utils
 from cinder.message import api as message_api
 from cinder.scheduler import driver as scheduler_driver
+from cinder.scheduler import weights
+from cinder.scheduler.weights import capacity, stochastic, volume_number  # noqa: F401 registers options
 from cinder.volume import api, manager
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
@@ -39,8 +41,9 @@ from sim.cinder.database import (
 )
 from sim.cinder.glance import Glance
 from sim.cinder.locks import Coordinator
-from sim.cinder.scheduler import ServiceList
-from sim.scenario import Scenario
+from sim.cinder.scheduler import CloneWeigher, ServiceList
+from sim.lottery import numbers
+from sim.scenario import Case, Scenario
 from sim.strategies import Strategy
 
 T = TypeVar("T")
@@ -48,7 +51,7 @@ T = TypeVar("T")
 
 @contextmanager
 def installed(
-    scenario: Scenario,
+    case: Case,
     strategy: Strategy,
     clock: Clock,
     db: Database,
@@ -58,6 +61,7 @@ def installed(
     cinder_log: bool,
 ) -> Iterator[None]:
     """Cinder's modules work in simulated time, on simulated parts, inside this context."""
+    scenario = case.scenario
     coordinator = Coordinator(clock, by_node=scenario.cinder.lock_scope == "node")
     notifier = SimpleNamespace(info=_nothing, error=_nothing)
     with ExitStack() as stack:
@@ -73,6 +77,8 @@ def installed(
             (objects, "ServiceList", ServiceList(list(scenario.backends))),
             # Snapshots are not simulated; the filter is negated and given to `conditional_update`.
             (api.db, "volume_has_snapshots_filter", lambda: 0),
+            (volume_number.db, "volume_data_get_for_host", db.volume_data_get_for_host),
+            (stochastic, "random", SimpleNamespace(random=numbers(case))),
             (api, "QUOTAS", quotas),
             (manager, "QUOTAS", quotas),
             (rpc, "get_notifier", lambda *_, **__: notifier),
@@ -106,6 +112,7 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
         "cinder_internal_tenant_user_id": INTERNAL_USER,
         "scheduler_max_attempts": scenario.cinder.scheduler_max_attempts,
         "image_conversion_dir": "",  # the node's disk is not simulated
+        **_weighing(scenario),
     }
     for name, value in options.items():
         conf.set_override(name, value)
@@ -114,6 +121,21 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
     finally:
         for name in options:
             conf.clear_override(name)
+
+
+def _weighing(scenario: Scenario) -> dict[str, Any]:
+    """The options of the scheduler's weighers, of which the what-if's is the first."""
+    cinder = scenario.cinder
+    first = [CloneWeigher.__name__] if scenario.what_if.prefer_clones else []
+    modules = {"OrderedHostWeightHandler": weights, "StochasticHostWeightHandler": stochastic}
+    handler = cinder.scheduler_weight_handler
+    return {
+        "scheduler_default_weighers": [*first, *cinder.scheduler_default_weighers],
+        "scheduler_weight_handler": f"{modules[handler].__name__}.{handler}",
+        "capacity_weight_multiplier": cinder.capacity_weight_multiplier,
+        "allocated_capacity_weight_multiplier": cinder.allocated_capacity_weight_multiplier,
+        "volume_number_multiplier": cinder.volume_number_multiplier,
+    }
 
 
 @contextmanager

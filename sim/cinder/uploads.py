@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cinder.context
 from cinder import coordination, objects
-from cinder.volume.flows.manager import create_volume
 
 from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import MARKED, ImageService
 from sim.cinder.ondemand import clonable
-
-NO_OP = ("no-op", "raw-twin-location")  # where `image_upload_use_cinder_backend` is on
+from sim.cinder.what_if import image_lock
+from sim.scenario import Scenario
 
 
 class Marking:
@@ -40,7 +41,12 @@ def keep_location(
 
 
 def keep_entry(
-    manager: Any, context: Context, volume: Volume, service: ImageService, image_meta: dict[str, Any]
+    locked_fill: Callable[..., None],
+    manager: Any,
+    context: Context,
+    volume: Volume,
+    service: ImageService,
+    image_meta: dict[str, Any],
 ) -> None:
     """`raw-twin-cache`: a clone of an image's volume as an entry of the cache, made as a fill makes it.
 
@@ -55,10 +61,9 @@ def keep_entry(
     found = service.show(context, image_meta["id"])
     updated_at = found["updated_at"].strftime("%Y-%m-%dT%H:%M:%S.%f")
     current_process().makes = "cache"
-    _fill(manager, volume, found["id"], {**found, "updated_at": updated_at})
+    locked_fill(manager, volume, found["id"], {**found, "updated_at": updated_at})
 
 
-@coordination.synchronized("{image_id}")  # type: ignore[untyped-decorator]
 def _fill(manager: Any, volume: Volume, image_id: str, image_meta: dict[str, Any]) -> None:
     context = cinder.context.get_internal_tenant_context()
     manager._create_image_cache_volume_entry(context, volume, image_id, image_meta)
@@ -67,7 +72,12 @@ def _fill(manager: Any, volume: Volume, image_id: str, image_meta: dict[str, Any
             objects.Volume.get_by_id(context, entry["volume_id"]).update({"bootable": False})
 
 
-TWINS = {"raw-twin-location": keep_location, "raw-twin-cache": keep_entry}
+def twin(scenario: Scenario) -> Callable[..., None] | None:
+    """What keeps a clone of an uploaded volume; None: Cinder does not."""
+    if scenario.upload == "raw-twin-cache":
+        lock = coordination.synchronized(image_lock(scenario.what_if))
+        return partial(keep_entry, lock(_fill))
+    return keep_location if scenario.upload == "raw-twin-location" else None
 
 
 class MarkedLocations:
@@ -98,8 +108,3 @@ class Upload:
         self.image_id = image_id
         self.error = ""
         self.delete_wanted = False
-
-
-def task_class(*patches: type) -> type:
-    """Cinder's task that creates volumes, with patches."""
-    return type("Task", (*patches, create_volume.CreateVolumeFromSpecTask), {})

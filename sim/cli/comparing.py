@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.cli.shared import plain, progress, write_csv
+from sim.problems import BadInput, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.cli.simulate import Outcome
     from sim.comparison import Comparison
+    from sim.curves import Curves
     from sim.scenario import Case
 
 
@@ -51,6 +55,37 @@ def document(found: Comparison) -> dict[str, Any]:
     return {
         found.of: about | {"measures": plain(found.measures), "differences": plain(found.differences)},
     }
+
+
+def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine: str, folder: Path) -> None:
+    """`report.html` on top of the folders of the strategies."""
+    import pandas as pd
+
+    from sim.report.comparison import comparison_page
+    from sim.report.page import FILE, made_of, write
+    from sim.report.parts import Ran
+
+    summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
+    runs = [
+        Ran(outcome.strategy, outcome.strategy, case, outcome.aggregates, outcome.findings)
+        for outcome in outcomes
+        if outcome.aggregates is not None
+    ]
+    made = made_of(case, engine, outcomes[0].manifest.get("warm_up_s", 0.0))
+    write(comparison_page(case, summaries, runs, found, _curves(case, outcomes), made), folder)
+    print(f"report: written to {printable(str(folder / FILE))}", file=sys.stderr)
+
+
+def _curves(case: Case, outcomes: list[Outcome]) -> Curves | None:
+    """Of the creates where the first strategy with a cache put them; None if there are none to be had."""
+    from sim.curves import curve
+    from sim.strategies import STRATEGIES
+
+    for outcome in outcomes:
+        if STRATEGIES[outcome.strategy].image_volume_cache_enabled and outcome.hosts is not None:
+            with suppress(BadInput):  # another eviction than Cinder's
+                return curve(case, outcome.strategy, hosts=outcome.hosts)
+    return None
 
 
 def write(found: Comparison, folder: Path) -> None:

@@ -127,6 +127,10 @@ def plan(
             progress=done,
         )
     answer.write(folder)
+    from sim.report.page import made_of, write
+    from sim.report.planned import plan_page
+
+    write(plan_page(answer, made_of(answer.planned.case, "fast")), folder)
     if as_json:
         print_json(answer.document)
     else:

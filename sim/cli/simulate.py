@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.comparison import Comparison
+    from sim.report.aggregates import Aggregates
     from sim.scenario import Case
     from sim.statistics import Blocks
 
@@ -59,6 +60,8 @@ class Outcome:
     manifest: dict[str, Any]
     uploads: pd.DataFrame | None = None
     counts: pd.DataFrame | None = None  # `sim.comparison.in_blocks`, of a history in memory
+    aggregates: Aggregates | None = None  # for the report, of one in memory
+    hosts: pd.Series[Any] | None = None  # where its creates from an image went
 
 
 @app.command()
@@ -131,6 +134,8 @@ def compare(
     if out is not None and found is not None and replications > 1:
         comparing.write(found, out)
         print(f"replications: written to {printable(str(out))}", file=sys.stderr)
+    if out is not None and outcomes:
+        comparing.report(case, outcomes, found, engine, out)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
         intervals = {} if found is None else comparing.document(found)
@@ -328,6 +333,7 @@ def _outcome(
         "cache": records.cache,
         "uploads": records.uploads,
         "summary": summary(records, case, strategy),
+        "space": records.space,
     }
     lines = findings(records, case, strategy)
     counts = in_blocks(records.requests, case.scenario.tiers, strategy, blocks)
@@ -338,8 +344,15 @@ def _outcome(
     if out is not None:
         write(tables, manifest, out / strategy, (fmt or Format.csv).value)
         print(f"{strategy}: written to {printable(str(out / strategy))}", file=sys.stderr)
+    shown, hosts = None, None
+    if out is not None:
+        from sim.report.aggregates import aggregates
+
+        shown, hosts = aggregates(records, case), whole.requests["host"].astype("category")
     uploads = uploads_of(records, strategy)
-    return Outcome(strategy, tables["summary"], tables["pools"], lines, manifest, uploads, counts)
+    return Outcome(
+        strategy, tables["summary"], tables["pools"], lines, manifest, uploads, counts, shown, hosts
+    )
 
 
 def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Path, fmt: Format) -> Outcome:
@@ -356,7 +369,10 @@ def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Pa
     manifest = manifest_of(case, strategy, "fast", ran.creates, ran.engine_s, wall_s, sha256)
     write(tables, manifest, folder, fmt.value)
     print(f"{strategy}: written to {printable(str(folder))}", file=sys.stderr)
-    return Outcome(strategy, ran.summary, ran.pools, [], manifest)
+    from sim.report.aggregates import of_streamed
+
+    shown = of_streamed(ran.seconds, ran.space)
+    return Outcome(strategy, ran.summary, ran.pools, [], manifest, aggregates=shown)
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,6 +103,8 @@ def sweep(
     write_csv(table, folder / "sweep.csv")
     certain = intervals(case, documents)
     write_csv(certain, folder / "intervals.csv")
+    if len(certain):
+        _report(case, certain, documents, folder)
     if as_json:
         print_json({"scenario": case.scenario.name, "cells": plain(table), "intervals": plain(certain)})
     else:
@@ -112,6 +115,21 @@ def sweep(
             values = ", ".join(f"{key}={value}" for key, value in document["values"].items())
             print(f"cell {document['strategy']} {values} failed: {document['error']}", file=sys.stderr)
     raise typer.Exit(1 if any(document["error"] for document in documents) else 0)
+
+
+def _report(case: Case, certain: pd.DataFrame, documents: list[dict[str, Any]], folder: Path) -> None:
+    """`report.html` beside the tables."""
+    from sim.api import curve
+    from sim.curves import MAX_COUNT, MAX_SIZE
+    from sim.report.page import made_of, write
+    from sim.report.swept import sweep_page
+
+    curves = None
+    if any(str(key).endswith((MAX_COUNT, MAX_SIZE)) for key in certain):
+        with suppress(BadInput):  # another eviction than Cinder's
+            curves = curve(case, engine="fast")
+    failed = sum(bool(document["error"]) for document in documents)
+    write(sweep_page(case, certain, failed, curves, made_of(case, "fast")), folder)
 
 
 def _points(

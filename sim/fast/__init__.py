@@ -8,10 +8,14 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     build.py      a case as such a state
     arrays.py     space, places and clones (as sim/arrays.py); usage.py keeps the accounts of them
     events.py     the clock, waiting, Cinder's reading of the time
-    cache.py      the image-volume cache, with its eviction policies
-    scheduler.py  filter and weigher over the backends' reports
-    create.py     one create, phase by phase
-    kernel.py     the trace, deletes and the main loop
+    cache.py      the image-volume cache, with its eviction policies, and locations in the Cinder store
+    scheduler.py  filter and weighers over the backends' reports
+    create.py     one create, phase by phase; cloning.py and download.py have where its data come from
+    upload.py     one upload, phase by phase
+    phases.py     the phases of a create
+    fill.py       image-volumes made of users' volumes
+    deletes.py    deletes; places.py has the places that image-volumes give back
+    kernel.py     the trace and the main loop
     engine.py     runs it and makes the tables; errors.py has the words of errors
     tally.py      counts creates for measures without tables
     stream.py     the same for traces that stay on disk

@@ -230,6 +230,8 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int
     d.source = d.lineage = NONE
     d.clones = 0
     d.there, d.tenant, d.marked = True, False, False
+    d.serial += 1
+    d.deleting = False
     d.owner, d.next, d.code = v, NONE, NONE
     if v != NONE:
         d.next = s.volumes[v].first_slot

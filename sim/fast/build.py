@@ -17,7 +17,8 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import PLACED, put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.initial import Placed, store_hosts
-from sim.scenario import Backend, Case, Image
+from sim.lottery import first_state
+from sim.scenario import Backend, Case, Image, WhatIf
 from sim.strategies import Strategy
 from sim.trace import EVENTS
 
@@ -25,6 +26,14 @@ PROJECT = "project"  # of requests that name none
 KINDS = {"user": state.USER, "store": state.STORE, "cache": state.CACHE}
 EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
 UPLOADS = ("copy", "no-op", "raw-twin-location", "raw-twin-cache")  # in the order of state.COPY_DATA, …
+OPTION_SWITCHES = (
+    *("refused_without_lock", "retry_clone_limit", "limits_per_backend", "fill_lock", "evict_for_users"),
+)
+WEIGHERS = {
+    "CapacityWeigher": state.BY_CAPACITY,
+    "AllocatedCapacityWeigher": state.BY_ALLOCATED,
+    "VolumeNumberWeigher": state.BY_NUMBER,
+}
 START = 1024  # records of an array that grows
 BACKEND_FIELDS = state.BACKENDS.names or ()
 NO_EDGES = np.zeros(0)
@@ -124,7 +133,8 @@ def build(
         member_since=np.zeros((START, 3 * tiers), np.int64),
         entries=np.zeros(START, state.ENTRIES),
         entry_of=np.full((pools, images), NONE, np.int64),
-        locks=np.zeros((len(nodes) if by_node else 1, images), state.LOCKS),
+        locks=np.zeros((max(pools, len(nodes)), images), state.LOCKS),
+        fill_locks=np.zeros(pools, state.LOCKS),
         events=np.zeros(START, state.EVENTS),
         casts=np.zeros(START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
@@ -137,11 +147,12 @@ def build(
         tier_pools=np.zeros(0, np.int64),
         serves=np.zeros((backends, tiers), np.bool_),
         weights=np.zeros(pools * tiers),
+        raw_weights=np.zeros(pools * tiers),
         use_start=np.zeros(1, np.int64),
         next_use=np.zeros(1, np.int64),
         uses=np.zeros(0, np.int64),
         edges=edges,
-        edge_areas=np.zeros((len(edges), pools + tiers + 1, 3)),
+        edge_accounts=np.zeros((len(edges), (pools + tiers + 1) * ACCOUNTS), state.ACCOUNT),
         uploads=np.zeros(uploads, state.UPLOADS),
         convert_s=np.zeros((images, backends)),
         send_s=np.zeros((images, backends)),
@@ -158,9 +169,11 @@ def build(
         s = _uploads(s, case, names, strategy)
     _fill_options(s, case, strategy)
     _fill_world(s)
+    _fill_weighing(s, case)
     for number, (name, backend) in enumerate(scenario.backends.items()):
         node = nodes.index(backend.node) if by_node else 0
         _fill_backend(s, names, number, name, backend, node, strategy)
+    _fill_locks(s, scenario.what_if)
     _fill_images(s, case, names)
     return s
 
@@ -238,11 +251,27 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
     o["streams"] = _limit(scenario.glance.streams)
     o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
+    for switch in OPTION_SWITCHES:
+        o[switch] = getattr(scenario.what_if, switch)
     o["scheduler_breaks"] = any(
         _no_capacity(backend, pool.capacity_gib)
         for backend in scenario.backends.values()
         for pool in backend.pools.values()
     )
+
+
+def _fill_weighing(s: State, case: Case) -> None:
+    """The scheduler's weighers (`HostManager._choose_backend_weighers`)."""
+    o, cinder = s.options[0], case.scenario.cinder
+    first = [state.BY_CLONES] if case.scenario.what_if.prefer_clones else []
+    weighers = [*first, *(WEIGHERS[name] for name in cinder.scheduler_default_weighers)]
+    o["weighers"] = sum(weigher << 3 * place for place, weigher in enumerate(weighers))
+    o["capacity_multiplier"] = cinder.capacity_weight_multiplier
+    o["allocated_multiplier"] = cinder.allocated_capacity_weight_multiplier
+    o["number_multiplier"] = cinder.volume_number_multiplier
+    o["preference"] = cinder.preference()
+    o["stochastic"] = cinder.scheduler_weight_handler == "StochasticHostWeightHandler"
+    s.world[0]["lottery"] = first_state(case)
 
 
 def _no_capacity(backend: Backend, capacity_gib: float | None) -> bool:
@@ -291,6 +320,13 @@ def _fill_backend(
         p["provision_limit"] = capacity * backend.max_over_subscription_ratio if backend.thin else capacity
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):
             p[field] = NONE
+
+
+def _fill_locks(s: State, what_if: WhatIf) -> None:
+    """Which locks the creates on a pool take: see `sim.scenario.WhatIf`."""
+    pools = np.arange(len(s.pools))
+    s.pools["locks"] = pools if what_if.lock_per_pool else s.backends["node"][s.pools["backend"]]
+    s.pools["fill_lock"] = s.pools["backend"] if what_if.limits_per_backend else pools
 
 
 def _fill_images(s: State, case: Case, names: Names) -> None:

@@ -53,10 +53,18 @@ def slot_of(s: State, entry: int) -> int:
 @compiled
 def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
     """`delete_cached_volume`: the entry goes at once (`volume.API.delete`), its volume is to be deleted."""
+    slot = s.entries[entry].slot
+    drop_entry(s, v, entry, event)
+    cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
+
+
+@compiled
+def drop_entry(s: State, v: int, entry: int, event: int) -> None:
+    """`volume.API.delete` of an entry's image-volume, but for what it tells the service."""
     read_clock(s)
     e = s.entries[entry]
-    note(s, v, e.image, event, e.size_gib, 0)
-    cast(s, BEGIN_IMAGE_DELETE, e.slot, NONE)
+    note(s, v, e.pool, e.image, event, e.size_gib, 0)
+    s.slots[e.slot].deleting = True
     p = s.pools[e.pool]
     if p.hand == entry:
         p.hand = e.newer
@@ -74,17 +82,26 @@ def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
 def ensure_space(s: State, v: int) -> bool:
     """`ensure_space`: make room for a volume of the request's present size; whether there is."""
     r = s.volumes[v]
-    p = s.pools[r.pool]
-    b = s.backends[p.backend]
+    b = s.backends[s.pools[r.pool].backend]
     if b.max_size_gb == 0 and b.max_count == 0:
         return True
     if b.max_size_gb != 0 and r.size_gib > b.max_size_gb:
         return False
-    while p.entries > 0 and (
-        (b.max_size_gb > 0 and p.cache_gib + r.size_gib > b.max_size_gb)
-        or (b.max_count > 0 and p.entries + 1 > b.max_count)
+    first, last = r.pool, r.pool
+    if s.options[0].limits_per_backend:
+        first, last = b.first_pool, b.first_pool + b.pools - 1
+    count = cache_gib = 0
+    for pool in range(first, last + 1):
+        count += s.pools[pool].entries
+        cache_gib += s.pools[pool].cache_gib
+    while count > 0 and (
+        (b.max_size_gb > 0 and cache_gib + r.size_gib > b.max_size_gb)
+        or (b.max_count > 0 and count + 1 > b.max_count)
     ):
-        delete_cached_volume(s, v, victim(s, r.pool), EVICTED)
+        entry = victim(s, r.pool) if first == last else least_used(s, first, last, NONE)
+        count -= 1
+        cache_gib -= s.entries[entry].size_gib
+        delete_cached_volume(s, v, entry, EVICTED)
     return True
 
 
@@ -93,7 +110,7 @@ def create_entry(s: State, v: int, slot: int) -> None:
     """`create_cache_entry`: the volume in `slot` is what later creates are cloned from."""
     r = s.volumes[v]
     add_entry(s, r.pool, r.image, r.version, slot, r.size_gib, read_clock(s))
-    note(s, v, r.image, MADE, r.size_gib, 0)
+    note(s, v, r.pool, r.image, MADE, r.size_gib, 0)
 
 
 @compiled
@@ -127,11 +144,11 @@ def add_entry(s: State, pool: int, image: int, version: int, slot: int, size_gib
 
 
 @compiled
-def note(s: State, v: int, image: int, event: int, size_gib: int, reason: int) -> None:
+def note(s: State, v: int, pool: int, image: int, event: int, size_gib: int, reason: int) -> None:
     """A row of the cache's events, which happened during a request."""
-    w, r = s.world[0], s.volumes[v]
+    w = s.world[0]
     row = s.cache_events[w.cache_events]
-    row.time, row.row, row.pool, row.image = w.now, r.row, r.pool, image
+    row.time, row.row, row.pool, row.image = w.now, s.volumes[v].row, pool, image
     row.size_gib, row.event, row.reason = size_gib, event, reason
     w.cache_events += 1
 
@@ -152,19 +169,34 @@ def add_location(s: State, image: int, slot: int) -> None:
 
 
 @compiled
-def location(s: State, v: int) -> int:
-    """The slot of the first location that a request's image has in its pool and that is raw, or NONE."""
-    r = s.volumes[v]
-    i = s.images[r.image]
+def location(s: State, image: int, pool: int) -> int:
+    """The slot of the first location that an image has in a pool and that is raw, or NONE."""
+    i = s.images[image]
     if i.deleted:
         return NONE
     raw = i.raw and i.bare
     slot = i.first_location
     while slot != NONE and not (
-        s.slots[slot].there and s.slots[slot].pool == r.pool and (raw or s.slots[slot].marked)
+        s.slots[slot].there and s.slots[slot].pool == pool and (raw or s.slots[slot].marked)
     ):
         slot = s.slots[slot].next
     return slot
+
+
+@compiled
+def caches(s: State, v: int) -> bool:
+    """Whether a miss is to leave an image-volume: in the cache, or, on demand, in the store."""
+    r = s.volumes[v]
+    if s.options[0].on_demand:
+        return s.images[r.image].raw and s.images[r.image].bare and not r.encrypted
+    return s.backends[s.pools[r.pool].backend].cache and not r.encrypted
+
+
+@compiled
+def found(s: State, v: int) -> bool:
+    """`get_entry`: whether there is an image-volume to clone from."""
+    r = s.volumes[v]
+    return (location(s, r.image, r.pool) if s.options[0].on_demand else look_up(s, v)) != NONE
 
 
 # -- entries by use and by age -----------------------------------------------------------------------
@@ -236,6 +268,24 @@ def victim(s: State, pool: int) -> int:
             chosen = entry
         entry = s.entries[entry].more_used
     s.pools[pool].inflation = s.entries[chosen].priority
+    return chosen
+
+
+@compiled
+def least_used(s: State, first: int, last: int, but: int) -> int:
+    """Of the entries of some pools the least recently used, or NONE; of the last pool if they are equal.
+
+    `but`: a slot, whose entry is spared.
+    """
+    chosen = NONE
+    for pool in range(first, last + 1):
+        entry = s.pools[pool].least_used
+        if entry != NONE and s.entries[entry].slot == but:
+            entry = s.entries[entry].more_used
+        if entry != NONE and (
+            chosen == NONE or s.entries[entry].last_used_us <= s.entries[chosen].last_used_us
+        ):
+            chosen = entry
     return chosen
 
 

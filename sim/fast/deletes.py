@@ -13,9 +13,9 @@ from sim.fast.events import (
     read_clock,
 )
 from sim.fast.jit import compiled
+from sim.fast.places import end_image_delete, stays
 from sim.fast.scheduler import report
-from sim.fast.state import BUSY, CACHE, NONE, State
-from sim.fast.usage import orphan
+from sim.fast.state import BUSY, NONE, State
 
 
 @compiled
@@ -59,6 +59,7 @@ def end_user_delete(s: State, v: int) -> None:
     backend = s.pools[r.pool].backend
     end_delete(s, find(s, v, backend))
     s.pools[r.pool].allocated -= r.size_gib
+    s.pools[r.pool].rows -= 1
     report(s, backend)
     forget(s, v)
 
@@ -66,27 +67,13 @@ def end_user_delete(s: State, v: int) -> None:
 @compiled
 def begin_image_delete(s: State, slot: int) -> None:
     """`VolumeManager.delete_volume` of an image-volume; one that stays busy is an orphan."""
-    d = s.slots[slot]
     seconds = begin_delete(s, slot)
     if seconds == -BUSY:
-        if d.kind == CACHE:
-            orphan(s, d.pool, d.tier)
+        stays(s, slot)
     elif seconds > 0:
         later(s, seconds, END_IMAGE_DELETE, slot, NONE)
     else:
         end_image_delete(s, slot)
-
-
-@compiled
-def end_image_delete(s: State, slot: int) -> None:
-    d, w = s.slots[slot], s.world[0]
-    pool, size_gib = d.pool, d.size_gib
-    if d.tenant:
-        w.quota_volumes -= 1
-        w.quota_gigabytes -= size_gib
-    end_delete(s, slot)
-    s.pools[pool].allocated -= size_gib
-    report(s, s.pools[pool].backend)
 
 
 @compiled

@@ -23,7 +23,7 @@ from sim.initial import Placed, initial_volumes, place
 from sim.results import Records, cache_events_table, cache_table, requests_table, uploads_table, volumes_table
 from sim.scenario import Case, Scenario
 from sim.strategies import STRATEGIES, Strategy
-from sim.usage import KINDS, QUANTITIES, UsageMeter
+from sim.usage import KINDS, OWNERS, QUANTITIES, UsageMeter, instants, space_table
 
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
 GROWING = (
@@ -36,11 +36,12 @@ OF_CACHE = (
     "image_volume_cache_max_count",
 )
 NO_LENGTHS: Mapping[str, int] = MappingProxyType({})
-CACHE_EVENTS = ("create", "evict", "skip", "stale", "clone_limit")
+CACHE_EVENTS = ("create", "evict", "skip", "stale", "clone_limit", "evict")
 REASONS = {
     state.EVICTED: "room for another image",
     state.STALE: "the image was updated",
     state.AT_CLONE_LIMIT: "SnapshotLimitReached",
+    state.FOR_USER: "place for a user's volume",
 }
 SKIP_REASONS = {
     state.REFUSED: "larger than image_volume_cache_max_size_gb",
@@ -63,7 +64,8 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     at the start does not fit.
     """
     prepared = Prepared(case)
-    s, placed, engine_s = prepared.play(case.scenario, strategy, progress)
+    times = instants(float(case.trace.events["time"].iloc[-1]))
+    s, placed, engine_s = prepared.play(case.scenario, strategy, progress, times)
     return records(s, case, prepared.names, prepared.asked, prepared.ids, placed, engine_s)
 
 
@@ -98,7 +100,7 @@ class Prepared:
     ) -> tuple[State, list[Placed], float]:
         """The state at the end, what was there at the start, and the seconds in compiled code.
 
-        `edges`: times, ascending, between which the areas under image-volumes are told apart.
+        `edges`: times, ascending, at which the accounts are noted.
         """
         case = replace(self.case, scenario=scenario)
         placed, numbers = self._place(case, STRATEGIES[strategy])
@@ -211,6 +213,7 @@ def records(
         cache=cache_of(s, names),
         uploads=uploads_of(s, names, ids),
         usage=usage_of(s, names, until),
+        space=space_of(s, names),
         volumes=_volumes(s, names, ids, placed),
         engine_s=engine_s,
     )
@@ -240,7 +243,10 @@ def _named(numbers: Array, names: Sequence[str] | npt.NDArray[Any]) -> npt.NDArr
 
 
 def cache_events_of(s: State, names: Names, volume_ids: npt.NDArray[Any], first: int) -> pd.DataFrame:
-    """The events noted; `volume_ids` are those of the creates from row `first` on."""
+    """The events noted; `volume_ids` are those of the creates from row `first` on.
+
+    An event during a create without an image names no volume, as that create has no row.
+    """
     noted = s.cache_events[: int(s.world[0]["cache_events"])]
     skipped = noted["event"] == state.SKIPPED
     reason = _by_number(REASONS, noted["event"], "")
@@ -309,6 +315,14 @@ def uploads_of(s: State, names: Names, ids: npt.NDArray[Any]) -> pd.DataFrame:
         _by_number(UPLOAD_ERRORS, s.uploads["error"], ""),
     )
     return uploads_table(list(zip(*columns, strict=True)))
+
+
+def space_of(s: State, names: Names) -> pd.DataFrame:
+    """`Records.space` of the accounts noted at the edges."""
+    accounts = s.edge_accounts.reshape(len(s.edges), -1, ACCOUNTS)[:, : len(names.hosts)]
+    kinds = [accounts[:, :, KINDS.index(kind)] for kind in OWNERS]
+    levels = [[of[field] for field in ("volumes", "provisioned", "physical")] for of in kinds]
+    return space_table(s.edges, names.hosts, np.array(levels).transpose(3, 2, 0, 1))
 
 
 def _volumes(s: State, names: Names, ids: npt.NDArray[Any], placed: list[Placed]) -> pd.DataFrame:

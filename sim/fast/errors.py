@@ -25,11 +25,22 @@ def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> l
         if error == state.BROKEN:
             texts.append("ZeroDivisionError: float division by zero")
             continue
+        if error == state.NO_MAXIMUM:
+            texts.append(_no_maximum())
+            continue
         if error:
             host = names.hosts[pool]
             text = _text(case, error, host, gib, case.images[image_id], volume_id, size_gib)
         texts.append(f"NoValidBackend: {text or NO_POOL}" if unplaced else text)
     return texts
+
+
+def _no_maximum() -> str:
+    """What Python says of the largest of nothing: its versions put it differently."""
+    try:
+        return str(max(()))
+    except ValueError as error:
+        return f"ValueError: {error}"
 
 
 def _text(case: Case, error: int, host: str, gib: float, image: Image, volume_id: str, size_gib: int) -> str:

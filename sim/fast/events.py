@@ -14,7 +14,7 @@ from sim.fast.state import NO_LIMIT, NONE, State
 
 # What happens: a request goes on; deletes begin and end; a request is scheduled again; streams are granted.
 RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
-END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD = range(6, 10)
+END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD, END_EVICTION = range(6, 11)
 
 
 @compiled
@@ -107,15 +107,13 @@ def read_clock(s: State) -> int:
 
 
 @compiled
-def acquire_lock(s: State, v: int, node: int) -> bool:
-    """Take the lock of a request's image, or queue for it (`coordination.synchronized('{image_id}')`)."""
-    r = s.volumes[v]
-    lock = s.locks[node, r.image]
+def acquire_lock(s: State, v: int, lock: Any) -> bool:
+    """Take a lock, a record of `LOCKS`, or queue for it (`coordination.synchronized`)."""
     if not lock.held:
         lock.held = True
         lock.first = lock.last = NONE
         return True
-    r.next = NONE
+    s.volumes[v].next = NONE
     if lock.first == NONE:
         lock.first = v
     else:
@@ -125,9 +123,8 @@ def acquire_lock(s: State, v: int, node: int) -> bool:
 
 
 @compiled
-def release_lock(s: State, v: int, node: int) -> None:
-    """Hand the lock of a request's image to whoever waits longest."""
-    lock = s.locks[node, s.volumes[v].image]
+def release_lock(s: State, lock: Any) -> None:
+    """Hand a lock to whoever waits longest."""
     if lock.first == NONE:
         lock.held = False
         return

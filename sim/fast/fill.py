@@ -22,12 +22,14 @@ def clone_image_volume(s: State, v: int, kind: int, tenant: bool) -> float:
         w.quota_gigabytes += r.size_gib
     backend = s.pools[r.pool].backend
     s.pools[r.pool].allocated += r.size_gib
+    s.pools[r.pool].rows += 1
     seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, kind, r.tier)
     if seconds < 0:  # its row is deleted again, as if it were a volume
         if tenant:
             w.quota_volumes -= 1
             w.quota_gigabytes -= r.size_gib
         s.pools[r.pool].allocated -= r.size_gib
+        s.pools[r.pool].rows -= 1
         report(s, backend)
     else:
         s.slots[w.made].tenant = tenant

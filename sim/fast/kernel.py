@@ -6,12 +6,11 @@ import math
 
 from sim.fast.arrays import create, write
 from sim.fast.cache import add_entry, add_location
-from sim.fast.create import ATTEMPT, go_on, schedule
+from sim.fast.create import go_on, schedule
 from sim.fast.deletes import (
     begin_image_delete,
     begin_user_delete,
     delete_image,
-    end_image_delete,
     end_leftover_delete,
     end_user_delete,
     user_deletes,
@@ -21,6 +20,7 @@ from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     BEGIN_UPLOAD,
     END_DELETE,
+    END_EVICTION,
     END_IMAGE_DELETE,
     GRANT,
     RESUME,
@@ -31,6 +31,8 @@ from sim.fast.events import (
     read_clock,
 )
 from sim.fast.jit import compiled, entry, state_of
+from sim.fast.phases import ATTEMPT
+from sim.fast.places import end_image_delete
 from sim.fast.scheduler import report
 from sim.fast.state import (
     CACHE,
@@ -141,6 +143,7 @@ def put(
     create(s, v, pool, size_gib, kind, tier)
     slot = s.world[0].made
     s.pools[pool].allocated += size_gib
+    s.pools[pool].rows += 1
     if image != NONE:
         write(s, slot, image, file, 0)
     if kind == STORE:
@@ -198,6 +201,9 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         end_image_delete(s, who)
     elif what == USER_DELETES:
         user_deletes(s, who)
+    elif what == END_EVICTION:
+        end_image_delete(s, pool)
+        go_on(s, who)
     elif what == SCHEDULE:
         schedule(s, who)
     elif what == BEGIN_UPLOAD:
@@ -275,6 +281,7 @@ def ask(s: State, at: int) -> None:
     r.encrypted, r.pinned, r.under_way = s.trace_encrypted[at], r.pool != NONE, True
     w.under_way += 1
     if r.pinned:
+        s.pools[r.pool].rows += 1
         r.phase = ATTEMPT
         go_on(s, v)
     else:

@@ -1,4 +1,4 @@
-"""Placement: Cinder's `FilterScheduler` with `CapacityFilter` and `CapacityWeigher`.
+"""Placement: Cinder's `FilterScheduler` with `CapacityFilter`, its weighers and weight handlers.
 
 The scheduler's picture of a pool is its backend's last report, less what was placed since
 (`HostManager`, `BackendState.consume_from_volume`).
@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from sim import lottery as shared
+from sim.fast.cache import location
 from sim.fast.events import read_clock
 from sim.fast.jit import compiled
-from sim.fast.state import NONE, State
+from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
 
-INFINITE = -1.0  # what CapacityWeigher gives a pool without a capacity
+BREAKS = -2
+# Of cinder/scheduler/weights/capacity.py: what it gives pools without a capacity.
+NO_CAPACITY = -1.0
+OFFSET_MIN, OFFSET_MULT = 10000, 100
+GAMMA, FACTOR_1, FACTOR_2 = (
+    int(np.uint64(each).astype(np.int64)) for each in (shared.GAMMA, *shared.FACTORS)
+)
 
 
 @compiled
@@ -31,33 +41,147 @@ def report(s: State, backend: int) -> None:
 
 @compiled
 def choose(s: State, v: int) -> int:
-    """`FilterScheduler._schedule`: the pool for a volume, already counted there; NONE if none passes."""
+    """`FilterScheduler._schedule`: the pool for a volume, already counted there.
+
+    NONE if none passes, BREAKS if a weigher raises.
+    """
     r = s.volumes[v]
     if r.last_pool != NONE:  # `HostManager.revert_volume_consumed_capacity`
         consume(s, r.last_pool, -r.asked_gib)
     first, end = s.tier_start[r.tier], s.tier_start[r.tier + 1]
-    low, high, passing = math.inf, -math.inf, 0
+    passing = 0
     for place in range(first, end):
         pool = s.tier_pools[place]
         refresh(s, pool)
         s.weights[place] = math.nan
         if passes(s, pool, r.asked_gib):
-            weight = weigh(s, pool)
-            s.weights[place] = weight
-            low, high = min(low, weight), max(high, weight)
+            s.weights[place] = 0.0
             passing += 1
     if passing == 0:
         return NONE
-    chosen, best = NONE, -math.inf
-    for place in range(first, end):  # `base_weight.normalize`; the first of equals wins
-        if math.isnan(s.weights[place]):
-            continue
-        weight = 0.0 if low == high else (s.weights[place] - low) / (high - low)
-        if weight > best:
-            chosen, best = s.tier_pools[place], weight
+    weighers = s.options[0].weighers
+    while weighers != 0:
+        if not weigh_all(s, v, weighers & 7, first, end):
+            return BREAKS
+        weighers >>= 3
+    chosen = lottery(s, first, end) if s.options[0].stochastic else heaviest(s, first, end)
     consume(s, chosen, r.asked_gib)
     s.pools[chosen].seen_us = read_clock(s)
     return chosen
+
+
+@compiled
+def weigh_all(s: State, v: int, weigher: int, first: int, end: int) -> bool:
+    """`BaseWeightHandler.get_weighed_objects`: add a weigher's weights of the pools that passed.
+
+    False if `CapacityWeigher` finds no capacity that is finite, and raises. The stochastic handler does
+    not normalize.
+    """
+    low, high, finite = math.inf, -math.inf, -math.inf
+    for place in range(first, end):
+        if math.isnan(s.weights[place]):
+            continue
+        raw = weigh_by(s, v, weigher, s.tier_pools[place])
+        s.raw_weights[place] = raw
+        low, high = min(low, raw), max(high, raw)
+        if raw < math.inf:
+            finite = max(finite, raw)
+    if high == math.inf:  # `CapacityWeigher.weigh_objects`
+        if low == math.inf:
+            return False
+        offset = (finite - low) * OFFSET_MULT
+        high = finite + (OFFSET_MIN if offset == 0.0 else offset)
+    multiplier = multiplier_of(s, weigher)
+    for place in range(first, end):
+        if math.isnan(s.weights[place]):
+            continue
+        weight = min(s.raw_weights[place], high)
+        if not s.options[0].stochastic:  # `base_weight.normalize`
+            weight = 0.0 if low == high else (weight - low) / (high - low)
+        s.weights[place] += multiplier * weight
+    return True
+
+
+@compiled
+def weigh_by(s: State, v: int, weigher: int, pool: int) -> float:
+    """`_weigh_object` of one weigher."""
+    if weigher == BY_CAPACITY:
+        if s.pools[pool].capacity == math.inf:
+            return NO_CAPACITY if s.options[0].capacity_multiplier > 0 else math.inf
+        return free_capacity(s, pool)
+    if weigher == BY_ALLOCATED:
+        return float(s.pools[pool].seen_allocated)
+    if weigher == BY_NUMBER:
+        return float(s.pools[pool].rows)
+    return 1.0 if can_clone(s, v, pool) else 0.0
+
+
+@compiled
+def multiplier_of(s: State, weigher: int) -> float:
+    """`weight_multiplier` of one weigher."""
+    o = s.options[0]
+    if weigher == BY_CAPACITY:
+        return o.capacity_multiplier
+    if weigher == BY_ALLOCATED:
+        return o.allocated_multiplier
+    return o.number_multiplier if weigher == BY_NUMBER else o.preference
+
+
+@compiled
+def can_clone(s: State, v: int, pool: int) -> bool:
+    """What-if `prefer_clones`: whether a pool can clone the image now (see `Clones` of engine `cinder`)."""
+    r = s.volumes[v]
+    if r.image == NONE or r.encrypted:
+        return False
+    i = s.images[r.image]
+    if i.deleted:
+        return False
+    if s.options[0].uses_store and location(s, r.image, pool) != NONE:
+        return True
+    entry = s.entry_of[pool, r.image]
+    return s.backends[s.pools[pool].backend].cache and entry != NONE and s.entries[entry].version == i.version
+
+
+@compiled
+def heaviest(s: State, first: int, end: int) -> int:
+    """`OrderedHostWeightHandler`: the first of equals wins."""
+    chosen, best = NONE, -math.inf
+    for place in range(first, end):
+        if s.weights[place] > best:
+            chosen, best = s.tier_pools[place], s.weights[place]
+    return chosen
+
+
+@compiled
+def lottery(s: State, first: int, end: int) -> int:
+    """`StochasticHostWeightHandler`: the first whose sum passes the number drawn, or the first of all."""
+    total = 0.0
+    for place in range(first, end):
+        if not math.isnan(s.weights[place]):
+            total += s.weights[place]
+    winning = draw(s) * total
+    chosen, upto = NONE, 0.0
+    for place in range(first, end):
+        if math.isnan(s.weights[place]):
+            continue
+        upto += s.weights[place]
+        if upto > winning:
+            return s.tier_pools[place]
+        if chosen == NONE:
+            chosen = s.tier_pools[place]
+    return chosen
+
+
+@compiled
+def draw(s: State) -> float:
+    """`sim.lottery.numbers`; the masks make shifts of int64 those of unsigned numbers."""
+    w = s.world[0]
+    w.lottery += GAMMA
+    x = w.lottery
+    x = (x ^ ((x >> 30) & (2**34 - 1))) * FACTOR_1
+    x = (x ^ ((x >> 27) & (2**37 - 1))) * FACTOR_2
+    x = x ^ ((x >> 31) & (2**33 - 1))
+    return float((x >> 11) & (2**53 - 1)) / 2.0**53
 
 
 @compiled
@@ -91,15 +215,13 @@ def passes(s: State, pool: int, size_gib: int) -> bool:
     b = s.backends[p.backend]
     if b.thin and (p.seen_provisioned + size_gib) / two_decimals(available(s, pool)) > b.ratio:
         return False
-    return weigh(s, pool) >= size_gib
+    return free_capacity(s, pool) >= size_gib
 
 
 @compiled
-def weigh(s: State, pool: int) -> float:
-    """`CapacityWeigher._weigh_object`: the pool's virtual free capacity."""
+def free_capacity(s: State, pool: int) -> float:
+    """`sched_utils.calculate_virtual_free_capacity` of a pool whose capacity is finite."""
     p = s.pools[pool]
-    if p.capacity == math.inf:
-        return INFINITE
     free = available(s, pool) - p.seen_provisioned
     if not s.backends[p.backend].thin and p.seen_free < free:
         free = p.seen_free

@@ -28,6 +28,9 @@ NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = 0, 1, 2, 3, 4
 # Which entry `ensure_space` gives up.
 LRU, SIEVE, GDSF, BELADY = 0, 1, 2, 3
 
+# What weighs a pool.
+BY_CAPACITY, BY_ALLOCATED, BY_NUMBER, BY_CLONES = 1, 2, 3, 4
+
 # Events of the trace.
 CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME = 0, 1, 2, 3, 4
 
@@ -35,7 +38,7 @@ CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME = 0, 1, 2, 3, 4
 COPY_DATA, NO_OP, TWIN_LOCATION, TWIN_CACHE = 0, 1, 2, 3
 
 # Events of the cache (sim.fast.engine.CACHE_EVENTS).
-MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT = 0, 1, 2, 3, 4
+MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT, FOR_USER = 0, 1, 2, 3, 4, 5
 
 # Why a step failed; arrays give them negative, in place of the seconds that the step lasts. An error of a
 # copy (`ImageCopyFailure`, which is final) is COPY + the array's.
@@ -45,6 +48,8 @@ NOT_ACTIVE = 15
 COPY = 16
 # Of uploads, besides.
 NO_VOLUME, NOT_AVAILABLE = range(32, 34)
+# Of the scheduler, besides.
+NO_MAXIMUM = 34
 
 OPTIONS = np.dtype(
     [
@@ -54,6 +59,11 @@ OPTIONS = np.dtype(
         ("tiers", "i8"), ("pools", "i8"),
         ("on_demand", "?"),
         ("upload", "i8"), ("uploads_to_tenant", "?"),
+        ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
+        ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
+        # the weighers in their order, the first in the lowest octal digit, and their multipliers
+        ("weighers", "i8"), ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"),
+        ("number_multiplier", "f8"), ("preference", "f8"), ("stochastic", "?"),
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -69,6 +79,7 @@ WORLD = np.dtype(
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
+        ("lottery", "i8"),
     ], align=True,
 )  # fmt: skip
 BACKENDS = np.dtype(
@@ -93,6 +104,8 @@ POOLS = np.dtype(
         # what it last reported, and the scheduler's picture of it
         ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
+        ("locks", "i8"), ("fill_lock", "i8"),  # where in State.locks and State.fill_locks its locks are
+        ("rows", "i8"),  # of the table `volumes`
     ], align=True,
 )  # fmt: skip
 IMAGE = np.dtype(
@@ -115,6 +128,8 @@ VOLUMES = np.dtype(
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
         ("upload", "i8"), ("ready", "?"),
+        ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
+        ("cloned", "i8"), ("cloned_serial", "i8"),
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.
@@ -124,6 +139,8 @@ SLOTS = np.dtype(
         ("lineage", "i8"), ("clones", "i8"), ("owner", "i8"), ("next", "i8"), ("kind", "i8"), ("there", "?"),
         ("tenant", "?"),  # counts against the internal tenant's quota
         ("marked", "?"),  # a location that is raw, whatever its image is
+        ("serial", "i8"),  # of the volumes that have had the slot
+        ("deleting", "?"),  # of an image-volume: its status
     ], align=True,
 )  # fmt: skip
 LINEAGES = np.dtype(
@@ -172,18 +189,17 @@ UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i
 class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
-    entry_of (P, I) is the cache entry of an image; locks (nodes, I); members (lineages, 3 T) counts the
-    volumes that share data, by kind and tier, member_since when that kind and tier came; write_s (I, B);
-    same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
-    by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on;
-    serves (B, T). For Belady: uses, positions in the trace by image and host (key host * I + image) or,
-    without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
-    next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the area
-    under image-volumes until then is noted: edge_areas (edges, P + T + 1, 3), of pools, tiers and all, of
-    volumes, provisioned and physical GiB, times seconds. uploads are those of the trace, convert_s and
-    send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new image i, from
-    store_start[i] on. The trace_ arrays are a stretch of the trace, a row
-    an event (see sim.trace): names as numbers, the volume as its code.
+    entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); fill_locks (P); members
+    (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
+    tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
+    content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
+    tier_start[t] on; serves (B, T). For Belady: uses, positions in the trace by image and host (key host *
+    I + image) or, without a host, by image and tier (key (P + tier) * I + image), each from use_start[key],
+    of which next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending,
+    the accounts are noted, but for the peaks: edge_accounts (edges, accounts). uploads are those of the
+    trace, convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a
+    new image i, from store_start[i] on. The trace_ arrays are a stretch of the trace, a row an event (see
+    sim.trace): names as numbers, the volume as its code.
     """
 
     options: Array
@@ -199,6 +215,7 @@ class State(NamedTuple):
     entries: Array
     entry_of: Array
     locks: Array
+    fill_locks: Array
     events: Array
     casts: Array
     accounts: Array
@@ -211,11 +228,12 @@ class State(NamedTuple):
     tier_pools: Array
     serves: Array
     weights: Array
+    raw_weights: Array
     use_start: Array
     next_use: Array
     uses: Array
     edges: Array
-    edge_areas: Array
+    edge_accounts: Array
     uploads: Array
     convert_s: Array
     send_s: Array
@@ -239,11 +257,13 @@ TYPES: dict[str, npt.DTypeLike] = {
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "weights": "f8",
-    "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_areas": "f8",
+    "raw_weights": "f8",
+    "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?",
+    "fill_locks": LOCKS,
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,
@@ -255,5 +275,5 @@ DIMENSIONS = {
     "send_s": 2,
     "same_data": 3,
     "serves": 2,
-    "edge_areas": 3,
+    "edge_accounts": 2,
 }

@@ -23,19 +23,20 @@ import pyarrow.parquet as pq
 
 from sim.fast import state
 from sim.fast.build import Names, build, exists, numbers_of
-from sim.fast.engine import cache_events_of, cache_of, requests_of, room, room_for, usage_of
+from sim.fast.engine import cache_events_of, cache_of, requests_of, room, room_for, space_of, usage_of
 from sim.fast.jit import table_of
 from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
 from sim.fast.state import NONE, State
 from sim.initial import place
 from sim.metrics import ALL, percentiles_of_many, summary_of, tally
 from sim.problems import BadInput, Problems
+from sim.report.aggregates import create_seconds, together
 from sim.results import pool_counts, pools_table_of, uploads_table
 from sim.scenario import Case
 from sim.strategies import STRATEGIES
 from sim.tables import parquet_batches
-from sim.trace import read_batches
-from sim.usage import UsageMeter
+from sim.trace import last_time_s, read_batches
+from sim.usage import UsageMeter, instants
 
 BATCH = 500_000  # events of the trace in memory
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
@@ -44,7 +45,7 @@ ASKED = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a run has written (the files' paths) and what it has counted."""
+    """What a run has written (the files' paths) and counted; `seconds` as `create_seconds` gives it."""
 
     requests: Path
     cache_events: Path
@@ -52,6 +53,8 @@ class Streamed:
     uploads: pd.DataFrame
     pools: pd.DataFrame
     summary: pd.DataFrame
+    space: pd.DataFrame
+    seconds: pd.DataFrame
     creates: int
     engine_s: float
 
@@ -74,7 +77,8 @@ def stream(
     names, volumes = Names(case), Volumes(case.trace.path)
     codes = [volumes.new(volume.volume_id) if volume.kind == "user" else NONE for volume in placed]
     trace = names.events(case.trace.events, np.zeros(0, np.int64))
-    s = build(case, STRATEGIES[strategy], names, trace, len(placed), batch)
+    edges = instants(last_time_s(case.trace.path, batch))
+    s = build(case, STRATEGIES[strategy], names, trace, len(placed), batch, edges)
     s.options[0]["schedules"] = _schedules(case.trace.path, batch)
     s.world[0]["report_at"] = 0.0 if s.options[0]["schedules"] else np.inf
     s = room_for(s, len(placed))
@@ -99,6 +103,8 @@ def stream(
         uploads=uploads_table([]),
         pools=pools_table_of(output.pools, usage, case),
         summary=summary_of(tallies, percentiles, usage, case, strategy),
+        space=space_of(run.s, names),
+        seconds=output.steps,
         creates=int(run.s.world[0]["begun"]),
         engine_s=engine_s,
     )
@@ -242,6 +248,7 @@ class Output:
         self.requests.add(empty)
         self.tallies = {name: self._tally(empty) for name in (*case.scenario.tiers, ALL)}
         self.pools = pool_counts(empty, case)
+        self.steps = create_seconds(empty)
 
     def __enter__(self) -> Output:
         return self
@@ -278,6 +285,7 @@ class Output:
         self.last_end = max(self.last_end, float(rows["end"][:over].max()))
         self.requests.add(table)
         self.pools += pool_counts(table, self._case)
+        self.steps = together(self.steps, create_seconds(table))
         for name in self.tallies:
             self.tallies[name] += self._tally(table if name == ALL else table[table["volume_type"] == name])
 

@@ -4,14 +4,15 @@ The phases go on from those of a create, which the volume has behind it:
 
     UPLOAD: a clone as a location (LOCATED), or a copy: CONVERTING on a write stream, CONVERTED, KEEP (the
     Cinder store's image-volumes), SENDING on Glance's stream, SENT; then, as proposals, TWIN: a clone as a
-    marked location (TWINNED) or as an entry of the cache (ENTER, ENTERED); UPLOADED.
+    marked location (TWINNED) or as an entry of the cache (HELD, ENTER, ENTERED: the image's lock, the entry);
+    UPLOADED.
 """
 
 from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, create, end_delete, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up, note
-from sim.fast.deletes import delete_image, end_image_delete
+from sim.fast.deletes import delete_image
 from sim.fast.events import (
     USER_DELETES,
     acquire_lock,
@@ -24,6 +25,7 @@ from sim.fast.events import (
 )
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
+from sim.fast.places import end_image_delete
 from sim.fast.state import (
     CACHE,
     NO_OP,
@@ -40,8 +42,8 @@ from sim.fast.state import (
     State,
 )
 
-UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(18, 25)
-TWIN, TWINNED, UNWANTED, ENTER, ENTERED, UPLOADED = range(25, 31)
+UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(32, 39)
+TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(39, 46)
 
 
 @compiled
@@ -91,6 +93,9 @@ def upload_step(s: State, v: int) -> bool:
         return twin(s, v)
     if phase == TWINNED:
         return twinned(s, v)
+    if phase == HELD:
+        r.phase = ENTER
+        return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[s.pools[r.pool].fill_lock])
     if phase == ENTER:
         return enter(s, v)
     if phase == LOCATED:
@@ -100,7 +105,7 @@ def upload_step(s: State, v: int) -> bool:
     elif phase == ENTERED:
         read_clock(s)
         create_entry(s, v, r.fill)
-        release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+        release_locks(s, v)
     upload_over(s, v)
     return False
 
@@ -158,6 +163,7 @@ def keep(s: State, v: int) -> bool:
     slot = r.fill
     while slot != NONE:
         s.pools[s.slots[slot].pool].allocated += s.slots[slot].size_gib
+        s.pools[s.slots[slot].pool].rows += 1
         slot = s.slots[slot].next
     r.phase = SENDING
     if i.fetch_s < 0:
@@ -204,8 +210,8 @@ def twin(s: State, v: int) -> bool:
             return next_phase(s, v, TWINNED, seconds)
     elif o.upload == TWIN_CACHE and b.cache and not i.deleted:
         r.version = i.version
-        r.phase = ENTER
-        return acquire_lock(s, v, b.node)
+        r.phase = HELD
+        return acquire_lock(s, v, s.locks[s.pools[r.pool].locks, r.image])
     return next_phase(s, v, UPLOADED, 0.0)
 
 
@@ -222,7 +228,7 @@ def twinned(s: State, v: int) -> bool:
 
 @compiled
 def enter(s: State, v: int) -> bool:
-    """`_create_image_cache_volume_entry`, with the image's lock."""
+    """`_create_image_cache_volume_entry`, with its locks."""
     r = s.volumes[v]
     if look_up(s, v) == NONE:
         reason = REFUSED
@@ -232,9 +238,17 @@ def enter(s: State, v: int) -> bool:
                 r.fill = s.world[0].made
                 return next_phase(s, v, ENTERED, seconds)
             reason = int(-seconds)
-        note(s, v, r.image, SKIPPED, r.size_gib, reason)
-    release_lock(s, v, s.backends[s.pools[r.pool].backend].node)
+        note(s, v, r.pool, r.image, SKIPPED, r.size_gib, reason)
+    release_locks(s, v)
     return next_phase(s, v, UPLOADED, 0.0)
+
+
+@compiled
+def release_locks(s: State, v: int) -> None:
+    p = s.pools[s.volumes[v].pool]
+    if s.options[0].fill_lock:
+        release_lock(s, s.fill_locks[p.fill_lock])
+    release_lock(s, s.locks[p.locks, s.volumes[v].image])
 
 
 @compiled

@@ -57,14 +57,18 @@ def orphan(s: State, pool: int, tier: int) -> None:
 
 @compiled
 def pass_edges(s: State, upcoming: float) -> None:
-    """Note the areas under image-volumes at every edge before the next event."""
+    """Note the accounts at every edge before the next event."""
     w = s.world[0]
     while w.next_edge < upcoming:
-        for scope in range(s.edge_areas.shape[1]):
-            a = s.accounts[scope * ACCOUNTS + IMAGES]
+        for number in range(s.accounts.size):
+            a, noted = s.accounts[number], s.edge_accounts[w.edges, number]
             held = w.next_edge - a.since
-            s.edge_areas[w.edges, scope, 0] = a.volumes_area + held * a.volumes
-            s.edge_areas[w.edges, scope, 1] = a.provisioned_area + held * a.provisioned
-            s.edge_areas[w.edges, scope, 2] = a.physical_area + held * a.physical
+            noted.since = w.next_edge
+            noted.volumes = a.volumes
+            noted.provisioned = a.provisioned
+            noted.physical = a.physical
+            noted.volumes_area = a.volumes_area + held * a.volumes
+            noted.provisioned_area = a.provisioned_area + held * a.provisioned
+            noted.physical_area = a.physical_area + held * a.physical
         w.edges += 1
         w.next_edge = s.edges[w.edges] if w.edges < s.edges.size else math.inf

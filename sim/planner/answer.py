@@ -31,14 +31,26 @@ from sim.verification import difference
 
 
 @dataclass(frozen=True)
+class Whole:
+    """A run of a plan's first workload whose tables are kept."""
+
+    case: Case
+    strategy: str
+    records: Records
+
+
+@dataclass(frozen=True)
 class Answer:
     """`document`: all that is said, with stable keys, as JSON can hold it. `candidates`: every limit that was
-    simulated. `frontier`: those to which no others are both smaller in space and better.
+    simulated. `frontier`: those to which no others are both smaller in space and better. `today` and
+    `planned` were run whole.
     """
 
     document: dict[str, Any]
     candidates: pd.DataFrame
     frontier: pd.DataFrame
+    today: Whole
+    planned: Whole
 
     def write(self, folder: Path) -> None:
         """`plan.json`, `candidates.csv` and `frontier.csv`, each whole or not at all. Raises OSError."""
@@ -85,7 +97,9 @@ def plan(
         load = load_of(Path(path), {**changes, "workload.until": cut_s}, replications, warm_up_s)
     simulator = Simulator(load, targets, **options)
     made = choose(load, targets, simulator)
-    told = document(made)
+    today = whole(load.case, made.todays_strategy)
+    planned = whole(planned_case(made), made.best.choice.strategy)
+    told = document(made, today, planned)
     told["sensitivity"] = sensitivity(made, simulator)
     if rest is not None:
         told["back_test"] = back_test(made, rest)
@@ -93,25 +107,27 @@ def plan(
     told["cells"] = sum(each.cells for each in every)
     told["requests_simulated"] = sum(each.requests for each in every)
     candidates = candidates_table(made)
-    return Answer(told, candidates, frontier_table(candidates))
+    return Answer(told, candidates, frontier_table(candidates), today, planned)
 
 
-def document(plan: Plan) -> dict[str, Any]:
+def whole(case: Case, strategy: str) -> Whole:
+    """Run a strategy on engine `fast`."""
+    return Whole(case, strategy, api.run(case, strategy, "fast"))
+
+
+def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
     """Everything that a plan says, with stable keys, as JSON can hold it.
 
-    The chosen plan and today's settings are simulated whole once more, by engine `fast`, and the plan by
+    Today's settings and the plan have been simulated whole once more, by engine `fast`; the plan is, by
     engine `cinder`, whose figures have to be the same.
     """
-    scenario = plan.load.case.scenario
-    planned = planned_case(plan)
-    records = api.run(planned, plan.best.choice.strategy, "fast")
-    checked = api.run(planned, plan.best.choice.strategy, "cinder")
-    today = api.run(plan.load.case, plan.todays_strategy, "fast")
+    scenario, records = plan.load.case.scenario, planned.records
+    checked = api.run(planned.case, planned.strategy, "cinder")
     best = figures(plan.best.cell, scenario, plan.sample, _shown(plan))
     now = figures(plan.today, scenario, plan.sample, _shown(plan))
     if len(plan.load.cases) == 1:
         _add_p95(best, records, plan)
-        _add_p95(now, today, plan)
+        _add_p95(now, today.records, plan)
     quota = quotas(plan)
     return {
         "scenario": scenario.name,
@@ -142,7 +158,7 @@ def document(plan: Plan) -> dict[str, Any]:
             }
             for each, margin in plan.best.margins.items()
         ],
-        "binding": [*binding(plan, records, planned), *quota_binds(plan, quota)],
+        "binding": [*binding(plan, records, planned.case), *quota_binds(plan, quota)],
         "runners_up": runners_up(plan),
         "cinder_conf": conf_lines(plan),
         "quota": {**quota, "commands": quota_commands(plan, quota)},

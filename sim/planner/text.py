@@ -29,19 +29,25 @@ def plan_text(plan: Document) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def _parts(plan: Document) -> Iterable[RenderableType]:
+def verdict(plan: Document) -> str:
+    """Whether it keeps what was asked for."""
     changes = "".join(f", {_change(key, value)}" for key, value in plan["changes"].items())
     asked = any(each["asked"] for each in plan["targets"])
     met = "everything asked for is kept" if asked else "the most hits without more failed creates"
-    verdict = met if plan["met"] else "NOT EVERYTHING CAN BE KEPT; the nearest is"
-    yield Text(f"{plan['scenario']}{changes}: {verdict}", style="bold")
+    return (
+        f"{plan['scenario']}{changes}: {met if plan['met'] else 'NOT EVERYTHING CAN BE KEPT; the nearest is'}"
+    )
+
+
+def _parts(plan: Document) -> Iterable[RenderableType]:
+    yield Text(verdict(plan), style="bold")
     yield Text(f"strategy: {plan['strategy']}")
     yield ""
     yield _limits(plan)
     yield ""
     yield Text(f"against today ({plan['today']['strategy']})", style="bold")
     yield _tiers(plan)
-    yield Text(_fine_print(plan), style="dim")
+    yield Text(textwrap.fill(f"Below: {fine_print(plan)}", WIDTH), style="dim")
     yield from _listed("why", [each["text"] for each in plan["binding"]])
     yield from _listed("and not", [f"{each['strategy']}: {each['text']}" for each in plan["runners_up"]])
     if "back_test" in plan:
@@ -112,7 +118,8 @@ def _tiers(plan: Document) -> Table:
     return table
 
 
-def _fine_print(plan: Document) -> str:
+def fine_print(plan: Document) -> str:
+    """What the figures are, and how they were found."""
     of = plan["intervals"]
     means = {
         "replications": f"{of['units']} replications",
@@ -122,12 +129,11 @@ def _fine_print(plan: Document) -> str:
     said = "and by Cinder's own code, with the same result"
     if not checked["equal"]:
         said = "but Cinder's own code differs (see checked_by_cinder in --json)"
-    text = (
-        f"Below: {100 * of['confidence']:g} % intervals ({means}). GiB: image-volumes, provisioned; price: a "
+    return (
+        f"{100 * of['confidence']:g} % intervals ({means}). GiB: image-volumes, provisioned; price: a "
         f"month, of their physical space. {plan['cells']:,} runs, {plan['requests_simulated']:,} creates "
         f"simulated; the plan whole, {said}."
     )
-    return textwrap.fill(text, WIDTH)
 
 
 def _listed(title: str, lines: list[str]) -> Iterable[RenderableType]:

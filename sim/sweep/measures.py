@@ -228,7 +228,9 @@ def _block_means(s: State, end: float) -> Floats:
     """Means over time of MEANS, by pool, tier and all (P + T + 1, 3, blocks); the level where none passes."""
     end = max(end, float(s.edges[-1]))
     level, _, area = _accounts(s, ["image"], end)
-    areas = np.diff(s.edge_areas, axis=0, append=area.swapaxes(0, 1)).transpose(1, 2, 0)
+    noted = s.edge_accounts.reshape(len(s.edges), -1, ACCOUNTS)[:, :, KINDS.index("image")]
+    at_edges = np.stack([noted[f"{field}_area"] for field in FIELDS.values()], axis=2)
+    areas = np.diff(at_edges, axis=0, append=area.swapaxes(0, 1)).transpose(1, 2, 0)
     length = np.diff(s.edges, append=end)
     means = np.repeat(level.swapaxes(1, 2), len(length), axis=2)
     return np.divide(areas, length, out=means, where=length > 0)

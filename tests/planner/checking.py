@@ -29,7 +29,9 @@ def planned(of: Everything, growth: float = 1.0, confidence: float = 0, **bounds
     """The document of a plan for what has been enumerated; without confidence it is one on the mean."""
     changes = {} if growth == 1 else {"workload.growth": growth}
     load, targets = load_of(of.case.path, changes, 1, 0.0), Targets(confidence=confidence, **bounds)
-    return answer.document(choose(load, targets, Simulator(load, targets, workers=1)))
+    plan = choose(load, targets, Simulator(load, targets, workers=1))
+    today = answer.whole(load.case, plan.todays_strategy)
+    return answer.document(plan, today, answer.whole(answer.planned_case(plan), plan.best.choice.strategy))
 
 
 def rules(of: Everything, **bounds: Any) -> tuple[list[Rule], list[Rule]]:

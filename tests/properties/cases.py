@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from sim.images import Image
 from sim.initial import place
-from sim.scenario import BadInput, Case, Scenario
+from sim.scenario import BadInput, Case, Scenario, WhatIf
 from sim.strategies import STRATEGIES
 from sim.trace import EVENTS, Trace, empty_initial
 
@@ -106,6 +108,22 @@ SOME = dict.fromkeys(ZERO, SECONDS) | {
 }
 
 
+MULTIPLIERS = st.sampled_from((1.0, -1.0, 0.0, 0.3, -2.5))
+WEIGHING = st.fixed_dictionaries(
+    {
+        "scheduler_default_weighers": st.permutations(
+            ("CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher")
+        ).flatmap(lambda names: st.sampled_from((names[:1], names[:2], names, []))),
+        "capacity_weight_multiplier": MULTIPLIERS,
+        "allocated_capacity_weight_multiplier": MULTIPLIERS,
+        "volume_number_multiplier": MULTIPLIERS,
+        "scheduler_weight_handler": st.sampled_from(
+            ("OrderedHostWeightHandler",) * 2 + ("StochasticHostWeightHandler",)
+        ),
+    }
+)
+
+
 def seldom(*limits: Any) -> st.SearchStrategy[Any]:
     """No limit in three of four."""
     return st.sampled_from((None,) * 3 * len(limits) + limits)
@@ -143,6 +161,38 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+# `prefer_clones` goes with the weighers: scenarios draw it.
+SWITCHES = tuple(
+    name
+    for name, field in WhatIf.model_fields.items()
+    if field.annotation is bool and name != "prefer_clones"
+)
+
+
+def what_ifs(policy: str) -> st.SearchStrategy[WhatIf]:
+    """Cinder with an eviction policy and with any of the switches on, one of them alone as often as more."""
+    names = switches_with(policy)
+    one = st.sampled_from(names).map(lambda name: {name})
+    chosen = st.one_of(st.just(set()), one, one, st.sets(st.sampled_from(names)))
+    return chosen.map(lambda chosen: switched(policy, chosen))
+
+
+def asking(case: Case, what_if: WhatIf) -> Case:
+    """The same case with another Cinder."""
+    both = what_if.model_copy(update={"prefer_clones": case.scenario.what_if.prefer_clones})
+    return replace(case, scenario=case.scenario.model_copy(update={"what_if": both}))
+
+
+def switches_with(policy: str) -> list[str]:
+    """The switches that an eviction policy can be together with."""
+    return [name for name in SWITCHES if policy == "lru" or name != "limits_per_backend"]
+
+
+def switched(policy: str, names: Iterable[str]) -> WhatIf:
+    """Cinder with an eviction policy and these switches on."""
+    return WhatIf.model_validate({"eviction": policy, **dict.fromkeys(names, True)})
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A scenario as in YAML, and its images."""
@@ -164,9 +214,12 @@ def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             "internal_tenant_quota_volumes": draw(seldom(2, 5, 0)),
             "internal_tenant_quota_gigabytes": draw(seldom(3, 8)),
             "image_upload_use_internal_tenant": draw(st.booleans()),
+            **draw(st.one_of(st.just({}), WEIGHING)),
         },
         "upload": draw(st.sampled_from(("copy", "no-op", "raw-twin-location", "raw-twin-cache"))),
     }
+    if "StochasticHostWeightHandler" not in scenario["cinder"].values():
+        scenario["what_if"] = {"prefer_clones": draw(st.booleans())}
     hosts = sorted(hosts_of(scenario, "flash") | hosts_of(scenario, "disk"))
     if draw(st.sampled_from((True, True, False))):
         scenario["store"] = {"home": draw(st.sampled_from(hosts))}

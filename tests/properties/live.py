@@ -45,7 +45,7 @@ class Live:
             self.sim = LiveSimulation(self.case, STRATEGIES[strategy], None)
             self._stack.enter_context(
                 standins.installed(
-                    self.case.scenario,
+                    self.case,
                     self.sim.strategy,
                     self.sim.clock,
                     self.sim.db,

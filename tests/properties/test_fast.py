@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from sim.loading import load
 from sim.scenario import Case, WhatIf
 from sim.verification import difference
 
-from .cases import cases, read_spelled, spelled
+from .cases import asking, cases, read_spelled, spelled, switched, switches_with, what_ifs
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "1400"))
 POLICIES = ("lru", "sieve", "gdsf", "belady")
@@ -50,12 +49,6 @@ REGRESSIONS = sorted((ROOT / "tests" / "regressions").glob("*.yaml"))
 Record = Callable[[str, object], None]
 
 
-def evicting(case: Case, policy: str) -> Case:
-    """The same case with another eviction policy."""
-    what_if = WhatIf.model_validate({"eviction": policy})
-    return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
-
-
 def parted(case: Case, strategy: str) -> str | None:
     return difference(cinder.run(case, strategy), fast.run(case, strategy))
 
@@ -65,11 +58,11 @@ def test_drawn_cases(strategy: str, policy: str, number: int, record_property: R
     count = 0
 
     @settings(max_examples=max(1, EXAMPLES // len(PARTS)), derandomize=False)
-    @given(case=cases())
-    def prove(case: Case) -> None:
+    @given(case=cases(), what_if=what_ifs(policy))
+    def prove(case: Case, what_if: WhatIf) -> None:
         nonlocal count
         count += 1
-        case = evicting(case, policy)
+        case = asking(case, what_if)
         assume(not misfits(case, [strategy]))
         text = parted(case, strategy)
         if text is not None:
@@ -85,11 +78,13 @@ def test_drawn_cases(strategy: str, policy: str, number: int, record_property: R
 @pytest.mark.parametrize(("strategy", "policy", "number"), PARTS)
 def test_long_cases(strategy: str, policy: str, number: int, tmp_path: Path, record_property: Record) -> None:
     for seed in (random.SystemRandom().randrange(10**9) for _ in range(LONG)):
-        case = evicting(random_builder(seed, events=300).case(tmp_path), policy)
+        dice = random.Random(seed)
+        what_if = switched(policy, [name for name in switches_with(policy) if dice.random() < 0.5])
+        case = asking(random_builder(seed, events=300).case(tmp_path), what_if)
         if misfits(case, [strategy]):
             continue
         text = parted(case, strategy)
-        assert text is None, f"random_builder({seed}, events=300), {strategy}, {policy}:\n{text}"
+        assert text is None, f"random_builder({seed}, events=300), {strategy}, {what_if}:\n{text}"
     record_property("examples", LONG)
 
 

@@ -187,13 +187,13 @@ class Run(StartedCloud):
         def noting_failure(*given: Any) -> None:
             try:
                 real(*given)
-            except (exception.CinderException, ZeroDivisionError) as error:
+            except (exception.CinderException, ZeroDivisionError, ValueError) as error:
                 here.error = error
                 raise
 
         self.scheduler.driver.schedule_create_volume = noting_failure
         try:
-            with suppress(ZeroDivisionError):  # the service would log it
+            with suppress(ZeroDivisionError, ValueError):  # the service would log it
                 self.scheduler.create_volume(context, volume, **args)
         finally:
             del self.scheduler.driver.schedule_create_volume

@@ -427,6 +427,37 @@ def blank_volumes() -> Builder:
     return b.create(90.3, "i1")
 
 
+WEIGHERS = ["CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher"]
+WEIGHING: dict[str, dict[str, Any]] = {
+    "allocated": {"scheduler_default_weighers": WEIGHERS[1:2]},
+    "number": {"scheduler_default_weighers": WEIGHERS[2:]},
+    "stack": {"capacity_weight_multiplier": -1.0},
+    "stack_by_number": {"scheduler_default_weighers": WEIGHERS[2:], "volume_number_multiplier": 0.7},
+    "all": {"scheduler_default_weighers": WEIGHERS, "capacity_weight_multiplier": -0.5},
+    "stochastic": {"scheduler_weight_handler": "StochasticHostWeightHandler"},
+}
+
+
+@scenario("cache-only", "combined", how=tuple(WEIGHING))
+def weighers(how: str) -> Builder:
+    """Pools of three sizes and one without a capacity; image-volumes, failed and deleted volumes count."""
+    b = Builder(*small(), cinder=WEIGHING[how], store={"home": "a#p0"})
+    b.backend("a", pools={"p0": {"capacity_gib": 60}, "p1": {"capacity_gib": 90, "max_volumes": 4}})
+    b.backend("b", pools={"p0": {"capacity_gib": 75}}, max_clones_per_volume=2, delete_with_clones="busy")
+    b.backend("c", pools={"p0": {}})
+    b.creates("i0 i1 i0 i2 i0 i3 i1 i0", 11.37, "").storm(100.1, 5, "i0", "")
+    for number in (0, 2, 3, 9):
+        b.delete(160.1 + number, f"v{number}")
+    return b.creates("i0 i1 i2 i3 i0 i0 i1", 7.37, "", start=180.3)
+
+
+@scenario(multiplier=(0.0, -1.0))
+def no_finite_capacity(multiplier: float) -> Builder:
+    """Where it does not spread, CapacityWeigher raises if no pool that passes has a capacity."""
+    b = Builder(*small(), cinder={"capacity_weight_multiplier": multiplier})
+    return b.backend("a").backend("b").create(0, "i0", "").create(1.1, "i1", "b#p0")
+
+
 # Waiting
 
 

@@ -11,6 +11,7 @@ from cinder import exception, objects
 from cinder.objects import fields
 from cinder.scheduler import filter_scheduler  # noqa: F401 registers the scheduler's options
 from cinder.scheduler import manager as scheduler_manager
+from cinder.scheduler.weights import capacity, volume_number  # noqa: F401 registers theirs
 from cinder.volume import api as volume_api
 from cinder.volume import configuration, volume_types
 from cinder.volume import driver as volume_driver
@@ -33,6 +34,10 @@ from .process import admin, db_api
 EPOCH = datetime.datetime(2026, 1, 1)
 WITH_STORE = ("store-only", "combined", "replicated-store")
 WITH_CACHE = ("cache-only", "combined")
+HANDLERS = {
+    "OrderedHostWeightHandler": "cinder.scheduler.weights.OrderedHostWeightHandler",
+    "StochasticHostWeightHandler": "cinder.scheduler.weights.stochastic.StochasticHostWeightHandler",
+}
 
 
 @dataclass
@@ -73,6 +78,16 @@ class StartedCloud(Cloud):
             (None, "cinder_internal_tenant_user_id"): INTERNAL_PROJECT,
             (None, "scheduler_max_attempts"): cinder.scheduler_max_attempts,
         }
+        options |= {
+            (None, name): getattr(cinder, name)
+            for name in (
+                "capacity_weight_multiplier",
+                "allocated_capacity_weight_multiplier",
+                "volume_number_multiplier",
+            )
+        }
+        options[None, "scheduler_default_weighers"] = list(cinder.scheduler_default_weighers)
+        options[None, "scheduler_weight_handler"] = HANDLERS[cinder.scheduler_weight_handler]
         cached = self.strategy in WITH_CACHE
         uploads = {
             "image_upload_use_cinder_backend": self.scenario.upload == "no-op",

@@ -1,0 +1,92 @@
+"""What a create clones from: the Cinder store, then the cache."""
+
+from __future__ import annotations
+
+from sim.fast.arrays import clone
+from sim.fast.cache import caches, delete_cached_volume, location, look_up, slot_of
+from sim.fast.download import download
+from sim.fast.events import BEGIN_IMAGE_DELETE, cast, next_phase, read_clock
+from sim.fast.jit import compiled
+from sim.fast.phases import (
+    CACHE_CLONED,
+    CACHE_LOCK,
+    CLONE_CACHED,
+    CLONE_STORED,
+    STORE_CLONED,
+    UNLOCK,
+    fails_with,
+)
+from sim.fast.places import AT_ONCE, NO, cloned, make_place, refused
+from sim.fast.state import AT_CLONE_LIMIT, CLONE_LIMIT, NONE, USER, State
+
+
+@compiled
+def clone_from_store(s: State, v: int) -> bool:
+    """`_clone_image_volume`: an image-volume of the Cinder store in the same pool, if there is one."""
+    r = s.volumes[v]
+    r.cloned, r.cloned_serial = r.stored, r.stored_serial
+    return next_phase(s, v, CACHE_LOCK if cloned(s, v) == NONE else CLONE_STORED, 0.0)
+
+
+@compiled
+def clone_stored(s: State, v: int) -> bool:
+    """The clone of `_clone_image_volume`; failures pass."""
+    r = s.volumes[v]
+    seconds = clone(s, cloned(s, v), v, r.pool, r.size_gib, USER, r.tier)
+    if seconds >= 0:
+        return next_phase(s, v, STORE_CLONED, seconds)
+    again = make_place(s, v, int(-seconds))
+    if again != NO:
+        return again == AT_ONCE
+    refused(s, v)
+    return next_phase(s, v, CACHE_LOCK, 0.0)
+
+
+@compiled
+def clone_from_cache(s: State, v: int) -> bool:
+    """`_create_from_image_cache_or_download`: look for an entry."""
+    r = s.volumes[v]
+    if caches(s, v):
+        slot = location(s, r.image, r.pool) if s.options[0].on_demand else slot_of(s, look_up(s, v))
+        if slot != NONE:
+            r.cloned = slot
+            r.cloned_serial = s.slots[r.cloned].serial
+            return next_phase(s, v, CLONE_CACHED, 0.0)
+    return download(s, v)
+
+
+@compiled
+def clone_cached(s: State, v: int) -> bool:
+    """The clone of `_create_from_image_cache`; failures pass, but for the clone limit."""
+    r = s.volumes[v]
+    slot = cloned(s, v)
+    seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
+    if seconds >= 0:
+        return next_phase(s, v, STORE_CLONED if s.options[0].on_demand else CACHE_CLONED, seconds)
+    again = make_place(s, v, int(-seconds))
+    if again != NO:
+        return again == AT_ONCE
+    refused(s, v)
+    if -seconds == CLONE_LIMIT and not s.options[0].on_demand and gives_up(s, v, slot):
+        fails_with(s, v, CLONE_LIMIT)
+        return next_phase(s, v, UNLOCK, 0.0)
+    return download(s, v)
+
+
+@compiled
+def gives_up(s: State, v: int, slot: int) -> bool:
+    """`delete_cached_volume` of an image-volume at its clone limit; false if it is being deleted already.
+
+    Its entry may have gone while the create waited for a place.
+    """
+    r = s.volumes[v]
+    entry = s.entry_of[r.pool, r.image]
+    if entry != NONE and s.entries[entry].slot == slot:
+        delete_cached_volume(s, v, entry, AT_CLONE_LIMIT)
+        return True
+    read_clock(s)
+    if s.slots[slot].deleting:
+        return False
+    s.slots[slot].deleting = True
+    cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
+    return True

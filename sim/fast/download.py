@@ -1,0 +1,174 @@
+"""A download, by which the cache may be filled: `_create_from_image_cache_or_download`."""
+
+from __future__ import annotations
+
+from sim.fast.arrays import create, extend, find, write
+from sim.fast.cache import add_location, create_entry, ensure_space, found, note
+from sim.fast.events import (
+    BEGIN_IMAGE_DELETE,
+    acquire_lock,
+    cast,
+    give_stream_back,
+    next_phase,
+    read_clock,
+    release_lock,
+    take_stream,
+)
+from sim.fast.fill import clone_image_volume
+from sim.fast.jit import compiled
+from sim.fast.phases import (
+    CREATE_TO_WRITE,
+    CREATED,
+    EXTEND,
+    EXTENDED,
+    FETCHED,
+    FETCHING,
+    FILLED,
+    FILLING,
+    UNLOCK,
+    WRITING,
+    WRITTEN,
+    fails_with,
+)
+from sim.fast.places import AT_ONCE, NO, make_place, refused
+from sim.fast.state import CACHE, COPY, DOWNLOAD, NONE, REFUSED, SKIPPED, STORE, USER, State
+
+
+@compiled
+def download(s: State, v: int) -> bool:
+    """The start of a download."""
+    r = s.volumes[v]
+    r.phase = FETCHING  # `TemporaryImages.fetch`
+    r.since = s.world[0].now
+    if s.images[r.image].fetch_s < 0:
+        return next_phase(s, v, FETCHED, 0.0)
+    return take_stream(s, s.world[0], s.options[0].streams, v)
+
+
+@compiled
+def fetch(s: State, v: int) -> bool:
+    """On one of Glance's streams."""
+    r = s.volumes[v]
+    r.stream_wait_s += s.world[0].now - r.since
+    return next_phase(s, v, FETCHED, s.images[r.image].fetch_s)
+
+
+@compiled
+def fetched(s: State, v: int) -> bool:
+    """`_create_from_image_cache_or_download`: to fill the cache, the volume is made at the minimal size."""
+    r = s.volumes[v]
+    if s.images[r.image].fetch_s >= 0:
+        give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+    if r.fills:
+        r.size_gib = s.images[r.image].virtual_gib
+    r.cloned = NONE
+    return next_phase(s, v, CREATE_TO_WRITE, 0.0)
+
+
+@compiled
+def create_to_write(s: State, v: int) -> bool:
+    """The driver's volume of `_create_from_image_download`."""
+    r = s.volumes[v]
+    seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
+    if seconds >= 0:
+        return next_phase(s, v, CREATED, seconds)
+    again = make_place(s, v, int(-seconds))
+    if again != NO:
+        return again == AT_ONCE
+    refused(s, v)
+    fails_with(s, v, int(-seconds))
+    return next_phase(s, v, EXTEND, 0.0)
+
+
+@compiled
+def copy_image(s: State, v: int) -> bool:
+    """`copy_image_to_volume`: take the space and one of the backend's write streams."""
+    r = s.volumes[v]
+    backend = s.pools[r.pool].backend
+    seconds = write(s, find(s, v, backend), r.image, False, r.version)
+    if seconds < 0:
+        refused(s, v)
+        fails_with(s, v, int(COPY - seconds))
+        return next_phase(s, v, EXTEND, 0.0)
+    r.phase = WRITING
+    return take_stream(s, s.backends[backend], s.backends[backend].write_streams, v)
+
+
+@compiled
+def write_image(s: State, v: int) -> bool:
+    """Convert and write."""
+    r = s.volumes[v]
+    return next_phase(s, v, WRITTEN, s.write_s[r.image, s.pools[r.pool].backend])
+
+
+@compiled
+def written(s: State, v: int) -> bool:
+    """The image is written; it is cached if the image's lock was kept for that."""
+    r = s.volumes[v]
+    backend = s.pools[r.pool].backend
+    give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
+    r.source = DOWNLOAD
+    if not r.fills:
+        return next_phase(s, v, EXTEND, 0.0)
+    r.phase = FILLING
+    r.since = s.world[0].now
+    return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[s.pools[r.pool].fill_lock])
+
+
+@compiled
+def fill(s: State, v: int) -> bool:
+    """`_create_image_cache_volume_entry`: room, quota, and a clone of the user's new volume."""
+    r = s.volumes[v]
+    w, o = s.world[0], s.options[0]
+    r.lock_wait_s += w.now - r.since
+    if found(s, v):
+        return end_fill(s, v)
+    if not o.on_demand and not ensure_space(s, v):
+        return not_filled(s, v, REFUSED)
+    seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, True)
+    if seconds < 0:
+        return not_filled(s, v, int(-seconds))
+    r.fill = s.world[0].made
+    return next_phase(s, v, FILLED, seconds)
+
+
+@compiled
+def not_filled(s: State, v: int, reason: int) -> bool:
+    r = s.volumes[v]
+    note(s, v, r.pool, r.image, SKIPPED, r.size_gib, reason)
+    return end_fill(s, v)
+
+
+@compiled
+def filled(s: State, v: int) -> bool:
+    """The image-volume is there (`CreateVolumeOnFinishTask`): enter it."""
+    r = s.volumes[v]
+    read_clock(s)
+    if not s.options[0].on_demand:
+        create_entry(s, v, r.fill)
+    elif not s.images[r.image].deleted:
+        add_location(s, r.image, r.fill)
+    else:  # its location is refused
+        read_clock(s)
+        cast(s, BEGIN_IMAGE_DELETE, r.fill, NONE)
+    return end_fill(s, v)
+
+
+@compiled
+def end_fill(s: State, v: int) -> bool:
+    if s.options[0].fill_lock:
+        release_lock(s, s.fill_locks[s.pools[s.volumes[v].pool].fill_lock])
+    return next_phase(s, v, EXTEND, 0.0)
+
+
+@compiled
+def extend_back(s: State, v: int) -> bool:
+    """The `finally` of `_create_from_image_cache_or_download`: the size asked for, on failures too."""
+    r = s.volumes[v]
+    if r.size_gib == r.asked_gib:
+        return next_phase(s, v, UNLOCK, 0.0)
+    seconds = extend(s, v, r.pool, r.asked_gib)
+    if seconds < 0:
+        refused(s, v)
+        fails_with(s, v, int(-seconds))
+    return next_phase(s, v, EXTENDED, seconds)

@@ -1,0 +1,81 @@
+"""Places on an array that image-volumes give back: deletes, and evictions for a user's volume."""
+
+from __future__ import annotations
+
+from sim.fast.arrays import begin_delete, cached, end_delete, has_place
+from sim.fast.cache import drop_entry, least_used
+from sim.fast.events import END_EVICTION, later
+from sim.fast.jit import compiled
+from sim.fast.scheduler import report
+from sim.fast.state import ARRAY_FULL, BUSY, CACHE, FOR_USER, NONE, POOL_FULL, State
+from sim.fast.usage import orphan
+
+NO, AT_ONCE, LATER = range(3)
+
+
+@compiled
+def make_place(s: State, v: int, reason: int) -> int:
+    """Evict for a user's create that an array refused for `reason` (`what_if.evict_for_users`).
+
+    Whether it is to try again: NO, AT_ONCE, or LATER, when it goes on in the phase that it is in.
+    """
+    r = s.volumes[v]
+    b = s.backends[s.pools[r.pool].backend]
+    if not s.options[0].evict_for_users or not b.cache or (reason != POOL_FULL and reason != ARRAY_FULL):
+        return NO
+    refused(s, v)
+    first, last = r.pool, r.pool
+    if reason == ARRAY_FULL:
+        first, last = b.first_pool, b.first_pool + b.pools - 1
+    entry = least_used(s, first, last, cloned(s, v))
+    if entry == NONE:
+        return NO
+    slot = s.entries[entry].slot
+    drop_entry(s, v, entry, FOR_USER)
+    seconds = begin_delete(s, slot)
+    if seconds == -BUSY:
+        stays(s, slot)
+        return NO
+    if seconds > 0:
+        later(s, seconds, END_EVICTION, v, slot)
+        return LATER
+    end_image_delete(s, slot)
+    return AT_ONCE
+
+
+@compiled
+def refused(s: State, v: int) -> None:
+    """The array refused a step on the user's volume: note whether the cache holds places (for findings)."""
+    r = s.volumes[v]
+    r.cache_held = 0 if has_place(s, r.pool) else cached(s, r.pool)
+
+
+@compiled
+def cloned(s: State, v: int) -> int:
+    """The slot of what a create is cloned from, or NONE; also where it has gone and another has its slot."""
+    r = s.volumes[v]
+    if r.cloned == NONE or not s.slots[r.cloned].there or s.slots[r.cloned].serial != r.cloned_serial:
+        return NONE
+    return r.cloned
+
+
+@compiled
+def stays(s: State, slot: int) -> None:
+    """An image-volume that is busy stays; one of the cache is an orphan."""
+    d = s.slots[slot]
+    d.deleting = False
+    if d.kind == CACHE:
+        orphan(s, d.pool, d.tier)
+
+
+@compiled
+def end_image_delete(s: State, slot: int) -> None:
+    d, w = s.slots[slot], s.world[0]
+    pool, size_gib = d.pool, d.size_gib
+    if d.tenant:
+        w.quota_volumes -= 1
+        w.quota_gigabytes -= size_gib
+    end_delete(s, slot)
+    s.pools[pool].allocated -= size_gib
+    s.pools[pool].rows -= 1
+    report(s, s.pools[pool].backend)

@@ -1,0 +1,32 @@
+"""The random numbers of `StochasticHostWeightHandler`: those of a case, the same for both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sim.scenario import Case
+from sim.workload.streams import Streams
+
+GAMMA = 0x9E3779B97F4A7C15
+FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+MASK = 2**64 - 1
+
+
+def first_state(case: Case) -> int:
+    """Where the numbers of (seed, replication) start: below 2^63."""
+    stream = Streams(case.scenario.seed, case.replication)("StochasticHostWeightHandler")
+    return int(stream.integers(2**63))
+
+
+def numbers(case: Case) -> Callable[[], float]:
+    """What stands for `random.random`: SplitMix64 (Steele, Lea and Flood 2014), its upper 53 bits."""
+    state = first_state(case)
+
+    def draw() -> float:
+        nonlocal state
+        state = x = (state + GAMMA) & MASK
+        x = ((x ^ (x >> 30)) * FACTORS[0]) & MASK
+        x = ((x ^ (x >> 27)) * FACTORS[1]) & MASK
+        return float((x ^ (x >> 31)) >> 11) / 2.0**53
+
+    return draw

@@ -1,0 +1,180 @@
+"""What of a run's long tables is shown: counts that stay small, however many creates there were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sim.results import Records
+
+if TYPE_CHECKING:
+    from sim.scenario import Case
+
+DAY_S = 86_400.0
+EARLY_S = 3_600.0  # an eviction is early if the image is downloaded again so soon
+MOST = 300  # images and evictions that are kept
+# From 0.1 s to some eleven days, eight steps for each factor of ten; what is beyond is in the ends.
+BINS_S = np.round(10 ** np.arange(-1, 6.01, 1 / 8), 3)
+SIGN = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
+
+
+@dataclass(frozen=True)
+class Aggregates:
+    """Of one run: `create_seconds`, `waits`, `images_of` and `early_evictions`, and `Records.space`."""
+
+    seconds: pd.DataFrame
+    waits: pd.DataFrame
+    images: pd.DataFrame
+    early: pd.DataFrame
+    space: pd.DataFrame
+
+
+def aggregates(records: Records, case: Case) -> Aggregates:
+    """All of them."""
+    evicted = evictions(records)
+    return Aggregates(
+        create_seconds(records.requests),
+        waits(records.requests),
+        images_of(records, case, evicted),
+        early_evictions(evicted, case),
+        records.space,
+    )
+
+
+def of_streamed(seconds: pd.DataFrame, space: pd.DataFrame) -> Aggregates:
+    """What is known of a run whose long tables were never in memory."""
+    none = pd.DataFrame()
+    return Aggregates(seconds, none, none, none, space)
+
+
+def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
+    """Creates that succeed by how long they took.
+
+    Columns: source, waited (for another create's fill), from_s, to_s, creates. Of each source and `waited`
+    that there is, every step between the shortest and the longest create.
+    """
+    done = (requests["status"] == "available").to_numpy()
+    seconds = (requests["end"].to_numpy(float) - requests["time"].to_numpy(float))[done]
+    step = np.clip(np.searchsorted(BINS_S, seconds, side="right") - 1, 0, len(BINS_S) - 2)
+    source, names = pd.factorize(requests["source"], sort=True)
+    source, waited = source[done], (requests["lock_wait_s"].to_numpy(float) > 0)[done].astype(np.int64)
+    shape = (len(names), 2, len(BINS_S) - 1)
+    places = np.ravel_multi_index((source, waited, step), shape)
+    counts = np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
+    used = np.flatnonzero(counts.sum(axis=(0, 1)))
+    shown = range(used[0], used[-1] + 1) if len(used) else range(0)
+    rows = [
+        (name, bool(late), BINS_S[at], BINS_S[at + 1], counts[number, late, at])
+        for number, name in enumerate(names)
+        for late in (0, 1)
+        if counts[number, late].any()
+        for at in shown
+    ]
+    return pd.DataFrame(rows, columns=["source", "waited", "from_s", "to_s", "creates"])
+
+
+def together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """`create_seconds` of the creates of both."""
+    key = ["source", "waited", "from_s", "to_s"]
+    both = pd.concat([one, other]) if len(one) else other
+    return both.groupby(key, as_index=False).agg({"creates": "sum"})
+
+
+def waits(requests: pd.DataFrame) -> pd.DataFrame:
+    """How long creates that succeed waited for another create's fill, by source.
+
+    Columns: source, creates, create_s_mean, and of those that waited: waited (how many), wait_s_mean,
+    wait_s_p95, wait_s_max (NaN where none did).
+    """
+    done = (requests["status"] == "available").to_numpy()
+    seconds = requests["end"].to_numpy(float) - requests["time"].to_numpy(float)
+    wait_s = requests["lock_wait_s"].to_numpy(float)
+    source, names = pd.factorize(requests["source"], sort=True)
+    rows = []
+    for number, name in enumerate(names):
+        of = done & (source == number)
+        late = wait_s[of & (wait_s > 0)]
+        told = (late.mean(), np.percentile(late, 95), late.max()) if len(late) else (np.nan,) * 3
+        if of.any():
+            rows.append((name, int(of.sum()), float(seconds[of].mean()), len(late), *map(float, told)))
+    columns = ["source", "creates", "create_s_mean", "waited", "wait_s_mean", "wait_s_p95", "wait_s_max"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def evictions(records: Records) -> pd.DataFrame:
+    """Each eviction, and how soon that image was downloaded on that pool again.
+
+    Columns: host, image_id, size_gib, evicted_s, again_s (seconds until a create asked for it; NaN: never).
+    """
+    events, requests = records.cache_events, records.requests
+    gone = events[events["event"] == "evict"]
+    downloads = requests[requests["source"] == "download"] if len(gone) else requests[:0]
+    key = ["host", "image_id"]
+    codes = pd.factorize(pd.MultiIndex.from_frame(pd.concat([gone[key], downloads[key]])))[0]
+    left = pd.DataFrame({"time": gone["time"].to_numpy(float), "key": codes[: len(gone)]})
+    left["row"] = np.arange(len(gone))
+    right = pd.DataFrame({"time": downloads["time"].to_numpy(float), "key": codes[len(gone) :]})
+    right["asked_s"] = right["time"]
+    met = pd.merge_asof(
+        left.sort_values("time", kind="stable"),
+        right.sort_values("time", kind="stable"),
+        on="time",
+        by="key",
+        direction="forward",
+        allow_exact_matches=False,
+    ).sort_values("row")
+    table = gone[[*key, "size_gib"]].reset_index(drop=True)
+    table["evicted_s"] = gone["time"].to_numpy(float)
+    table["again_s"] = (met["asked_s"] - met["time"]).to_numpy(float)
+    return table
+
+
+def early_evictions(evicted: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """Of `evictions` those before a download within EARLY_S, the soonest first; MOST of them."""
+    early = evicted[evicted["again_s"] <= EARLY_S].sort_values(["again_s", "evicted_s"], kind="stable")
+    early = early.head(MOST).reset_index(drop=True)
+    early.insert(2, "name", _names(early["image_id"], case))
+    return early
+
+
+def images_of(records: Records, case: Case, evicted: pd.DataFrame) -> pd.DataFrame:
+    """What the cache held and what for: of those images and pools that had an entry, the MOST that held most.
+
+    Columns: host, image_id, name, size_gib, hits (clones of the cache), downloads, gib_days (size times how
+    long it was held), hits_per_gib_day, evictions, evicted_early (within EARLY_S before a download).
+    """
+    key = ["host", "image_id"]
+    events = records.cache_events[records.cache_events["event"].isin(list(SIGN))]
+    ends = (records.requests["end"], events["time"], case.trace.events["time"])
+    end = max((float(times.max()) for times in ends if len(times)), default=0.0)
+    before = case.initial[case.initial["kind"] == "cache"][[*key, "size_gib"]] if len(events) else events[:0]
+    sign = events["event"].astype(object).map(SIGN).to_numpy(float)
+    moves = pd.concat(
+        [
+            events[[*key, "size_gib"]].assign(sign=sign, left_s=end - events["time"]),
+            before[[*key, "size_gib"]].assign(sign=1.0, left_s=end),
+        ]
+    ).astype(dict.fromkeys(key, object))
+    moves["gib_s"] = moves["sign"] * moves["left_s"] * moves["size_gib"]
+    of = moves.groupby(key).agg(size_gib=("size_gib", "max"), gib_s=("gib_s", "sum"))
+    requests = records.requests[[*key, "source"]] if len(of) else records.requests[:0]
+    for name, source in (("hits", "cache"), ("downloads", "download")):
+        counts = requests.loc[requests["source"] == source, key].astype(object).groupby(key).size()
+        of[name] = counts.reindex(of.index, fill_value=0).astype("int64")
+    of["gib_days"] = np.maximum(of.pop("gib_s"), 0.0) / DAY_S
+    of["hits_per_gib_day"] = of["hits"] / of["gib_days"].where(of["gib_days"] > 0)
+    lost = evicted.astype(dict.fromkeys(key, object))
+    for name, chosen in (("evictions", lost), ("evicted_early", lost[lost["again_s"] <= EARLY_S])):
+        of[name] = chosen.groupby(key).size().reindex(of.index, fill_value=0).astype("int64")
+    table = of.reset_index().sort_values(["gib_days", *key], ascending=[False, True, True], kind="stable")
+    table = table.head(MOST).reset_index(drop=True)
+    table.insert(2, "name", _names(table["image_id"], case))
+    return table
+
+
+def _names(image_ids: pd.Series[str], case: Case) -> list[str]:
+    """What the images are called; an image without a name by its id."""
+    return [case.images[image].name or image if image in case.images else str(image) for image in image_ids]

@@ -1,0 +1,139 @@
+"""The page of a comparison of strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sim.plots.frame import number
+from sim.report import parts
+from sim.report.figures import Pictures
+from sim.report.numbers import Numbers, numbers, text
+from sim.report.page import page
+from sim.report.parts import ALL, Ran, Section
+from sim.scenario import Case
+
+if TYPE_CHECKING:
+    from sim.comparison import Comparison
+    from sim.curves import Curves
+
+SHOWN = (
+    *("clone_hit_rate", "store_hit_rate", "cache_hit_rate"),
+    *("create_s_mean", "create_s_p50", "create_s_p95", "errors"),
+    *("image_provisioned_gib_mean", "image_provisioned_gib_peak", "image_volumes_mean"),
+    *("image_volumes_peak", "price_month"),
+)
+
+
+def comparison_page(
+    case: Case,
+    summaries: pd.DataFrame,
+    runs: Sequence[Ran],
+    found: Comparison | None,
+    curves: Curves | None,
+    made: Mapping[str, object],
+) -> str:
+    """Of strategies on the same workload.
+
+    `summaries`: rows of `sim.metrics.summary` of each; `runs`: those whose tables were in memory; `found`:
+    how sure the figures are; `curves` if there are any; `made`: how, for the page's end.
+    """
+    draw = Pictures()
+    creates = int(summaries["creates"].iloc[-1])
+    about = f"{creates:,} creates from an image"
+    if found is not None and found.of == "replications":
+        summaries = _means(found)
+        about += f" in the first of {found.units:,} replications; over time and by image, the first is shown"
+    certain = None if found is None else found.measures
+    best = _best(summaries)
+    sections = [
+        Section("answer", "The answer", _verdict(summaries, found), tables=_answer(summaries, found)),
+        *([parts.curves_section(draw, case, curves)] if curves is not None else []),
+        parts.strategies_section(draw, summaries, certain, "Strategies side by side"),
+        *parts.of_runs(draw, runs, best),
+    ]
+    return page(f"{case.scenario.name}: strategies compared", about, sections, made)
+
+
+def _best(summaries: pd.DataFrame) -> str:
+    rows = summaries[summaries["tier"] == ALL]
+    return str(rows["strategy"].iloc[int(rows["clone_hit_rate"].fillna(-1).argmax())])
+
+
+def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
+    """What the tables come to, in words."""
+    rows = summaries[summaries["tier"] == ALL].set_index("strategy")
+    best, hits = _best(summaries), rows["clone_hit_rate"]
+    cost = _cost(rows.loc[[best]].iloc[0])
+    lines = [f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {cost}."]
+    least = hits[best]
+    if found is not None:
+        own = found.measures[
+            (found.measures["tier"] == ALL) & (found.measures["measure"] == "clone_hit_rate")
+        ]
+        least = float(own.set_index("strategy")["low"].get(best, least))
+    near = rows[hits >= least].sort_values(["price_month", "image_provisioned_gib_mean"], kind="stable")
+    if len(near) and near.index[0] != best:
+        other = str(near.index[0])
+        told = text(hits[other], "hit_rate")
+        lines.append(f"As good within its interval, for less: {other}, {told}, {_cost(near.iloc[0])}.")
+    seconds = rows["create_s_mean"].dropna()
+    if len(seconds):
+        lines.append(
+            f"Mean create seconds: from {number(seconds.min())} ({seconds.idxmin()})"
+            f" to {number(seconds.max())} ({seconds.idxmax()})."
+        )
+    errors = rows["errors"]
+    if errors.any():
+        few, many = number(float(errors.min())), number(float(errors.max()))
+        lines.append(f"Failed creates: from {few} ({errors.idxmin()}) to {many} ({errors.idxmax()}).")
+    if found is not None:
+        of = "replications" if found.of == "replications" else "blocks of the one history"
+        lines.append(f"Behind ±: half of a {100 * found.confidence:g} % interval over {found.units:,} {of}.")
+    return lines
+
+
+def _cost(row: pd.Series[float]) -> str:
+    gib = f"with {number(row['image_provisioned_gib_mean'])} GiB of image-volumes on average"
+    return f"{gib}, {number(row['price_month'])} a month" if row["price_month"] > 0 else gib
+
+
+def _means(found: Comparison) -> pd.DataFrame:
+    """The means over replications, in the shape of `sim.metrics.summary`."""
+    wide = found.measures.pivot(index=["tier", "strategy"], columns="measure", values="mean")
+    keys = pd.MultiIndex.from_frame(found.measures[["tier", "strategy"]].drop_duplicates())
+    return wide.reindex(keys)[list(dict.fromkeys(found.measures["measure"]))].reset_index()
+
+
+def _answer(summaries: pd.DataFrame, found: Comparison | None) -> list[Numbers]:
+    """A table for each tier: a row a strategy."""
+    tiers = list(dict.fromkeys(summaries["tier"]))
+    tables = []
+    for tier in tiers[:1] if len(tiers) == 2 else tiers:
+        rows = summaries[summaries["tier"] == tier].reset_index(drop=True)
+        creates = (
+            number(float(rows["creates"].iloc[0]))
+            if found is not None and found.of == "replications"
+            else f"{int(rows['creates'].iloc[0]):,}"
+        )
+        cells = {name: _with_halves(rows, name, tier, found) for name in SHOWN}
+        name = "All tiers" if tier == ALL else f"Tier {tier}"
+        tables.append(
+            numbers(rows[["strategy", *SHOWN]], f"{name}: {creates} creates", f"{tier}.csv", cells=cells)
+        )
+    return tables
+
+
+def _with_halves(rows: pd.DataFrame, measure: str, tier: str, found: Comparison | None) -> list[str]:
+    """Each value, ± half its interval where there is one."""
+    values = [text(value, measure) for value in rows[measure]]
+    if found is None:
+        return values
+    own = found.measures[(found.measures["tier"] == tier) & (found.measures["measure"] == measure)]
+    halves = (own["high"] - own["mean"]).set_axis(own["strategy"]).reindex(rows["strategy"])
+    return [
+        value if pd.isna(half) or not half else f"{value.removesuffix(' %')} ± {text(half, measure)}"
+        for value, half in zip(values, halves, strict=True)
+    ]

@@ -1,0 +1,72 @@
+"""The page itself: its template, style and script, and where it is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from sim.report.parts import Section
+from sim.results import hashes, versions
+from sim.scenario import Case
+
+FILE = "report.html"
+
+
+def write(page: str, folder: Path) -> None:
+    """`report.html` in a folder, whole or not at all. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{FILE}.{os.getpid()}"
+    try:
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(folder / FILE)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def made_of(case: Case, engine: str, warm_up_s: float = 0.0) -> dict[str, object]:
+    """What a page was made of, to make it again; nothing of when."""
+    start = case.trace.start
+    told = {
+        "engine": engine,
+        "seed": case.scenario.seed,
+        "the trace starts": None if start is None else start.isoformat(),
+        "creates left out before": f"{warm_up_s:,.0f} s" if warm_up_s else None,
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items() if version),
+        **{f"SHA-256 of {name}": digest for name, digest in hashes(case).items()},
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("sim", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def page(
+    title: str,
+    about: str,
+    sections: Sequence[Section],
+    made: Mapping[str, object],
+    conf: Mapping[str, Any] | None = None,
+) -> str:
+    """The page as a file has it. `made`: how it was made, by name; `conf`: `lines` to copy and a `title`."""
+    folder = files("sim") / "templates"
+    style, script = (Markup((folder / name).read_text("utf-8")) for name in ("report.css", "report.js"))
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(title=title, about=about, sections=sections, made=made, conf=conf, style=style, script=script)
+    )

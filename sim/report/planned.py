@@ -1,0 +1,245 @@
+"""The page of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from sim import plots
+from sim.curves import MAX_COUNT, MAX_SIZE, curve
+from sim.findings import findings
+from sim.metrics import summary
+from sim.planner.answer import Answer, Whole
+from sim.planner.grid import ENABLED
+from sim.planner.text import fine_print, verdict
+from sim.problems import BadInput
+from sim.report import parts
+from sim.report.aggregates import aggregates
+from sim.report.figures import Pictures
+from sim.report.numbers import Numbers, numbers, text
+from sim.report.page import page
+from sim.report.parts import Group, Ran, Section
+from sim.strategies import STRATEGIES
+
+FIGURES = ("hit_rate", "p95_s", "errors", "space_gib_mean", "space_gib_peak", "price_month")
+FEW = 3  # points of a picture
+
+
+def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
+    """Of a plan; `made`: how, for the page's end."""
+    plan, draw = answer.document, Pictures()
+    runs = [_ran("today", answer.today), _ran("plan", answer.planned)]
+    summaries = pd.concat(
+        [
+            summary(of.records, of.case, f"{name} ({of.strategy})")
+            for name, of in (("today", answer.today), ("plan", answer.planned))
+        ],
+        ignore_index=True,
+    )
+    sections = [
+        Section(
+            "answer",
+            "The answer",
+            [f"{verdict(plan)}.", f"Strategy: {plan['strategy']}.", _brings(plan), fine_print(plan)],
+            tables=[_limits(plan), _against_today(plan)],
+        ),
+        Section("why", "Why", lists=_why(plan), tables=_tests(plan)),
+        *_curves(draw, answer),
+        _trade_offs(draw, answer),
+        parts.strategies_section(draw, summaries, None, "Today and the plan side by side"),
+        *parts.of_runs(draw, runs, "plan"),
+    ]
+    lines = [plan["cinder_conf"], *(f"# {command}" for command in plan["quota"]["commands"])]
+    conf = {"title": "Lines for cinder.conf", "lines": "\n".join(lines)}
+    about = f"{plan['cells']:,} runs, {plan['requests_simulated']:,} creates simulated"
+    return page(f"{plan['scenario']}: the plan", about, sections, made, conf)
+
+
+def _ran(name: str, of: Whole) -> Ran:
+    lines = findings(of.records, of.case, of.strategy)
+    return Ran(name, of.strategy, of.case, aggregates(of.records, of.case), lines)
+
+
+def _brings(plan: Mapping[str, Any]) -> str:
+    """The plan against today, in a sentence."""
+    figures = (
+        ("hit_rate", "clone hits"),
+        ("p95_s", "95th percentile of create seconds"),
+        ("price_month", "a month"),
+    )
+    now, then = plan["today"]["tiers"][parts.ALL], plan["tiers"][parts.ALL]
+    told = [f"{name} {_between(then, key)}, today {text(now[key], key)}" for key, name in figures]
+    return f"In all: {'; '.join(told)}."
+
+
+def _limits(plan: Mapping[str, Any]) -> Numbers:
+    """A row a backend: what to set, what is set today, and what it brings."""
+    rows = []
+    for name, of in plan["backends"].items():
+        now = plan["today"]["backends"][name]
+        limits = {
+            f"{limit.removeprefix('image_volume_cache_')}{when}": each[limit] if each[ENABLED] else None
+            for limit in (MAX_SIZE, MAX_COUNT)
+            for when, each in (("", of), (", today", now))
+        }
+        rows.append(
+            {
+                "backend": name,
+                **limits,
+                **_with_intervals(of, ("hit_rate", "p95_s")),
+                "volumes_peak": of["volumes_peak"],
+            }
+        )
+    table = pd.DataFrame(rows)
+    cells = {
+        str(column): [
+            "off" if pd.isna(limit) else f"{int(limit):,}" if limit else "no limit" for limit in table[column]
+        ]
+        for column in table
+        if str(column).startswith("max_")
+    }
+    cells |= {
+        name: [_between(of, name) for of in plan["backends"].values()] for name in ("hit_rate", "p95_s")
+    }
+    shown = table[[name for name in table if not str(name).endswith(("_low", "_high"))]]
+    return numbers(shown, "Limits of every backend's cache", "plan.csv", cells=cells)
+
+
+def _against_today(plan: Mapping[str, Any]) -> Numbers:
+    pairs = [
+        (tier, word, of[tier])
+        for tier in plan["tiers"]
+        for word, of in (("today", plan["today"]["tiers"]), ("plan", plan["tiers"]))
+        if not (tier == parts.ALL and len(plan["tiers"]) == 2)
+    ]
+    table = pd.DataFrame(
+        [{"tier": tier, "limits": word, **_with_intervals(of, FIGURES)} for tier, word, of in pairs]
+    )
+    cells = {name: [_between(of, name) for _, _, of in pairs] for name in FIGURES}
+    shown = table[["tier", "limits", *FIGURES]]
+    told = f"Against today ({plan['today']['strategy']})"
+    return numbers(shown, told, "against-today.csv", labels=2, cells=cells)
+
+
+def _with_intervals(of: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    return {name: of[name] for name in ends if name in of}
+
+
+def _between(of: Mapping[str, Any], name: str) -> str:
+    """A figure, and its interval where it has one."""
+    told, low, high = text(of[name], name), of.get(f"{name}_low"), of.get(f"{name}_high")
+    if low is None or high is None or low == high:
+        return told
+    low, high = text(low, name).removesuffix(" %"), text(high, name).removesuffix(" %")
+    return f"{told} ({low} to {high})"
+
+
+def _why(plan: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    targets = [
+        f"{each['text']}: {'kept' if each['met'] else 'not kept'}"
+        for each in plan["targets"]
+        if each["asked"]
+    ]
+    lists = [
+        ("Asked for", targets),
+        ("What decides", [each["text"] for each in plan["binding"]]),
+        ("And not", [f"{each['strategy']}: {each['text']}" for each in plan["runners_up"]]),
+    ]
+    return [(title, lines) for title, lines in lists if lines]
+
+
+def _tests(plan: Mapping[str, Any]) -> list[Numbers]:
+    """What the plan is sensitive to, and what it does on the part of the trace that it has not seen."""
+    tables = []
+    if plan.get("sensitivity"):
+        rows = plan["sensitivity"]
+        table = pd.DataFrame(rows)[["change", "hit_rate", "p95_s", "errors", "met", "limits_factor"]]
+        cells = {"hit_rate": [_between(row, "hit_rate") for row in rows]}
+        tables.append(
+            numbers(
+                table.rename(
+                    columns={"change": "if", "met": "kept", "limits_factor": "limits needed, times"}
+                ),
+                "What if",
+                "what-if.csv",
+                cells=cells,
+            )
+        )
+    if "back_test" in plan:
+        rows = plan["back_test"]
+        names = ("hit_rate", "p95_s", "errors", "space_gib_mean", "space_gib_peak")
+        cells = {name: [_between(row, name) for row in rows] for name in names}
+        table = pd.DataFrame(rows)[["which", *names]]
+        tables.append(numbers(table, "Back-test: on the rest of the trace", "back-test.csv", cells=cells))
+    return tables
+
+
+def _curves(draw: Pictures, answer: Answer) -> list[Section]:
+    """Hits by the cache's rules, with what runs with the plan's other limit gave."""
+    case, strategy = answer.today.case, answer.planned.strategy
+    if not STRATEGIES[strategy].image_volume_cache_enabled:
+        return []
+    try:
+        curves = curve(case, strategy, engine="fast")
+    except BadInput:  # another eviction than Cinder's
+        return []
+    chosen = {
+        name: {limit: of[limit] for limit in (MAX_COUNT, MAX_SIZE)}
+        for name, of in answer.document["backends"].items()
+        if of[ENABLED]
+    }
+    of_strategy = answer.candidates[answer.candidates["strategy"] == strategy]
+    simulated = {}
+    for name, limits in chosen.items():
+        for limit, other in ((MAX_COUNT, MAX_SIZE), (MAX_SIZE, MAX_COUNT)):
+            of = of_strategy[
+                (of_strategy["backend"] == name) & of_strategy[ENABLED] & (of_strategy[limit] > 0)
+            ]
+            of = of[of[other] == limits[other]].rename(columns={limit: "value"})
+            if len(of) >= FEW and len(case.scenario.backends[name].pools) == 1:
+                simulated[name, limit] = of[["value", "hit_rate", "hit_rate_low", "hit_rate_high"]]
+    return [parts.curves_section(draw, case, curves, chosen, simulated)]
+
+
+def _trade_offs(draw: Pictures, answer: Answer) -> Section:
+    """Space against hits of all limits that were simulated, per backend."""
+    plan, pictures = answer.document, []
+    own = answer.candidates[answer.candidates["strategy"] == plan["strategy"]]
+    for name, of in own.groupby("backend", sort=False):
+        best, now = plan["backends"][str(name)], plan["today"]["backends"][str(name)]
+        marked = {
+            word: (each["space_gib_mean"], each["hit_rate"])
+            for word, each in (("today", now), ("recommended", best))
+            if each["hit_rate"] is not None
+        }
+        label = f"{name}: no creates"
+        if best["hit_rate"] is not None:
+            label = (
+                f"{name}: hits against mean GiB of image-volumes for {len(of):,} pairs of limits;"
+                f" recommended {best['hit_rate']:.1%} with {best['space_gib_mean']:,.0f} GiB"
+            )
+        options: dict[str, Any] = {
+            "cost": "space_gib_mean",
+            "worth": "hit_rate",
+            "names": None,
+            "marked": marked,
+        }
+        pictures.append(draw(plots.pareto, of, label=label, title=str(name), **options))
+    text = "All limits that were simulated under the plan's strategy, each backend's alone."
+    return Section(
+        "trade-offs",
+        "Hits against space",
+        [text],
+        groups=[Group("Backends", pictures)],
+        numbers=[
+            numbers(
+                answer.frontier,
+                "The front: limits to which no others are smaller and better",
+                "frontier.csv",
+                labels=2,
+            )
+        ],
+    )

@@ -1,0 +1,205 @@
+"""The page of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from sim import plots
+from sim.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.plots.frame import number
+from sim.report import parts
+from sim.report.figures import Pictures
+from sim.report.numbers import Numbers, numbers, text
+from sim.report.page import page
+from sim.report.parts import Group, Section
+from sim.scenario import Case
+from sim.strategies import STRATEGIES
+from sim.sweep.intervals import MEASURES
+
+SHOWN = 25  # points of the answer
+KEYS = 4  # whose pictures are drawn
+
+
+def sweep_page(
+    case: Case, certain: pd.DataFrame, failed: int, curves: Curves | None, made: Mapping[str, object]
+) -> str:
+    """Of a sweep: `certain` is `sim.sweep.intervals.intervals`, `failed` how many cells have failed."""
+    draw = Pictures()
+    keys = list(certain.columns[1 : certain.columns.get_loc("scope")])
+    points = certain[certain["scope"] == "all"].reset_index(drop=True)
+    sections = [
+        Section("answer", "The answer", _verdict(points, keys, failed), tables=[_answer(points, keys)]),
+        *_varied(draw, case, certain, keys, curves),
+        _trade_offs(draw, certain, keys),
+    ]
+    about = f"{len(points):,} points of {', '.join(keys)}"
+    return page(f"{case.scenario.name}: a sweep", about, sections, made)
+
+
+def _verdict(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
+    if points.empty:
+        return ["Every cell has failed."]
+    best = points.iloc[int(points["clone_hit_rate"].fillna(-1).argmax())]
+    lines = [
+        f"Most clone hits: {text(best['clone_hit_rate'], 'hit_rate')}, with {_named(best, keys)}, with"
+        f" {number(best['image_provisioned_gib_mean'])} GiB of image-volumes on average."
+    ]
+    near = points[points["clone_hit_rate"] >= best["clone_hit_rate_low"]]
+    if len(near):
+        least = near.loc[near["image_provisioned_gib_mean"].idxmin()]
+        if least.name != best.name:
+            lines.append(
+                "As good within its interval, in the least space:"
+                f" {text(least['clone_hit_rate'], 'hit_rate')}, with {_named(least, keys)},"
+                f" with {number(least['image_provisioned_gib_mean'])} GiB."
+            )
+    of = "replications" if best["of"] == "replications" else "blocks of the one history"
+    lines.append(f"In brackets: 95 % intervals over {int(best['units']):,} {of}.")
+    if failed:
+        lines.append(f"{failed:,} cells failed and are left out.")
+    return lines
+
+
+def _named(point: pd.Series[Any], keys: list[str]) -> str:
+    return ", ".join([str(point["strategy"]), *(f"{key} = {point[key]}" for key in keys)])
+
+
+def _answer(points: pd.DataFrame, keys: list[str]) -> Numbers:
+    """The points with most hits, each figure with its interval."""
+    ranked = points.sort_values("clone_hit_rate", ascending=False, kind="stable").head(SHOWN)
+    cells = {measure: [_between(row, measure) for _, row in ranked.iterrows()] for measure in MEASURES}
+    caption = "All creates, most hits first"
+    if len(points) > SHOWN:
+        caption += f": {SHOWN} of {len(points):,} points"
+    columns = ["strategy", *keys, *MEASURES]
+    return numbers(ranked[columns], caption, "best.csv", labels=1 + len(keys), cells=cells)
+
+
+def _between(row: pd.Series[Any], measure: str) -> str:
+    told = text(float(row[measure]), measure)
+    low, high = float(row[f"{measure}_low"]), float(row[f"{measure}_high"])
+    if np.isnan(low) or low == high:
+        return told
+    low, high = max(low, 0.0), min(high, 1.0) if "hit_rate" in measure else high
+    return f"{told} ({text(low, measure).removesuffix(' %')} to {text(high, measure).removesuffix(' %')})"
+
+
+def _varied(
+    draw: Pictures, case: Case, certain: pd.DataFrame, keys: list[str], curves: Curves | None
+) -> list[Section]:
+    """Figures against each value that was varied; of limits of the cache, hits per backend too."""
+    groups = []
+    numeric = [
+        key for key in keys if pd.api.types.is_numeric_dtype(certain[key]) and certain[key].nunique() > 1
+    ]
+    for key in numeric[:KEYS]:
+        pictures = [
+            _by_value(draw, certain[certain["scope"] == "all"], key, measure, "all tiers")
+            for measure in ("clone_hit_rate", "create_s_mean", "image_provisioned_gib_mean", "price_month")
+            if certain[measure].notna().any()
+        ]
+        groups.append(Group(key, pictures))
+        if curves is not None and key.rpartition(".")[2] in (MAX_COUNT, MAX_SIZE):
+            groups.append(Group(f"{key}, by backend", _by_backend(draw, case, certain, key, curves)))
+    if not groups:
+        return []
+    lines = ["Bands are 95 % intervals."]
+    if len(keys) > 1:
+        lines.append("Of each value the point with most hits is shown, whatever the other values are.")
+    table = certain[certain["scope"].isin(["all", "tier", "backend"])]
+    return [
+        Section(
+            "varied",
+            "Against what was varied",
+            lines,
+            groups=groups,
+            numbers=[numbers(table, "All points by tier and backend", "intervals.csv", labels=1 + len(keys))],
+        )
+    ]
+
+
+def _best_of(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Of each strategy and value the row with most hits."""
+    ranked = rows.sort_values("clone_hit_rate", ascending=False, kind="stable")
+    return ranked.drop_duplicates(["strategy", key]).sort_values(["strategy", key], kind="stable")
+
+
+def _by_value(draw: Pictures, rows: pd.DataFrame, key: str, measure: str, of: str) -> Markup:
+    best = _best_of(rows, key)
+    low, high = best[measure].min(), best[measure].max()
+    label = f"{of}: {plots.MEASURES[measure]} against {key}, by strategy; from {low:.3g} to {high:.3g}"
+    return draw(plots.by_value, best, key, measure, label=label)
+
+
+def _by_backend(draw: Pictures, case: Case, certain: pd.DataFrame, key: str, curves: Curves) -> list[Markup]:
+    """Simulated hits beside those by the cache's rules alone, of backends that the key is of."""
+    limit, pictures = key.rpartition(".")[2], []
+    cached = [name for name in certain["strategy"].unique() if STRATEGIES[name].image_volume_cache_enabled]
+    rows = certain[(certain["scope"] == "backend") & certain["strategy"].isin(cached)]
+    backends = [name for name in case.scenario.backends if key.split(".")[1] in ("*", name)]
+    for name in backends[: parts.POOLS]:
+        hosts = [f"{name}#{pool}" for pool in case.scenario.backends[name].pools]
+        own = curves.working_set[curves.working_set["host"].isin(hosts)].iloc[0]
+        of = curves.curve[(curves.curve["name"] == hosts[0]) & (curves.curve["limit"] == limit)]
+        best = _best_of(rows[rows["name"] == name], key).sort_values(key)
+        best = best[best["strategy"] == cached[0]] if cached else best
+        simulated = pd.DataFrame(
+            {
+                "value": best[key],
+                "hit_rate": best["clone_hit_rate"],
+                "hit_rate_low": best["clone_hit_rate_low"],
+                "hit_rate_high": best["clone_hit_rate_high"],
+            }
+        )
+        working_set = int(own["images" if limit == MAX_COUNT else "gib"])
+        today = int(own[limit]) if own["image_volume_cache_enabled"] else None
+        label = (
+            f"{name}: hits against {limit}, simulated and by the cache's rules alone;"
+            f" working set {working_set:,}; today {today}"
+        )
+        pictures.append(
+            draw(
+                plots.hit_rate_by_limit,
+                of if len(hosts) == 1 else of[:0],
+                label=label,
+                title=name,
+                today=today,
+                working_set=working_set,
+                simulated=simulated,
+            )
+        )
+    return pictures
+
+
+def _trade_offs(draw: Pictures, certain: pd.DataFrame, keys: list[str]) -> Section:
+    """What the points cost and are worth, in all and by tier."""
+    pictures = []
+    for scope in ("all", "tier"):
+        for key, of in certain[certain["scope"] == scope].groupby("name", sort=False):
+            name = str(key)
+            cost = "price_month" if (of["price_month"] > 0).any() else "image_provisioned_gib_mean"
+            title = f"tier {name}" if name else "all tiers"
+            label = f"{title}: clone hits against {plots.MEASURES[cost]} of {len(of):,} points"
+            pictures.append(draw(plots.pareto, of, label=label, title=title, cost=cost, names=None))
+    points = certain[certain["scope"].isin(["all", "tier"])]
+    columns = [
+        "strategy",
+        *keys,
+        "scope",
+        "name",
+        "clone_hit_rate",
+        "image_provisioned_gib_mean",
+        "price_month",
+    ]
+    return Section(
+        "trade-offs",
+        "Hits against price",
+        ["On the front is whatever no other point is both cheaper and better than."],
+        pictures,
+        numbers=[numbers(points[columns], "Points by tier", "points.csv", labels=1 + len(keys))],
+    )
