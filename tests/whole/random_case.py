@@ -7,6 +7,7 @@ from typing import Any
 
 from .build import TIER, Builder, image
 
+IMAGES, UPLOADED = 5, 4  # there at the start, and made of volumes
 STEP = 0.37  # times are multiples of it, so that only what is meant to happens at once
 
 
@@ -23,7 +24,9 @@ def random_builder(seed: int, events: int = 30) -> Builder:
             "backend_stats_polling_interval": draw.choice((20, 60)),
             "internal_tenant_quota_volumes": draw.choice((None, None, 4)),
             "internal_tenant_quota_gigabytes": draw.choice((None, None, 8)),
+            "image_upload_use_internal_tenant": draw.random() < 0.5,
         },
+        upload=draw.choice(("copy", "no-op")),
     )
     if draw.random() < 0.7:
         b.scenario["store"] = {"home": "a#p0"}
@@ -45,7 +48,7 @@ def _images(draw: random.Random) -> list[dict[str, Any]]:
             container_format=draw.choice(("bare", "bare", "bare", "ovf")),
             store_hosts=draw.choice(("", "", "", "", "b#p0", "a#p0;b#p0")),
         )
-        for number in range(5)
+        for number in range(IMAGES + UPLOADED)
     ]
 
 
@@ -68,6 +71,7 @@ def _backend(draw: random.Random, b: Builder, name: str) -> None:
         delete_s=draw.choice((0, 2, 15)),
         extend_s=draw.choice((0, 0.9)),
         write_streams=draw.choice((None, 1, 2)),
+        read_mib_s=draw.choice((None, 90, 500)),
         max_clones_per_volume=draw.choice((None, 2, 4)),
         delete_with_clones=draw.choice(("allowed", "busy")),
         driver_clones_raw=draw.random() < 0.15,
@@ -85,7 +89,7 @@ def _initial(draw: random.Random, b: Builder) -> None:
     hosts = _hosts(b, "")
     for number in range(4):
         kind = draw.choice(("volume", "cache"))
-        name = draw.choice([i["image_id"] for i in b.images])
+        name = draw.choice([i["image_id"] for i in b.images[:IMAGES]])
         row = {"kind": kind, "volume_id": f"u{number}", "host": draw.choice(hosts)}
         if kind == "volume":
             b.initial.append({**row, "image_id": draw.choice(("", name)), "size_gib": 7})
@@ -106,6 +110,7 @@ def _hosts(b: Builder, tier: str) -> list[str]:
 
 def _events(draw: random.Random, b: Builder, events: int) -> None:
     time, made = 0.0, 0
+    images, to_upload = IMAGES, [f"i{number}" for number in range(IMAGES, IMAGES + UPLOADED)]
     volumes = [row["volume_id"] for row in b.initial if row["kind"] == "volume"]
     while len(b.events) < events:
         time += STEP * draw.choice((1, 3, 10, 30, 100))
@@ -113,15 +118,33 @@ def _events(draw: random.Random, b: Builder, events: int) -> None:
         if kind < 0.72:
             storm = draw.choice((1, 1, 1, 2, 4))
             for _ in range(storm):
-                _create(draw, b, time, f"i{int(5 * draw.random() ** 1.7)}")
+                _create(draw, b, time, f"i{int(images * draw.random() ** 1.7)}")
             volumes += [f"v{number}" for number in range(made, made + storm)]
             made += storm
         elif kind < 0.9 and volumes:
             b.delete(time, volumes.pop(draw.randrange(len(volumes))))
-        elif kind < 0.97:
-            b.event(time, "update_image", image_id=f"i{draw.randrange(5)}")
+        elif kind < 0.94:
+            b.event(time, "update_image", image_id=f"i{draw.randrange(images)}")
+        elif kind < 0.99:
+            _upload(draw, b, time, volumes, to_upload)
+            images = IMAGES + UPLOADED - len(to_upload)
         elif time > 200:
-            b.event(time, "delete_image", image_id=f"i{draw.randrange(5)}")
+            b.event(time, "delete_image", image_id=f"i{draw.randrange(images)}")
+
+
+def _upload(draw: random.Random, b: Builder, time: float, volumes: list[str], images: list[str]) -> None:
+    """Of a volume that is not encrypted, more often than not a young one; of one twice at once, too."""
+    secret = {event["volume_id"] for event in b.events if event.get("encrypted")}
+    candidates = [volume for volume in volumes if volume not in secret]
+    if not candidates:
+        return
+    volume = draw.choice([*candidates, *candidates[-3:]])
+    project = next((e["project"] for e in b.events if e.get("volume_id") == volume), "")
+    for name in images[: draw.choice((1, 1, 1, 2))]:
+        images.remove(name)
+        image = next(image for image in b.images if image["image_id"] == name)
+        image["owner"] = draw.choice(("", project))
+        b.upload(time, volume, name)
 
 
 def _create(draw: random.Random, b: Builder, time: float, image_id: str) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import greenlet
 import pandas as pd
-import simpy
 from cinder import context as cinder_context
 from cinder import exception, objects
 from cinder.objects import fields
@@ -26,6 +25,7 @@ from oslo_config import cfg
 from . import simtime
 from .cloud import INTERNAL_PROJECT, ImageService, image_uuid
 from .process import admin, db_api, simulated
+from .records import Request, Upload
 from .start import StartedCloud
 
 REQUESTS = [
@@ -52,46 +52,6 @@ class Result:
 def run_whole(case: Any, strategy: str) -> Result:
     """Run a `sim.scenario.Case` with one of the four plain strategies."""
     return Run(case, strategy).execute()
-
-
-@dataclass
-class Request:
-    """One create of the trace."""
-
-    event: Any
-    done: simpy.Event
-    end: float = float("nan")
-    host: str = ""
-    source: str = "none"
-    status: str = "error"
-    error: str = ""
-    attempts: int = 0
-
-    def row(self) -> list[Any]:
-        event = self.event
-        source = self.source if self.status == "available" else "none"
-        error = "" if self.status == "available" else self.error
-        return [
-            *(event.volume_id, event.image_id, event.volume_type, self.host),
-            *(int(event.size_gib), event.time, self.end),
-            *(source, self.status, error, self.attempts),
-        ]
-
-
-@dataclass
-class Upload:
-    """One upload of the trace."""
-
-    event: Any
-    done: simpy.Event
-    end: float = float("nan")
-    host: str = ""
-    status: str = "error"
-    error: str = ""
-
-    def row(self) -> list[Any]:
-        event = self.event
-        return [event.volume_id, event.image_id, self.host, event.time, self.end, self.status, self.error]
 
 
 class Run(StartedCloud):

@@ -90,6 +90,81 @@ def test_waiters_are_served_what_they_read(tmp_path: Path) -> None:
     assert list(requests.source[:3]) == ["download", "cache", "cache"]
 
 
+# Uploads
+
+
+def of_image(whole: Result, image_id: str, column: str = "source") -> list[str]:
+    """What became of the creates of an image, in the order of the trace."""
+    requests = whole.requests
+    return [str(value) for value in requests[requests.image_id == image_id][column]]
+
+
+@pytest.mark.parametrize("tenant", [False, True])
+def test_a_no_op_upload_clones_on_its_own_pool_only(tenant: bool, tmp_path: Path) -> None:
+    whole = run(f"no_op-{tenant}", tmp_path, "store-only")
+    assert list(whole.uploads.end - whole.uploads.time) == pytest.approx([2, 0])  # clone_s
+    requests = whole.requests[(whole.requests.image_id == "n0") & (whole.requests.status == "available")]
+    assert set(requests.source) == {"store", "download"}
+    assert ((requests.source == "store") == (requests.host == "a#p0")).all()
+
+
+def test_nothing_looks_for_locations_unless_their_scheme_is_allowed(tmp_path: Path) -> None:
+    whole = run("no_op-False", tmp_path, "none")
+    assert whole.uploads.status[0] == "active"
+    assert set(of_image(whole, "n0")) == {"none", "download"}
+
+
+def test_the_tenants_quota_fails_an_upload_that_could_have_copied(tmp_path: Path) -> None:
+    whole = run("no_op_quota_volumes-1", tmp_path, "store-only")
+    assert list(whole.uploads.error) == ["", "OverQuota", ""]  # the image deleted before the third gave place
+    assert of_image(whole, "n1", "error")[0].startswith("ImageNotFound")
+
+
+def test_an_image_volume_counts_with_the_whole_size_of_its_source(tmp_path: Path) -> None:
+    """Images of 1 GiB, of volumes of 15, 5 and 11 GiB, with a quota of 16 GiB."""
+    name = "no_op_quota_gigabytes"
+    assert list(run(f"{name}-True", tmp_path / "a", "store-only").uploads.error) == ["", *["OverQuota"] * 2]
+    assert list(run(f"{name}-False", tmp_path / "b", "store-only").uploads.error) == [""] * 3
+
+
+def test_a_full_array_makes_cinder_copy(tmp_path: Path) -> None:
+    whole = run("no_op_without_room", tmp_path, "none")
+    seconds = (whole.uploads.end - whole.uploads.time).round(2)
+    assert list(seconds) == [2.0, 10.24, 2.0]  # a clone, a copy at Glance's 100 MiB/s, a clone
+    assert set(whole.uploads.status) == {"active"}
+
+
+def test_the_fills_of_the_cache_take_clones_from_uploads(tmp_path: Path) -> None:
+    """At most two clones of one volume: its own fill made the first."""
+    plain = run("no_op_clone_limit-allowed", tmp_path / "a", "store-only").uploads
+    cached = run("no_op_clone_limit-allowed", tmp_path / "b", "combined").uploads
+    clones = [int(((u.end - u.time).round(2) == 2).sum()) for u in (plain, cached)]
+    assert clones == [2, 1]
+    assert {*plain.status, *cached.status} == {"active"}
+
+
+def test_a_full_home_fails_a_copy_that_has_been_converted(tmp_path: Path) -> None:
+    whole = run("upload_does_not_fit-volumes", tmp_path, "store-only")
+    assert list(whole.uploads.error) == [*["VolumeBackendAPIException"] * 2, ""]
+    assert (whole.uploads.end - whole.uploads.time)[1] == pytest.approx(2 * 1024 / 500)  # the conversion
+    assert of_image(whole, "n0", "error")[0].startswith("ImageNotFound")
+
+
+@pytest.mark.parametrize("upload", ["copy", "no-op"])
+def test_an_image_is_refused_before_and_while_it_is_uploaded(upload: str, tmp_path: Path) -> None:
+    whole = run(f"events_during_an_upload-{upload}", tmp_path, "combined")
+    errors = [error.partition(":")[0] for error in of_image(whole, "n0", "error")]
+    assert errors == ["ImageNotFound", *["InvalidInput"] * 2, "", ""]
+    assert list(whole.uploads.error) == ["", "InvalidVolume", ""]  # a second one of the volume meanwhile
+    assert of_image(whole, "n2", "error")[1].startswith("ImageNotFound")  # deleted once it was there
+
+
+def test_failed_creates_cannot_be_uploaded(tmp_path: Path) -> None:
+    uploads = run("uploads_refused-no-op", tmp_path, "store-only").uploads
+    assert list(uploads.error) == ["InvalidVolume", "VolumeNotFound", "InvalidVolume"]
+    assert list(uploads.end) == list(uploads.time)
+
+
 def test_a_run_leaves_nothing_behind(tmp_path: Path) -> None:
     first = run("lru_by_count", tmp_path / "a")
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
