@@ -128,7 +128,15 @@ def compare(
     """
     chosen = _listed(strategies)
     case, outcomes, blocks = _simulate(
-        scenario, chosen, engine, out, fmt, verbose, warm_up=warm_up, replications=replications
+        scenario,
+        chosen,
+        engine,
+        out,
+        fmt,
+        verbose,
+        warm_up=warm_up,
+        replications=replications,
+        reported=out is not None,
     )
     found = _compared(case, outcomes, blocks, engine, replications)
     if out is not None and found is not None and replications > 1:
@@ -242,11 +250,12 @@ def _simulate(
     verbose: bool,
     warm_up: str = "0",
     replications: int = 1,
+    reported: bool = False,
 ) -> tuple[Case, list[Outcome], Blocks]:
     """Run the strategies (None: the scenario's) one by one; stderr names those that fail.
 
-    With `out`, each is written when it is done: what is done is kept whatever comes later. Gives the blocks
-    of the history from the end of `warm_up` on, too.
+    With `out`, each is written when it is done: what is done is kept whatever comes later. `reported`:
+    what a report shows of each is counted. Gives the blocks of the history from the end of `warm_up` on, too.
     """
     from sim.statistics import Blocks
 
@@ -263,7 +272,7 @@ def _simulate(
     outcomes = []
     for strategy in names:
         try:
-            outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose, blocks))
+            outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose, blocks, reported))
         except BadInput:  # in a trace that is checked as it is read
             raise
         except Exception as error:
@@ -309,6 +318,7 @@ def _outcome(
     fmt: Format | None,
     verbose: bool,
     blocks: Blocks,
+    reported: bool,
 ) -> Outcome:
     """Run a strategy, and write its tables if they are wanted.
 
@@ -345,7 +355,7 @@ def _outcome(
         write(tables, manifest, out / strategy, (fmt or Format.csv).value)
         print(f"{strategy}: written to {printable(str(out / strategy))}", file=sys.stderr)
     shown, hosts = None, None
-    if out is not None:
+    if reported:
         from sim.report.aggregates import aggregates
 
         shown, hosts = aggregates(records, case), whole.requests["host"].astype("category")

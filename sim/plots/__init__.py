@@ -100,6 +100,7 @@ def hit_rate_by_limit(
         if at:
             ax.axvline(at, color=color, linestyle=style, linewidth=1.4, label=f"{name}: {at:,.0f}")
     ax.set_xlim(left=0)
+    ax.set_ylim(bottom=0)
     return shares(framed(ax, legend="lower right"), "hits")
 
 

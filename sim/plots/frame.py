@@ -119,7 +119,7 @@ def shares(ax: Axes, text: str) -> Axes:
     """The other axis as per cent."""
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, 0.0), min(max(high, 0.02), 1.03))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
     return titled(ax, text)
 
 

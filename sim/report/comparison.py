@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from sim.curves import Curves
 
 SHOWN = (
-    *("clone_hit_rate", "store_hit_rate", "cache_hit_rate"),
-    *("create_s_mean", "create_s_p50", "create_s_p95", "errors"),
-    *("image_provisioned_gib_mean", "image_provisioned_gib_peak", "image_volumes_mean"),
-    *("image_volumes_peak", "price_month"),
+    *("clone_hit_rate", "create_s_mean", "create_s_p95", "errors", "price_month"),
+    *("image_provisioned_gib_mean", "image_provisioned_gib_peak"),
+    *("image_volumes_mean", "image_volumes_peak"),
+    *("store_hit_rate", "cache_hit_rate", "create_s_p50"),
 )
 
 

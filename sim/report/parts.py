@@ -153,6 +153,7 @@ def strategies_section(
                 certain=sure,
             )
             for measure in measures
+            if measure in rows
         ]
         label = (
             f"{tier}: clone hits against {plots.MEASURES[cost]}; most hits: {best['strategy']},"

@@ -10,7 +10,6 @@ import pandas as pd
 from sim import plots
 from sim.curves import MAX_COUNT, MAX_SIZE, curve
 from sim.findings import findings
-from sim.metrics import summary
 from sim.planner.answer import Answer, Whole
 from sim.planner.grid import ENABLED
 from sim.planner.text import fine_print, verdict
@@ -25,19 +24,21 @@ from sim.strategies import STRATEGIES
 
 FIGURES = ("hit_rate", "p95_s", "errors", "space_gib_mean", "space_gib_peak", "price_month")
 FEW = 3  # points of a picture
+# What a document's figures are called in a summary.
+SUMMARY = {
+    "hit_rate": "clone_hit_rate",
+    "p95_s": "create_s_p95",
+    "errors": "errors",
+    "space_gib_mean": "image_provisioned_gib_mean",
+    "space_gib_peak": "image_provisioned_gib_peak",
+    "price_month": "price_month",
+}
 
 
 def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
     """Of a plan; `made`: how, for the page's end."""
     plan, draw = answer.document, Pictures()
     runs = [_ran("today", answer.today), _ran("plan", answer.planned)]
-    summaries = pd.concat(
-        [
-            summary(of.records, of.case, f"{name} ({of.strategy})")
-            for name, of in (("today", answer.today), ("plan", answer.planned))
-        ],
-        ignore_index=True,
-    )
     sections = [
         Section(
             "answer",
@@ -48,13 +49,32 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
         Section("why", "Why", lists=_why(plan), tables=_tests(plan)),
         *_curves(draw, answer),
         _trade_offs(draw, answer),
-        parts.strategies_section(draw, summaries, None, "Today and the plan side by side"),
+        parts.strategies_section(draw, *_side_by_side(plan), "Today and the plan side by side"),
         *parts.of_runs(draw, runs, "plan"),
     ]
     lines = [plan["cinder_conf"], *(f"# {command}" for command in plan["quota"]["commands"])]
     conf = {"title": "Lines for cinder.conf", "lines": "\n".join(lines)}
     about = f"{plan['cells']:,} runs, {plan['requests_simulated']:,} creates simulated"
+    if plan["intervals"]["of"] == "replications":
+        about += "; over time and by image, the first replication is shown"
     return page(f"{plan['scenario']}: the plan", about, sections, made, conf)
+
+
+def _side_by_side(plan: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The plan's figures as `sim.metrics.summary` has them, and their intervals as a `Comparison` does."""
+    rows, certain = [], []
+    for tier in plan["tiers"]:
+        for name, of in (("today", plan["today"]["tiers"][tier]), ("plan", plan["tiers"][tier])):
+            about = {"tier": tier, "strategy": name}
+            rows.append(about | {measure: of[key] for key, measure in SUMMARY.items()})
+            certain += [
+                about
+                | {"measure": measure, "mean": of[key], "low": of[f"{key}_low"], "high": of[f"{key}_high"]}
+                for key, measure in SUMMARY.items()
+                if of.get(f"{key}_low") is not None
+            ]
+    numeric = dict.fromkeys(SUMMARY.values(), float)
+    return pd.DataFrame(rows).astype(numeric), pd.DataFrame(certain)
 
 
 def _ran(name: str, of: Whole) -> Ran:
