@@ -222,14 +222,14 @@ def space_over_time(
         )
     top = float(np.sum(levels, axis=0).max(initial=0.0))
     shown = {name: at for name, at in (limits or {}).items() if at is not None and np.isfinite(at)}
-    for name, at in shown.items():
-        if at <= 1.6 * top:
-            ax.axhline(at, color=LIMIT, linewidth=1.4, label=f"{name}: {at:,.0f}")
-    ax.set_ylim(0, max([1.15 * top, *(1.1 * at for at in shown.values() if at <= 1.6 * top)], default=1) or 1)
+    near = [at for at in shown.values() if at <= 1.6 * top]
+    for at in near:
+        ax.axhline(at, color=LIMIT, linewidth=1.4, label="limit")
+    ax.set_ylim(0, 1.25 * max([top, *near]) or 1)
     ax.set_xlim(float(days.min()), float(days.max()) or 1) if len(space) else None
     ax.set_xlabel("days from the start")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    framed(ax, legend="upper left")
+    framed(ax, legend="upper left", columns=len(OWNERS) + 1)
     titles = {"volumes": "volumes", "provisioned_gib": "provisioned GiB", "physical_gib": "physical GiB"}
     return titled(ax, titles[quantity])
 

@@ -85,7 +85,7 @@ def named(rows: pd.DataFrame, cost: str, worth: str, names: str, ax: Axes) -> No
         placed.append((x, y))
 
 
-def framed(ax: Axes, *, legend: str | None = None, grid: str = "both") -> Axes:
+def framed(ax: Axes, *, legend: str | None = None, columns: int = 1, grid: str = "both") -> Axes:
     """Quiet axes: a light grid, no box, muted ticks."""
     ax.grid(True, axis=grid, color=GRID, linewidth=0.6)  # type: ignore[arg-type]
     ax.set_axisbelow(True)
@@ -100,6 +100,8 @@ def framed(ax: Axes, *, legend: str | None = None, grid: str = "both") -> Axes:
             handles,
             labels,
             loc=legend,
+            ncols=columns,
+            columnspacing=1.0,
             fontsize=SMALL - 1,
             facecolor=PAPER,
             edgecolor="none",
