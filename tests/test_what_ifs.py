@@ -20,7 +20,7 @@ from sim.scenario import Case, WhatIf
 
 PATIENT = settings(
     deadline=None,
-    max_examples=300,
+    max_examples=100,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 ENGINES = ("cinder", "fast")
@@ -66,6 +66,25 @@ def storm(count: int, image_id: str = "i0", time: float = 0.0, host: str = "a#p0
 def column(records: Records, name: str) -> list[Any]:
     found: list[Any] = records.requests[name].tolist()
     return found
+
+
+def test_what_is_off_is_cinders_own() -> None:
+    from cinder.volume import manager
+    from cinder.volume.flows.manager import create_volume
+
+    from sim.cinder import policies, uploads, what_if
+
+    off = WhatIf()
+    assert what_if.create_task(off) is create_volume.CreateVolumeFromSpecTask
+    assert what_if.fill(off) is manager.VolumeManager._create_image_cache_volume_entry
+    assert policies.CACHES[off.eviction] is policies.ObservedCache
+    plain = case_of({"backends": {"a": backend()}}, [image("i0")], [create(0, "v", "i0")])
+    assert uploads.twin(plain.scenario) is None
+    for name in ("lock_per_pool", "refused_without_lock", "retry_clone_limit"):
+        on = WhatIf.model_validate({name: True})
+        assert what_if.create_task(on) is not create_volume.CreateVolumeFromSpecTask
+    on = WhatIf.model_validate({"fill_lock": True})
+    assert what_if.fill(on) is not manager.VolumeManager._create_image_cache_volume_entry
 
 
 # -- lock_per_pool ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import sys
@@ -23,7 +24,7 @@ from sim.cinder import engine
 from sim.cinder.database import INTERNAL_PROJECT
 from sim.loading import load
 from sim.results import pools_table
-from sim.scenario import Case
+from sim.scenario import Case, Pool
 from sim.strategies import STRATEGIES
 from sim.trace import write_trace
 
@@ -107,6 +108,44 @@ def test_a_replicated_store_takes_the_raw_images_of_every_pool(case: Case) -> No
     pools = len(case.scenario.pools())
     assert usage.loc[("all", "", "store"), "provisioned_gib_peak"] == pools * gib
     assert usage.loc[("all", "", "cache"), "volumes_peak"] == sum(case.initial["kind"] == "cache")
+
+
+def no_ops(case: Case) -> Case:
+    """The same case where raw and bare images are uploaded by a clone, and no limit is in a clone's way."""
+    free = {
+        "max_volumes": None,
+        "max_clones_per_volume": None,
+        "clone_mib_s": None,
+        "driver_clones_raw": False,
+    }
+    backends = {
+        name: backend.model_copy(update={**free, "pools": dict.fromkeys(backend.pools, Pool())})
+        for name, backend in case.scenario.backends.items()
+    }
+    scenario = case.scenario.model_copy(update={"upload": "no-op", "backends": backends})
+    return replace(case, scenario=scenario)
+
+
+@given(case=cases().map(no_ops), strategy=st.sampled_from(("store-only", "combined")))
+def test_a_no_op_uploads_image_is_cloned_on_its_own_pool(case: Case, strategy: str) -> None:
+    assume(case.uploaded)
+    records = engine.run(case, strategy)
+    events = case.trace.events
+    creates = events[(events["event"] == "create") & (events["image_id"] != "")].reset_index(drop=True)
+    gone = events[events["event"] == "delete_image"].groupby("image_id")["time"].min()
+    for upload in records.uploads[records.uploads["status"] == "active"].itertuples():
+        image = case.images[upload.image_id]
+        if (image.disk_format, image.container_format) != ("raw", "bare"):
+            continue
+        made = records.requests[
+            (records.requests["image_id"] == upload.image_id)
+            & (records.requests["host"] == upload.host)
+            & (records.requests["time"] > upload.end)
+            & (records.requests["time"] < gone.get(upload.image_id, math.inf))
+            & ~creates["encrypted"]
+            & (records.requests["attempts"] == 1)
+        ]
+        assert set(made["source"]) <= {"store"}, made
 
 
 # -- I29 ----------------------------------------------------------------------------------------------
