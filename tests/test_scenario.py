@@ -161,7 +161,14 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "backend_stats_polling_interval": 60,
         "internal_tenant_quota_volumes": None,
         "internal_tenant_quota_gigabytes": None,
+        "image_upload_use_internal_tenant": False,
+        "scheduler_default_weighers": ("CapacityWeigher",),
+        "capacity_weight_multiplier": 1.0,
+        "allocated_capacity_weight_multiplier": -1.0,
+        "volume_number_multiplier": -1.0,
+        "scheduler_weight_handler": "OrderedHostWeightHandler",
     }
+    assert scenario.upload == "copy"
     assert spec.pools["p"].model_dump() == {"capacity_gib": None, "max_volumes": None}
     assert spec.model_dump(exclude={"volume_types", "pools"}) == {
         "node": "c1",
@@ -173,6 +180,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "extend_s": 0,
         "write_mib_s": None,
         "convert_mib_s": None,
+        "read_mib_s": None,
         "write_streams": None,
         "max_clones_per_volume": None,
         "delete_with_clones": "allowed",
@@ -416,7 +424,7 @@ WHOLE = "Input should be a valid integer"
         (changed(store={"home": "a"}), "store.home: a host is written backend#pool"),
         (changed(store={}), "store.home: Field required"),
         (changed(strategies=["nine"]), "strategies.0: unknown strategy 'nine': "
-         "must be one of none, store-only, cache-only, combined, replicated-store"),
+         "must be one of none, store-only, cache-only, combined, replicated-store, on-demand-store"),
         (changed(strategies=["none", "none"]), "strategies: given twice: 'none'"),
         (changed(strategies=[]), "strategies: "
          "at least one is needed"),

@@ -18,7 +18,7 @@ from sim import api, verification
 from sim.cinder import engine
 from sim.cli import app
 from sim.loading import load
-from sim.results import Records
+from sim.results import Records, uploads_table
 from sim.scenario import Case
 from sim.verification import TABLES, WIDTH, Verdict, difference
 
@@ -36,6 +36,7 @@ RECORDS = records_of(
     ],
     [("pool", "fast#p0", "cache", 1.5, 2.0, 15.0, 20.0, 0.5, 4.0, 1)],
 )
+RECORDS = replace(RECORDS, uploads=uploads_table([("v0", "new", "fast#p0", 30.0, 40.0, "")]))
 
 
 def other(value: Any) -> Any:

@@ -83,7 +83,8 @@ def counted(telemetry: Telemetry) -> pd.DataFrame:
     """The corrected counts, hosts as scenarios have them, without those where only look-ups were."""
     counts = telemetry.counts[COUNTED].copy()
     counts["host"] = counts["host"].str.rpartition("@")[2]
-    return counts[counts[["hits", "misses"]].sum(axis=1) > 0].reset_index(drop=True)
+    counts = counts[counts[["hits", "misses"]].sum(axis=1) > 0]
+    return counts.sort_values("host", ignore_index=True)
 
 
 class TestEngineCinder:
