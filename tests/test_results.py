@@ -10,7 +10,7 @@ import pytest
 from handmade import FAILED, case_of, records_of
 
 from sim.metrics import summary
-from sim.results import TABLES, hashes, manifest_of, pools_table, read, write
+from sim.results import TABLES, hashes, manifest_of, pools_table, read, uploads_table, write
 from sim.scenario import Case
 
 FORMATS: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
@@ -29,7 +29,7 @@ def tables_of(case: Case) -> dict[str, pd.DataFrame]:
         "pools": pools_table(records, case),
         "cache_events": records.cache_events,
         "cache": records.cache,
-        "uploads": records.uploads,
+        "uploads": uploads_table([("0010", "none", "a#p", 0.1, 0.3, ""), ("0011", "x", "", 0.2, 0.2, "Odd")]),
         "summary": summary(records, case, "none"),
         "space": records.space,
     }

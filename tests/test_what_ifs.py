@@ -209,7 +209,7 @@ def test_fills_at_the_same_time_keep_the_limits(engine: str) -> None:
 
 
 @PATIENT
-@given(case=cases(), what_if=what_ifs("lru"), strategy=st.sampled_from(("cache-only", "combined")))
+@given(case=cases(whole=True), what_if=what_ifs("lru"), strategy=st.sampled_from(("cache-only", "combined")))
 def test_limits_hold_whenever_an_entry_is_made(case: Case, what_if: WhatIf, strategy: str) -> None:
     assume(not misfits(case, [strategy]))
     what_if = what_if.model_copy(update={"fill_lock": True})
@@ -299,7 +299,7 @@ def test_a_fill_evicts_nothing_at_the_volume_limit(engine: str) -> None:
 
 
 @PATIENT
-@given(case=cases(), what_if=what_ifs("lru"), strategy=st.sampled_from(("cache-only", "combined")))
+@given(case=cases(whole=True), what_if=what_ifs("lru"), strategy=st.sampled_from(("cache-only", "combined")))
 def test_no_create_fails_at_the_volume_limit_while_an_entry_can_go(
     case: Case, what_if: WhatIf, strategy: str
 ) -> None:

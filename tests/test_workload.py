@@ -238,12 +238,10 @@ def test_what_is_written_runs_as_a_trace(put: Put, tmp_path: Path, name: str) ->
     )
 
 
-def test_uploads_are_written_but_not_simulated(put: Put, tmp_path: Path) -> None:
+def test_uploads_are_written_and_simulated(put: Put, tmp_path: Path) -> None:
     path = put(workload={"generate": BASE | {"uploads_per_day": 3}})
-    with pytest.raises(BadInput) as refused:
-        sim.load(path)
-    told = "workload.generate.uploads_per_day: event upload is not simulated yet"
-    assert refused.value.problems == [f"{path}: {told}"]
+    uploads = sim.run(sim.load(path), "none", engine="fast").uploads
+    assert (uploads["status"] == "active").any()
     assert sim.generate(path, tmp_path / "t.csv") == [tmp_path / "t.csv", tmp_path / "images.csv"]
     assert ",upload," in (tmp_path / "t.csv").read_text(encoding="utf-8")
     assert "\nupload-1," in (tmp_path / "images.csv").read_text(encoding="utf-8")
@@ -313,7 +311,7 @@ def test_a_bad_parameter_is_told_with_its_path(put: Put, changed: dict[str, Any]
 
 
 def test_all_is_told_at_once(put: Put) -> None:
-    bad = {"duration": "0d", "tiers": {"gold": 1}, "uploads_per_day": 1, "encrypted_share": 2}
+    bad = {"duration": "0d", "tiers": {"gold": 1}, "uploads_per_day": -1, "encrypted_share": 2}
     assert len(problems(put(workload={"generate": bad}, seed=-1))) == 5
 
 

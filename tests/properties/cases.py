@@ -88,25 +88,26 @@ def gib_of(each: Image) -> int:
 
 # -- what is drawn: the plain value comes first, as examples shrink towards it -------------------
 
-IMAGES = st.builds(
-    lambda gib, fmt, container, owner, whose: {
+PLAIN_IMAGES = st.builds(
+    lambda gib, fmt, container, owner: {
         **image("", gib, fmt.removesuffix("+"), container_format=container, owner=owner),
         **({"size_bytes": GIB // 3} if fmt == "raw+" else {}),  # a file that is not all of the content
-        **whose,
     },
     st.sampled_from((1, 2, 3, 0.6, 1.3)),
     st.sampled_from(("raw",) * 7 + ("qcow2",) * 4 + ("raw+",)),
     st.sampled_from(("bare",) * 5 + ("ovf",)),
     st.sampled_from(("",) * 11 + ("alice",)),
-    st.sampled_from(
-        ({},) * 8
-        + (
-            {"owner": "alice", "visibility": "shared", "members": ["bob"]},
-            {"owner": "alice", "visibility": "public", "image_owner": "carol"},
-            {"image_owner": "bob"},
-        )
-    ),
 )
+WHOSE = st.sampled_from(
+    ({},) * 8
+    + (
+        {"owner": "alice", "visibility": "shared", "members": ["bob"]},
+        {"owner": "alice", "visibility": "public", "image_owner": "carol"},
+        {"image_owner": "bob"},
+    )
+)
+IMAGES = st.builds(lambda plain, whose: plain | whose, PLAIN_IMAGES, WHOSE)
+NEW_IMAGES = st.sampled_from((0, 0, 1, 3))
 SECONDS = st.sampled_from((0.0, 0.5, 2.0, 7.0, 1.3, 30.0))
 ZERO = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), st.just(0.0))
 SOME = dict.fromkeys(ZERO, SECONDS) | {
@@ -203,12 +204,12 @@ def switched(policy: str, names: Iterable[str]) -> WhatIf:
 
 
 @st.composite
-def scenarios(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A scenario as in YAML, and its images."""
+def scenarios(draw: st.DrawFn, whole: bool = False) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A scenario as in YAML, and its images; with `whole` also uploaded ones, and some that are shared."""
     zero = draw(st.sampled_from((False, False, False, True)))
     drawn = [draw(backends(zero)) for _ in range(draw(st.sampled_from((1, 1, 2, 3))))]
-    images = [draw(IMAGES) for _ in range(draw(st.integers(2, 5)))]
-    uploaded = [{**draw(IMAGES), "image_owner": ""} for _ in range(draw(st.sampled_from((0, 0, 1, 3))))]
+    images = [draw(IMAGES if whole else PLAIN_IMAGES) for _ in range(draw(st.integers(2, 5)))]
+    uploaded = [{**draw(IMAGES), "image_owner": ""} for _ in range(draw(NEW_IMAGES) if whole else 0)]
     scenario = {
         "tiers": {"flash": {}, "disk": {}},
         "backends": dict(zip("abc", drawn, strict=False)),
@@ -354,9 +355,12 @@ def starts(draw: st.DrawFn, scenario: dict[str, Any], images: list[dict[str, Any
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """Any case. Where what should exist at the start does not fit, nothing exists at the start."""
-    scenario, images = draw(scenarios())
+def cases(draw: st.DrawFn, whole: bool = False) -> Case:
+    """Any case; uploads and shared images only if it is to be the `whole` of them.
+
+    Where what should exist at the start does not fit, nothing exists at the start.
+    """
+    scenario, images = draw(scenarios(whole))
     initial = draw(st.one_of(st.just([]), starts(scenario, images)))
     if not fits(case_of(scenario, images, [create(0, "v", "")], initial)):
         (scenario, images), initial = without_store(scenario, images), []

@@ -58,7 +58,7 @@ def test_drawn_cases(strategy: str, policy: str, number: int, record_property: R
     count = 0
 
     @settings(max_examples=max(1, EXAMPLES // len(PARTS)), derandomize=False)
-    @given(case=cases(), what_if=what_ifs(policy))
+    @given(case=cases(whole=True), what_if=what_ifs(policy))
     def prove(case: Case, what_if: WhatIf) -> None:
         nonlocal count
         count += 1

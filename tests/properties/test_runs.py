@@ -145,7 +145,7 @@ def no_ops(case: Case) -> Case:
     return replace(case, scenario=scenario, trace=trace)
 
 
-@given(case=cases().filter(lambda case: bool(case.uploaded)).map(no_ops), strategy=STORES)
+@given(case=cases(whole=True).filter(lambda case: bool(case.uploaded)).map(no_ops), strategy=STORES)
 def test_a_no_op_uploads_image_is_cloned_on_its_own_pool(case: Case, strategy: str) -> None:
     """As long as its image-volume lives, that is, until it is deleted."""
     records = engine.run(case, strategy)

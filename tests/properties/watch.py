@@ -406,8 +406,8 @@ def watching(watch: Watch) -> Iterator[None]:
                 watch.orphans[host] += volumes
 
     class WatchedGlance(Glance):
-        def __init__(self, clock: Any, spec: Any, images: Any, updated_at: Any) -> None:
-            super().__init__(clock, spec, images, updated_at)
+        def __init__(self, clock: Any, spec: Any, images: Any, updated_at: Any, *args: Any) -> None:
+            super().__init__(clock, spec, images, updated_at, *args)
             watch.glance, watch.first_version = self, updated_at
 
     class WatchedRecorder(engine.Recorder):
