@@ -180,7 +180,7 @@ def _seen_by_the_api(case: Case, names: Names, image: Whole) -> tuple[Whole, Mas
     images = list(case.images.values())
     # The last of each stands for no image.
     owner = np.array([names.projects.index(each.owner) if each.owner else NONE for each in images] + [NONE])
-    needs_gib = [max(-(-each.size_bytes // GIB), _gib(each.virtual_size_bytes)) for each in images]
+    needs_gib = [each.needs_gib for each in images]
     # A create without a project is one of the first project.
     project = np.maximum(positions(events["project"], ["", *names.projects]) - 1, NONE)
     project[(events["project"] == "").to_numpy()] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,6 +53,11 @@ class Image(Spec):
         if self.members and self.visibility != "shared":
             raise ValueError("only a shared image has members")
         return self
+
+    @property
+    def needs_gib(self) -> int:
+        """The smallest volume that the API makes of it: `volume_utils.check_image_metadata`."""
+        return max(-(-self.size_bytes // 2**30), math.ceil(self.virtual_size_bytes / 2**30))
 
     def usable_by(self, project: str) -> bool:
         """Whether a project may use it."""

@@ -186,6 +186,9 @@ class WhatIf(Spec):
     - `fill_lock`: a lock per pool (per backend with `limits_per_backend`) from ensure_space to the entry, so
       that fills at the same time keep the limits (VolumeManager._create_image_cache_volume_entry in
       volume/manager.py).
+    - `prefetch`: an image's release (an event `release` or `update_image`) makes a volume of it on every pool
+      whose cache would keep it, and deletes that, so that the cache is filled before users ask. It needs no
+      change to Cinder: a script can do it. Its creates are in no table of requests.
     - `evict_for_users`: a user's create that meets the volume limit of its pool or array evicts what was used
       least recently of the cache there (not what it is cloned from), waits until it is deleted and tries
       again, until an image-volume is busy or none is left (the driver that CreateVolumeFromSpecTask calls).
@@ -198,6 +201,7 @@ class WhatIf(Spec):
     limits_per_backend: bool = False
     fill_lock: bool = False
     evict_for_users: bool = False
+    prefetch: bool = False
     prefer_clones: bool = False
 
     @model_validator(mode="after")

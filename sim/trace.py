@@ -18,7 +18,8 @@ from sim import tables
 from sim.problems import Problems
 from sim.tables import Mask, Table, is_calendar, read_table
 
-EVENTS = ("create", "delete", "update_image", "delete_image", "upload")
+EVENTS = ("create", "delete", "update_image", "delete_image", "upload", "release", "prefetch")
+GIVEN = EVENTS[:-1]  # the last is made by `sim.prefetch`, of releases
 REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
 OPTIONAL = ("project", "encrypted")
 INITIAL_REQUIRED = ("kind", "volume_id", "image_id", "size_gib", "host", "last_used")
@@ -241,13 +242,13 @@ def _check_uploads(
 
 
 def _check_events(table: Table, event: pd.Categorical) -> None:
-    unknown = ~np.asarray(event.isin(EVENTS))
-    table.flag("event", unknown, f"unknown event {{}}: must be one of {', '.join(EVENTS)}")
+    unknown = ~np.asarray(event.isin(GIVEN))
+    table.flag("event", unknown, f"unknown event {{}}: must be one of {', '.join(GIVEN)}")
     blank = _blank(pd.Series(table.text("volume_id").to_pandas()))
     on_volume = np.asarray(event.isin(["create", "delete", "upload"]))
     table.flag("volume_id", on_volume & blank, "a create, delete or upload needs a volume_id")
     blank = _blank(pd.Series(table.text("image_id").to_pandas()))
-    on_image = np.asarray(event.isin(["update_image", "delete_image", "upload"]))
+    on_image = np.asarray(event.isin(["update_image", "delete_image", "upload", "release"]))
     table.flag("image_id", on_image & blank, "an event of an image needs an image_id")
 
 

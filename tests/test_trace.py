@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sim.problems import BadInput, Problems
 from sim.trace import (
     EVENTS,
+    GIVEN,
     MAX_GIB,
     Known,
     Trace,
@@ -175,12 +176,14 @@ WRONG_SIZE = f"is not a whole number, 1 to {MAX_GIB}"
         ("inf,create,v,,1,flash,", "time 'inf' is not finite"),
         ("1e400,create,v,,1,flash,", "time '1e400' is not finite"),
         ("5e9,create,v,,1,flash,", "time '5e9' is too far from the start"),
-        ("1,creat,v,,1,flash,", "unknown event 'creat': must be one of " + ", ".join(EVENTS)),
-        ("1,,v,,1,flash,", "unknown event '': must be one of " + ", ".join(EVENTS)),
+        ("1,creat,v,,1,flash,", "unknown event 'creat': must be one of " + ", ".join(GIVEN)),
+        ("1,,v,,1,flash,", "unknown event '': must be one of " + ", ".join(GIVEN)),
         ("1,upload,v0,,1,,", "an event of an image needs an image_id"),
         ("1,create,,,1,flash,", "a create, delete or upload needs a volume_id"),
         ("1,delete,,,,,", "a create, delete or upload needs a volume_id"),
         ("1,update_image,v,,,,", "an event of an image needs an image_id"),
+        ("1,release,v,,,,", "an event of an image needs an image_id"),
+        ("1,prefetch,v,i1,,,", f"unknown event 'prefetch': must be one of {', '.join(GIVEN)}"),
         ("1,delete_image,,,,,", "an event of an image needs an image_id"),
         ("1,delete_image,,i9,,,", "unknown image 'i9'"),
         ("1,create,v,i9,1,flash,", "unknown image 'i9'"),
@@ -356,7 +359,7 @@ def test_read_trace_raises_every_problem(tmp_path: Path) -> None:
     assert caught.value.problems == [
         f"{path}: line 2: time 'x' is neither seconds nor ISO 8601",
         f"{path}: line 3: size_gib '0' {WRONG_SIZE}",
-        f"{path}: line 2: unknown event 'creat': must be one of {', '.join(EVENTS)}",
+        f"{path}: line 2: unknown event 'creat': must be one of {', '.join(GIVEN)}",
     ]
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -230,6 +231,68 @@ def test_limits_hold_whenever_an_entry_is_made(case: Case, what_if: WhatIf, stra
             assert sum(entries.values()) <= (spec.image_volume_cache_max_size_gb or math.inf)
         elif row.event != "skip":
             del entries[row.host, row.image_id]
+
+
+# -- prefetch --------------------------------------------------------------------------------------------
+
+
+def test_a_release_fills_every_cache_that_keeps_the_image(engine: str) -> None:
+    """A GiB takes 10 s. Two caches keep i0, one after the other (its lock); c's refuses it, d has none."""
+    backends = {
+        "a": backend(),
+        "b": backend(volume_type="disk"),
+        "c": backend(image_volume_cache_max_size_gb=1),
+        "d": backend(image_volume_cache_enabled=False),
+    }
+    glance = {"streams": None, "stream_mib_s": 102.4}
+    rows: list[Row] = [{"time": 5.0, "event": "release", "image_id": "i0"}]
+    for n, host in enumerate(("a#p0", "b#p0", "c#p0", "d#p0")):
+        kind = "disk" if host == "b#p0" else "flash"
+        rows.append(create(100.0 + 50 * n, f"v{n}", "i0", host, volume_type=kind))
+    asis = run(engine, backends, rows, [image("i0", 2)], glance=glance)
+    assert column(asis, "source") == ["download"] * 4
+    records = run(engine, backends, rows, [image("i0", 2)], glance=glance, prefetch=True)
+    assert column(records, "volume_id") == ["v0", "v1", "v2", "v3"]
+    assert column(records, "source") == ["cache", "cache", "download", "download"]
+    made = records.cache_events[records.cache_events["event"] == "create"]
+    assert list(zip(made["time"], made["host"], made["volume_id"], strict=True)) == [
+        (25, "a#p0", ""),
+        (45, "b#p0", ""),
+    ]
+    assert len(records.volumes[records.volumes["kind"] == "user"]) == 4  # what was made to fill is deleted
+
+
+def test_an_update_fetches_the_new_version_of_the_owner(engine: str) -> None:
+    rows = [
+        create(0.0, "v0", "i0", project="alice"),
+        {"time": 50.0, "event": "update_image", "image_id": "i0"},
+        create(100.0, "v1", "i0", project="alice"),
+        {"time": 150.0, "event": "delete_image", "image_id": "i0"},
+        {"time": 150.0, "event": "release", "image_id": "i0"},  # too late: nothing comes of it
+    ]
+    for on, source in ((False, "download"), (True, "cache")):
+        records = run(engine, {"a": backend()}, rows, [image("i0", owner="alice")], prefetch=on)
+        assert column(records, "source") == ["download", source]
+        assert records.cache_events["event"].tolist() == ["create", "stale", "create"]
+        assert set(records.volumes["volume_id"]) >= {"v0", "v1"}
+
+
+@pytest.mark.parametrize("strategy", ("none", "store-only", "replicated-store"))
+def test_without_a_cache_nothing_is_fetched_before(engine: str, strategy: str) -> None:
+    rows = [{"time": 0.0, "event": "release", "image_id": "i0"}, create(100.0, "v", "i0")]
+    case = case_of({"backends": {"a": backend()}}, [image("i0", fmt="qcow2")], rows)
+    records = sim.run(asking(case, WhatIf(prefetch=True)), strategy, engine)
+    usage = records.usage.set_index(["scope", "kind"])
+    assert usage.loc[("all", "user"), "volumes_peak"] == 1
+
+
+def test_a_release_changes_nothing_in_cinder(engine: str) -> None:
+    rows = [create(0.0, "v0", "i0"), create(100.0, "v1", "i0")]
+    release = {"time": 50.0, "event": "release", "image_id": "i0"}
+    with_release = run(engine, {"a": backend()}, [rows[0], release, rows[1]], [image("i0")])
+    without = run(engine, {"a": backend()}, rows, [image("i0")])
+    pd.testing.assert_frame_equal(with_release.requests, without.requests)
+    pd.testing.assert_frame_equal(with_release.usage, without.usage)
 
 
 # -- evict_for_users -------------------------------------------------------------------------------------

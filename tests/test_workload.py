@@ -174,6 +174,16 @@ def test_a_version_is_used_after_its_release_and_in_turn() -> None:
     assert (version[time > 9 * 86_400].mean()) > (version[time < 3 * 86_400].mean()) + 2
 
 
+def test_releases_are_events() -> None:
+    made = drawn({"popularity": {"release_every": "2d", "takeover": "12h", "images": 3}, "blank_share": 0})
+    events = made.trace.events
+    released = events[events["event"] == "release"].set_index("image_id")["time"]
+    assert set(released.index) == {name for name in made.images if "@" in name}
+    assert (released.groupby(released.index.str.split("@").str[0]).diff().dropna().round(3) == 172_800).all()
+    used = creates(made).groupby("image_id")["time"].min()
+    assert (used >= released.reindex(used.index).fillna(0) - 1e-3).all()
+
+
 def test_lines_of_the_scenario_are_by_falling_popularity() -> None:
     lines = [
         Image(
@@ -208,6 +218,7 @@ def test_a_start_gives_dates_and_counts_hours_from_it(tmp_path: Path) -> None:
     # 2026-01-04 is a Sunday; only Mondays from 6 to 7 have any.
     only = {"by_hour": [0] * 6 + [1] + [0] * 17, "by_weekday": [1, 0, 0, 0, 0, 0, 0]}
     quiet = {"updates_per_day": 0, "kept_share": 1, "repeats": {"share": 0}, "storms": {"share": 0}}
+    quiet["popularity"] = {"release_every": None}
     made = drawn(only | quiet | {"start": "2026-01-04T12:00"})
     start = made.trace.start
     assert start is not None and start > datetime(2026, 1, 5, 6, tzinfo=UTC)

@@ -36,6 +36,7 @@ from sim.cinder.scheduler import Clones, Scheduler
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
 from sim.initial import Placed, place, put, stored
+from sim.prefetch import with_prefetches
 from sim.results import Records
 from sim.scenario import Case, Image
 from sim.strategies import STRATEGIES, Strategy
@@ -60,6 +61,7 @@ def run(
     `progress` is told the number of the trace's events that have happened; with `cinder_log`, Cinder's log
     goes where Python's logging sends it. Raises `BadInput` if what exists at the start does not fit.
     """
+    case = with_prefetches(case)
     simulation = Simulation(case, STRATEGIES[strategy], progress)
     with standins.installed(
         case,
@@ -340,23 +342,32 @@ class Simulation:
     def _happen(self, _: float, event: str, volume_id: str, image_id: str, *create: Any) -> None:
         self._happened += 1
         if event == "create":
-            self.clock.start(self._create, volume_id, image_id, *create)
+            request = self.recorder.request(volume_id, image_id)
+            self.clock.start(self._create, request, image_id, *create)
+        elif event == "prefetch":
+            if self._wanted(image_id, host=create[2]):
+                self.clock.start(self._create, Request(volume_id, None), image_id, *create)
         elif event == "delete":
             self._user_deletes(volume_id)
         elif event == "update_image":
             self.glance.update(image_id)
         elif event == "upload":
             self._user_uploads(volume_id, image_id)
-        else:
+        elif event == "delete_image":
             for volume in self.glance.delete(image_id):
                 self.clock.start(self._delete, volume)
         if self._progress and self._happened % PROGRESS_EVERY == 0:
             self._progress(self._happened)
         self._next()
 
+    def _wanted(self, image_id: str, host: str) -> bool:
+        """Whether a pool's cache would keep an image."""
+        image, cache = self.glance.catalogue[image_id], self.manager_of(host).image_volume_cache
+        return cache is not None and cache.keeps(image)
+
     def _create(
         self,
-        volume_id: str,
+        request: Request,
         image_id: str,
         size_gib: int,
         volume_type: str,
@@ -364,8 +375,8 @@ class Simulation:
         project: str,
         encrypted: bool,
     ) -> None:
-        """A user's create: the API's check, then the scheduler, or the backend of its host."""
-        request = current_process().request = self.recorder.request(volume_id, image_id)
+        """A create: the API's check, then the scheduler, or the backend of its host."""
+        current_process().request, volume_id = request, request.volume_id
         context = Context("user", project or PROJECT)
         if image_id:
             self._api_task.image_service = self.glance.service()

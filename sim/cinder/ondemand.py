@@ -10,6 +10,7 @@ from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.policies import ObservedCache
+from sim.images import Image
 
 
 class OnDemandStore(ObservedCache):
@@ -39,6 +40,10 @@ class OnDemandStore(ObservedCache):
                 if volume.host == volume_ref.host:
                     return {"image_id": image_id, "volume_id": volume.id, "host": volume.host}
         return None
+
+    def keeps(self, image: Image) -> bool:
+        """Whether an image-volume would be made of this image."""
+        return (image.disk_format, image.container_format) == ("raw", "bare")
 
     def ensure_space(self, context: Context, volume: Volume) -> bool:
         """Always: nothing bounds it. What is cloned next is an image-volume of the store."""

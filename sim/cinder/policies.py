@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from cinder.image import cache as image_cache
+from oslo_utils import units
 
 from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Database, Entry, Volume
+from sim.images import Image
 from sim.scenario import Backend
 
 Victim = Callable[[list[Entry]], Entry]
@@ -43,6 +46,11 @@ class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
         if not fits:
             process.request.fill_error = "larger than image_volume_cache_max_size_gb"
         return fits
+
+    def keeps(self, image: Image) -> bool:
+        """Whether a fill with this image would not be refused."""
+        most: int = self.max_cache_size_gb
+        return most == 0 or math.ceil(image.virtual_size_bytes / units.Gi) <= most
 
     def entry_made(self, entry: Entry) -> None:
         """An entry of one of this backend's hosts was made, or is there at the start."""

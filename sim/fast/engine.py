@@ -20,6 +20,7 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.state import ACCOUNTS, NONE, Array, State
 from sim.initial import Placed, initial_volumes, place
+from sim.prefetch import with_prefetches
 from sim.results import Records, cache_events_table, cache_table, requests_table, uploads_table, volumes_table
 from sim.scenario import Case, Scenario
 from sim.strategies import STRATEGIES, Strategy
@@ -76,7 +77,7 @@ class Prepared:
     """
 
     def __init__(self, case: Case) -> None:
-        self.case = case
+        self.case = case = with_prefetches(case)
         self.names = Names(case)
         events = case.trace.events
         # The initial volumes are the same under every strategy; what else is placed has no id of the trace.

@@ -42,6 +42,8 @@ from sim.fast.state import (
     IMAGE_TOO_LARGE,
     NONE,
     NOT_ACTIVE,
+    PREFETCH,
+    RELEASE,
     STORE,
     UPDATE_IMAGE,
     UPLOAD_VOLUME,
@@ -235,6 +237,11 @@ def happen(s: State, at: int) -> None:
                 s.volumes[v].delete_wanted = True
             else:
                 user_deletes(s, v)
+    elif event == RELEASE:
+        pass
+    elif event == PREFETCH:
+        if wanted(s, s.trace_image[at], s.trace_pool[at]):
+            ask(s, at)
     elif event == UPLOAD_VOLUME:
         user_uploads(s, s.by_code[s.trace_code[at]])
     elif not s.images[s.trace_image[at]].deleted:
@@ -259,19 +266,30 @@ def user_uploads(s: State, v: int) -> None:
 
 
 @compiled
+def wanted(s: State, image: int, pool: int) -> bool:
+    """Whether a pool's cache, or the on-demand store, would keep an image."""
+    if s.options[0].on_demand:
+        return s.images[image].raw and s.images[image].bare
+    b = s.backends[s.pools[pool].backend]
+    return b.cache and (b.max_size_gb == 0 or s.images[image].virtual_gib <= b.max_size_gb)
+
+
+@compiled
 def ask(s: State, at: int) -> None:
-    """A user's create: the API's check, then the scheduler, or the backend of its host."""
+    """A create: the API's check, then the scheduler, or the backend of its host. A prefetch has no row."""
     w = s.world[0]
     image, size_gib, code = s.trace_image[at], s.trace_size_gib[at], s.trace_code[at]
     row = NONE
     if image != NONE:
-        row = w.begun
-        w.begun += 1
-        s.rows[row & (s.rows.size - 1)].done = False
+        if s.trace_event[at] == CREATE:
+            row = w.begun
+            w.begun += 1
+            s.rows[row & (s.rows.size - 1)].done = False
         error = refusal(s, image, size_gib, s.trace_project[at])
         if error != 0:
             s.by_code[code] = NONE
-            refuse(s, row, size_gib, error)
+            if row != NONE:
+                refuse(s, row, size_gib, error)
             return
     v = new_volume(s)
     s.by_code[code] = v

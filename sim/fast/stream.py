@@ -73,6 +73,8 @@ def stream(
     """
     if case.scenario.what_if.eviction == "belady":
         raise BadInput([f"{case.path}: what_if.eviction: belady needs the whole trace in memory"])
+    if case.scenario.what_if.prefetch:
+        raise BadInput([f"{case.path}: what_if.prefetch: needs the whole trace in memory"])
     _, placed = place(case, STRATEGIES[strategy], UsageMeter(lambda: 0.0, [], []), 0)
     names, volumes = Names(case), Volumes(case.trace.path)
     codes = [volumes.new(volume.volume_id) if volume.kind == "user" else NONE for volume in placed]

@@ -159,7 +159,7 @@ def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] 
 
 def reloads(key: str) -> bool:
     """Whether a key changes what happens or who serves whom, and not only how arrays and Cinder answer."""
-    return key.partition(".")[0] not in _ANSWERS or key.endswith(".volume_type")
+    return key.partition(".")[0] not in _ANSWERS or key.endswith(".volume_type") or key == "what_if.prefetch"
 
 
 def paths_of(key: str, raw: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -70,21 +70,14 @@ def _sized(image: Image, factor: float) -> Image:
 
 
 def _holding(table: pd.DataFrame, before: Mapping[str, Image], after: Mapping[str, Image]) -> pd.DataFrame:
-    """Volumes that held their image get the size that still does: Cinder's API would refuse them all.
-
-    What an image needs: `sim.cinder` asks `volume_utils.check_image_metadata`.
-    """
+    """Volumes that held their image get the size that still does: Cinder's API would refuse them all."""
     names = table["image_id"].astype(str)
     had, needs = (
-        names.map({name: _needs_gib(image) for name, image in images.items()}).fillna(0).astype(np.int64)
+        names.map({name: image.needs_gib for name, image in images.items()}).fillna(0).astype(np.int64)
         for images in (before, after)
     )
     held = (table["size_gib"] >= had) & (table["size_gib"] > 0)
     return table.assign(size_gib=table["size_gib"].mask(held & (table["size_gib"] < needs), needs))
-
-
-def _needs_gib(image: Image) -> int:
-    return max(-(-image.size_bytes // GIB), math.ceil(image.virtual_size_bytes / GIB))
 
 
 # -- growth --------------------------------------------------------------------------------------------

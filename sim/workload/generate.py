@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import resources
@@ -69,7 +69,10 @@ def generate(
     known = _versions(lines, released, path)
     updates = _updates(spec, lines, released, streams)
     uploads, uploaded = _uploads(spec, creates, streams)
-    events = _events(spec.duration, updates, creates, uploads)
+    releases = _released(lines, released)
+    # In the order of what may happen in one instant.
+    parts = {"release": releases, "update_image": updates, "create": creates, "upload": uploads}
+    events = _events(spec.duration, parts)
     if not len(events):
         raise BadInput([f"{path}: workload.generate: makes no events: is it long enough?"])
     start, events = _dated(spec.start, events)
@@ -248,6 +251,14 @@ def _versions(lines: Sequence[Image], released: _Releases, path: Path) -> dict[s
     return known
 
 
+def _released(lines: Sequence[Image], released: _Releases) -> pd.DataFrame:
+    """When each version but the first of each line is released."""
+    line = np.repeat(np.arange(len(lines)), released.last - 1)
+    version = np.concatenate([np.arange(2, last + 1) for last in released.last.tolist()])
+    time = released.first[line] + (version - 2) * released.every if len(line) else np.zeros(0)
+    return pd.DataFrame({"time": time.round(3), "image_id": _image_ids(lines, line, version)})
+
+
 def _updates(spec: Generate, lines: Sequence[Image], released: _Releases, streams: Streams) -> pd.DataFrame:
     """Edits of images' metadata: of any line alike, of what is its newest version then."""
     stream = streams("updates")
@@ -290,15 +301,13 @@ def _uploads(
     return pd.DataFrame(rows, columns=["time", "volume_id", "image_id"]), found
 
 
-def _events(
-    duration: float, updates: pd.DataFrame, creates: pd.DataFrame, uploads: pd.DataFrame
-) -> pd.DataFrame:
+def _events(duration: float, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All events by time, in the columns and types of a trace."""
+    creates = parts["create"]
     gone = creates[["time", "lifetime", "volume_id"]]
     gone = gone.assign(time=(gone["time"] + gone["lifetime"]).round(3))
-    parts = {"update_image": updates, "create": creates, "upload": uploads}
-    parts["delete"] = gone[gone["time"] < duration]
-    # In the order of what may happen in one instant: only what is there can be deleted.
+    # Deletes are the last of an instant: only what is there can be deleted.
+    parts = {**parts, "delete": gone[gone["time"] < duration]}
     events = pd.concat(
         [part.assign(event=event) for event, part in parts.items() if len(part)]
         or [creates.assign(event="")],

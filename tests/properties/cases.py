@@ -301,6 +301,7 @@ def events(
                 + ("storm",) * 8
                 + ("delete",) * 8
                 + ("update_image",) * 4
+                + ("release",)
                 + ("delete_image",)
                 + ("upload",) * (6 if new else 0)
             )
@@ -322,7 +323,7 @@ def events(
                 image_id = new.pop()["image_id"]
                 rows.append({"time": time, "event": "upload", "volume_id": volume, "image_id": image_id})
         else:
-            event = "delete_image" if kind == "delete_image" else "update_image"
+            event = kind if kind in ("delete_image", "release") else "update_image"
             chosen = draw(st.sampled_from(images))["image_id"]
             rows.append({"time": time, "event": event, "image_id": chosen})
     return rows
