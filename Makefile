@@ -14,8 +14,8 @@ test: $(READY) $(OLDEST)/ready  ## lint, types, all tests, scenarios and noteboo
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto
-	$(OLDEST)/bin/pytest --numprocesses auto tests/whole
+	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole -k "not upload and not weighers"
 
 prove: export EXAMPLES ?= 200000
 prove: $(READY)  ## engine fast is engine cinder, on many more drawn cases than the tests have
@@ -26,13 +26,13 @@ bench: $(READY)  ## how fast the engine is, as ratios of one run
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,servers,browser,dask,notebooks]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[test,servers,browser,dask,notebooks]'
 	touch $@
 
 # The oldest Cinder that is supported, in an environment of its own.
 $(OLDEST)/ready: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/pip install --quiet --constraint constraints-oldest.txt --editable '.[test]'
+	$(OLDEST)/bin/pip install --quiet --no-compile --constraint constraints-oldest.txt --editable '.[test]'
 	touch $@
 
 clean:

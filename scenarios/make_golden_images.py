@@ -1,8 +1,8 @@
 """Draws the trace and images of golden_images.yaml from its seed: `python -m scenarios.make_golden_images`.
 
-Every day two pipelines make a golden image: a volume from a base image, an upload of it, the volume's delete;
-then servers are made from it until the next one replaces it. Kept so that one can see where the trace is
-from; the trace itself is in the repository.
+Every day two pipelines make a golden image: a volume from a base image, an upload of it, its release half an
+hour later, the volume's delete; then servers are made from it until the next one replaces it. Kept so that
+one can see where the trace is from; the trace itself is in the repository.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def main(folder: Path = FOLDER / "golden_images") -> None:
             at = day * DAY + HOUR
             rows.append(volume(at, built, "base", pipeline))
             rows.append({"time": at + HOUR, "event": "upload", "volume_id": built, "image_id": image_id})
+            rows.append({"time": at + 1.5 * HOUR, "event": "release", "image_id": image_id})
             rows.append({"time": at + 2 * HOUR, "event": "delete", "volume_id": built})
             rows += servers(rng, at + 2 * HOUR, image_id, pipeline)
             if day >= 3:

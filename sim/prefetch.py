@@ -1,0 +1,71 @@
+"""The what-if `prefetch`: an image's release fills caches before anybody asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.scenario import Case
+
+RELEASES = ("release", "update_image")
+
+
+def with_prefetches(case: Case) -> Case:
+    """The case as a run sees it: after each release, a `prefetch` and a delete of its volume for each pool.
+
+    That is what a script can do with any Cinder: a volume of the image, as small as it can be, is made on
+    each pool and deleted at once. Which pools' caches want the image is for the run to tell. The case itself
+    where `what_if.prefetch` is off, or nothing is released.
+    """
+    events = case.trace.events
+    rows = np.flatnonzero(events["event"].isin(RELEASES))
+    if not case.scenario.what_if.prefetch or not len(rows):
+        return case
+    made = pd.DataFrame(
+        [made for row in rows.tolist() for made in _prefetches(case, row)],
+        columns=["after", *events.columns],
+    )
+    every = pd.concat([events.assign(after=np.arange(len(events))), made], ignore_index=True)
+    every = every.sort_values("after", kind="stable", ignore_index=True)[list(events.columns)]
+    types = {name: kind for name, kind in events.dtypes.items() if kind != "category"}
+    categories = {name: "category" for name in events.columns if name not in types}
+    every = every.astype({**types, **categories})
+    every["event"] = every["event"].cat.set_categories(events["event"].cat.categories)
+    return replace(case, trace=replace(case.trace, events=every))
+
+
+def _prefetches(case: Case, row: int) -> list[dict[str, Any]]:
+    """The events that follow a release."""
+    event = case.trace.events.iloc[row]
+    image = case.images[str(event["image_id"])]
+    hosts = [
+        (f"{name}#{pool}", backend)
+        for name, backend in case.scenario.backends.items()
+        for pool in backend.pools
+    ]
+    rows = []
+    for host, backend in hosts:
+        volume = {
+            "after": row,
+            "time": event["time"],
+            "volume_id": f"prefetch {row} {host}",
+            "image_id": "",
+            "size_gib": 0,
+            "volume_type": "",
+            "host": "",
+            "project": "",
+            "encrypted": False,
+        }
+        made = {
+            "event": "prefetch",
+            "image_id": image.image_id,
+            "size_gib": image.needs_gib,
+            "volume_type": backend.volume_types[0],
+            "host": host,
+            "project": image.owner,
+        }
+        rows += [volume | made, volume | {"event": "delete"}]
+    return rows
