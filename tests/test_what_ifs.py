@@ -210,8 +210,17 @@ def test_fills_at_the_same_time_keep_the_limits(engine: str) -> None:
 
 
 @PATIENT
-@given(case=cases(whole=True), what_if=what_ifs("lru"), strategy=st.sampled_from(("cache-only", "combined")))
-def test_limits_hold_whenever_an_entry_is_made(case: Case, what_if: WhatIf, strategy: str) -> None:
+@given(
+    case=cases(whole=True),
+    what_if=what_ifs("lru"),
+    strategy=st.sampled_from(("cache-only", "combined")),
+    upload=st.sampled_from(("copy", "raw-twin-cache")),
+)
+def test_limits_hold_whenever_an_entry_is_made(
+    case: Case, what_if: WhatIf, strategy: str, upload: str
+) -> None:
+    """By a fill, or by an upload's twin."""
+    case = replace(case, scenario=case.scenario.model_copy(update={"upload": upload}))
     assume(not misfits(case, [strategy]))
     what_if = what_if.model_copy(update={"fill_lock": True})
     records = sim.run(asking(case, what_if), strategy, "fast")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any
@@ -32,6 +31,7 @@ from sim.cinder.manager import VolumeAPI, VolumeManager
 from sim.cinder.ondemand import OnDemand, OnDemandStore
 from sim.cinder.policies import CACHES, BackendCache, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Recorder, Request
+from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
@@ -78,60 +78,6 @@ def run(
         engine_s = time.perf_counter() - since
     times = case.trace.events["time"]
     return simulation.records(float(times.iloc[-1]), engine_s)
-
-
-class VolumeRPC:
-    """`cinder.volume.rpcapi.VolumeAPI`: what the scheduler and the API send to the cinder-volume services."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-
-    def create_volume(
-        self,
-        context: Context,
-        volume: Volume,
-        request_spec: dict[str, Any],
-        filter_properties: dict[str, Any],
-        allow_reschedule: bool = True,
-    ) -> None:
-        """One attempt. It starts at once, in the process of the request."""
-        current_process().request.attempts += 1
-        manager = self._simulation.manager_of(volume.host)
-        # The service would log a failure; the volume's status says what came of it.
-        with suppress(exception.CinderException):
-            manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
-
-    def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
-        """It starts at once, in the process of the upload."""
-        self._simulation.manager_of(volume.host).copy_volume_to_image(context, volume.id, image_meta)
-
-    def delete_volume(
-        self, context: Context, volume: Volume, unmanage_only: bool = False, cascade: bool = False
-    ) -> None:
-        """A cast: it starts later in this instant."""
-        manager = self._simulation.manager_of(volume.host)
-        self._simulation.clock.cast(manager.delete_volume, context, volume, unmanage_only, cascade)
-
-
-class SchedulerRPC:
-    """`cinder.scheduler.rpcapi.SchedulerAPI`: what a cinder-volume sends to the scheduler."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-
-    def create_volume(
-        self,
-        context: Context,
-        volume: Volume,
-        request_spec: dict[str, Any],
-        filter_properties: dict[str, Any],
-        **_: Any,
-    ) -> None:
-        """Reschedule: a cast, which starts later in this instant."""
-        request = current_process().request
-        self._simulation.clock.cast(
-            self._simulation.schedule, request, context, volume, request_spec, filter_properties
-        )
 
 
 class Simulation:
