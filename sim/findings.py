@@ -208,7 +208,7 @@ def _orphans(records: Records) -> list[str]:
 
 
 def _store(records: Records, case: Case, strategy: Strategy) -> list[str]:
-    """Why images of the Cinder store are not cloned: they are not there, not raw, or elsewhere."""
+    """Why images of the Cinder store are not cloned: not there, not raw, elsewhere, or of another project."""
     hosts = {image.image_id: store_hosts(case, strategy, image) for image in case.images.values()}
     stored = [image for image in case.images.values() if hosts[image.image_id]]
     if not stored:
@@ -233,6 +233,19 @@ def _store(records: Records, case: Case, strategy: Strategy) -> list[str]:
         lines.append(
             f"{far:,} of {_count(len(placed), 'create')} of raw images of the Cinder store ran on"
             " pools without an image-volume of theirs, and only the same pool can clone it"
+        )
+    foreign = [i for i in stored if i.image_id in useful and i.image_owner not in ("", i.owner)]
+    if foreign:
+        theirs = placed[placed["image_id"].isin([image.image_id for image in foreign])]
+        beside = [
+            host in hosts[image] for image, host in zip(theirs["image_id"], theirs["host"], strict=True)
+        ]
+        missed = int((theirs["source"][beside] != "store").sum())
+        lines.append(
+            f"the Cinder store's image-volumes of {_some(_name(case, i.image_id) for i in foreign)} name a"
+            " project (image_owner) that does not own the image:"
+            f" {_count(missed, 'create')} beside them did not clone them;"
+            " upload images as the project that owns them"
         )
     return lines
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from handmade import FAILED, case_of, records_of
 
+import sim
 from sim.findings import findings, overshoot
 from sim.results import Records
 from sim.scenario import Case
@@ -203,6 +204,19 @@ class TestOvershoot:
         late = [evict(9), fill(10), evict(10.5), evict(11), fill(11), fill(990)]
         (found,) = overshoot(records_of([{}], late), case).to_dict("records")
         assert (found["peak"], found["over_s"]) == (3, 0.5 + 10)
+
+
+def test_store_images_of_another_project() -> None:
+    case = sim.load("scenarios/sharing.yaml")
+    requests = sim.run(case, "store-only", "fast").requests
+    foreign = requests["image_id"].isin(["debian-12", "ubuntu-18.04"])
+    assert set(requests["source"][foreign]) == {"download"}
+    lines = findings(sim.run(case, "store-only", "fast"), case, "store-only")
+    assert [line for line in lines if "(image_owner)" in line] == [
+        "the Cinder store's image-volumes of debian-12 (virt-builder), ubuntu-18.04-server-cloudimg-amd64.img"
+        " name a project (image_owner) that does not own the image:"
+        f" {foreign.sum()} creates beside them did not clone them; upload images as the project that owns them"
+    ]
 
 
 @pytest.mark.parametrize("strategy", ["none", "store-only", "cache-only", "combined"])
