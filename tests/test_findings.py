@@ -215,7 +215,8 @@ def test_store_images_of_another_project() -> None:
     assert [line for line in lines if "(image_owner)" in line] == [
         "the Cinder store's image-volumes of debian-12 (virt-builder), ubuntu-18.04-server-cloudimg-amd64.img"
         " name a project (image_owner) that does not own the image:"
-        f" {foreign.sum()} creates beside them did not clone them; upload images as the project that owns them"
+        f" {foreign.sum()} creates beside them did not clone them;"
+        " upload images as the project that owns them"
     ]
 
 
