@@ -297,6 +297,7 @@ def _curve_side(rows: pd.DataFrame, limits: pd.Series[int], working_set: int) ->
 
 
 SWEEP_ROWS = 40
+MOST_KEYS = 3  # that have a column each
 
 
 def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
@@ -310,26 +311,48 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
     replicated = bool(table["replication"].nunique() > 1 and len(certain))
     rows = certain if replicated else table
     rows = rows[rows["scope"] == "all"]
-    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    shown.add_column("strategy", min_width=len("store-only"))
-    for key in keys:
-        name = key.rpartition(".")[2].removeprefix("image_volume_cache_")
-        shown.add_column(name, justify="right", overflow="fold")
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    shown.add_column("", min_width=len("store-only"), overflow="fold")
+    many = len(keys) > MOST_KEYS
+    varied, else_ = _varied(rows[keys]) if many else (rows[keys].astype(str).to_numpy().tolist(), "")
+    for name in ["varied"] if many else map(_short, keys):
+        shown.add_column(name, justify="left" if many else "right", overflow="fold", vertical="bottom")
     columns = ("clone_hit_rate", "create_s_p95", "errors", "image_provisioned_gib_mean", "price_month")
     for column in columns:
-        shown.add_column(COLUMNS[column][0].replace("\n", " "), justify="right", overflow="fold")
-    for row in rows.head(SWEEP_ROWS).to_dict("records"):
+        shown.add_column(COLUMNS[column][0], justify="right", overflow="fold", vertical="bottom")
+    for values, row in zip(varied, rows.head(SWEEP_ROWS).to_dict("records"), strict=False):
         if replicated:
             cells = [_plus_minus(column, row[column], row[f"{column}_high"]) for column in columns]
         else:
             cells = ["failed"] if row["error"] else [COLUMNS[column][1](row[column]) for column in columns]
-        shown.add_row(row["strategy"], *(str(row[key]) for key in keys), *cells)
+        shown.add_row(row["strategy"], *values, *cells)
     with console.capture() as text:
         console.print(shown)
     left = len(rows) - SWEEP_ROWS
     more = f"\n... and {left:,} more {'points' if replicated else 'cells'}" if left > 0 else ""
     told = f"means of {table['replication'].nunique():,} replications (± at 95 %)\n\n" if replicated else ""
-    return told + text.get().rstrip("\n") + more
+    return told + text.get().rstrip("\n") + more + else_
+
+
+def _varied(values: pd.DataFrame) -> tuple[list[list[str]], str]:
+    """Of each row the values that are not the most frequent of their key; and a line that says which are."""
+    usual = {key: column.astype(str).mode()[0] for key, column in values.items()}
+    rows = [
+        ["\n".join(_said(key, row[key]) for key in values if str(row[key]) != usual[key])]
+        for row in values.to_dict("records")
+    ]
+    told = textwrap.fill("else: " + ", ".join(_said(*each) for each in usual.items()), WIDTH)
+    return rows, f"\n\n{told}"
+
+
+def _said(key: object, value: object) -> str:
+    switch = {"True": _short(key), "False": f"no {_short(key)}"}
+    return switch.get(str(value), f"{_short(key)}={value}")
+
+
+def _short(key: object) -> str:
+    """The last part of a key of a scenario."""
+    return str(key).rpartition(".")[2].removeprefix("image_volume_cache_")
 
 
 CALIBRATION_LEGEND = (

@@ -270,6 +270,17 @@ class TestTerminal:
             assert process.stderr.read() == b""
         assert process.returncode == 0
 
+    def test_letters_that_the_terminal_lacks(self) -> None:
+        """A log in ASCII stays aligned, and a name in it can be told."""
+        scenarios = Path(__file__).parents[1] / "scenarios"
+        command = [*COMMAND, "compare", str(scenarios / "full_arrays.yaml"), "--strategies", "none"]
+        for encoding, sign in (("ascii", "0.0~0"), ("utf-8", "0.0±0")):
+            environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+            shown = subprocess.run(
+                [*command, "--engine", "fast"], env=environment, capture_output=True, check=True
+            ).stdout.decode(encoding)
+            assert sign in shown and "\\x" not in shown
+
     def test_colour_and_progress_are_for_terminals(self, scenario: Path) -> None:
         sent = self.on_terminal(scenario)
         assert "\x1b[1m" in sent and "━" in sent

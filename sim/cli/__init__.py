@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import sys
 
@@ -11,10 +12,23 @@ from sim.cli.shared import app
 __all__ = ["app", "main"]
 
 
+# Of one width, as tables are aligned.
+PLAIN = str.maketrans("±–…×→≤≥", "~-.x><>")  # noqa: RUF001
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What a terminal is sent for letters that its encoding lacks, our own or in names from the input."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return "".join(
+        each if each.isascii() else each.encode("ascii", "backslashreplace").decode() for each in text
+    ), error.end
+
+
 def main() -> None:
     """The console script."""
-    # Names from the input may have letters that the terminal's encoding lacks.
+    codecs.register_error("plainly", _plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="plainly")
     app(prog_name="cinder-cache")

@@ -55,9 +55,14 @@ def import_(
     fmt: Fmt = None,
     as_json: Json = False,
 ) -> None:
-    """Make a scenario of a real cloud; it reads only, and needs any of the four sources.
+    """Make a scenario of a real cloud.
 
-    Example: cinder-cache import --out mycloud --conf /etc/cinder/cinder.conf --db mysql+pymysql://...
+    It only reads, needs any of four sources, and says what it had to assume.
+
+    \b
+    Example, of what Cinder is told, and of what it remembers:
+      cinder-cache import --out mycloud --conf /etc/cinder/cinder.conf \\
+          --db mysql+pymysql://reader:secret@db/cinder
     """
     problems = unwritable(out)
     begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
@@ -113,11 +118,14 @@ def calibrate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `import` wrote.")],
     as_json: Json = False,
 ) -> None:
-    """Compare an imported scenario with what was seen, and fit the times and rates it assumes.
+    """Fit an imported scenario's times to what was seen.
 
-    Simulates the period with today's settings on engine `fast`; writes DIR/calibrated.yaml.
+    Compares them with what they were assumed to be, and what was seen with what is simulated. Simulates the
+    period with today's settings on engine `fast`; writes DIR/calibrated.yaml.
 
-    Example: cinder-cache calibrate mycloud
+    \b
+    Example, of what `import --out mycloud --db …` wrote:
+      cinder-cache calibrate mycloud
     """
     from sim import calibration
     from sim.display import calibration_text

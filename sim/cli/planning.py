@@ -82,11 +82,15 @@ def plan(
     dask: Dask = None,
     as_json: Json = False,
 ) -> None:
-    """Choose the strategy and the limits of every backend's cache, and say why.
+    """Choose the strategy and the limits of every cache.
 
-    Without targets: the most hits that budgets and arrays allow. A tier that has no target keeps its limits.
+    Says why, what it brings against today, how sure that is, and which lines to paste. Without targets: the
+    most hits that budgets and arrays allow. A tier that has no target keeps its limits.
 
-    Example: cinder-cache plan scenario.yaml --target-hit-rate flash=0.9 --budget-gib flash=500 --growth 1.5
+    \b
+    Example, for 90 % hits on disk when there is half as much load again:
+      cinder-cache plan scenarios/full_arrays.yaml --target-hit-rate disk=0.9 \\
+          --growth 1.5
     """
     from sim.planner.targets import parse
 

@@ -15,6 +15,7 @@ import typer
 
 from sim import api
 from sim.problems import BadInput, printable, quoted
+from sim.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,11 +24,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Simulates and sizes OpenStack Cinder's image-volume cache.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _engines(incomplete: str) -> list[str]:
+    return [name for name in api.ENGINES if name.startswith(incomplete)]
+
+
+def one_strategy(incomplete: str) -> list[str]:
+    """For a shell: the strategies that begin so."""
+    return [name for name in STRATEGIES if name.startswith(incomplete)]
+
+
+def _more_strategies(incomplete: str) -> list[str]:
+    """For a shell: what has been typed, with every strategy that may come next."""
+    before, comma, last = incomplete.rpartition(",")
+    names = [*([] if comma else ["all"]), *(name for name in STRATEGIES if name not in before.split(","))]
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
 
 
 class Format(StrEnum):
@@ -38,7 +54,15 @@ class Format(StrEnum):
 
 
 Scenario = Annotated[Path, typer.Argument(metavar="SCENARIO", help="The scenario's YAML file.")]
-Engine = Annotated[str, typer.Option(help="Which engine simulates.")]
+Engine = Annotated[str, typer.Option(help="Which engine simulates.", autocompletion=_engines)]
+Strategies = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        help="Which ones, or all (default: the scenario's).",
+        autocompletion=_more_strategies,
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write tables and manifest below DIR, a folder per strategy."),

@@ -21,11 +21,13 @@ from sim.cli.shared import (
     Json,
     Out,
     Scenario,
+    Strategies,
     Verbose,
     WarmUp,
     app,
     checked,
     clean_end,
+    one_strategy,
     plain,
     print_json,
     progress,
@@ -69,7 +71,9 @@ class Outcome:
 def validate(scenario: Scenario) -> None:
     """Check a scenario and all files that it names.
 
-    Example: cinder-cache validate scenario.yaml
+    \b
+    Example, every problem of a scenario and its files:
+      cinder-cache validate scenarios/two_tiers.yaml
     """
     case = checked(scenario, None, [])
     events = case.trace.events["event"]
@@ -85,7 +89,9 @@ def validate(scenario: Scenario) -> None:
 @clean_end()
 def run(
     scenario: Scenario,
-    strategy: Annotated[str, typer.Option(help="What to simulate, such as cache-only.")],
+    strategy: Annotated[
+        str, typer.Option(help="What to simulate, such as cache-only.", autocompletion=one_strategy)
+    ],
     engine: Engine = "cinder",
     out: Out = None,
     fmt: Fmt = None,
@@ -94,7 +100,10 @@ def run(
 ) -> None:
     """Simulate one strategy.
 
-    Example: cinder-cache run scenario.yaml --strategy cache-only --out results
+    \b
+    Example, with a row for each create in results/cache-only/requests.csv:
+      cinder-cache run scenarios/placement.yaml --strategy cache-only \\
+          --engine fast --out results
     """
     _, outcomes, _ = _simulate(scenario, [strategy], engine, out, fmt, verbose)
     if outcomes and as_json:
@@ -108,9 +117,7 @@ def run(
 @clean_end()
 def compare(
     scenario: Scenario,
-    strategies: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Which ones, or all (default: the scenario's).")
-    ] = None,
+    strategies: Strategies = None,
     engine: Engine = "cinder",
     replications: Annotated[int, typer.Option(min=1, help="Of a generated workload.")] = 1,
     warm_up: WarmUp = "0",
@@ -119,12 +126,16 @@ def compare(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Simulate the strategies on the same workload, side by side, and say how sure the figures are.
+    """Simulate strategies on the same workload, side by side.
 
+    Says how sure the figures are and what stands out; `--out` also writes report.html.
     Replications see the same arrivals under every strategy and run on all cores; tables, files and what
     stands out are those of the first. One history is split into blocks instead.
 
-    Example: cinder-cache compare scenario.yaml --strategies none,cache-only
+    \b
+    Example, all strategies on arrays at their volume limit:
+      cinder-cache compare scenarios/full_arrays.yaml --strategies all \\
+          --engine fast --out results
     """
     chosen = _listed(strategies)
     case, outcomes, blocks = _simulate(
@@ -161,13 +172,13 @@ def compare(
 @clean_end()
 def verify(
     scenario: Scenario,
-    strategies: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Which ones, or all (default: the scenario's).")
-    ] = None,
+    strategies: Strategies = None,
 ) -> None:
-    """Simulate the strategies on both engines and show where they part, if they do.
+    """Simulate on both engines and show where they part, if they do.
 
-    Example: cinder-cache verify scenario.yaml --strategies cache-only
+    \b
+    Example, that the compiled engine decides as Cinder's code does:
+      cinder-cache verify scenarios/placement.yaml --strategies cache-only
     """
     chosen = _listed(strategies)
     case = checked(scenario, chosen, api.unknown("cinder", chosen or []))
@@ -200,12 +211,15 @@ def curve(
     fmt: Fmt = None,
     as_json: Json = False,
 ) -> None:
-    """Show hits against the limits of the cache, per pool and tier, from its rules alone.
+    """Show hits against the limits of the cache.
 
-    The engine only places creates that have no host. Times, concurrent fills and all other limits are left
-    out: for those, run the scenario with other limits.
+    Per pool and tier, and from the cache's rules alone: the engine only places creates that have no host.
+    Times, concurrent fills and all other limits are left out: for those, run the scenario with other
+    limits.
 
-    Example: cinder-cache curve scenario.yaml --out results
+    \b
+    Example, which limit binds, and what a larger one would bring:
+      cinder-cache curve scenarios/two_tiers.yaml --engine fast --out results
     """
     case = checked(scenario, [CURVE_STRATEGY], _bad_options(engine, [], out, fmt))
     from sim.display import curves_text

@@ -69,13 +69,17 @@ def sweep(
     dask: Dask = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate a scenario with many values of its keys, on engine `fast` and all cores.
+    """Simulate a scenario with many values of its keys.
 
-    Every cell that is done is kept in DIR, so that the same command goes on where it was interrupted;
-    DIR/sweep.csv has a row for each cell and tier, pool, backend and all, and DIR/intervals.csv how sure
-    they are: by the replications, or by the blocks of one history.
+    On engine `fast` and all cores. Every cell that is done is kept in DIR, so that the same command goes on
+    where it was interrupted; DIR/sweep.csv has a row for each cell and tier, pool, backend and all, and
+    DIR/intervals.csv how sure they are: by the replications, or by the blocks of one history.
 
-    Example: cinder-cache sweep scenario.yaml --vary 'backends.*.image_volume_cache_max_count=5..50:5'
+    \b
+    Example, hits and space at 5, 10 and 15 entries, under two strategies:
+      cinder-cache sweep scenarios/generated.yaml \\
+          --vary 'backends.*.image_volume_cache_max_count=5..15:5' \\
+          --vary strategy=cache-only,combined
     """
     problems = wrong_workers(workers) + wrong_warm_up(warm_up) + unwritable(out or Path("sweep"))
     case = checked(scenario, None, problems, replications=replications)

@@ -22,11 +22,14 @@ def generate(
     ],
     replication: Annotated[int, typer.Option(min=0, help="Which draw, the same each time.")] = 0,
 ) -> None:
-    """Write the workload of a scenario as a trace, and the images it has made beside it.
+    """Write the workload of a scenario as a trace.
 
-    A copy of the scenario with `workload: {trace: trace.csv}` and `images: images.csv` then runs the same.
+    The images it has made are written beside it. A copy of the scenario with `workload: {trace: trace.csv}`
+    and `images: images.csv` then runs the same.
 
-    Example: cinder-cache generate scenario.yaml --out trace.csv
+    \b
+    Example, the week that generated.yaml describes:
+      cinder-cache generate scenarios/generated.yaml --out trace.csv
     """
     if problems := [*unwritable(out.parent), *(["--out: is a directory"] if out.is_dir() else [])]:
         raise BadInput(problems)
@@ -44,12 +47,14 @@ def fit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the parameters of a generated workload that is like a trace, and how good each fit is.
+    """Show the parameters of a generated workload like a trace.
 
-    The first lines are YAML, to be pasted below `workload:` in a scenario. Twice as large: twice
-    `creates_per_day`. Golden images every week: `release_every: 7d`.
+    Says how good each fit is. The first lines are YAML, to be pasted below `workload:` in a scenario. Twice
+    as large: twice `creates_per_day`. Golden images every week: `release_every: 7d`.
 
-    Example: cinder-cache fit trace.csv > workload.yaml
+    \b
+    Example, of two weeks:
+      cinder-cache fit scenarios/two_tiers/trace.csv
     """
     fitted = api.fit(trace, images)
     if as_json:

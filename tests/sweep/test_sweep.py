@@ -193,3 +193,29 @@ def test_a_generated_workload_is_drawn_anew_where_it_varies(tmp_path: Path) -> N
         case, grid({"glance.streams": [case.scenario.glance.streams]}, ["cache-only"]), workers=1
     )
     assert default["requests"] == len(expected) and again[0]["requests"] == few[0]
+
+
+def test_of_many_keys_only_what_differs_is_shown(tmp_path: Path) -> None:
+    scenario = tmp_path / "short.yaml"
+    text = SCENARIO.with_name("full_arrays.yaml").read_text().replace("until: 3d", "until: 2h")
+    scenario.write_text(text.replace("two_tiers/", f"{SCENARIO.parent}/two_tiers/"))
+    listed = tmp_path / "cells.csv"
+    listed.write_text(
+        "strategy,what_if.prefer_clones,what_if.lock_per_pool,what_if.prefetch,seed\n"
+        "cache-only,false,false,false,7\n"
+        "cache-only,true,false,false,7\n"
+        "cache-only,true,true,false,8\n"
+    )
+    result = CliRunner().invoke(
+        app, ["sweep", str(scenario), "--list", str(listed), "--out", str(tmp_path / "out"), "--workers", "1"]
+    )
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if line.startswith("cache-only")]
+    assert [row[10:30].strip().rstrip(" .0123456789") for row in rows] == [
+        "no prefer_clones",
+        "",
+        "lock_per_pool",
+    ]
+    assert lines[lines.index(rows[2]) + 1].split()[0] == "seed=8"
+    assert "else: prefer_clones, no lock_per_pool, no prefetch, seed=7" in lines
