@@ -17,6 +17,7 @@ from sim.fast.build import Names, positions
 from sim.initial import Placed, place
 from sim.problems import BadInput, quoted
 from sim.scenario import Backend, Case
+from sim.statistics import FEW, Blocks, Sample
 from sim.strategies import STRATEGIES
 from sim.usage import UsageMeter
 
@@ -25,6 +26,8 @@ Mask = npt.NDArray[np.bool_]
 
 MAX_COUNT, MAX_SIZE = "image_volume_cache_max_count", "image_volume_cache_max_size_gb"
 NONE = -1  # no image, no host (as `positions` has it)
+MOST_GROUPS, MOST_CELLS = 2**15 - 1, 10_000_000  # groups of `sim.fast.replay`, and what it counts apart
+AT_ONCE = 1000
 MOST_SIZES = 200  # values of a grid of sizes; up to so many, every whole GiB
 
 
@@ -33,7 +36,8 @@ class Curves(NamedTuple):
 
     curve: scope (pool | tier), name (host or volume type), limit (Cinder's option), value, requests
         (look-ups), hits, byte_hits (GiB of image files that were not downloaded), hit_rate and byte_hit_rate
-        (NaN where nothing was looked up).
+        (NaN where nothing was looked up), hit_rate_low and hit_rate_high (95 % interval of hit_rate, by a
+        bootstrap over the history's days, see `sim.statistics`).
     working_set: a row per pool: host, volume_type (several joined by ';'), requests; images and gib of its
         working set, the limits from which on nothing is given up for room; the scenario's own
         image_volume_cache_enabled, image_volume_cache_max_count and image_volume_cache_max_size_gb; and
@@ -46,9 +50,9 @@ class Curves(NamedTuple):
 
 @dataclass(frozen=True)
 class PoolLookUps:
-    """Look-ups of one pool; groups are the tiers of `tiers`, and last what was there before the trace.
+    """Look-ups of one pool; groups are the blocks of each of `tiers`, and last what was there before.
 
-    requests and bytes (tiers,): look-ups, and what they asked for.
+    requests and bytes (tiers, blocks): look-ups, and what they asked for.
     """
 
     host: str
@@ -104,11 +108,12 @@ def curve(
     grid = _grid(pools) if sizes is None else np.unique(np.array(sizes, dtype=np.int64))
     by_count = {pool.host: replay.curve_by_count(pool.asked) for pool in pools}
     by_size = {pool.host: replay.curve_by_size(pool.asked, grid) for pool in pools}
+    sample = Sample.of_blocks(_blocks(case).count, seed=case.scenario.seed)
     tables = []
     for scope, name, members in _subjects(case, pools):
         counts = np.arange(max((pool.images for pool, _ in members), default=0) + 1)
-        tables.append(_table(scope, name, MAX_COUNT, counts, members, by_count))
-        tables.append(_table(scope, name, MAX_SIZE, grid, members, by_size))
+        tables.append(_table(scope, name, MAX_COUNT, counts, members, by_count, sample))
+        tables.append(_table(scope, name, MAX_SIZE, grid, members, by_size, sample))
     return Curves(pd.concat(tables, ignore_index=True), _working_set(pools))
 
 
@@ -141,7 +146,8 @@ def _look_ups(
     names, events = Names(case), case.trace.events
     image = positions(events["image_id"], names.images)
     create = (events["event"] == "create").to_numpy() & (image != NONE)
-    version, refused = _seen_by_the_api(case, names, image)
+    project = _projects(case, names)
+    version, refused = _seen_by_the_api(case, names, image, project)
     _, placed = place(case, STRATEGIES[strategy], UsageMeter(lambda: 0.0, [], []))
     asked = create & ~events["encrypted"].to_numpy() & ~refused
     host = positions(events["host"], names.hosts)
@@ -152,12 +158,13 @@ def _look_ups(
             hosts = run(case, strategy, engine, progress=progress).requests["host"]
         host[create] = positions(hosts, names.hosts)
     asked &= host != NONE
-    asked[asked] = ~_cloned_elsewhere(case, names, placed)[host[asked], image[asked]]
+    asked[asked] = ~_cloned_elsewhere(case, names, placed, host[asked], image[asked], project[asked])
     columns = {
         "host": host,
         "image": image,
         "version": version,
         "tier": positions(events["volume_type"], names.tiers),
+        "block": _blocks(case).of(events["time"].to_numpy(np.float64)),
     }
     look_ups = pd.DataFrame({name: column[asked] for name, column in columns.items()})
     of_pool = dict(list(look_ups.groupby("host")))
@@ -167,7 +174,25 @@ def _look_ups(
     ]
 
 
-def _seen_by_the_api(case: Case, names: Names, image: Whole) -> tuple[Whole, Mask]:
+def _blocks(case: Case) -> Blocks:
+    """The blocks of the history: days, but no more than what there is room for."""
+    time = case.trace.events["time"]
+    first, last = float(time.iloc[0]), float(time.iloc[-1])
+    blocks = Blocks.between(first, last)
+    tiers = len(case.scenario.tiers)
+    most = min(MOST_GROUPS // tiers, max(FEW, MOST_CELLS // (tiers * max(1, len(case.images)))))
+    return blocks if blocks.count <= most else Blocks(first, (last - first) / most, most)
+
+
+def _projects(case: Case, names: Names) -> Whole:
+    """Of each event; what names none is of the first project."""
+    named = case.trace.events["project"]
+    project = np.maximum(positions(named, ["", *names.projects]) - 1, NONE)
+    project[(named == "").to_numpy()] = 0
+    return project
+
+
+def _seen_by_the_api(case: Case, names: Names, image: Whole, project: Whole) -> tuple[Whole, Mask]:
     """For each event the version of its image, and whether the API would refuse it as a create.
 
     Repeats `ImageService` (sim/cinder/glance.py) and `volume_utils.check_image_metadata`.
@@ -178,13 +203,9 @@ def _seen_by_the_api(case: Case, names: Names, image: Whole) -> tuple[Whole, Mas
         for event in ("update_image", "delete_image")
     )
     images = list(case.images.values())
-    # The last of each stands for no image.
-    owner = np.array([names.projects.index(each.owner) if each.owner else NONE for each in images] + [NONE])
     needs_gib = [each.needs_gib for each in images]
-    # A create without a project is one of the first project.
-    project = np.maximum(positions(events["project"], ["", *names.projects]) - 1, NONE)
-    project[(events["project"] == "").to_numpy()] = 0
-    foreign = (owner[image] != NONE) & (owner[image] != project)
+    may_use = np.append(names.may_use, np.ones((1, names.may_use.shape[1]), np.bool_), axis=0)  # no image
+    foreign = ~may_use[image, project]  # its last column is of projects that no image names
     too_large = np.array([*needs_gib, 0])[image] > events["size_gib"].to_numpy(np.int64)
     return np.asarray(updates, np.int64), np.asarray((deletes > 0) | foreign | too_large)
 
@@ -194,8 +215,10 @@ def _gib(virtual_size_bytes: int) -> int:
     return math.ceil(virtual_size_bytes / GIB)
 
 
-def _cloned_elsewhere(case: Case, names: Names, placed: list[Placed]) -> Mask:
-    """(pools, images): whether creates are clones before they come to the cache."""
+def _cloned_elsewhere(
+    case: Case, names: Names, placed: list[Placed], host: Whole, image: Whole, project: Whole
+) -> Mask:
+    """Of each create, whether it is a clone before it comes to the cache."""
     images = list(case.images.values())
     raw = np.array([image.disk_format == "raw" for image in images])
     bare = np.array([image.container_format == "bare" for image in images])
@@ -205,7 +228,11 @@ def _cloned_elsewhere(case: Case, names: Names, placed: list[Placed]) -> Mask:
     for volume in placed:
         if volume.kind == "store" and volume.image is not None:
             stored[names.hosts.index(volume.host), names.images.index(volume.image.image_id)] = True
-    cloned: Mask = (by_driver[:, None] | (stored & bare)) & raw
+    # Image-volumes that name another project than the image's owner are cloned for the owner alone.
+    others = np.array([image.image_owner in ("", image.owner) for image in images])
+    owner = np.array([names.projects.index(image.owner) if image.owner else NONE for image in images])
+    mine = others[image] | ((owner[image] == project) & (project != NONE))
+    cloned: Mask = (by_driver[host] | (stored[host, image] & bare[image] & mine)) & raw[image]
     return cloned
 
 
@@ -219,23 +246,25 @@ def _of_pool(
         if volume.kind == "cache" and volume.host == host and volume.image is not None
     ]
     tiers = [names.tiers.index(tier) for tier in backend.volume_types]
+    blocks = _blocks(case).count
     group_of = np.zeros(len(names.tiers), np.int64)
-    group_of[tiers] = np.arange(len(tiers))
+    group_of[tiers] = np.arange(len(tiers)) * blocks
+    groups = len(tiers) * blocks
     numbers, image = np.unique(np.append(before, look_ups["image"]).astype(np.int64), return_inverse=True)
     images = [case.images[names.images[number]] for number in numbers]
-    group = np.append(np.full(len(before), len(tiers)), group_of[look_ups["tier"]])
+    group = np.append(np.full(len(before), groups), group_of[look_ups["tier"]] + look_ups["block"])
     asked = replay.look_ups(
         image,
         size_gib=[_gib(each.virtual_size_bytes) for each in images],
         size_bytes=[each.size_bytes for each in images],
         version=np.append(np.zeros(len(before)), look_ups["version"]),
         group=group,
-        groups=len(tiers) + 1,
+        groups=groups + 1,
     )
-    requests, asked_bytes = np.zeros(len(tiers) + 1, np.int64), np.zeros(len(tiers) + 1)
-    np.add.at(requests, group, 1)
-    np.add.at(asked_bytes, group, asked.size_bytes[image])
-    return PoolLookUps(host, backend, backend.volume_types, asked, requests[:-1], asked_bytes[:-1])
+    requests = np.bincount(group, minlength=groups + 1)[:-1].reshape(len(tiers), blocks)
+    asked_bytes = np.bincount(group, asked.size_bytes[image], groups + 1).astype(np.float64)
+    asked_bytes = asked_bytes[:-1].reshape(len(tiers), blocks)
+    return PoolLookUps(host, backend, backend.volume_types, asked, requests, asked_bytes)
 
 
 # -- tables --------------------------------------------------------------------------------------------
@@ -276,16 +305,21 @@ def _table(
     values: Whole,
     members: Members,
     curves: dict[str, replay.Curve],
+    sample: Sample,
 ) -> pd.DataFrame:
     """A row per value; values beyond a pool's own curve repeat its last."""
-    hits, byte_hits = np.zeros(len(values), np.int64), np.zeros(len(values))
-    for pool, groups in members:
+    in_blocks, byte_hits = np.zeros((sample.units, len(values)), np.int64), np.zeros(len(values))
+    asked_for = np.zeros(sample.units, np.int64)
+    for pool, tiers in members:
         of_pool = curves[pool.host]
         at = np.minimum(np.arange(len(values)), of_pool.hits.shape[1] - 1)
-        hits += of_pool.hits[groups].sum(axis=0)[at]
-        byte_hits += of_pool.byte_hits[groups].sum(axis=0)[at]
-    requests = sum(int(pool.requests[groups].sum()) for pool, groups in members)
-    asked = sum(float(pool.bytes[groups].sum()) for pool, groups in members)
+        shape = (*pool.requests.shape, -1)
+        in_blocks += of_pool.hits[:-1].reshape(shape)[tiers].sum(axis=0)[:, at]
+        byte_hits += of_pool.byte_hits[:-1].reshape(shape)[tiers].sum(axis=(0, 1))[at]
+        asked_for += pool.requests[tiers].sum(axis=0)
+    hits, requests = in_blocks.sum(axis=0), int(asked_for.sum())
+    asked = sum(float(pool.bytes[tiers].sum()) for pool, tiers in members)
+    rate, half = hits / (requests or math.nan), _half_widths(in_blocks, asked_for, sample)
     return pd.DataFrame(
         {
             "scope": scope,
@@ -295,10 +329,21 @@ def _table(
             "requests": requests,
             "hits": hits,
             "byte_hits": byte_hits / GIB,
-            "hit_rate": hits / (requests or math.nan),
+            "hit_rate": rate,
             "byte_hit_rate": byte_hits / (asked or math.nan),
+            "hit_rate_low": np.maximum(rate - half, 0.0),
+            "hit_rate_high": np.minimum(rate + half, 1.0),
         }
     )
+
+
+def _half_widths(hits: Whole, asked: Whole, sample: Sample) -> npt.NDArray[np.float64]:
+    """Half the intervals of hits (blocks, values), some values at a time: each has a thousand resamplings."""
+    found = [
+        sample.half_widths(sample.ratio(hits[:, first : first + AT_ONCE].T, asked))
+        for first in range(0, hits.shape[1], AT_ONCE)
+    ]
+    return np.concatenate(found) if found else np.zeros(0)
 
 
 def _working_set(pools: list[PoolLookUps]) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from sim.cinder.engine import run
 from sim.cli import app
 from sim.curves import MAX_COUNT, MAX_SIZE, curve
 from sim.scenario import Case
+from sim.statistics import Sample
 
 TIERS = {"flash": {}, "disk": {}}
 
@@ -41,11 +42,18 @@ def rows(table: pd.DataFrame, name: str, limit: str) -> pd.DataFrame:
 # -- the engine's hits ---------------------------------------------------------------------------------
 
 IMAGES = st.builds(
-    lambda gib, fmt, container, owner: image("", gib, fmt, container_format=container, owner=owner),
+    lambda gib, fmt, container, whose: image("", gib, fmt, container_format=container, **whose),
     st.sampled_from((1, 2, 0.6, 3.5, 6)),
     st.sampled_from(("raw", "qcow2")),
     st.sampled_from(("bare", "bare", "ovf")),
-    st.sampled_from(("", "", "", "alice", "project")),
+    st.sampled_from(
+        (
+            *({}, {}, {}),
+            *({"owner": owner} for owner in ("alice", "project")),
+            {"owner": "alice", "visibility": "public", "image_owner": "admin"},
+            {"owner": "alice", "visibility": "shared", "members": ["bob"]},
+        )
+    ),
 )
 CREATES = st.fixed_dictionaries(
     {
@@ -228,6 +236,24 @@ def test_creates_without_a_host_are_where_a_run_puts_them(case: Case) -> None:
     assert set(hosts) == {"a#p0", "b#p0"}
     found = curve(case).working_set.set_index("host")["requests"]
     assert found.to_dict() == {**hosts.value_counts().to_dict(), "c#p0": 0}
+
+
+def test_intervals_are_those_of_days() -> None:
+    """Two days of hits and eight of misses only: the share of either day says little of the other's."""
+    events = [
+        create(86_400.0 * day + at, f"v{day}-{at}", "i0" if day < 2 else f"j{day}{at}")
+        for day in range(10)
+        for at in (0, 10, 20, 30)
+    ]
+    names = dict.fromkeys(event["image_id"] for event in events)
+    found = rows(curve(case_of(one_pool(), [image(name) for name in names], events)).curve, "a#p0", MAX_COUNT)
+    assert found.loc[0, ["hits", "hit_rate_low", "hit_rate_high"]].tolist() == [0, 0, 0]
+    hits = np.array([3, 4] + [0] * 8)
+    sample = Sample.of_blocks(10, seed=7)
+    half = float(sample.half_widths(sample.ratio(hits, np.full(10, 4))))
+    assert 0.1 < half < 0.3
+    ends = found.loc[5, ["hit_rate_low", "hit_rate", "hit_rate_high"]].tolist()
+    assert ends == pytest.approx([max(7 / 40 - half, 0), 7 / 40, 7 / 40 + half], rel=1e-12)
 
 
 def test_the_grid_of_sizes() -> None:

@@ -76,11 +76,20 @@ def hit_rate_by_limit(
     """Hits against one limit of the cache of one pool or tier, and where it stands.
 
     `curve`: rows of `sim.curve(…).curve` of one name and limit. `simulated`: what runs of an engine gave,
-    with value, hit_rate, hit_rate_low and hit_rate_high. A `today` of 0 is no limit, and is not drawn.
+    with value, hit_rate, hit_rate_low and hit_rate_high. Shaded are 95 % intervals. A `today` of 0 is no
+    limit, and is not drawn.
     """
     if len(curve):
         count = curve["limit"].iloc[0] == MAX_COUNT
         ax.plot(curve["value"], curve["hit_rate"], color=LINES[0], label="hits, by the cache's rules alone")
+        ax.fill_between(
+            curve["value"],
+            curve["hit_rate_low"],
+            curve["hit_rate_high"],
+            color=LINES[0],
+            alpha=0.2,
+            linewidth=0,
+        )
         ax.plot(
             curve["value"],
             curve["byte_hit_rate"],

@@ -106,7 +106,8 @@ def curves_section(
         "Hit rate against cache size",
         [
             "Each limit alone, by the rules of the cache without time: fills at the same moment, failures "
-            "and clone limits are left out. The working set is where more space brings nothing.",
+            "and clone limits are left out. The working set is where more space brings nothing. Shaded are "
+            "95 % intervals, from a bootstrap over the days (or tenths) of the history.",
             *(["Simulated are runs with the other limit as recommended."] if simulated else []),
             *_left_out(len(sets), len(groups)),
         ],
