@@ -22,6 +22,8 @@ CURVE = pd.DataFrame(
         "value": [0, 1, 2, 4],
         "hit_rate": [0, 0.3, 0.5, 0.6],
         "byte_hit_rate": [0, 0.2, 0.5, 0.7],
+        "hit_rate_low": [0, 0.2, 0.4, 0.5],
+        "hit_rate_high": [0, 0.4, 0.6, 0.7],
     }
 )
 ROWS = pd.DataFrame(
