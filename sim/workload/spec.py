@@ -67,7 +67,9 @@ def _sizes_not_all_zero(shares: dict[int, float]) -> dict[int, float]:
     return shares
 
 
-Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=LONGEST)]
+Duration = Annotated[
+    float, BeforeValidator(_duration), Field(gt=0, le=LONGEST, json_schema_extra={"format": "duration"})
+]
 Weight = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PerDay = Annotated[float, Field(ge=0, le=1e9)]
