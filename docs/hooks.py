@@ -122,7 +122,7 @@ def commands(_: str) -> str:
     """The help of all commands, as typer writes it."""
     command = [sys.executable, "-m", "typer", "sim.cli", "utils", "docs", "--name", "cinder-cache"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return text.partition("\n")[2]  # without its title
+    return text[text.index("\n## ") :]  # without its list of them, in which typer cuts what they do
 
 
 def keys(name: str) -> str:
@@ -187,7 +187,7 @@ def _kind(of: dict[str, Any], unit: str = "") -> str:
     if text in (TYPES["duration"], TYPES["null"]):
         return text
     text += unit
-    limits = (f"{sign} {of[limit]:,.10g}" for limit, sign in LIMITS.items() if limit in of)
+    limits = (f"{sign}&nbsp;{of[limit]:,.10g}" for limit, sign in LIMITS.items() if limit in of)
     return ", ".join((text, *limits))
 
 
