@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 MADE = re.compile(r"^( *)<!-- (keys|code|file|table|commands) ?(\S*) -->$", re.M)
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 PATH = re.compile(r"`((?:sim|tests|scenarios|notebooks|docs)/[\w./*-]*)`")
+EXAMPLE = re.compile(r"^(Example.*:)\n((?: +\S.*\n)+)", re.M)
 COPIED = {
     "index.md": "README.md",
     "changelog.md": "CHANGELOG.md",
@@ -122,7 +123,9 @@ def commands(_: str) -> str:
     """The help of all commands, as typer writes it."""
     command = [sys.executable, "-m", "typer", "sim.cli", "utils", "docs", "--name", "cinder-cache"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return text[text.index("\n## ") :]  # without its list of them, in which typer cuts what they do
+    text = text[text.index("\n## ") :]  # without its list of them, in which typer cuts what they do
+    text = text.replace("\b\n", "")  # what keeps click from filling a paragraph
+    return EXAMPLE.sub(lambda match: f"{match[1]}\n\n```console\n{dedent(match[2])}```\n", text)
 
 
 def keys(name: str) -> str:
