@@ -5,17 +5,22 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
 
-.PHONY: compare test prove bench clean
+.PHONY: compare test docs prove bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
 
-test: $(READY) $(OLDEST)/ready  ## lint, types, all tests, scenarios and notebooks; then the oldest Cinder
+test: $(READY) $(OLDEST)/ready  ## lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole -k "not upload and not weighers"
+
+docs: export NO_MKDOCS_2_WARNING = 1  # the theme's advertisement of its successor
+docs: $(READY)  ## the pages, into site/; links and anchors that lead nowhere are errors
+	$(BIN)/mkdocs build --strict
 
 prove: export EXAMPLES ?= 200000
 prove: $(READY)  ## engine fast is engine cinder, on many more drawn cases than the tests have
@@ -26,7 +31,7 @@ bench: $(READY)  ## how fast the engine is, as ratios of one run
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[test,servers,browser,dask,notebooks]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[test,servers,browser,dask,docs,notebooks]'
 	touch $@
 
 # The oldest Cinder that is supported, in an environment of its own.
@@ -36,4 +41,4 @@ $(OLDEST)/ready: pyproject.toml constraints-oldest.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) out
+	rm -rf $(VENV) $(OLDEST) out site

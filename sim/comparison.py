@@ -26,10 +26,10 @@ DIFFERENCES = (
 class Comparison:
     """Confidence intervals of strategies side by side.
 
-    of: what the `units` are, `replications` or `blocks` (of `block_s` seconds; else 0) of one history.
-    reference: the strategy that is subtracted, `none` if it is among them, else the first.
-    measures: tier, strategy, measure, mean, low, high; of the columns of `sim.metrics.summary`.
-    differences: the same of the paired differences to the reference, of DIFFERENCES.
+    - of: what the `units` are, `replications` or `blocks` (of `block_s` seconds; else 0) of one history.
+    - reference: the strategy that is subtracted, `none` if it is among them, else the first.
+    - measures: `tier`, `strategy`, `measure`, `mean`, `low`, `high`; of the columns of `sim.metrics.summary`.
+    - differences: the same of the paired differences to the reference, of DIFFERENCES.
     """
 
     of: str

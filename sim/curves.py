@@ -34,14 +34,14 @@ MOST_SIZES = 200  # values of a grid of sizes; up to so many, every whole GiB
 class Curves(NamedTuple):
     """What `curve` gives, as tidy tables.
 
-    curve: scope (pool | tier), name (host or volume type), limit (Cinder's option), value, requests
-        (look-ups), hits, byte_hits (GiB of image files that were not downloaded), hit_rate and byte_hit_rate
-        (NaN where nothing was looked up), hit_rate_low and hit_rate_high (95 % interval of hit_rate, by a
-        bootstrap over the history's days, see `sim.statistics`).
-    working_set: a row per pool: host, volume_type (several joined by ';'), requests; images and gib of its
-        working set, the limits from which on nothing is given up for room; the scenario's own
-        image_volume_cache_enabled, image_volume_cache_max_count and image_volume_cache_max_size_gb; and
-        hits, byte_hits, hit_rate and byte_hit_rate under these, both limits together.
+    - curve: `scope` (pool | tier), `name` (host or volume type), `limit` (Cinder's option), `value`,
+      `requests` (look-ups), `hits`, `byte_hits` (GiB of image files that were not downloaded), `hit_rate` and
+      `byte_hit_rate` (NaN where nothing was looked up), `hit_rate_low` and `hit_rate_high` (95 % interval of
+      `hit_rate`, by a bootstrap over the history's days, see `sim.statistics`).
+    - working_set: a row per pool: `host`, `volume_type` (several joined by ';'), `requests`; `images` and
+      `gib` of its working set, the limits from which on nothing is given up for room; the scenario's own
+      `image_volume_cache_enabled`, `image_volume_cache_max_count` and `image_volume_cache_max_size_gb`; and
+      `hits`, `byte_hits`, `hit_rate` and `byte_hit_rate` under these, both limits together.
     """
 
     curve: pd.DataFrame

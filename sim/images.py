@@ -25,26 +25,33 @@ LISTS = ("store_hosts", "members")
 
 
 class Image(Spec):
-    """An image of Glance, and the project that owns it.
-
-    `visibility` is Glance's: `public`, `private` (the owner alone may use it) or `shared` (with the projects
-    that are its `members`); '' is private if it has an owner, else public. `store_hosts` are the pools
-    (backend#pool) that hold an image-volume of it in the Cinder store. `image_owner` is what these say in
-    their metadata, where that is not the owner: Glance's store writes the project that uploads the image,
-    and an administrator may upload what another project is to own.
-    """
+    """An image of Glance, and the project that owns it."""
 
     image_id: Name
+    """Its id."""
     name: str
+    """Its name in Glance; may be empty."""
     disk_format: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+    """`raw`, `qcow2` or what else Glance has; what is not `raw` is converted."""
     container_format: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+    """`bare`, or what else Glance has; the Cinder store clones `bare` ones alone."""
     size_bytes: Bytes
+    """Of the file, which is downloaded."""
     virtual_size_bytes: Bytes
+    """Of what is written to a volume."""
     store_hosts: Annotated[Hosts, BeforeValidator(partial(listed, ";"))] = ()
+    """The pools (`backend#pool`) that hold an image-volume of it in the Cinder store."""
     owner: str = ""
+    """The project that owns it; empty: none."""
     visibility: Literal["", "public", "private", "shared"] = ""
+    """Glance's: `public`, `private` (the owner alone may use it) or `shared` (with its members too); empty is
+    private if it has an owner, else public."""
     members: Annotated[tuple[Name, ...], Field(strict=False), BeforeValidator(partial(listed, ";"))] = ()
+    """The projects that it is shared with."""
     image_owner: str = ""
+    """What its image-volumes in the store say in their metadata, where that is not the owner: Glance's store
+    writes the project that uploads the image, and an administrator may upload what another project is to
+    own."""
 
     @model_validator(mode="after")
     def _whose(self) -> Self:

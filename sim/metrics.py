@@ -26,20 +26,21 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
     """One row per tier, in scenario order, then `all`.
 
     Columns:
-        tier, strategy, creates.
-        clone_hit_rate = (driver + store + cache clones) / creates, so errors count against it;
-        driver_hit_rate, store_hit_rate, cache_hit_rate: of one source. NaN without creates.
-        create_s_mean, create_s_p50, create_s_p95, create_s_p99: seconds of the creates that
-        succeed (percentiles interpolate linearly between order statistics, numpy's default);
-        NaN if none does.
-        boot_timeout_share: creates that succeed, but after more than `boot_timeout_s`, / creates.
-        errors. downloaded_gib: the images' `size_bytes`, of the creates that a download made.
-        {image,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak}: image-volumes,
-        image = cache + store; means are time-weighted.
-        price_month: mean physical GiB and mean volumes of cache and store at the tier's prices;
-        `all` is the sum.
-        gib_per_point: mean provisioned GiB of image-volumes per percentage point of clone-hit
-        rate; NaN without hits.
+
+    - `tier`, `strategy`, `creates`.
+    - `clone_hit_rate` = (driver + store + cache clones) / creates, so errors count against it;
+      `driver_hit_rate`, `store_hit_rate`, `cache_hit_rate`: of one source. NaN without creates.
+    - `create_s_mean`, `create_s_p50`, `create_s_p95`, `create_s_p99`: seconds of the creates that
+      succeed (percentiles interpolate linearly between order statistics, numpy's default);
+      NaN if none does.
+    - `boot_timeout_share`: creates that succeed, but after more than `boot_timeout_s`, / creates.
+    - `errors`. `downloaded_gib`: the images' `size_bytes`, of the creates that a download made.
+    - `{image,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak}`: image-volumes,
+      image = cache + store; means are time-weighted.
+    - `price_month`: mean physical GiB and mean volumes of cache and store at the tier's prices;
+      `all` is the sum.
+    - `gib_per_point`: mean provisioned GiB of image-volumes per percentage point of clone-hit
+      rate; NaN without hits.
 
     Raises RuntimeError unless creates are the sum of their sources, and errors those without one.
     """

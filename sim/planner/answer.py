@@ -82,10 +82,9 @@ def plan(
     """Choose the strategy and the limits of every backend's cache for a scenario.
 
     `growth`: times the load. `train`: a share of the time until the last create to plan on; the
-    rest tests the plan. `replications`
-    of a generated workload. `warm_up_s`: creates before it are not counted. `folder` keeps the cells; see
-    `sim.sweep.sweep.sweep` for this, `workers` and `dask`. `progress` is told how many cells of how many are
-    done. Raises BadInput.
+    rest tests the plan. `replications` of a generated workload. `warm_up_s`: creates before it are not
+    counted. `folder` keeps the cells; see `sim.sweep.sweep.sweep` for this, `workers` and `dask`. `progress`
+    is told how many cells of how many are done. Raises BadInput.
     """
     options: dict[str, Any] = {"folder": folder, "workers": workers, "dask": dask, "progress": progress}
     changes: dict[str, Any] = {} if growth == 1 else {"workload.growth": growth}

@@ -29,12 +29,14 @@ GOALS = ("hit_rate", "p95_s")  # what one spends space for; the others say how m
 class Targets:
     """Bounds by tier (ALL: of all tiers together).
 
-    hit_rate: least clone-hit rate. p95_s: greatest 95th percentile of the seconds of creates that succeed.
-    space_gib: provisioned GiB that image-volumes may reach, the peaks of the tier's backends added up.
-    price_month: of the image-volumes. errors: failed creates of the whole workload; tiers without a bound
-    keep to what they have today or without image-volumes, whichever is more. spare_volumes: places of every
-    limit on volumes that stay free at the peak. confidence: of the intervals whose worse end has to keep
-    the bounds; 0 is the mean.
+    - hit_rate: least clone-hit rate.
+    - p95_s: greatest 95th percentile of the seconds of creates that succeed.
+    - space_gib: provisioned GiB that image-volumes may reach, the peaks of the tier's backends added up.
+    - price_month: of the image-volumes.
+    - errors: failed creates of the whole workload; tiers without a bound keep to what they have today or
+      without image-volumes, whichever is more.
+    - spare_volumes: places of every limit on volumes that stay free at the peak.
+    - confidence: of the intervals whose worse end has to keep the bounds; 0 is the mean.
     """
 
     hit_rate: Mapping[str, float] = field(default_factory=dict)

@@ -67,7 +67,9 @@ def _sizes_not_all_zero(shares: dict[int, float]) -> dict[int, float]:
     return shares
 
 
-Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=LONGEST)]
+Duration = Annotated[
+    float, BeforeValidator(_duration), Field(gt=0, le=LONGEST, json_schema_extra={"format": "duration"})
+]
 Weight = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PerDay = Annotated[float, Field(ge=0, le=1e9)]
@@ -85,16 +87,16 @@ Gib = Annotated[int, Field(ge=1, le=MAX_GIB)]
 
 
 class Storms(Spec):
-    """Requests for several volumes of one image at once.
-
-    `share` of the requests are storms: of max(2, ceil(X)) creates, X lognormal with this median and sigma
-    (that of its logarithm), within `spread_s` of the first, evenly. Defaults: (a).
-    """
+    """Requests for several volumes of one image at once: of max(2, ceil(X)) creates, X lognormal."""
 
     share: Share = 0.13
+    """Of the requests, how many are storms. Default: (a)."""
     creates_median: Annotated[float, Field(ge=1e-3, le=MOST_AT_ONCE)] = 1.45
+    """The median of X. Default: (a)."""
     creates_sigma: Annotated[float, Field(ge=0, le=3)] = 1.23
+    """The sigma of its logarithm. Default: (a)."""
     spread_s: Annotated[float, Field(ge=0, le=DAY)] = 1.85
+    """A storm's creates come within this of the first, evenly. Default: (a)."""
 
 
 class Repeats(Spec):
@@ -103,84 +105,101 @@ class Repeats(Spec):
     Each request brings on others of its image, a number by Poisson's law with the mean `share`; each comes
     `storms.spread_s` and a lognormal delay later (median, sigma of its logarithm). So `share` of all requests
     follow another one, and the rest begin something new: a self-exciting process (A. G. Hawkes, Spectra of
-    some self-exciting and mutually exciting point processes, Biometrika 58, 1971). Defaults: (a).
+    some self-exciting and mutually exciting point processes, Biometrika 58, 1971).
     """
 
     share: Annotated[float, Field(ge=0, le=0.95)] = 0.885
+    """Of the requests, how many follow another. Default: (a)."""
     after_median_s: Median = 9700.0
+    """The median of the delay. Default: (a)."""
     after_sigma: Annotated[float, Field(ge=0, le=3)] = 2.44
+    """The sigma of its logarithm. Default: (a)."""
 
 
 class Popularity(Spec):
-    """Which image: the line of rank k with weight k^-zipf, and the version of it that is in use.
-
-    `images` is how many lines there are if the scenario has none (null: as many as the catalogue,
-    sim/data/cloud_images.csv, which is gone through again and again for more). A line is released anew every
-    `release_every` (null: never), at a phase of its own; `takeover` later half of what begins uses the new
-    version, after as long again half of the rest. `private_share` of the lines belong to one project each.
-    Default of `zipf`: (a); the others: assumed.
-    """
+    """Which image: a line of images by its rank, and the version of it that is in use."""
 
     zipf: Annotated[float, Field(ge=0, le=5)] = 0.8
+    """The line of rank k has the weight k^-zipf. Default: (a)."""
     images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """How many lines there are if the scenario has no images; null: as many as the catalogue,
+    sim/data/cloud_images.csv, which is gone through again and again for more. Assumed."""
     release_every: Duration | None = 30 * DAY
+    """A line is released anew so often, at a phase of its own; null: never. Assumed."""
     takeover: Duration = 3 * DAY
+    """So long after a release half of what begins uses the new version, after as long again half of the
+    rest. Assumed."""
     private_share: Share = 0.1
+    """Of the lines, how many belong to one project each. Assumed."""
 
 
 class Projects(Spec):
-    """How many projects there are; the one of rank k has the weight k^-zipf. Assumed."""
+    """Who asks."""
 
     count: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """How many projects there are. Assumed."""
     zipf: Annotated[float, Field(ge=0, le=5)] = 1.0
+    """The project of rank k has the weight k^-zipf. Assumed."""
 
 
 class Lifetime(Spec):
-    """From create to delete: lognormal, its median and the sigma of its logarithm. Defaults: (a)."""
+    """From create to delete: lognormal."""
 
     median: Median = 17_300.0
+    """Seconds. Default: (a)."""
     sigma: Sigma = 3.4
+    """Of the logarithm. Default: (a)."""
 
 
 class Generate(Spec):
-    """A workload by its parameters; `sim.workload.generate` draws it.
-
-    `creates_per_day` counts all creates, the mean over whole weeks: twice as large is twice that. `by_hour`
-    and `by_weekday` (Monday first) are weights of the hours of a day and the days of a week, counted from
-    `start`, or without it from Monday, 0:00. `tiers` (weights; null: all alike) and `volume_gib` (size:
-    weight; at least the image's virtual size) are drawn for a request, `lifetime_s` for each volume;
-    `kept_share` of them are never deleted. `blank_share` are volumes not made from an image. `raw_share` of
-    the catalogue's images are raw. Defaults: `duration`, `creates_per_day`, `by_hour`, `volume_gib` (those
-    of at least 1 %), `kept_share`: (a); `by_weekday` too, as far as its days are not told from equal ones
-    (p = 0.23); the others: assumed.
-    """
+    """A workload by its parameters; `sim.workload.generate` draws it."""
 
     duration: Duration = 31 * DAY
+    """How long it is. Default: (a)."""
     start: Annotated[datetime, BeforeValidator(_date)] | None = None
+    """When it begins, ISO 8601; null: on a Monday, 0:00, and times are seconds."""
     creates_per_day: Annotated[float, Field(gt=0, le=1e9)] = 543.0
+    """All creates, the mean over whole weeks: twice as large is twice that. Default: (a)."""
     by_hour: Annotated[
         tuple[Weight, ...],
         Field(strict=False, min_length=24, max_length=24),
         AfterValidator(_not_all_zero),
     ] = BY_HOUR
+    """Weights of the hours of a day, from 0:00. Default: (a)."""
     by_weekday: Annotated[
         tuple[Weight, ...],
         Field(strict=False, min_length=7, max_length=7),
         AfterValidator(_not_all_zero),
     ] = (1.0,) * 7
+    """Weights of the days of a week, Monday first. Default: (a), as far as its days are not told from equal
+    ones (p = 0.23)."""
     storms: Storms = Storms()
+    """Requests for several volumes at once."""
     repeats: Repeats = Repeats()
+    """Requests that follow others."""
     popularity: Popularity = Popularity()
+    """Which image."""
     projects: Projects = Projects()
+    """Who asks."""
     raw_share: Share = 0.3
+    """Of the catalogue's images, how many are raw. Assumed."""
     tiers: Annotated[dict[Name, Weight] | None, AfterValidator(_shares_not_all_zero)] = None
+    """Weights of the volume types, drawn for a request; null: all alike. Assumed."""
     volume_gib: Annotated[dict[Gib, Weight], AfterValidator(_sizes_not_all_zero)] = SIZES_GIB
+    """Weights of sizes (`size: weight`), drawn for a request; a volume is at least its image's virtual size.
+    Default: (a), sizes of at least 1 %."""
     lifetime_s: Lifetime = Lifetime()
+    """From create to delete, drawn for each volume."""
     kept_share: Share = 0.14
+    """Of the volumes, how many are never deleted. Default: (a)."""
     encrypted_share: Share = 0.01
+    """Of the requests, how many are for encrypted volumes, which are never cached nor cloned. Assumed."""
     blank_share: Share = 0.02
+    """Of the volumes, how many are not made from an image. Assumed."""
     updates_per_day: PerDay = 0.1
+    """Updates of images' metadata, after which the cache's entry is stale. Assumed."""
     uploads_per_day: PerDay = 0.0
+    """Volumes made into new, private, raw images. Assumed."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
