@@ -71,7 +71,7 @@ def named(rows: pd.DataFrame, cost: str, worth: str, names: str, ax: Axes) -> No
     wide, high = max(float(np.ptp(costs)), 1e-9), max(float(np.ptp(worths)), 1e-9)
     placed: list[tuple[float, float]] = []
     for x, y, name in sorted(zip(costs / wide, worths / high, rows[names].astype(str), strict=True)):
-        near = sum(abs(x - other) < 0.3 and abs(y - at) < 0.08 for other, at in placed)
+        near = sum(abs(x - other) < 0.75 and abs(y - at) < 0.08 for other, at in placed)
         right = x - costs.min() / wide > 0.6
         ax.annotate(
             name,

@@ -176,7 +176,9 @@ def simulated(
         )
 
     def sleep(seconds: float) -> None:
-        (real_sleep if greenlet.getcurrent() is run.time.hub else run.time.sleep)(seconds)
+        """Simulated in the run's greenlets; real in its hub, and in other threads, such as a notebook's."""
+        simulated = greenlet.getcurrent().parent is run.time.hub
+        (run.time.sleep if simulated else real_sleep)(seconds)
 
     real_sleep = real_time.sleep
     state = tempfile.mkdtemp(prefix="whole-cinder-")
