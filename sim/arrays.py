@@ -232,7 +232,7 @@ class Array:
             return pool.cached
         return sum(each.cached for each in self.pools.values())
 
-    # -- checks, in the order of the contract ------------------------------------------------
+    # -- checks, in the order in which they are made ----------------------------------------------
 
     def _get(self, volume_id: str) -> ArrayVolume:
         volume = self.volumes.get(volume_id)

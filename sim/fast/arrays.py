@@ -187,7 +187,7 @@ def cached(s: State, pool: int) -> int:
     return count
 
 
-# -- checks, in the order of the contract ----------------------------------------------------------
+# -- checks, in the order in which they are made ----------------------------------------------
 
 
 @compiled

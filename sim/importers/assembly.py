@@ -226,7 +226,7 @@ def _drop_exceeded(backend: Backend, volumes: int) -> None:
 
 
 def _images(sources: Sources, hosts: dict[str, str]) -> pd.DataFrame:
-    """The contract's image list and `why`: what had to be assumed of a row ('' nothing)."""
+    """The image list and `why`: what had to be assumed of a row ('' nothing)."""
     tables = [source.images for source in (sources.history, sources.telemetry) if source is not None]
     known = pd.concat(tables).drop_duplicates("image_id") if tables else None
     rows: dict[str, dict[str, Any]] = {}

@@ -20,7 +20,7 @@ from sim.problems import Problems
 class Telemetry:
     """What notifications tell of a period.
 
-    `counts`: a row per host of the cache, the columns of `cache_telemetry.COUNTS`. `events`: the contract's
+    `counts`: a row per host of the cache, the columns of `cache_telemetry.COUNTS`. `events`: a
     trace with UTC times and Cinder's hosts, and `create_s`. `images`: those that volumes were made of.
     """
 

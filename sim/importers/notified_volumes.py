@@ -253,7 +253,7 @@ class NotifiedVolumes:
 
 
 def _events(creates: pd.DataFrame, deletes: pd.DataFrame) -> pd.DataFrame:
-    """The contract's trace in order of time, with `create_s` (NaN: failed, or a delete)."""
+    """A trace's events in order of time, with `create_s` (NaN: failed, or a delete)."""
     made = pd.DataFrame(
         {
             "time": creates["created"],
