@@ -33,7 +33,7 @@ class History:
     `images`: image_id, name, disk_format, container_format, size_bytes (Int64, NA = unknown), virtual_gib (of
     fills; NaN), smallest_gib (of volumes made from it; NaN), store_hosts (a list), creates.
     `volume_types`: volume_type, volume_backend_name ('' = any), encrypted. `placements`: host, volume_type,
-    cluster, volumes (how many). `initial`: the rows of an initial state (`sim.trace`) with project, last_used as a time.
+    cluster, volumes (how many). `initial`: rows of an initial state, with project, last_used as a time.
     `quotas`: the internal tenant's hard limits of `volumes` and `gigabytes`, where the database has them.
     `fills`: the internal tenant's image-volumes made in the period: volume_id, host, image_id, created_at,
     deleted_at (NaT = never), size_gib. `entries`: today's cache: host, image_id, size_gib, last_used.
