@@ -5,18 +5,23 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
 
-.PHONY: compare test docs prove bench clean
+.PHONY: compare test lint docs compiled prove bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
 
 test: $(READY) $(OLDEST)/ready  ## lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
+	$(MAKE) --jobs 2 lint docs compiled
+	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole -k "not upload and not weighers"
+
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(MAKE) docs
-	$(BIN)/pytest --numprocesses auto --dist worksteal
-	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole -k "not upload and not weighers"
+
+compiled: $(READY)  ## engine fast, once, and not in every process of the tests
+	$(BIN)/cinder-cache run scenarios/full_arrays.yaml --strategy none --engine fast >/dev/null
 
 docs: export NO_MKDOCS_2_WARNING = 1  # the theme's advertisement of its successor
 docs: $(READY)  ## the pages, into site/; links and anchors that lead nowhere are errors

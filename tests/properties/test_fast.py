@@ -27,7 +27,7 @@ from sim.verification import difference
 
 from .cases import asking, cases, read_spelled, spelled, switched, switches_with, what_ifs
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "800"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "500"))
 POLICIES = ("lru", "sieve", "gdsf", "belady")
 # Each is drawn equally often; Cinder's own policy more than once, as most people use nothing else.
 PARTS = [
