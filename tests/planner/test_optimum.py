@@ -13,6 +13,7 @@ from sim.planner.optimum import Row, optimum
 from sim.statistics import Estimate
 
 BACKENDS = ("a", "b", "c")
+TOLD = 1e-5
 
 
 def drawn(rng: np.random.Generator, sizes: dict[str, int], rows: int) -> list[Row]:
@@ -32,6 +33,7 @@ def drawn(rng: np.random.Generator, sizes: dict[str, int], rows: int) -> list[Ro
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(0, 4))
+@example(12486, 3, 3)  # two are short by nearly the same
 @example(7887365, 1, 4)  # a small scale, where the solver's tolerance counts for much
 @settings(max_examples=60, deadline=None)
 def test_it_is_the_best_of_all_combinations(seed: int, backends: int, rows: int) -> None:
@@ -57,7 +59,10 @@ def test_it_is_the_best_of_all_combinations(seed: int, backends: int, rows: int)
         dict(zip(sizes, combination, strict=True))
         for combination in itertools.product(*(np.flatnonzero(allowed[name]).tolist() for name in sizes))
     ]
-    best = min(map(rank, every))
-    assert rank(found.chosen) == pytest.approx(best, abs=1e-5)
-    assert found.short == pytest.approx(best[0], abs=1e-5)
+    short, cost, beside = min(map(rank, every))
+    ours = rank(found.chosen)
+    # What is short by less than the solver can tell counts as equal, and may cost less.
+    assert ours[0] <= short + TOLD and ours[1] <= cost + TOLD
+    assert ours[2] <= beside + TOLD or ours[1] < cost - TOLD
+    assert found.short == pytest.approx(short, abs=TOLD)
     assert all(allowed[name][number] for name, number in found.chosen.items())
