@@ -25,7 +25,7 @@ POLICIES = get_args(WhatIf.model_fields["eviction"].annotation)
 IMAGES = [image(f"i{number}", gib) for number, gib in enumerate(SIZES)]
 PATIENT = settings(
     deadline=None,
-    max_examples=40,
+    max_examples=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     # Not the explanation of a failure, which traces every line of Cinder that runs.
     phases=[phase for phase in Phase if phase != Phase.explain],

@@ -21,7 +21,7 @@ from sim.scenario import Case, WhatIf
 
 PATIENT = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 ENGINES = ("cinder", "fast")

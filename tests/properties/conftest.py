@@ -13,7 +13,7 @@ COMMON = {
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
     "print_blob": True,
 }
-settings.register_profile("default", max_examples=50, stateful_step_count=25, **COMMON)
+settings.register_profile("default", max_examples=30, stateful_step_count=25, **COMMON)
 settings.register_profile("thorough", max_examples=1500, stateful_step_count=50, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

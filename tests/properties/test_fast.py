@@ -27,7 +27,7 @@ from sim.verification import difference
 
 from .cases import asking, cases, read_spelled, spelled, switched, switches_with, what_ifs
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "400"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "250"))
 POLICIES = ("lru", "sieve", "gdsf", "belady")
 # Each is drawn equally often; Cinder's own policy more than once, as most people use nothing else.
 PARTS = [
