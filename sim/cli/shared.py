@@ -168,20 +168,44 @@ class Told(Protocol):
 
 @contextmanager
 def progress(what: str, events: int | None, shown: bool) -> Iterator[Told | None]:
-    """A bar on stderr while something runs, if somebody looks at it."""
+    """A bar on stderr while something runs, if somebody looks at it; without escape codes, a share."""
     if not (shown and sys.stderr.isatty()):
         yield None
         return
-    from rich.console import Console
+    from sim.terminal import console
+
+    if (where := console(stderr=True)).color_system is None:
+        with _share(what, events) as told:
+            yield told
+        return
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    with Progress(console=where, transient=True) as bars:
         bar = bars.add_task(what, total=events)
 
         def told(done: int, total: int | None = None) -> None:
             bars.update(bar, completed=done, total=total)
 
         yield told
+
+
+@contextmanager
+def _share(what: str, events: int | None) -> Iterator[Told]:
+    """What is done, on one line that is written over and in the end blank again."""
+    line, of = "", events
+
+    def told(done: int, total: int | None = None) -> None:
+        nonlocal line, of
+        of = total or of
+        now = f"{what} {100 * done // of} %" if of else f"{what} {done:,}"
+        if now != line.rstrip():
+            line = now.ljust(len(line))
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield told
+    finally:
+        print(f"\r{' ' * len(line)}\r", end="", file=sys.stderr, flush=True)
 
 
 def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
