@@ -11,8 +11,6 @@ raised as `BadInput`.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
 
 from sim.api import compare, curve, fit, generate, intervals, load, plan, run, stream, verify
 from sim.planner.targets import Targets
@@ -34,14 +32,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """`sim.plots`, which takes a second to import, when it is asked for."""
+def __getattr__(name: str) -> object:
+    """What takes long to import, when it is asked for: `sim.plots`, and the release."""
     if name == "plots":
         return import_module("sim.plots")
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("cinder-cache-planner")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "0+unknown"
     raise AttributeError(f"module 'sim' has no attribute {name!r}")
-
-
-try:
-    __version__ = version("cinder-cache-planner")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"

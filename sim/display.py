@@ -1,4 +1,4 @@
-"""Summaries as text for a terminal or a pipe, right at 80 columns."""
+"""Summaries as text for a terminal, a pipe or a log, right at 80 columns."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from sim.statistics import DAY_S
+from sim.terminal import LEAST, console, filled, text_of
 
 if TYPE_CHECKING:
     from sim.calibration import Calibration
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from sim.curves import Curves
 
 Columns = dict[str, tuple[str, Callable[[float], str]]]
-WIDTH = 80
+NAMED = 16  # letters of the longest strategy
+FOLDED = 11  # of one that is broken at its hyphens, where there are few columns
 LEGEND = (
     "image GiB, vols: image-volumes of cache and store, GiB as provisioned, means\n"
     "over time; price: for their mean physical GiB and volumes. More: --json, --out"
@@ -32,31 +34,22 @@ LEGEND = (
 def tables_text(summaries: pd.DataFrame) -> str:
     """A table per tier, and of all if there are several, from rows of `metrics.summary`.
 
-    A row per strategy. Has the colours of a terminal if stdout is one.
+    A row per strategy.
     """
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, WIDTH)  # a narrower terminal wraps, nothing is cut off
+    parts: list[RenderableType] = []
     tiers = list(dict.fromkeys(summaries["tier"]))
-    with console.capture() as text:
-        for tier in tiers[:1] if len(tiers) == 2 else tiers:
-            rows = summaries[summaries["tier"] == tier]
-            creates = rows["creates"].iloc[0]
-            title = f"{tier}: {creates:,} create{'' if creates == 1 else 's'}"
-            console.print(Text(title, style="bold"))
-            console.print(_table(rows, COLUMNS))
-            console.print()
-        console.print(Text(LEGEND, style="dim"))
-    return text.get().rstrip("\n")
+    for tier in tiers[:1] if len(tiers) == 2 else tiers:
+        rows = summaries[summaries["tier"] == tier]
+        creates = rows["creates"].iloc[0]
+        title = f"{tier}: {creates:,} create{'' if creates == 1 else 's'}"
+        parts += [Text(title, style="bold"), _table(rows, COLUMNS), ""]
+    return text_of(*parts, Text(LEGEND, style="dim"))
 
 
 def uploads_text(uploads: pd.DataFrame) -> str:
     """A table of the rows of `metrics.uploads_of`."""
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, WIDTH)
-    with console.capture() as text:
-        console.print(Text("uploads, and creates from the images that they made", style="bold"))
-        console.print(_table(uploads, UPLOADS))
-    return text.get().rstrip("\n")
+    title = Text("uploads, and creates from the images that they made", style="bold")
+    return text_of(title, _table(uploads, UPLOADS))
 
 
 def _table(rows: pd.DataFrame, columns: Columns) -> Table:
@@ -65,9 +58,14 @@ def _table(rows: pd.DataFrame, columns: Columns) -> Table:
     for heading, _ in columns.values():
         table.add_column(heading, justify="right", overflow="fold", vertical="bottom")
     for row in rows.to_dict("records"):
-        name = textwrap.fill(row["strategy"], 11)  # at its hyphens
-        table.add_row(Text(name), *(shown(row[key]) for key, (_, shown) in columns.items()))
+        table.add_row(_name(row["strategy"]), *(shown(row[key]) for key, (_, shown) in columns.items()))
     return table
+
+
+def _name(strategy: str) -> Text:
+    """At its hyphens one part below the other, where it has to be."""
+    room = console().width >= LEAST + NAMED - FOLDED
+    return Text(strategy if room else textwrap.fill(strategy, FOLDED))
 
 
 def _percent(share: float) -> str:
@@ -133,8 +131,6 @@ COMPARED = {
 
 def comparison_text(found: Comparison) -> str:
     """Figures and their differences to one strategy, ± half their intervals, per tier."""
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, WIDTH)
     told = f"(± at {100 * found.confidence:.0f} %)"
     if found.of == "replications":
         how = f"means of {found.units:,} replications {told}"
@@ -144,13 +140,10 @@ def comparison_text(found: Comparison) -> str:
     if found.warm_up_s:
         how += f"\ncreates before {found.warm_up_s:,.0f} s are left out"
     tiers = list(dict.fromkeys(found.measures["tier"]))
-    with console.capture() as text:
-        console.print(Text(how, style="dim"))
-        for tier in tiers[:1] if len(tiers) == 2 else tiers:
-            console.print()
-            console.print(Text(tier, style="bold"))
-            console.print(_compared(found, tier))
-    return text.get().rstrip("\n")
+    parts: list[RenderableType] = [Text(how, style="dim")]
+    for tier in tiers[:1] if len(tiers) == 2 else tiers:
+        parts += ["", Text(tier, style="bold"), _compared(found, tier)]
+    return text_of(*parts)
 
 
 def _compared(found: Comparison, tier: str) -> Table:
@@ -174,7 +167,7 @@ def _compared(found: Comparison, tier: str) -> Table:
         if row == len(names):
             table.add_section()
             table.add_row(Text(f"less {found.reference}:"))
-        table.add_row(Text(textwrap.fill(name, 11)), *(column[row] for column in columns))
+        table.add_row(_name(name), *(column[row] for column in columns))
     return table
 
 
@@ -223,22 +216,18 @@ CURVE_LEGEND = (
 
 def curves_text(curves: Curves) -> str:
     """Tables of some values for each pool, and for each tier of several pools, from `sim.curves.curve`."""
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, WIDTH)
+    parts: list[RenderableType] = []
     pools = curves.working_set.set_index("host", drop=False)
-    with console.capture() as text:
-        for key, rows in curves.curve.groupby(["scope", "name"], sort=False):
-            scope, name = map(str, key)
-            served = [name in types.split(";") for types in pools["volume_type"]]
-            own = pools.loc[[name]] if scope == "pool" else pools[served]
-            if scope == "tier" and len(own) == 1 and own["volume_type"].iloc[0] == name:
-                continue  # what its only pool shows
-            console.print(Text(_curve_title(name, int(rows["requests"].iloc[0]), scope, own), style="bold"))
-            if rows["requests"].iloc[0]:
-                console.print(_curve_table(rows, own))
-            console.print()
-        console.print(Text(CURVE_LEGEND, style="dim"))
-    return text.get().rstrip("\n")
+    for key, rows in curves.curve.groupby(["scope", "name"], sort=False):
+        scope, name = map(str, key)
+        served = [name in types.split(";") for types in pools["volume_type"]]
+        own = pools.loc[[name]] if scope == "pool" else pools[served]
+        if scope == "tier" and len(own) == 1 and own["volume_type"].iloc[0] == name:
+            continue  # what its only pool shows
+        requests = int(rows["requests"].iloc[0])
+        parts.append(Text(_curve_title(name, requests, scope, own), style="bold"))
+        parts += [_curve_table(rows, own), ""] if requests else [""]
+    return text_of(*parts, Text(CURVE_LEGEND, style="dim"))
 
 
 def _curve_title(name: str, requests: int, scope: str, own: pd.DataFrame) -> str:
@@ -305,8 +294,6 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
 
     Of replications a row for each point, means ± half their intervals, from `sim.sweep.intervals.intervals`.
     """
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, WIDTH)
     keys = list(table.columns[1 : table.columns.get_loc("replication")])
     replicated = bool(table["replication"].nunique() > 1 and len(certain))
     rows = certain if replicated else table
@@ -326,12 +313,10 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
         else:
             cells = ["failed"] if row["error"] else [COLUMNS[column][1](row[column]) for column in columns]
         shown.add_row(row["strategy"], *values, *cells)
-    with console.capture() as text:
-        console.print(shown)
     left = len(rows) - SWEEP_ROWS
     more = f"\n... and {left:,} more {'points' if replicated else 'cells'}" if left > 0 else ""
     told = f"means of {table['replication'].nunique():,} replications (± at 95 %)\n\n" if replicated else ""
-    return told + text.get().rstrip("\n") + more + else_
+    return told + text_of(shown) + more + else_
 
 
 def _varied(values: pd.DataFrame) -> tuple[list[list[str]], str]:
@@ -341,7 +326,7 @@ def _varied(values: pd.DataFrame) -> tuple[list[list[str]], str]:
         ["\n".join(_said(key, row[key]) for key in values if str(row[key]) != usual[key])]
         for row in values.to_dict("records")
     ]
-    told = textwrap.fill("else: " + ", ".join(_said(*each) for each in usual.items()), WIDTH)
+    told = filled("else: " + ", ".join(_said(*each) for each in usual.items()))
     return rows, f"\n\n{told}"
 
 
@@ -365,19 +350,13 @@ CALIBRATION_LEGEND = (
 
 def calibration_text(found: Calibration) -> str:
     """What was simulated beside what was observed, a row a pool, and the times and rates that were fitted."""
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, WIDTH)
-    with console.capture() as text:
-        console.print(_calibrated_pools(found.pools))
-        console.print()
-        console.print(_calibrated_rates(found.rates))
-        console.print()
-        for row in found.goodness.to_dict("records"):
-            r2 = _or_dash(row["r2"], f"{row['r2']:.2f}")
-            factor = f"off by {row['rms_factor']:.2f}, R2 {r2}"
-            console.print(Text(f"{row['rates']} values: {row['creates']:,} creates, {factor}"))
-        console.print(Text(CALIBRATION_LEGEND, style="dim"))
-    return text.get().rstrip("\n")
+    goodness = [
+        f"{row['rates']} values: {row['creates']:,} creates,"
+        f" off by {row['rms_factor']:.2f}, R2 {_or_dash(row['r2'], format(row['r2'], '.2f'))}"
+        for row in found.goodness.to_dict("records")
+    ]
+    tables = _calibrated_pools(found.pools), "", _calibrated_rates(found.rates), ""
+    return text_of(*tables, *map(Text, goodness), Text(CALIBRATION_LEGEND, style="dim"))
 
 
 def _calibrated_pools(pools: pd.DataFrame) -> Table:

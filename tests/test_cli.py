@@ -285,7 +285,16 @@ class TestTerminal:
         sent = self.on_terminal(scenario)
         assert "\x1b[1m" in sent and "━" in sent
         without = self.on_terminal(scenario, NO_COLOR="1")
-        assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", without)
+        assert not re.search(r"\x1b\[[0-9;]*m", without)
+
+    @pytest.mark.parametrize(("columns", "widest"), [(50, 80), (80, 80), (95, 95), (300, 100)])
+    def test_words_fill_the_terminal_up_to_what_can_be_read(self, columns: int, widest: int) -> None:
+        """Tables need 80 columns; longer lines than 100 are hard to read."""
+        scenario = Path(__file__).parents[1] / "scenarios" / "full_arrays.yaml"
+        environment = os.environ | {"COLUMNS": str(columns)}
+        command = [*COMMAND, "compare", str(scenario), "--engine", "fast"]
+        shown = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout
+        assert widest - 12 < max(map(len, shown.splitlines())) <= widest
 
     @staticmethod
     def on_terminal(scenario: Path, **environment: str) -> str:

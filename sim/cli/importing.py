@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,11 +89,13 @@ def import_(
 
 
 def _told(document: dict[str, Any], out: Path) -> str:
-    """What was read, assumed and not known, right at 80 columns, and what to do next."""
+    """What was read, assumed and not known, and what to do next."""
+    from sim.terminal import item
+
     lines = []
     for kind, heading in HEADINGS.items():
         notes = [note["text"] for note in document["notes"] if note["kind"] == kind]
-        lines += [f"{heading}:", *(_item(text) for text in notes), ""] if notes else []
+        lines += [f"{heading}:", *(item(printable(text)) for text in notes), ""] if notes else []
     counts = document["counts"]
     lines.append(
         f"{counts['creates']:,} creates from images, {counts['blank']:,} of other volumes,"
@@ -104,12 +105,6 @@ def _told(document: dict[str, Any], out: Path) -> str:
     scenario = printable(str(out / "scenario.yaml"))
     lines += ["Next:", f"  cinder-cache run {scenario} --strategy {strategy} --engine fast"]
     return "\n".join(lines)
-
-
-def _item(text: str) -> str:
-    return textwrap.fill(
-        printable(text), 80, initial_indent="- ", subsequent_indent="  ", break_long_words=False
-    )
 
 
 @app.command()

@@ -172,10 +172,11 @@ def progress(what: str, events: int | None, shown: bool) -> Iterator[Told | None
     if not (shown and sys.stderr.isatty()):
         yield None
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    from sim.terminal import console
+
+    with Progress(console=console(stderr=True), transient=True) as bars:
         bar = bars.add_task(what, total=events)
 
         def told(done: int, total: int | None = None) -> None:

@@ -415,6 +415,7 @@ def _show(outcomes: list[Outcome], found: Comparison | None) -> None:
     import pandas as pd
 
     from sim.display import comparison_text, tables_text, uploads_text
+    from sim.terminal import item
 
     replicated = found is not None and found.of == "replications"
     lines = [] if replicated else [tables_text(pd.concat([outcome.summary for outcome in outcomes])), ""]
@@ -426,5 +427,5 @@ def _show(outcomes: list[Outcome], found: Comparison | None) -> None:
     for outcome in outcomes:
         if outcome.findings:
             of = f"{outcome.strategy} (replication 0)" if replicated else outcome.strategy
-            lines += [f"{of}:", *(f"- {line}" for line in outcome.findings), ""]
+            lines += [f"{of}:", *map(item, outcome.findings), ""]
     show("\n".join(lines[:-1]))

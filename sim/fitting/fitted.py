@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +12,8 @@ import yaml
 from sim.fitting.estimates import Estimate
 from sim.workload.spec import DAY, HOUR, LONGEST, Generate
 
-COMMENT = 44  # where comments begin
+COMMENT = 34  # where comments begin
+WIDTH = 80
 
 
 class Fitted(NamedTuple):
@@ -112,7 +114,9 @@ class Fit:
 
     def __str__(self) -> str:
         """YAML, to be pasted below `workload:`, a comment to each line: 95 % intervals and goodness."""
-        text, below = [f"# {note}" for note in self.notes], ""
+        text, below = ["# with each value its 95 % interval, and how good the fit is"], ""
+        for note in self.notes:
+            text += _wrapped(note, "# ", "# ")
         text.append("generate:")
         for line in self._lines:
             group, _, name = line.key.rpartition(".")
@@ -125,14 +129,26 @@ class Fit:
 
 
 def _yaml(key: str, value: object, comment: str) -> list[str]:
-    """A key with its value in one line, and the comment beside it, or above if that is long."""
+    """A key with its value, and the comment beside it, or above if there is no room."""
     written = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**9, sort_keys=False).strip()
     line = key + written.removesuffix("...").strip()
-    if not comment:
-        return [line]
-    if len(line) > COMMENT:
-        return [f"{key[: len(key) - len(key.lstrip())]}# {comment}", line]
-    return [f"{line:<{COMMENT}}# {comment}"]
+    if comment and len(line) < COMMENT and len(comment) <= WIDTH - COMMENT - len("# "):
+        return [f"{line:<{COMMENT}}# {comment}"]
+    indent = key[: len(key) - len(key.lstrip())]
+    above = _wrapped(comment, f"{indent}# ", f"{indent}# ")
+    whole = line.replace(": ", ":\xa0")  # what belongs together stays in a line
+    return [*above, *(part.replace("\xa0", " ") for part in _wrapped(whole, "", f"{indent}  "))]
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _told(estimate: Estimate) -> str:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from sim.curves import MAX_COUNT, MAX_SIZE
 from sim.planner.grid import ENABLED
+from sim.terminal import filled, item, text_of
 
-WIDTH = 80
 DAY_S = 86_400
 Document = Mapping[str, Any]
 
 
 def plan_text(plan: Document) -> str:
     """The whole answer."""
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, WIDTH)
-    with console.capture() as captured:
-        for part in _parts(plan):
-            console.print(part)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return text_of(*_parts(plan))
 
 
 def verdict(plan: Document) -> str:
@@ -47,7 +41,7 @@ def _parts(plan: Document) -> Iterable[RenderableType]:
     yield ""
     yield Text(f"against today ({plan['today']['strategy']})", style="bold")
     yield _tiers(plan)
-    yield Text(textwrap.fill(f"Below: {fine_print(plan)}", WIDTH), style="dim")
+    yield Text(filled(f"Below a figure: {fine_print(plan)}"), style="dim")
     yield from _listed("why", [each["text"] for each in plan["binding"]])
     yield from _listed("and not", [f"{each['strategy']}: {each['text']}" for each in plan["runners_up"]])
     if "back_test" in plan:
@@ -60,9 +54,8 @@ def _parts(plan: Document) -> Iterable[RenderableType]:
         yield _sensitivity(plan["sensitivity"])
     yield ""
     yield Text("cinder.conf", style="bold")
-    yield Text(plan["cinder_conf"])
-    for command in plan["quota"]["commands"]:
-        yield Text(f"\n$ {command}")
+    for line in (plan["cinder_conf"], *(f"\n$ {command}" for command in plan["quota"]["commands"])):
+        yield Text(line, no_wrap=True, overflow="ignore")  # to be pasted
 
 
 def _change(key: str, value: float) -> str:
@@ -141,7 +134,7 @@ def _listed(title: str, lines: list[str]) -> Iterable[RenderableType]:
         yield ""
         yield Text(title, style="bold")
         for line in lines:
-            yield Text(textwrap.fill(line, WIDTH, initial_indent="- ", subsequent_indent="  "))
+            yield Text(item(line))
 
 
 def _back_test(rows: list[Document]) -> Table:
