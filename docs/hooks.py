@@ -1,8 +1,9 @@
 """What the pages take out of the code when they are built, and how they link into the repository.
 
-A line `<!-- keys CLASS -->` becomes the keys of a pydantic model and of the models below it,
-`<!-- code NAME -->` the source of an object, `<!-- file PATH -->` a file, `<!-- table PATH -->` a CSV
-file as a table, `<!-- commands -->` the help of all commands. The README is the first page.
+A link alone on its line whose title is `keys CLASS` becomes the keys of a pydantic model and of the models
+below it, `code NAME` the source of an object, `file PATH` a file, `table PATH` a CSV file as a table,
+`commands` the help of all commands. Where Markdown is shown as it is, it leads to the file. The README is
+the first page.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 
 ROOT = Path(__file__).parent.parent
-MADE = re.compile(r"^( *)<!-- (keys|code|file|table|commands) ?(\S*) -->$", re.M)
-LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
+MADE = re.compile(r'^( *)\[.*\]\(\S+ "(keys|code|file|table|commands) ?(\S*)"\)$', re.M)
+LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(?=[)#])")
 PATH = re.compile(r"`((?:sim|tests|scenarios|notebooks|docs)/[\w./*-]*)`")
 EXAMPLE = re.compile(r"^(Example.*:)\n((?: +\S.*\n)+)", re.M)
 COPIED = {
