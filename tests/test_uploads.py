@@ -131,8 +131,25 @@ def test_what_comes_during_an_upload_waits_or_is_refused(run: Run) -> None:
     assert records.uploads["error"].tolist() == ["", "InvalidVolume"]
     assert records.uploads["end"].tolist() == [2 + 8, 1]  # the create takes two seconds
     assert records.volumes.empty
-    late = run(case("copy", upload(100, "raw"), gone, create(200, "w", "raw")), "none")
-    assert late.requests["error"].iloc[-1].startswith("ImageNotFound")
+    for begun, unwanted in (
+        (100, 102),
+        (0, 1),
+        (0, 2),
+    ):  # under way; its volume not there yet, and just there
+        events = [upload(begun, "raw"), gone | {"time": unwanted}]
+        late = run(case("copy", *events, create(200, "w", "raw")), "none")
+        assert late.uploads["error"].tolist() == [""]
+        assert late.requests["error"].iloc[-1].startswith("ImageNotFound")
+
+
+@pytest.mark.parametrize("run", ENGINES)
+def test_a_delete_of_an_image_that_never_came_is_over_with_its_upload(run: Run) -> None:
+    """The volume does not fit, which it shows after a second."""
+    gone = {"time": 0.5, "event": "delete_image", "image_id": "raw"}
+    full = {"backend": {"pools": {"p0": {"capacity_gib": 0.5}}}}
+    records = run(case("copy", upload(0, "raw"), gone, create(200, "w", "raw"), **full), "none")
+    assert records.uploads["error"].tolist() == ["InvalidVolume"]
+    assert records.requests["error"].iloc[-1].startswith("ImageNotFound")
 
 
 @pytest.mark.parametrize("run", ENGINES)

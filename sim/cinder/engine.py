@@ -111,6 +111,7 @@ class Simulation:
         self._schedules = bool(((events["event"] == "create") & (events["host"] == "")).any())
         self._live: dict[str, Request] = {}  # creates under way, by volume
         self._uploads: dict[str, Upload] = {}  # under way, by volume
+        self._awaited: dict[str, Upload] = {}  # whose volumes are not there yet, by image
 
     def run(self) -> None:
         """Start the services, play the trace and let everything come to its end."""
@@ -300,6 +301,8 @@ class Simulation:
         elif event == "upload":
             self._user_uploads(volume_id, image_id)
         elif event == "delete_image":
+            if image_id in self._awaited:
+                self._awaited[image_id].image_wanted = False
             for volume in self.glance.delete(image_id):
                 self.clock.start(self._delete, volume)
         if self._progress and self._happened % PROGRESS_EVERY == 0:
@@ -381,7 +384,7 @@ class Simulation:
         upload = self.recorder.upload(volume_id, image_id)
         request = self._live.get(volume_id)
         if request is not None and request.upload is None:
-            request.upload = upload
+            request.upload = self._awaited[image_id] = upload
             return
         self._uploads.setdefault(volume_id, upload)
         self.clock.start(self._upload, upload)
@@ -389,6 +392,7 @@ class Simulation:
     def _upload(self, upload: Upload) -> None:
         """Make an image of a volume: `copy_volume_to_image` of the API."""
         current_process().request = Request("", None)
+        self._awaited.pop(upload.image_id, None)
         image = self.glance.catalogue[upload.image_id]
         metadata = {
             "id": image.image_id,
@@ -409,7 +413,7 @@ class Simulation:
         if self._uploads.get(upload.volume_id) is not upload:
             return  # refused, because another is under way
         del self._uploads[upload.volume_id]
-        for location in self.glance.uploaded(upload.image_id):
+        for location in self.glance.uploaded(upload.image_id, upload.image_wanted):
             self._delete(location)
         if upload.delete_wanted and volume is not None:
             self.clock.cast(self._delete, volume)

@@ -92,10 +92,10 @@ class Glance:
         found = self.images.get(image_id)
         return found.store_volumes if found else []
 
-    def uploaded(self, image_id: str) -> list[Volume]:
+    def uploaded(self, image_id: str, wanted: bool) -> list[Volume]:
         """An upload is over, well or not: what is to be deleted with an image that is wanted no more."""
         found = self.images.get(image_id)
-        return self.delete(image_id) if found and found.delete_wanted else []
+        return self.delete(image_id) if found and (found.delete_wanted or not wanted) else []
 
     def add_location(self, image_id: str, volume: Volume, owner: str) -> bool:
         """Make a volume a location of an image, with `owner` as its `image_owner`; False if that is gone."""

@@ -98,9 +98,12 @@ class MarkedLocations:
 
 
 class Upload:
-    """An upload asked for, and what has become of it so far. `row` is its place among those of the trace."""
+    """An upload asked for, and what has become of it so far. `row` is its place among those of the trace.
 
-    __slots__ = ("delete_wanted", "error", "image_id", "row", "volume_id")
+    `delete_wanted`: its volume is to be deleted when it is over; `image_wanted`: its image is not.
+    """
+
+    __slots__ = ("delete_wanted", "error", "image_id", "image_wanted", "row", "volume_id")
 
     def __init__(self, row: int, volume_id: str, image_id: str) -> None:
         self.row = row
@@ -108,3 +111,4 @@ class Upload:
         self.image_id = image_id
         self.error = ""
         self.delete_wanted = False
+        self.image_wanted = True

@@ -38,6 +38,7 @@ from sim.fast.state import (
     CACHE,
     CREATE,
     DELETE,
+    DELETE_IMAGE,
     IMAGE_GONE,
     IMAGE_TOO_LARGE,
     NONE,
@@ -244,12 +245,12 @@ def happen(s: State, at: int) -> None:
             ask(s, at)
     elif event == UPLOAD_VOLUME:
         user_uploads(s, s.by_code[s.trace_code[at]])
+    elif event == DELETE_IMAGE and s.images[s.trace_image[at]].saving:
+        s.images[s.trace_image[at]].delete_wanted = True
     elif not s.images[s.trace_image[at]].deleted:
         if event == UPDATE_IMAGE:
             read_clock(s)
             s.images[s.trace_image[at]].version += 1
-        elif s.images[s.trace_image[at]].saving:
-            s.images[s.trace_image[at]].delete_wanted = True
         else:
             delete_image(s, s.trace_image[at])
 
@@ -261,6 +262,7 @@ def user_uploads(s: State, v: int) -> None:
     s.world[0].uploads += 1
     if v != NONE and s.volumes[v].under_way and s.volumes[v].upload == NONE:
         s.volumes[v].upload = u
+        s.images[s.uploads[u].image].saving = True  # not there yet, but a delete of it waits
     elif begin_upload(s, u, v):
         go_on(s, v)
 

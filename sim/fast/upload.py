@@ -58,6 +58,7 @@ def begin_upload(s: State, u: int, v: int) -> bool:
     if r.under_way or not r.ready or (r.upload != NONE and r.upload != u):
         row.end, row.error = s.world[0].now, NOT_AVAILABLE
         if r.upload == u:
+            s.images[row.image].saving = s.images[row.image].delete_wanted = False
             volume_over(s, v)
         return False
     r.upload, r.image, r.row = u, row.image, NONE  # the create's row is written

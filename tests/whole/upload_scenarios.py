@@ -207,12 +207,13 @@ def events_during_an_upload(upload: str) -> Builder:
 @scenario("store-only", "combined", upload=("copy", "no-op"))
 def uploads_that_wait(upload: str) -> Builder:
     """For the create of their volume; with the delete of it behind them, and the image's."""
-    b = Builder(*small(1), *uploaded("raw", "raw", "raw", "raw"), store={"home": "a#p0"}, upload=upload)
+    b = Builder(*small(1), *uploaded(*["raw"] * 5), store={"home": "a#p0"}, upload=upload)
     b.backend("a", read_mib_s=150, delete_s=3.3)
     b.create(0, "i0").upload(0, "v0", "n0").upload(1.1, "v0", "n1").delete(2.3, "v0").create(3.1, "n0")
     b.event(5.3, "delete_image", image_id="n0").create(6.1, "n1").create(40.1, "n0").create(41.1, "i0")
     b.upload(41.1, "v4", "n2").upload(50.1, "v4", "n3").create(80.1, "n2").create(81.3, "n3")
-    return b.delete(82.1, "v4")
+    b.delete(82.1, "v4").create(100.1, "i0").upload(100.1, "v7", "n4")
+    return b.event(100.3, "delete_image", image_id="n4").create(130.1, "n4")
 
 
 @scenario("store-only", "combined", upload=("copy", "no-op"))
