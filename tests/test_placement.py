@@ -40,6 +40,32 @@ def test_encrypted_volumes_have_no_preference(engine: Any) -> None:
     assert len(set(preferring.host)) == 2
 
 
+@ENGINES
+def test_what_a_project_may_not_clone_is_not_preferred(engine: Any) -> None:
+    """Of the store only the owner, whose project alone the image-volume on the fuller pool is good for."""
+    scenario = {
+        "backends": {"a": BACKEND, "b": {**BACKEND, "pools": {"p0": {"capacity_gib": 1000}}}},
+        "what_if": {"prefer_clones": True},
+    }
+    shared = image("i0", owner="alice", visibility="public", image_owner="admin", store_hosts="a#p0")
+    events = [create(60.0 * n, f"v{n}", "i0", "", project=who) for n, who in enumerate(("bob", "alice"))]
+    found = engine.run(case_of(scenario, [shared], events), "store-only").requests
+    assert list(zip(found.host, found.source, strict=True)) == [("b#p0", "download"), ("a#p0", "store")]
+
+
+@ENGINES
+def test_pools_whose_driver_clones_are_preferred(engine: Any) -> None:
+    large = {**BACKEND, "pools": {"p0": {"capacity_gib": 1000}}}
+    scenario = {
+        "backends": {"a": {**BACKEND, "driver_clones_raw": True}, "b": large},
+        "what_if": {"prefer_clones": True},
+    }
+    events = [create(60.0 * n, f"v{n}", f"i{n}", "") for n in range(2)]
+    images = [image("i0"), image("i1", disk_format="qcow2")]
+    found = engine.run(case_of(scenario, images, events), "none").requests
+    assert list(zip(found.host, found.source, strict=True)) == [("a#p0", "driver"), ("b#p0", "download")]
+
+
 def test_a_lottery_has_no_preference() -> None:
     raw = {
         "tiers": {"flash": {}},

@@ -54,6 +54,11 @@ def case(**whose: Any) -> Case:
             "combined",
             ("store", "download", "cache", "cache"),
         ),
+        (  # on demand a download leaves one that names the owner
+            {"owner": "alice", "visibility": "public", "image_owner": "admin"},
+            "on-demand-store",
+            ("store", "download", "store", "store"),
+        ),
         ({"image_owner": "admin"}, "store-only", ("download",) * 4),
     ],
 )

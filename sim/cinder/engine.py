@@ -354,6 +354,7 @@ class Simulation:
                 "size": size_gib,
                 "volume_type_id": volume_type,
                 "encryption_key_id": volume.encryption_key_id,
+                "project_id": volume.project_id,
             },
             "volume_type": {
                 "id": volume_type,

@@ -87,10 +87,18 @@ class Glance:
         deleted = self.images.pop(image_id, None)
         return deleted.store_volumes if deleted else []
 
-    def locations(self, image_id: str) -> list[Volume]:
-        """The image's volumes in the Cinder store; none if it is gone."""
+    def locations(self, image_id: str, project: str) -> list[Volume]:
+        """The image's volumes in the Cinder store that a project may clone; none if the image is gone.
+
+        By the check of `CreateVolumeFromSpecTask._clone_image_volume` (create_volume.py).
+        """
         found = self.images.get(image_id)
-        return found.store_volumes if found else []
+        if found is None:
+            return []
+        owner = {"key": "image_owner", "value": found.owner}
+        return [
+            each for each in found.store_volumes if found.owner == project or owner in each.volume_metadata
+        ]
 
     def uploaded(self, image_id: str, wanted: bool) -> list[Volume]:
         """An upload is over, well or not: what is to be deleted with an image that is wanted no more."""

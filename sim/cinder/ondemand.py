@@ -36,7 +36,7 @@ class OnDemandStore(ObservedCache):
     ) -> dict[str, str] | None:
         """The image's location on the volume's host, if it may be cloned from."""
         if clonable(image_meta):
-            for volume in self._glance.locations(image_id):
+            for volume in self._glance.locations(image_id, volume_ref.project_id):
                 if volume.host == volume_ref.host:
                     return {"image_id": image_id, "volume_id": volume.id, "host": volume.host}
         return None

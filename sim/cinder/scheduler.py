@@ -47,20 +47,22 @@ class Clones:
         self._db = db
         self._uses_store = strategy.uses_store
 
-    def on(self, host: str, image_id: str | None) -> bool:
-        """Whether a host has an image-volume of the Cinder store, or an entry of its cache, to clone from.
+    def on(self, host: str, image_id: str | None, project: str) -> bool:
+        """Whether a project gets a clone on a host: by its driver, from the Cinder store or from the cache.
 
         As `CreateVolumeFromSpecTask._clone_image_volume` and `ImageVolumeCache.get_entry` find them.
         """
         found = self._glance.images.get(image_id or "")
         if found is None:
             return False
-        image = found.image
+        image, manager = found.image, self._managers[host.partition("#")[0]]
+        if image.disk_format == "raw" and manager.array.spec.driver_clones_raw:
+            return True
         raw = image.disk_format == "raw" and image.container_format == "bare"
-        locations = found.store_volumes if self._uses_store else []
+        locations = self._glance.locations(image.image_id, project) if self._uses_store else []
         if any(volume.host == host and (raw or volume.id in found.marked) for volume in locations):
             return True
-        cache = self._managers[host.partition("#")[0]].image_volume_cache
+        cache = manager.image_volume_cache
         entry = self._db.entry(host, image.image_id)
         if cache is None or cache.holds_locations or entry is None:
             return False
@@ -83,9 +85,10 @@ class CloneWeigher(weights.BaseHostWeigher):  # type: ignore[misc]
 
     def _weigh_object(self, host_state: Any, weight_properties: dict[str, Any]) -> float:
         spec = weight_properties["request_spec"]
-        if spec["volume_properties"]["encryption_key_id"]:
+        volume = spec["volume_properties"]
+        if volume["encryption_key_id"]:
             return 0.0
-        return float(self.clones.on(host_state.host, spec["image_id"]))
+        return float(self.clones.on(host_state.host, spec["image_id"], volume["project_id"]))
 
 
 class Scheduler:

@@ -21,7 +21,6 @@ from sim.fast.state import (
 )
 
 NEVER = 2**62
-ANY = -2
 
 
 @compiled
@@ -171,10 +170,7 @@ def add_location(s: State, image: int, slot: int) -> None:
 
 @compiled
 def location(s: State, image: int, pool: int, project: int) -> int:
-    """The slot of the first location of an image in a pool that is raw and that a project may clone, or NONE.
-
-    A project of ANY: whoever may.
-    """
+    """The slot of the first raw location of an image in a pool that a project may clone, or NONE."""
     i = s.images[image]
     if i.deleted:
         return NONE
@@ -182,7 +178,7 @@ def location(s: State, image: int, pool: int, project: int) -> int:
     slot = i.first_location
     while slot != NONE:
         d = s.slots[slot]
-        mine = not d.foreign or project == ANY or (project == i.owner and project != NONE)
+        mine = not d.foreign or (project == i.owner and project != NONE)
         if d.there and d.pool == pool and (raw or d.marked) and mine:
             return slot
         slot = d.next
@@ -202,7 +198,7 @@ def caches(s: State, v: int) -> bool:
 def found(s: State, v: int) -> bool:
     """`get_entry`: whether there is an image-volume to clone from."""
     r = s.volumes[v]
-    return (location(s, r.image, r.pool, ANY) if s.options[0].on_demand else look_up(s, v)) != NONE
+    return (location(s, r.image, r.pool, r.project) if s.options[0].on_demand else look_up(s, v)) != NONE
 
 
 # -- entries by use and by age -----------------------------------------------------------------------

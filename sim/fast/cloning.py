@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.fast.arrays import clone
-from sim.fast.cache import ANY, caches, delete_cached_volume, location, look_up, slot_of
+from sim.fast.cache import caches, delete_cached_volume, location, look_up, slot_of
 from sim.fast.download import download
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, next_phase, read_clock
 from sim.fast.jit import compiled
@@ -47,7 +47,9 @@ def clone_from_cache(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: look for an entry."""
     r = s.volumes[v]
     if caches(s, v):
-        slot = location(s, r.image, r.pool, ANY) if s.options[0].on_demand else slot_of(s, look_up(s, v))
+        slot = (
+            location(s, r.image, r.pool, r.project) if s.options[0].on_demand else slot_of(s, look_up(s, v))
+        )
         if slot != NONE:
             r.cloned = slot
             r.cloned_serial = s.slots[r.cloned].serial

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from sim import lottery as shared
-from sim.fast.cache import ANY, location
+from sim.fast.cache import location
 from sim.fast.events import read_clock
 from sim.fast.jit import compiled
 from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
@@ -136,10 +136,13 @@ def can_clone(s: State, v: int, pool: int) -> bool:
     i = s.images[r.image]
     if i.deleted:
         return False
-    if s.options[0].uses_store and location(s, r.image, pool, ANY) != NONE:
+    b = s.backends[s.pools[pool].backend]
+    if b.driver_clones_raw and i.raw:
+        return True
+    if s.options[0].uses_store and location(s, r.image, pool, r.project) != NONE:
         return True
     entry = s.entry_of[pool, r.image]
-    return s.backends[s.pools[pool].backend].cache and entry != NONE and s.entries[entry].version == i.version
+    return b.cache and entry != NONE and s.entries[entry].version == i.version
 
 
 @compiled
