@@ -302,7 +302,7 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
     shown.add_column("", min_width=len("store-only"), overflow="fold")
     many = len(keys) > MOST_KEYS
     varied, else_ = _varied(rows[keys]) if many else (rows[keys].astype(str).to_numpy().tolist(), "")
-    for name in ["varied"] if many else map(_short, keys):
+    for name in ["varied"] if many else _short(keys).values():
         shown.add_column(name, justify="left" if many else "right", overflow="fold", vertical="bottom")
     columns = ("clone_hit_rate", "create_s_p95", "errors", "image_provisioned_gib_mean", "price_month")
     for column in columns:
@@ -321,23 +321,31 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
 
 def _varied(values: pd.DataFrame) -> tuple[list[list[str]], str]:
     """Of each row the values that are not the most frequent of their key; and a line that says which are."""
-    usual = {key: column.astype(str).mode()[0] for key, column in values.items()}
+    names = _short([str(key) for key in values])
+    usual = {str(key): column.astype(str).mode()[0] for key, column in values.items()}
     rows = [
-        ["\n".join(_said(key, row[key]) for key in values if str(row[key]) != usual[key])]
+        ["\n".join(_said(name, row[key]) for key, name in names.items() if str(row[key]) != usual[key])]
         for row in values.to_dict("records")
     ]
-    told = filled("else: " + ", ".join(_said(*each) for each in usual.items()))
+    told = filled("else: " + ", ".join(_said(name, usual[key]) for key, name in names.items()))
     return rows, f"\n\n{told}"
 
 
-def _said(key: object, value: object) -> str:
-    switch = {"True": _short(key), "False": f"no {_short(key)}"}
-    return switch.get(str(value), f"{_short(key)}={value}")
+def _said(name: str, value: object) -> str:
+    switch = {"True": name, "False": f"no {name}"}
+    return switch.get(str(value), f"{name}={value}")
 
 
-def _short(key: object) -> str:
-    """The last part of a key of a scenario."""
-    return str(key).rpartition(".")[2].removeprefix("image_volume_cache_")
+def _short(keys: list[str]) -> dict[str, str]:
+    """Names for keys of a scenario: their last parts; of several alike, after the first part that differs."""
+    last = {key: key.rpartition(".")[2].removeprefix("image_volume_cache_") for key in keys}
+    names = {}
+    for key, name in last.items():
+        alike = [other.split(".") for other in keys if last[other] == name]
+        places = zip_longest(*alike)
+        differing = next((place for place, parts in enumerate(places) if len(set(parts)) > 1), None)
+        names[key] = name if differing is None else f"{key.split('.')[differing]} {name}"
+    return names if len(set(names.values())) == len(keys) else {key: key for key in keys}
 
 
 CALIBRATION_LEGEND = (

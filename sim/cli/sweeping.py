@@ -51,7 +51,9 @@ def sweep(
     scenario: Scenario,
     vary: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUES", help="a,b,c or 0..100:5; `*` in KEY is every name."),
+        typer.Option(
+            metavar="KEY=VALUES", help="a,b,c or 0..100:5; `*` in KEY is every name, `flash-*` some."
+        ),
     ] = None,
     rows: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="A CSV of what to run: a column a key.")

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ STRATEGY = "strategy"
 _REFUSED = ("images", "name", "strategies")
 _FILES = ("workload.trace", "workload.initial", "images.")
 _ANSWERS = ("backends", "boot_timeout_s", "cinder", "glance", "store", "tiers", "what_if")
-EVERY = "*"
 MOST_VALUES = 100_000
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?::(\d+))?")
 
@@ -129,14 +129,19 @@ def check(scenario: Scenario, points: Sequence[Point]) -> None:
             problems.add("--vary", STRATEGY, f"there is no {quoted(name)}, only {', '.join(STRATEGIES)}")
     raw = scenario.model_dump(by_alias=True)
     pairs = {repr(pair): pair for point in points for pair in point.values}
-    for key, value in pairs.values():
+    refused = set()
+    for key in dict.fromkeys(key for key, _ in pairs.values()):
         if key in _REFUSED or key.startswith(_FILES):
             problems.add("--vary", key, "cannot be varied: it names files, or says nothing of a run")
+        elif not paths_of(key, raw):
+            problems.add("--vary", key, "is no key of the scenario", f"{key} is no key")
+        else:
             continue
+        refused.add(key)
+    for key, value in pairs.values():
         try:
-            apply(scenario, {key: value}, raw)
-        except KeyError as error:
-            problems.add("--vary", key, str(error.args[0]), f"{key} is no key")
+            if key not in refused:
+                apply(scenario, {key: value}, raw)
         except ValueError as error:
             problems.add("--vary", key, f"{quoted(value)}: {_reason(error)}")
     problems.raise_any()
@@ -150,7 +155,7 @@ def _reason(error: ValueError) -> str:
 def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] | None = None) -> Scenario:
     """The scenario, whose dump by alias `raw` is if it is known, with other values.
 
-    Raises KeyError for a key that it lacks, ValueError for a wrong value.
+    Raises ValueError for a wrong value.
     """
     raw = scenario.model_dump(by_alias=True) if raw is None else raw
     paths = {path: value for key, value in values.items() for path in paths_of(key, raw)}
@@ -162,21 +167,19 @@ def reloads(key: str) -> bool:
     return key.partition(".")[0] not in _ANSWERS or key.endswith(".volume_type") or key == "what_if.prefetch"
 
 
-def paths_of(key: str, raw: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The keys that a dotted key means: `*` stands for every name; names may have dots themselves."""
-    found = list(_paths(key, raw))
-    if not found:
-        raise KeyError("is no key of the scenario")
-    return found
+def paths_of(key: str, raw: Any) -> list[tuple[str, ...]]:
+    """The keys that a dotted key means: `*` stands for every name, `flash-*` for those that begin so.
 
-
-def _paths(key: str, raw: Any) -> Iterable[tuple[str, ...]]:
+    Names may have dots themselves.
+    """
     if not isinstance(raw, dict):
-        return
+        return []
+    found: list[tuple[str, ...]] = []
+    parts = key.split(".")
     for name, value in raw.items():
-        for start in (name, EVERY) if name != EVERY else (EVERY,):
-            if key == start:
-                yield (name,)
-            elif key.startswith(start) and key[len(start)] == ".":
-                for rest in _paths(key[len(start) + 1 :], value):
-                    yield (name, *rest)
+        own = name.split(".")
+        length = len(own) if parts[: len(own)] == own else int(fnmatchcase(name, parts[0]))
+        if length:
+            rest = ".".join(parts[length:])
+            found += [(name, *path) for path in paths_of(rest, value)] if rest else [(name,)]
+    return found

@@ -219,3 +219,17 @@ def test_of_many_keys_only_what_differs_is_shown(tmp_path: Path) -> None:
     ]
     assert lines[lines.index(rows[2]) + 1].split()[0] == "seed=8"
     assert "else: prefer_clones, no lock_per_pool, no prefetch, seed=7" in lines
+
+
+def test_keys_alike_are_told_apart(tmp_path: Path) -> None:
+    scenario = tmp_path / "short.yaml"
+    text = SCENARIO.with_name("full_arrays.yaml").read_text().replace("until: 3d", "until: 2h")
+    scenario.write_text(text.replace("two_tiers/", f"{SCENARIO.parent}/two_tiers/"))
+    vary = [f"--vary=backends.{name}.max_volumes=70" for name in ("flash-a", "flash-b")]
+    result = CliRunner().invoke(
+        app,
+        ["sweep", str(scenario), *vary, "--vary=seed=1", "--out", str(tmp_path / "out"), "--workers", "1"],
+    )
+    heads = [line.split() for line in result.stdout.splitlines()]
+    assert any(line[:2] == ["flash-a", "flash-b"] for line in heads), result.stdout
+    assert any(line[:3] == ["max_volumes", "max_volumes", "seed"] for line in heads), result.stdout

@@ -9,7 +9,7 @@ import pytest
 import sim
 from sim.problems import BadInput
 from sim.scenario import Scenario
-from sim.sweep.varying import Point, apply, check, grid, listed, parse, sample
+from sim.sweep.varying import Point, apply, check, grid, listed, parse, paths_of, sample
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_tiers.yaml"
 COUNT = "image_volume_cache_max_count"
@@ -50,14 +50,26 @@ def test_latin_hypercube_takes_every_value_equally_often() -> None:
 def test_a_star_is_every_name(scenario: Scenario) -> None:
     changed = apply(scenario, {f"backends.*.{COUNT}": 3})
     assert {backend.image_volume_cache_max_count for backend in changed.backends.values()} == {3}
+    begun = apply(scenario, {f"backends.flash-*.{COUNT}": 3}).backends
+    counts = {name: backend.image_volume_cache_max_count for name, backend in begun.items()}
+    assert counts == {"flash-a": 3, "flash-b": 3, "disk-a": 50, "disk-b": 50}
     one = apply(scenario, {f"backends.disk-a.{COUNT}": 4})
     assert one.backends["disk-a"].image_volume_cache_max_count == 4
     assert one.backends["flash-a"] == scenario.backends["flash-a"]
     assert apply(scenario, {"glance.streams": None}).glance.streams is None
 
 
+def test_names_may_have_dots_and_stars() -> None:
+    raw = {"a": {"x.y": {"z": 1}, "x": {"y": 2}, "*": {"z": 3}, "[x]": {"z": 4}}, "none": None}
+    assert paths_of("a.x.y.z", raw) == [("a", "x.y", "z")]
+    assert paths_of("a.x.y", raw) == [("a", "x.y"), ("a", "x", "y")]
+    assert paths_of("a.*.z", raw) == [("a", "x.y", "z"), ("a", "*", "z"), ("a", "[x]", "z")]
+    assert paths_of("a.[x].z", raw) == [("a", "[x]", "z")]
+    assert paths_of("none.a", raw) == paths_of("b", raw) == []
+
+
 def test_every_mistake_at_once(scenario: Scenario) -> None:
-    points = grid({f"backends.none.{COUNT}": [1], "glance.streams": [4, 0, "x"], "seed": [-1]}, ["lru"])
+    points = grid({f"backends.none.{COUNT}": [1, 2], "glance.streams": [4, 0, "x"], "seed": [-1]}, ["lru"])
     with pytest.raises(BadInput) as caught:
         check(scenario, points)
     text = str(caught.value)
