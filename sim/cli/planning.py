@@ -94,17 +94,14 @@ def plan(
     """
     from sim.planner.targets import parse
 
-    folder, given = (
-        out or Path(f"plan-{scenario.stem}"),
-        {
-            "hit_rate": target_hit_rate,
-            "p95_s": max_p95_s,
-            "space_gib": budget_gib,
-            "price_month": budget_price,
-            "errors": max_errors,
-        },
-    )
-    problems = unwritable(folder)
+    given = {
+        "hit_rate": target_hit_rate,
+        "p95_s": max_p95_s,
+        "space_gib": budget_gib,
+        "price_month": budget_price,
+        "errors": max_errors,
+    }
+    problems = unwritable(out or Path("plan"))
     problems += wrong_workers(workers) + wrong_warm_up(warm_up)
     if train is not None and not 0 < train < 1:
         problems.append("--train: a share between 0 and 1")
@@ -113,6 +110,7 @@ def plan(
     except BadInput as error:
         problems += error.problems
     case = checked(scenario, [], problems)
+    folder = out or Path(f"plan-{case.scenario.name}")
     if replications is None:
         replications = 1 if case.scenario.workload.generate is None else REPLICATIONS
     from sim.planner.answer import plan as make

@@ -63,6 +63,11 @@ class Cloud:
         return {raw: place.host for raw, place in self.places.items()}
 
     @property
+    def has_trace(self) -> bool:
+        """Whether a source tells what was created when."""
+        return self.sources.history is not None or self.sources.telemetry is not None
+
+    @property
     def strategy(self) -> str | None:
         """The strategy that describes today's settings, if they are known."""
         return self.sources.configuration.strategy if self.sources.configuration else None
@@ -320,6 +325,9 @@ def _said(cloud: Cloud) -> Iterator[Note]:
             yield Note("assumed", f"backend {name}: {', '.join(limits)}")
         if backend.remark:
             yield Note("read", f"backend {name}: {backend.remark}")
+    if not cloud.has_trace:
+        why = "no source has a history; the database (--db) and notifications (--notifications) have"
+        yield Note("assumed", f"workload: drawn like a month of real creations in another cloud: {why}")
     placed = pd.DataFrame() if cloud.sources.history is None else cloud.sources.history.placements
     if (placed.get("cluster", pd.Series(dtype="str")) != "").any():
         what = "services of one cluster count as nodes of their own, each with a cache of its own"

@@ -71,7 +71,7 @@ def _write_all(
 ) -> dict[str, Any]:
     counts, others = Counts(), Counter[tuple[str, str]]()
     workload: dict[str, Any] = {"generate": Assumed({}, "no source has a history")}
-    if cloud.sources.history is not None or cloud.sources.telemetry is not None:
+    if cloud.has_trace:
         workload = {"trace": f"trace.{fmt}"}
         counts = _write_trace(cloud, folder, fmt, others, progress)
     _share(cloud, others)
