@@ -6,7 +6,7 @@ import codecs
 import io
 import sys
 
-from sim.cli import importing, planning, simulate, sweeping, workload  # noqa: F401  their commands join the app
+from sim.cli import curves, importing, planning, simulate, sweeping, workload  # noqa: F401  their commands join the app
 from sim.cli.shared import app
 
 __all__ = ["app", "main"]

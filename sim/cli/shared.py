@@ -109,6 +109,22 @@ def unwritable(path: Path) -> list[str]:
     return [] if os.access(path, os.W_OK | os.X_OK) else [f"--out: {name} is not writable"]
 
 
+def print_failure(strategy: str, error: Exception) -> None:
+    """A run failed: one line on stderr."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"strategy {strategy} failed: {text}", file=sys.stderr)
+
+
+def bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Format | None) -> list[str]:
+    """What is wrong with the options that most commands have."""
+    problems = api.unknown(engine, strategies)
+    if out is not None:
+        problems += unwritable(out)
+    elif fmt is not None:
+        problems.append("--format: nothing is written without --out")
+    return problems
+
+
 def wrong_workers(workers: int) -> list[str]:
     """What is wrong with `--workers`."""
     return [] if workers == -1 or workers > 0 else ["--workers: a number of processes, or -1 for one a core"]

@@ -1,4 +1,4 @@
-"""Commands that check and simulate a scenario: validate, run, compare, verify, curve."""
+"""Commands that check and simulate a scenario: validate, run, compare, verify."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from sim.cli.shared import (
     Verbose,
     WarmUp,
     app,
+    bad_options,
     checked,
     clean_end,
     one_strategy,
     plain,
+    print_failure,
     print_json,
     progress,
     show,
-    unwritable,
     warm_up_s,
     wrong_warm_up,
 )
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 # A Parquet trace of more events is not read into memory, where engine `fast` can do without.
 MOST_EVENTS = 5_000_000
-CURVE_STRATEGY = "cache-only"
 
 
 @dataclass(frozen=True)
@@ -192,58 +192,12 @@ def verify(
             with progress(strategy, 2 * len(case.trace.events), shown=True) as done:
                 found = verdict(case, strategy, done)
         except Exception as error:
-            _print_failure(strategy, error)
+            print_failure(strategy, error)
             equal = False
         else:
             show(str(found))
             equal = equal and found.difference is None
     raise typer.Exit(0 if equal else 1)
-
-
-@app.command()
-@clean_end()
-def curve(
-    scenario: Scenario,
-    engine: Engine = "cinder",
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write tables and manifest into DIR.")
-    ] = None,
-    fmt: Fmt = None,
-    as_json: Json = False,
-) -> None:
-    """Show hits against the limits of the cache.
-
-    Per pool and tier, and from the cache's rules alone: the engine only places creates that have no host.
-    Times, concurrent fills and all other limits are left out: for those, run the scenario with other
-    limits.
-
-    \b
-    Example, which limit binds, and what a larger one would bring:
-      cinder-cache curve scenarios/two_tiers.yaml --engine fast --out results
-    """
-    case = checked(scenario, [CURVE_STRATEGY], _bad_options(engine, [], out, fmt))
-    from sim.display import curves_text
-    from sim.results import hashes, versions, write
-
-    try:
-        with progress("placing", len(case.trace.events), shown=True) as done:
-            curves = api.curve(case, CURVE_STRATEGY, engine=engine, progress=done)
-        tables = curves._asdict()
-        if out is not None:
-            manifest = {"scenario": case.scenario.name, "strategy": CURVE_STRATEGY, "engine": engine}
-            written = manifest | {"versions": versions(), "sha256": hashes(case)}
-            write(tables, written, out, (fmt or Format.csv).value)
-            print(f"curve: written to {printable(str(out))}", file=sys.stderr)
-    except BadInput:
-        raise
-    except Exception as error:
-        _print_failure(CURVE_STRATEGY, error)
-        raise typer.Exit(1) from None
-    if as_json:
-        documents = {name: plain(table) for name, table in tables.items()}
-        print_json({"scenario": case.scenario.name} | documents)
-    else:
-        show(curves_text(curves))
 
 
 def _listed(strategies: str | None) -> list[str] | None:
@@ -274,7 +228,7 @@ def _simulate(
     from sim.statistics import Blocks
 
     most = MOST_EVENTS if engine == "fast" and out is not None and warm_up == "0" else None
-    problems = _bad_options(engine, chosen or [], out, fmt) + wrong_warm_up(warm_up)
+    problems = bad_options(engine, chosen or [], out, fmt) + wrong_warm_up(warm_up)
     case = checked(scenario, chosen, problems, most, replications)
     names = list(dict.fromkeys(case.scenario.strategies if chosen is None else chosen))
     blocks = Blocks.between(warm_up_s(warm_up, case, names), case.last_create_s)
@@ -292,7 +246,7 @@ def _simulate(
         except Exception as error:
             if verbose:
                 traceback.print_exc()
-            _print_failure(strategy, error)
+            print_failure(strategy, error)
     return case, outcomes, blocks
 
 
@@ -307,20 +261,6 @@ def _compared(
 
     counts = [outcome.counts for outcome in outcomes if outcome.counts is not None]
     return of_history(counts, blocks, case.scenario.seed) if counts else None
-
-
-def _print_failure(strategy: str, error: Exception) -> None:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"strategy {strategy} failed: {text}", file=sys.stderr)
-
-
-def _bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Format | None) -> list[str]:
-    problems = api.unknown(engine, strategies)
-    if out is not None:
-        problems += unwritable(out)
-    elif fmt is not None:
-        problems.append("--format: nothing is written without --out")
-    return problems
 
 
 def _outcome(
