@@ -255,7 +255,7 @@ class TestTerminal:
         while "cinder" not in long_run.stderr.readline():
             pass  # until Cinder is at work
         long_run.send_signal(signal.SIGINT)
-        out, err = long_run.communicate(timeout=60)
+        out, err = long_run.communicate(timeout=300)
         assert (long_run.returncode, out) == (130, "")
         assert err.splitlines()[-1] == "interrupted"
         assert "Traceback" not in err

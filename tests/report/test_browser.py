@@ -23,6 +23,7 @@ def opened(browser: Any, folder: Path, screen: str, scheme: str, **more: Any) ->
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True, **more
     )
+    context.set_default_timeout(120_000)  # ms: for machines that have other things to do
     page = context.new_page()
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text))
