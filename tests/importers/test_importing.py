@@ -59,7 +59,8 @@ def test_round_trip(empty_database: URL, tmp_path: Path, conf: Path) -> None:
     result = run("import", "--out", out, "--conf", conf, "--db", url)
     assert result.exit_code == 0, result.output
     assert "Read:" in result.stdout and "Assumed:" in result.stdout and "Not known:" in result.stdout
-    assert max(map(len, result.stdout.replace(str(out), "").splitlines())) <= 80
+    # No line can be shorter than a path in it, and where tests lie is not ours to choose.
+    assert max(map(len, result.stdout.replace(str(tmp_path), "").splitlines())) <= 80
 
     case = sim.load(out / "scenario.yaml")
     expected = known.events
