@@ -60,3 +60,9 @@ def test_notebook_names_no_machine(name: str) -> None:
     text = (ROOT / "notebooks" / name).read_text(encoding="utf-8")
     assert str(ROOT) not in text
     assert "/home/" not in text and "/tmp/" not in text
+
+
+@pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS])
+def test_words_come_before_code(name: str) -> None:
+    kinds = [cell.cell_type for cell in nbformat.read(ROOT / "notebooks" / name, as_version=4).cells]
+    assert kinds[0] == "markdown" and ("code", "code") not in zip(kinds, kinds[1:], strict=False)
