@@ -73,6 +73,18 @@ def test_cinders_owner_checks_decide(
     assert table["creates"].sum() == len(PROJECTS)
 
 
+@pytest.mark.parametrize("run", ENGINES)
+def test_of_several_image_volumes_the_newest_is_cloned(run: Run) -> None:
+    """As Cinder's database sorts them; the locations' order is chance (`set` in `_clone_image_volume`)."""
+    whose = {"owner": "alice", "visibility": "public", "image_owner": "admin", "store_hosts": "a#p0"}
+    who = ("bob", "alice", "alice")  # bob's download leaves a second image-volume on the pool
+    events = [create(100.0 * n, f"v{n}", "i", project=project) for n, project in enumerate(who)]
+    records = run(case_of(one_pool(clone_s=2), [image("i", **whose)], events), "on-demand-store")
+    assert records.requests["source"].tolist() == ["download", "store", "store"]
+    stored = records.volumes[records.volumes["kind"] == "store"]
+    assert dict(zip(stored["volume_id"] == "", stored["clones"], strict=True)) == {True: 2, False: 0}
+
+
 def test_who_shares_an_image_owns_it() -> None:
     for whose in ({"visibility": "private"}, {"owner": "alice", "members": ["bob"]}):
         with pytest.raises(ValidationError, match=r"owner|members"):
