@@ -196,6 +196,17 @@ def test_every_wrong_upload_is_told(tmp_path: Path) -> None:
         assert told in text, text
 
 
+def test_what_is_uploaded_is_not_cached_before(tmp_path: Path) -> None:
+    path = scenario(tmp_path, "0,create,v,i,1,t,,alice,\n1,upload,v,j,,,,,\n")
+    columns = "kind,volume_id,image_id,size_gib,host,last_used\n"
+    tmp_path.joinpath("initial.csv").write_text(f"{columns}volume,w,j,1,a#p,\ncache,,i,1,a#p,-1\n")
+    path.write_text(path.read_text().replace("trace.csv}", "trace.csv, initial: initial.csv}"))
+    load(path)
+    tmp_path.joinpath("initial.csv").write_text(f"{columns}cache,,j,1,a#p,-1\n")
+    with pytest.raises(BadInput, match="upload of image 'j', which is cached at the start"):
+        load(path)
+
+
 def test_private_images_are_uploaded_by_their_owner(tmp_path: Path) -> None:
     good = "0,create,v,,1,t,,alice,\n1,upload,v,j,,,,,\n"
     load(scenario(tmp_path, good))
