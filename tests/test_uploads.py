@@ -18,6 +18,7 @@ from sim.metrics import uploads_of
 from sim.problems import BadInput
 from sim.results import Records
 from sim.scenario import Case
+from sim.verification import difference
 
 ENGINES = [cinder.run, fast.run]
 IMAGES = [image("base", 1), image("raw", 8), image("packed", 8, "qcow2")]
@@ -160,6 +161,17 @@ def test_the_store_keeps_what_is_copied_or_refuses_it(run: Run) -> None:
     full = run(case("copy", upload(100, "raw"), backend={"max_volumes": 3}, **store), "store-only")
     assert full.uploads["error"].tolist() == ["VolumeBackendAPIException"]
     assert full.uploads["end"].tolist() == [100]
+
+
+def test_an_upload_may_go_to_many_pools() -> None:
+    """More than one event of engine `fast` had room for: it wrote beyond its arrays."""
+    many = {"backends": {"a": {"volume_type": "flash", "pools": {f"p{n}": {} for n in range(300)}}}}
+    images = [image("base"), *(image(f"new{n}") for n in range(20))]
+    events = [create(0, "v", "base"), *(upload(1.0 + n, f"new{n}") for n in range(20))]
+    case = case_of(many, images, events)
+    records = fast.run(case, "replicated-store")
+    assert (records.volumes["kind"] == "store").sum() == 300 * len(images)
+    assert difference(cinder.run(case, "replicated-store"), records) is None
 
 
 def scenario(folder: Path, trace: str) -> Path:
