@@ -86,6 +86,15 @@ def test_twins_turn_creates_of_other_formats_into_clones(
     assert (row["later_creates"], row["later_clones"]) == (1, int(source != "download"))
 
 
+@pytest.mark.parametrize("run", ENGINES)
+@pytest.mark.parametrize("how", ["raw-twin-location", "raw-twin-cache"])
+def test_while_its_twin_is_made_a_volume_is_not_uploaded_again(run: Run, how: str) -> None:
+    """A copy of 8 + 16 + 4 s, then a clone of 2 s."""
+    records = run(case(how, upload(100, "packed"), upload(129, "raw")), "combined")
+    assert records.uploads["error"].tolist() == ["", "InvalidVolume"]
+    assert records.uploads["end"].tolist() == [100 + 8 + 16 + 4 + 2, 129]
+
+
 def test_a_twin_in_the_cache_must_not_be_bootable() -> None:
     """Else what is cloned from it gets the metadata of the image that the volume was made from, and fails."""
     made_from_image = case("raw-twin-cache", upload(100, "packed"), create(200, "w", "packed"))
