@@ -25,8 +25,8 @@ except ImportError:
 
 from sim.cinder.clock import Clock, current_process
 
-INTERNAL_PROJECT = "cinder-internal"
-INTERNAL_USER = "cinder-internal-user"
+INTERNAL_PROJECT = "(internal tenant)"  # no name that a trace is likely to have
+INTERNAL_USER = "(internal user)"
 
 Entry = dict[str, Any]
 
