@@ -29,7 +29,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
     """The lines on what stands out, the gravest kinds first; empty if nothing does."""
     kinds = [
         _errors(records),
-        _held_by_cache(records),
+        _held_by_cache(records, case),
         _slow(records, case),
         _refused(records, case),
         _waits(records),
@@ -102,12 +102,13 @@ def _errors(records: Records) -> list[str]:
     return [f"{_share(failed, records)} failed: {_exceptions(failed['error'])}"]
 
 
-def _held_by_cache(records: Records) -> list[str]:
+def _held_by_cache(records: Records, case: Case) -> list[str]:
+    never = "" if case.scenario.what_if.evict_for_users else ", which never give way to users,"
     refused = records.requests[records.requests["cache_held"] > 0]
     return [
         f"{tier}: {_count(len(chosen), 'create')} failed at the array's volume limit while up to"
-        f" {_count(int(chosen['cache_held'].max()), 'cached image-volume')}, which never give way to"
-        " users, held places: lower image_volume_cache_max_count or raise max_volumes"
+        f" {_count(int(chosen['cache_held'].max()), 'cached image-volume')}{never}"
+        " held places: lower image_volume_cache_max_count or raise max_volumes"
         for tier, chosen in _by(refused, "volume_type")
     ]
 
@@ -132,11 +133,17 @@ def _refused(records: Records, case: Case) -> list[str]:
     for host, chosen in _by(refused, "host"):
         sizes = chosen.groupby("image_id", observed=True)["size_gib"].max()
         names = _some(f"{_name(case, image_id)} ({size} GiB)" for image_id, size in sizes.items())
-        lines.append(
+        line = (
             f"{host}: the cache refuses {names}, larger than image_volume_cache_max_size_gb"
-            f" ({_backend(case, host).image_volume_cache_max_size_gb}); {_creates(chosen)} of them"
-            " downloaded one after another inside the image's lock, which is worse than no cache"
+            f" ({_backend(case, host).image_volume_cache_max_size_gb})"
         )
+        asked = chosen[chosen["volume_id"] != ""]  # the rest are clones of uploaded volumes
+        if len(asked):
+            line += (
+                f"; {_creates(asked)} of them"
+                " downloaded one after another inside the image's lock, which is worse than no cache"
+            )
+        lines.append(line)
     return lines
 
 

@@ -213,6 +213,9 @@ def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> 
     twice[~never] = pd.Series(real).duplicated()
     table.flag("volume_id", mark(deletes[twice]), "volume {} is deleted a second time")
     _check_uploads(table, events, mark, uploads, used, first, (gone, deletes), made[encrypted])
+    cached = np.asarray(events["image_id"].isin(initial.loc[~kind, "image_id"]))
+    made_later = np.asarray(events["event"] == "upload") & cached
+    table.flag("image_id", made_later, "upload of image {}, which is cached at the start")
 
 
 def _check_uploads(

@@ -58,6 +58,10 @@ def test_refused_images(case: Case) -> None:
         " image_volume_cache_max_size_gb (20); 3 creates of them downloaded one after another"
         " inside the image's lock, which is worse than no cache"
     )
+    twin = fill(4, image_id="huge", size_gib=40, **REFUSED) | {"volume_id": ""}  # of an upload
+    assert only(records_of([{}], [twin]), case) == (
+        "fast#p0: the cache refuses huge (40 GiB), larger than image_volume_cache_max_size_gb (20)"
+    )
 
 
 def test_waits_behind_a_fill(case: Case) -> None:

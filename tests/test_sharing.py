@@ -17,6 +17,7 @@ from sim.metrics import by_project
 from sim.problems import Problems
 from sim.results import Records
 from sim.scenario import Case
+from sim.verification import difference
 
 ENGINES = [cinder.run, fast.run]
 PROJECTS = ("alice", "bob", "carol", "")
@@ -71,6 +72,36 @@ def test_cinders_owner_checks_decide(
     table = by_project(records, given).set_index("project")
     assert table.loc["alice", "store"] == int(sources[0] == "store")
     assert table["creates"].sum() == len(PROJECTS)
+
+
+@pytest.mark.parametrize("run", ENGINES)
+def test_of_several_image_volumes_the_newest_is_cloned(run: Run) -> None:
+    """As Cinder's database sorts them; the locations' order is chance (`set` in `_clone_image_volume`)."""
+    whose = {"owner": "alice", "visibility": "public", "image_owner": "admin", "store_hosts": "a#p0"}
+    who = ("bob", "alice", "alice")  # bob's download leaves a second image-volume on the pool
+    events = [create(100.0 * n, f"v{n}", "i", project=project) for n, project in enumerate(who)]
+    records = run(case_of(one_pool(clone_s=2), [image("i", **whose)], events), "on-demand-store")
+    assert records.requests["source"].tolist() == ["download", "store", "store"]
+    stored = records.volumes[records.volumes["kind"] == "store"]
+    assert dict(zip(stored["volume_id"] == "", stored["clones"], strict=True)) == {True: 2, False: 0}
+
+
+@pytest.mark.parametrize("project", ["cinder-internal", "image-owner", "glance", "project"])
+@pytest.mark.parametrize("strategy", ["store-only", "cache-only", "on-demand-store"])
+def test_no_name_of_a_project_is_special(project: str, strategy: str) -> None:
+    """It has no part in the internal tenant's quota and owns no public image."""
+    images = [image("i0", image_owner="admin", store_hosts="a#p0"), image("i1")]
+    events = [create(100.0 * n, f"v{n}", "i0", project=project) for n in range(2)]
+    events += [{"time": 150, "event": "upload", "volume_id": "v0", "image_id": "i1"}]
+    events += [{"time": 160, "event": "delete", "volume_id": "v0"}]
+    events += [create(200.0, "w", "i1", project=project), create(210.0, "x", "i0", project="other")]
+    quota = {"internal_tenant_quota_volumes": 1}
+    scenario = one_pool() | {"upload": "no-op", "cinder": quota}
+    given = case_of(scenario, images, events)
+    named = [each | {"project": "bob"} if each.get("project") == project else each for each in events]
+    other = case_of(scenario, images, named)
+    assert difference(cinder.run(given, strategy), cinder.run(other, strategy)) is None
+    assert difference(cinder.run(given, strategy), fast.run(given, strategy)) is None
 
 
 def test_who_shares_an_image_owns_it() -> None:

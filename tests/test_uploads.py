@@ -18,6 +18,7 @@ from sim.metrics import uploads_of
 from sim.problems import BadInput
 from sim.results import Records
 from sim.scenario import Case
+from sim.verification import difference
 
 ENGINES = [cinder.run, fast.run]
 IMAGES = [image("base", 1), image("raw", 8), image("packed", 8, "qcow2")]
@@ -83,6 +84,15 @@ def test_twins_turn_creates_of_other_formats_into_clones(
     assert sources(records)["w"] == source
     row = uploads_of(records, strategy).iloc[0]
     assert (row["later_creates"], row["later_clones"]) == (1, int(source != "download"))
+
+
+@pytest.mark.parametrize("run", ENGINES)
+@pytest.mark.parametrize("how", ["raw-twin-location", "raw-twin-cache"])
+def test_while_its_twin_is_made_a_volume_is_not_uploaded_again(run: Run, how: str) -> None:
+    """A copy of 8 + 16 + 4 s, then a clone of 2 s."""
+    records = run(case(how, upload(100, "packed"), upload(129, "raw")), "combined")
+    assert records.uploads["error"].tolist() == ["", "InvalidVolume"]
+    assert records.uploads["end"].tolist() == [100 + 8 + 16 + 4 + 2, 129]
 
 
 def test_a_twin_in_the_cache_must_not_be_bootable() -> None:
@@ -162,6 +172,17 @@ def test_the_store_keeps_what_is_copied_or_refuses_it(run: Run) -> None:
     assert full.uploads["end"].tolist() == [100]
 
 
+def test_an_upload_may_go_to_many_pools() -> None:
+    """More than one event of engine `fast` had room for: it wrote beyond its arrays."""
+    many = {"backends": {"a": {"volume_type": "flash", "pools": {f"p{n}": {} for n in range(300)}}}}
+    images = [image("base"), *(image(f"new{n}") for n in range(20))]
+    events = [create(0, "v", "base"), *(upload(1.0 + n, f"new{n}") for n in range(20))]
+    case = case_of(many, images, events)
+    records = fast.run(case, "replicated-store")
+    assert (records.volumes["kind"] == "store").sum() == 300 * len(images)
+    assert difference(cinder.run(case, "replicated-store"), records) is None
+
+
 def scenario(folder: Path, trace: str) -> Path:
     """A scenario with a private image of project alice, and a trace."""
     rows = "image_id,name,disk_format,container_format,size_bytes,virtual_size_bytes,owner\n"
@@ -194,6 +215,17 @@ def test_every_wrong_upload_is_told(tmp_path: Path) -> None:
         "unknown image 'k'",
     ):
         assert told in text, text
+
+
+def test_what_is_uploaded_is_not_cached_before(tmp_path: Path) -> None:
+    path = scenario(tmp_path, "0,create,v,i,1,t,,alice,\n1,upload,v,j,,,,,\n")
+    columns = "kind,volume_id,image_id,size_gib,host,last_used\n"
+    tmp_path.joinpath("initial.csv").write_text(f"{columns}volume,w,j,1,a#p,\ncache,,i,1,a#p,-1\n")
+    path.write_text(path.read_text().replace("trace.csv}", "trace.csv, initial: initial.csv}"))
+    load(path)
+    tmp_path.joinpath("initial.csv").write_text(f"{columns}cache,,j,1,a#p,-1\n")
+    with pytest.raises(BadInput, match="upload of image 'j', which is cached at the start"):
+        load(path)
 
 
 def test_private_images_are_uploaded_by_their_owner(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ except ImportError:
 
 from sim.cinder.clock import Clock, current_process
 
-INTERNAL_PROJECT = "cinder-internal"
-INTERNAL_USER = "cinder-internal-user"
+INTERNAL_PROJECT = "(internal tenant)"  # no name that a trace is likely to have
+INTERNAL_USER = "(internal user)"
 
 Entry = dict[str, Any]
 
@@ -84,6 +84,8 @@ class Volume:
     def __init__(self, db: Database, **values: Any) -> None:
         self.__dict__.update(values)
         self._db = db
+        db.rows += 1
+        self.number = db.rows  # in the order of `created_at`
 
     def keys(self) -> tuple[str, ...]:
         return FIELDS
@@ -190,6 +192,7 @@ class Database:
         self._entries: dict[str, Entry] = {}
         self._glance_metadata: dict[str, dict[str, str]] = {}
         self._ids = 0
+        self.rows = 0  # of `volumes` that were ever made
 
     def new_id(self) -> str:
         """The next id for a volume that Cinder makes by itself."""
@@ -270,8 +273,10 @@ class Database:
     # -- volumes and their metadata ----------------------------------------------------------
 
     def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Volume]:
+        """Made last first, as Cinder sorts them; the order of the ids asked for is chance."""
         found = (self.volumes.get(volume_id) for volume_id in filters["id"])
-        return [volume for volume in found if volume and volume.host == filters["host"]]
+        here = [volume for volume in found if volume and volume.host == filters["host"]]
+        return sorted(here, key=lambda volume: volume.number, reverse=True)
 
     def volume_data_get_for_host(self, context: Any, host: str, count_only: bool) -> int:
         """How many rows of `volumes` a pool has, in any status: image-volumes and failed volumes too."""

@@ -43,7 +43,7 @@ from sim.strategies import STRATEGIES, Strategy
 from sim.usage import UsageMeter, instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
-STORE_PROJECT = "glance"  # owns the image-volumes of the Cinder store
+STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store
 PROJECT = "project"  # of requests that name none
 ENCRYPTION_KEY = "00000000-0000-4000-8000-000000000000"
 PROGRESS_EVERY = 256

@@ -19,7 +19,7 @@ from sim.scenario import Glance as GlanceSpec
 from sim.scenario import Image
 
 MARKED = "cinder-raw"  # the scheme of locations that are raw, though the image is not
-PUBLIC_OWNER = "image-owner"  # the project that uploaded the images which everyone may use
+PUBLIC_OWNER = "(image owner)"  # the project that uploaded the images which everyone may use
 
 
 def owner_of(image: Image) -> str:

@@ -186,8 +186,11 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         super().copy_volume_to_image(context, volume_id, image_meta)
         if self._twin is not None:
             service, _ = glance.get_remote_image_service(context, image_meta["id"])
+            volume = self.db.volumes[volume_id]
+            volume.status = "uploading"  # as a no-op's clone is made: before the volume is given back
             with suppress(exception.CinderException):
-                self._twin(self, context, self.db.volumes[volume_id], service, image_meta)
+                self._twin(self, context, volume, service, image_meta)
+            self.db.volume_update_status_based_on_attachment(context, volume_id)
 
     def _create_image_cache_volume_entry(
         self, ctx: Context, volume_ref: Volume, image_id: str, image_meta: dict[str, Any]

@@ -34,9 +34,9 @@ class OnDemandStore(ObservedCache):
         image_meta: dict[str, Any],
         clone_across_pools: bool = False,
     ) -> dict[str, str] | None:
-        """The image's location on the volume's host, if it may be cloned from."""
+        """The image's location on the volume's host, if it may be cloned from: of several the newest."""
         if clonable(image_meta):
-            for volume in self._glance.locations(image_id, volume_ref.project_id):
+            for volume in reversed(self._glance.locations(image_id, volume_ref.project_id)):
                 if volume.host == volume_ref.host:
                     return {"image_id": image_id, "volume_id": volume.id, "host": volume.host}
         return None

@@ -170,19 +170,20 @@ def add_location(s: State, image: int, slot: int) -> None:
 
 @compiled
 def location(s: State, image: int, pool: int, project: int) -> int:
-    """The slot of the first raw location of an image in a pool that a project may clone, or NONE."""
+    """The slot of the newest raw location of an image in a pool that a project may clone, or NONE."""
     i = s.images[image]
+    newest = NONE
     if i.deleted:
-        return NONE
+        return newest
     raw = i.raw and i.bare
     slot = i.first_location
     while slot != NONE:
         d = s.slots[slot]
         mine = not d.foreign or (project == i.owner and project != NONE)
         if d.there and d.pool == pool and (raw or d.marked) and mine:
-            return slot
+            newest = slot
         slot = d.next
-    return NONE
+    return newest
 
 
 @compiled

@@ -153,7 +153,7 @@ def room_for(s: State, volumes: int, lengths: Mapping[str, int] = NO_LENGTHS) ->
 
 def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float]:
     """Let the trace happen to its end; the state then, and the seconds in compiled code."""
-    locations = len(s.pools)
+    locations = most_locations(s)
     table = table_of(s)
     advance(table, False, 0, locations)  # compiles, or loads what is compiled
     engine_s = 0.0
@@ -172,13 +172,20 @@ def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float
     return s, engine_s
 
 
-def room(s: State, burst: int) -> State:
+def most_locations(s: State) -> int:
+    """No image has more image-volumes in the Cinder store: on each pool one of the start, one on demand."""
+    return 2 * len(s.pools)
+
+
+def room(s: State, locations: int) -> State:
     """The same state with twice the room in every array that is more than half full."""
     w = s.world[0]
-    burst += int(w["entries"]) + 2 * MARGIN
+    burst = locations + int(w["entries"]) + 2 * MARGIN
+    lineages = w["used_lineages"] + locations + MARGIN  # an upload may put one on every pool
     used = {
-        "events": w["events"], "volumes": w["used_volumes"], "slots": w["used_slots"],
-        "lineages": w["used_lineages"], "members": w["used_lineages"], "member_since": w["used_lineages"],
+        "events": w["events"], "volumes": w["used_volumes"],
+        "slots": w["used_slots"] + locations + MARGIN,
+        "lineages": lineages, "members": lineages, "member_since": lineages,
         "entries": w["used_entries"], "cache_events": w["cache_events"] + burst,
     }  # fmt: skip
     grown = {

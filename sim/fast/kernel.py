@@ -169,8 +169,8 @@ def crowded(s: State, locations: int) -> bool:
         or w.casts + burst > s.casts.size
         or w.cache_events + burst > s.cache_events.size
         or w.used_volumes + MARGIN > s.volumes.size
-        or w.used_slots + MARGIN > s.slots.size
-        or w.used_lineages + MARGIN > s.lineages.size
+        or w.used_slots + locations + MARGIN > s.slots.size
+        or w.used_lineages + locations + MARGIN > s.lineages.size
         or w.used_entries + MARGIN > s.entries.size
         or w.begun - w.flushed + 1 > s.rows.size
     )

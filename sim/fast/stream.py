@@ -23,7 +23,16 @@ import pyarrow.parquet as pq
 
 from sim.fast import state
 from sim.fast.build import Names, build, exists, numbers_of
-from sim.fast.engine import cache_events_of, cache_of, requests_of, room, room_for, space_of, usage_of
+from sim.fast.engine import (
+    cache_events_of,
+    cache_of,
+    most_locations,
+    requests_of,
+    room,
+    room_for,
+    space_of,
+    usage_of,
+)
 from sim.fast.jit import table_of
 from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
 from sim.fast.state import NONE, State
@@ -179,7 +188,7 @@ class _Run:
     def play(self, batches: Iterator[Any], progress: Callable[[int], None] | None) -> float:
         """Let the trace happen to its end; the seconds in compiled code."""
         table = table_of(self.s)
-        locations = len(self.s.pools)
+        locations = most_locations(self.s)
         advance(table, True, 0, locations)  # compiles, or loads what is compiled
         engine_s, why, more = 0.0, MORE_EVENTS, True
         while why != OVER:
