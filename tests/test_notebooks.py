@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 from pathlib import Path
@@ -65,4 +66,4 @@ def test_notebook_names_no_machine(name: str) -> None:
 @pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS])
 def test_words_come_before_code(name: str) -> None:
     kinds = [cell.cell_type for cell in nbformat.read(ROOT / "notebooks" / name, as_version=4).cells]
-    assert kinds[0] == "markdown" and ("code", "code") not in zip(kinds, kinds[1:], strict=False)
+    assert kinds[0] == "markdown" and ("code", "code") not in itertools.pairwise(kinds)

@@ -18,6 +18,7 @@ import sim
 from sim.api import misfits
 from sim.results import Records
 from sim.scenario import Case, WhatIf
+from sim.verification import difference
 
 PATIENT = settings(
     deadline=None,
@@ -86,6 +87,28 @@ def test_what_is_off_is_cinders_own() -> None:
         assert what_if.create_task(on) is not create_volume.CreateVolumeFromSpecTask
     on = WhatIf.model_validate({"fill_lock": True})
     assert what_if.fill(on) is not manager.VolumeManager._create_image_cache_volume_entry
+
+
+@pytest.mark.parametrize(
+    ("switch", "where", "part"),
+    [
+        ("evict_for_users", "sim.cinder.manager", "PlaceMaker"),
+        ("prefer_clones", "sim.cinder.scheduler", "CloneWeigher"),
+        ("limits_per_backend", "sim.cinder.engine", "BackendCache"),
+        ("prefetch", "sim.prefetch", "_prefetches"),
+    ],
+)
+def test_what_is_off_takes_no_part(
+    switch: str, where: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is the same without the class or function that the switch brings in; with it on, it is needed."""
+    rows = [create(0, "v", "i0", ""), {"time": 50, "event": "update_image", "image_id": "i0"}]
+    given = [{"a": backend()}, rows, [image("i0")]]
+    whole = run("cinder", *given)
+    monkeypatch.setattr(f"{where}.{part}", None)
+    assert difference(whole, run("cinder", *given)) is None
+    with pytest.raises((TypeError, AttributeError)):
+        run("cinder", *given, **{switch: True})
 
 
 # -- lock_per_pool ---------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ WHOSE = st.sampled_from(
     )
 )
 IMAGES = st.builds(lambda plain, whose: plain | whose, PLAIN_IMAGES, WHOSE)
-NEW_IMAGES = st.sampled_from((0, 0, 1, 3))
+NEW_IMAGES = st.sampled_from((0, 0, 1, 3, 5))
 SECONDS = st.sampled_from((0.0, 0.5, 2.0, 7.0, 1.3, 30.0))
 ZERO = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), st.just(0.0))
 SOME = dict.fromkeys(ZERO, SECONDS) | {
@@ -238,9 +238,7 @@ def scenarios(draw: st.DrawFn, whole: bool = False) -> tuple[dict[str, Any], lis
         new = number >= len(images) - len(uploaded)
         each["image_id"] = each["name"] = f"{NEW if new else 'i'}{number}"
         if draw(st.sampled_from((False, False, True))):
-            each["store_hosts"] = ";".join(
-                draw(st.lists(st.sampled_from(hosts), min_size=1, max_size=2, unique=True))
-            )
+            each["store_hosts"] = ";".join(draw(st.lists(st.sampled_from(hosts), min_size=1, unique=True)))
     return scenario, images
 
 
@@ -318,7 +316,8 @@ def events(
             volume = made.pop(draw(st.integers(0, len(made) - 1)))
             rows.append({"time": time, "event": "delete", "volume_id": volume})
         elif kind == "upload" and new and set(made) - secret:
-            volume = draw(st.sampled_from([each for each in made if each not in secret]))
+            may = [each for each in made if each not in secret]
+            volume = draw(st.sampled_from(may[-1:] * len(may) + may))  # the last as often as any
             if new[-1]["owner"] in ("", projects[volume]):
                 image_id = new.pop()["image_id"]
                 rows.append({"time": time, "event": "upload", "volume_id": volume, "image_id": image_id})
