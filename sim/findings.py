@@ -47,21 +47,27 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
 def overshoot(records: Records, case: Case) -> pd.DataFrame:
     """Where fills that ran at once took a pool's cache over its limits, which no lock covers.
 
-    A row per pool and limit that was exceeded for some time after the pool's first fill: host,
-    limit (image_volume_cache_max_count | image_volume_cache_max_size_gb), allowed, peak (entries
-    or GiB), over_s (seconds above it in all, until the last event or end of a create).
+    A row per pool (per backend with `limits_per_backend`) and limit that was exceeded for some time after
+    its first fill: host, limit (image_volume_cache_max_count | image_volume_cache_max_size_gb), allowed,
+    peak (entries or GiB), over_s (seconds above it in all, until the last event or end of a create).
     """
     events = records.cache_events
     events = events[events["event"].isin(list(ENTRIES))]
     initial = case.initial[case.initial["kind"] == "cache"]
     ends = (records.requests["end"], events["time"], case.trace.events["time"])
     end = max((float(times.max()) for times in ends if len(times)), default=0.0)
+    per_backend = case.scenario.what_if.limits_per_backend
+
+    def bounded(table: pd.DataFrame) -> pd.Series[str]:
+        hosts = table["host"].astype(str)
+        return hosts.str.replace("#.*", "", regex=True) if per_backend else hosts
+
     rows = []
-    for host, of_pool in events.groupby("host", sort=True, observed=True):
+    for host, of_pool in events.groupby(bounded(events), sort=True):
         backend = _backend(case, str(host))
         sign = of_pool["event"].astype(object).map(ENTRIES).to_numpy(dtype=float)
         sizes = of_pool["size_gib"].to_numpy(dtype=float)
-        before = initial.loc[initial["host"] == host, "size_gib"]
+        before = initial.loc[bounded(initial) == host, "size_gib"]
         for limit, allowed, levels in (
             (
                 "image_volume_cache_max_count",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from handmade import FAILED, case_of, records_of
 import sim
 from sim.findings import findings, overshoot
 from sim.results import Records
-from sim.scenario import Case
+from sim.scenario import Case, WhatIf
 
 REFUSED = {"event": "skip", "reason": "larger than image_volume_cache_max_size_gb"}
 
@@ -24,6 +25,11 @@ def fill(time: float, **changes: Any) -> dict[str, Any]:
 
 def evict(time: float, **changes: Any) -> dict[str, Any]:
     return fill(time, event="evict", **changes)
+
+
+def asking(case: Case, switch: str) -> Case:
+    what_if = WhatIf.model_validate({switch: True})
+    return replace(case, scenario=case.scenario.model_copy(update={"what_if": what_if}))
 
 
 def only(records: Records, case: Case, strategy: str = "cache-only") -> str:
@@ -131,6 +137,11 @@ def test_users_refused_while_the_cache_held_places(case: Case) -> None:
         " which never give way to users, held places: lower image_volume_cache_max_count or raise"
         " max_volumes"
     )
+    _, line = findings(records_of(rows), asking(case, "evict_for_users"), "cache-only")
+    assert line == (
+        "flash: 2 creates failed at the array's volume limit while up to 5 cached image-volumes"
+        " held places: lower image_volume_cache_max_count or raise max_volumes"
+    )
 
 
 def test_a_store_without_images(case: Case) -> None:
@@ -195,6 +206,8 @@ class TestOvershoot:
         events = [fill(0, host=host) for host in ("fast#p0", "fast#p1") for _ in range(2)]
         unlimited = [fill(1, host="slow#p0", size_gib=500) for _ in range(9)]
         assert overshoot(records_of([{}], events + unlimited), case).empty
+        (found,) = overshoot(records_of([{}], events), asking(case, "limits_per_backend")).to_dict("records")
+        assert (found["host"], found["peak"]) == ("fast", 4)
 
     def test_what_existed_counts_from_the_first_fill_on(
         self, tmp_path_factory: pytest.TempPathFactory
