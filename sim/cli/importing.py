@@ -65,10 +65,10 @@ def import_(
     """
     problems = unwritable(out)
     begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
-    if problems:
-        raise BadInput(problems)
-    from sim.importers.importing import import_cloud
+    from sim.importers.importing import import_cloud, wrong
 
+    if problems:
+        raise BadInput(problems + wrong(out, conf or (), db, glance, notifications or ()))
     with progress("importing", None, shown=True) as done:
         document = import_cloud(
             out,
