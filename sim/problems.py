@@ -44,6 +44,12 @@ class Problems:
         if more:
             self._more[printable(str(file)), kind] += more
 
+    def update(self, others: Problems) -> None:
+        """All of `others`, too."""
+        for key, shown in others._shown.items():
+            self._shown.setdefault(key, []).extend(shown)
+        self._more.update(others._more)
+
     def lines(self) -> list[str]:
         """All problems, those of one kind and file together, in the order first found."""
         lines = []

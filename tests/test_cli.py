@@ -142,6 +142,14 @@ class TestBadUsage:
         assert result.exit_code == 2
         assert "not writable" in result.stderr
 
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which root makes nothing either")
+    @pytest.mark.parametrize(
+        "command", [("run", "--strategy", "none"), ("generate",), ("curve",), ("plan",), ("sweep",)]
+    )
+    def test_a_folder_in_which_nothing_can_be_made(self, scenario: Path, command: tuple[str, ...]) -> None:
+        result = cinder_cache(*command, scenario, "--out", "/proc/none/here")
+        assert (result.exit_code, result.stderr.splitlines()[0]) == (2, "--out: /proc is not writable")
+
 
 class TestRun:
     def test_without_out_nothing_is_written(self, scenario: Path) -> None:

@@ -65,10 +65,10 @@ def import_(
     """
     problems = unwritable(out)
     begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
-    if problems:
-        raise BadInput(problems)
-    from sim.importers.importing import import_cloud
+    from sim.importers.importing import import_cloud, wrong
 
+    if problems:
+        raise BadInput(problems + wrong(out, conf or (), db, glance, notifications or ()))
     with progress("importing", None, shown=True) as done:
         document = import_cloud(
             out,
@@ -97,13 +97,13 @@ def _told(document: dict[str, Any], out: Path) -> str:
         notes = [note["text"] for note in document["notes"] if note["kind"] == kind]
         lines += [f"{heading}:", *(item(printable(text)) for text in notes), ""] if notes else []
     counts = document["counts"]
-    lines.append(
-        f"{counts['creates']:,} creates from images, {counts['blank']:,} of other volumes,"
-        f" {counts['deletes']:,} deletes"
-    )
-    strategy = document["strategy"] or "cache-only"
+    if any(counts.values()):
+        lines.append(
+            f"{counts['creates']:,} creates from images, {counts['blank']:,} of other volumes,"
+            f" {counts['deletes']:,} deletes"
+        )
     scenario = printable(str(out / "scenario.yaml"))
-    lines += ["Next:", f"  cinder-cache run {scenario} --strategy {strategy} --engine fast"]
+    lines += ["Next:", f"  cinder-cache compare {scenario} --engine fast"]
     return "\n".join(lines)
 
 

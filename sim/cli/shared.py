@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
@@ -100,13 +101,17 @@ def show(text: str) -> None:
 
 
 def unwritable(path: Path) -> list[str]:
-    """Why no folder can be made at `path`; its nearest ancestor that exists decides."""
-    while not path.exists() and path != path.parent:
+    """Why no folder can be made at `path`; its nearest ancestor that exists is tried."""
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     name = printable(str(path))
     if not path.is_dir():
         return [f"--out: {name} is not a directory"]
-    return [] if os.access(path, os.W_OK | os.X_OK) else [f"--out: {name} is not writable"]
+    try:  # root may write where nothing can be written
+        with TemporaryDirectory(dir=path):
+            return []
+    except OSError:
+        return [f"--out: {name} is not writable"]
 
 
 def print_failure(strategy: str, error: Exception) -> None:

@@ -206,6 +206,8 @@ class _Reader:
             file, text = told.groups() if told else (self.files, str(error))
             # A URL may hold a password.
             what = "cannot be used" if name == "backend_url" else " ".join(text.split())
+            if number := re.fullmatch(r"invalid literal for int\(\) with base 10: (.*)", what):
+                what = f"{number[1]} is not a whole number"
             self.problems.add(file, f"[{group or 'DEFAULT'}] {name}", what)
             return None
 

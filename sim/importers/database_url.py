@@ -90,10 +90,15 @@ def parse_url(url: str, problems: Problems) -> Database | None:
             "database URL", "", f"cannot read a database of kind {backend!r}: must be like {EXAMPLES}"
         )
         return None
-    if backend == "sqlite" and not Path(parsed.database or "").is_file():
-        where = parsed.set(query={}).render_as_string(hide_password=True)
-        problems.add(where, "", "there is no such file")
-        return None
+    if backend == "sqlite":
+        try:
+            there = Path(parsed.database or "").is_file()
+            what = "there is no such file"
+        except OSError as error:
+            there, what = False, f"cannot be read: {error.strerror}"
+        if not there:
+            problems.add(parsed.set(query={}).render_as_string(hide_password=True), "", what)
+            return None
     parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
     try:
         return Database(parsed)

@@ -35,14 +35,9 @@ def import_cloud(
     """
     problems = Problems()
     out = out.resolve()
-    if os.path.ismount(out):
-        problems.add("--out", str(out), "is a mount point: give a folder in it")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        problems.add("--out", str(out), "is not an empty folder: an import overwrites nothing")
-    if not (conf or db or glance or notifications):
-        problems.add("import", "", "nothing to read: give --conf, --db, --glance or --notifications")
-    if since is not None and until is not None and since >= until:
-        problems.add("--since", "", f"{since.isoformat()} is not before --until {until.isoformat()}")
+    _asked(out, bool(conf or db or glance or notifications), since, until, problems)
+    if problems:
+        _look(conf, db, problems)
     problems.raise_any()
     sources = _read(conf, db, glance, notifications, since, until, problems)
     problems.raise_any()
@@ -50,6 +45,44 @@ def import_cloud(
         return write(assemble(sources), out, fmt, progress)
     except OSError as error:
         raise BadInput([f"--out: {out}: {error.strerror or error}"]) from None
+
+
+def wrong(
+    out: Path, conf: Sequence[Path], db: str | None, glance: str | None, notifications: Sequence[Path]
+) -> list[str]:
+    """What is wrong beside arguments that are, as far as a look tells: no database or Glance is asked."""
+    problems = Problems()
+    _asked(out.resolve(), bool(conf or db or glance or notifications), None, None, problems)
+    _look(conf, db, problems)
+    return problems.lines()
+
+
+def _asked(
+    out: Path, something: bool, since: datetime | None, until: datetime | None, problems: Problems
+) -> None:
+    """Notes what is wrong with what is asked for."""
+    if os.path.ismount(out):
+        problems.add("--out", str(out), "is a mount point: give a folder in it")
+    if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
+        problems.add("--out", str(out), "is not an empty folder: an import overwrites nothing")
+    if not something:
+        problems.add("import", "", "nothing to read: give --conf, --db, --glance or --notifications")
+    if since is not None and until is not None and since >= until:
+        problems.add("--since", "", f"{since.isoformat()} is not before --until {until.isoformat()}")
+
+
+def _look(conf: Sequence[Path], db: str | None, problems: Problems) -> None:
+    """Notes what is wrong with sources that are read in no time."""
+    found = Problems()  # of their own: a reader gives up where there are some
+    if conf:
+        from sim.importers import configuration
+
+        configuration.read(conf, found)
+    if db:
+        from sim.importers.database_url import parse_url
+
+        parse_url(db, found)
+    problems.update(found)
 
 
 def _read(

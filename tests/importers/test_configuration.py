@@ -154,10 +154,10 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
     for part in (
         "[DEFAULT] enabled_backends: 'gone' has no section of its own; there are: a",
         "'lost' has no section",
-        "[DEFAULT] scheduler_max_attempts: invalid literal for int() with base 10: 'many'",
+        "[DEFAULT] scheduler_max_attempts: 'many' is not a whole number",
         "[DEFAULT] host: ",
         "[coordination] backend_url: cannot be used",
-        "[a] image_volume_cache_max_count: invalid literal",
+        "[a] image_volume_cache_max_count: 'lots' is not a whole number",
     ):
         assert part in "\n".join(lines)
     assert "secret" not in "\n".join(lines)

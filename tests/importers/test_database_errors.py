@@ -168,3 +168,15 @@ def test_an_error_while_reading_the_events(sqlite: URL) -> None:
     with pytest.raises(BadInput) as failed:
         list(history.batches())
     assert len(failed.value.problems) == 1
+
+
+def test_a_file_in_a_folder_that_may_not_be_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_file(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    problems = Problems()
+    assert parse_url(f"sqlite:///{tmp_path}/cinder.sqlite", problems) is None
+    assert problems.lines() == [f"sqlite:///{tmp_path}/cinder.sqlite: cannot be read: Permission denied"]

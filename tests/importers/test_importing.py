@@ -199,3 +199,20 @@ def test_problems_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
     assert result.exit_code == 2
     for part in ("'gone' has no section", "none.sqlite", "notifications.json"):
         assert part in result.stderr
+
+
+def test_problems_of_arguments_and_sources_are_told_at_once(tmp_path: Path) -> None:
+    conf = tmp_path / "cinder.conf"
+    conf.write_text("[DEFAULT]\nenabled_backends = gone\n")
+    sources = ["--conf", conf, "--db", f"sqlite:///{tmp_path}/none.sqlite"]
+    for period in (["--since", "yesterday"], ["--since", "2026-01-02", "--until", "2026-01-01"]):
+        result = run("import", "--out", tmp_path, *sources, *period)
+        assert result.exit_code == 2
+        for part in ("--since", "is not an empty folder", "'gone' has no section", "none.sqlite"):
+            assert part in result.stderr
+
+
+def test_without_a_history_no_creates_are_counted(tmp_path: Path, conf: Path) -> None:
+    result = run("import", "--out", tmp_path / "out", "--conf", conf)
+    assert "workload: drawn" in result.stdout and "0 creates" not in result.stdout
+    assert result.stdout.endswith(f"compare {tmp_path}/out/scenario.yaml --engine fast\n")
