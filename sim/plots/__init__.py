@@ -316,7 +316,7 @@ def images_worth(images: pd.DataFrame, ax: Axes) -> Axes:
         )
     ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=1)
-    ax.set_ylim(bottom=-0.3, top=4 * max(float(images["hits"].max()) if len(images) else 1.0, 1.0))
+    ax.set_ylim(bottom=-0.3, top=15 * max(float(images["hits"].max()) if len(images) else 1.0, 1.0))
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())

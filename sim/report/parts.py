@@ -11,7 +11,7 @@ from markupsafe import Markup
 from sim import plots
 from sim.curves import MAX_COUNT, MAX_SIZE, Curves
 from sim.plots.frame import OWNERS
-from sim.report.aggregates import EARLY_S, Aggregates
+from sim.report.aggregates import EARLY_S, Aggregates, by_worth
 from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
 from sim.scenario import Case
@@ -303,34 +303,44 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
     """Which images earn their place in the cache, and which were given up too soon."""
     groups: list[Group] = []
     for run in runs:
-        images, early = run.aggregates.images, run.aggregates.early
+        images, early, counts = run.aggregates.images, run.aggregates.early, run.aggregates.counts
         if images.empty:
             continue
         label = (
-            f"{run.name}: {len(images):,} images on pools, hits against GiB-days held;"
-            f" {int((images['hits'] == 0).sum()):,} had no hit"
+            f"{run.name}: {counts['images']:,} images on pools, hits against GiB-days held;"
+            f" {counts['unused']:,} had no hit"
         )
         columns = [
             *("name", "host", "size_gib", "gib_days", "hits", "hits_per_gib_day"),
             *("evictions", "evicted_early"),
         ]
-        held = images[images["gib_days"] > 0]
-        ranked = held.sort_values(["hits_per_gib_day", "gib_days"], ascending=[True, False], kind="stable")
+        ranked = by_worth(images)
         least = ranked.head(TOP)
         most = ranked.iloc[::-1].head(TOP)
         total = int(images["evictions"].sum())
         lines = [
-            f"{int(images['evicted_early'].sum()):,} of {total:,} evictions came within"
+            f"{counts['evicted_early']:,} of {counts['evictions']:,} evictions came within"
             f" {EARLY_S / 3600:g} h before a download of the same image on the same pool."
         ]
         shown = [
             numbers(least[columns], f"{run.name}: earn least, by hits per GiB-day", f"least-{run.name}.csv"),
             numbers(most[columns], f"{run.name}: earn most", f"most-{run.name}.csv"),
         ]
-        tables = [numbers(images, f"{run.name}: images by pool", f"images-{run.name}.csv", labels=2)]
+        tables = [numbers(images, f"{run.name}: images by pool{told}", f"images-{run.name}.csv", labels=2)]
         if len(early):
             tables.append(
-                numbers(early, f"{run.name}: evicted just before use", f"evicted-{run.name}.csv", labels=2)
+                numbers(
+                    early, f"{run.name}: evicted just before use{few}", f"evicted-{run.name}.csv", labels=2
+                )
+        told = few = ""
+        if len(images) < counts["images"]:
+            told = f", {len(images):,} of {counts['images']:,}: what held most, earned least and most"
+            lines.append(
+                f"Shown are {len(images):,} of {counts['images']:,} images on pools: those that held"
+                " most, earned least and earned most."
+            )
+        if len(early) < counts["evicted_early"]:
+            few = f", the {len(early):,} soonest"
             )
         picture = draw(plots.images_worth, images, label=label)
         groups.append(Group(run.name, [picture], tables, lines, shown, open=not groups))
