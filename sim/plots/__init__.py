@@ -35,6 +35,7 @@ from sim.plots.frame import (
     MUTED,
     OWNERS,
     PAPER,
+    REACH,
     RECOMMENDED,
     SMALL,
     SOURCES,
@@ -231,7 +232,7 @@ def space_over_time(
         )
     top = float(np.sum(levels, axis=0).max(initial=0.0))
     shown = {name: at for name, at in (limits or {}).items() if at is not None and np.isfinite(at)}
-    near = [at for at in shown.values() if at <= 1.6 * top]
+    near = [at for at in shown.values() if at <= REACH * top]
     for at in near:
         ax.axhline(at, color=LIMIT, linewidth=1.4, label="limit")
     ax.set_ylim(0, 1.25 * max([top, *near]) or 1)

@@ -23,6 +23,7 @@ TODAY, RECOMMENDED, LIMIT = "#8a5a00", "#0a7d4f", "#c22f3d"
 LINES = (SOURCES["cache"], SOURCES["store"], RECOMMENDED, SOURCES["driver"], "#a03060", "#5f6b00")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 SMALL = 9  # points
+REACH = 1.6  # times what there is at most: limits beyond are not drawn, they would flatten it
 DAY_S = 86_400.0
 
 

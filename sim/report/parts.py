@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from sim import plots
 from sim.curves import MAX_COUNT, MAX_SIZE, Curves
-from sim.plots.frame import OWNERS
+from sim.plots.frame import OWNERS, REACH
 from sim.report.aggregates import EARLY_S, Aggregates, by_worth
 from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
@@ -109,7 +110,7 @@ def curves_section(
             "and clone limits are left out. The working set is where more space brings nothing. Shaded are "
             "95 % intervals, from a bootstrap over the days (or tenths) of the history.",
             *(["Simulated are runs with the other limit as recommended."] if simulated else []),
-            *_left_out(len(sets), len(groups)),
+            *_left_out(len(sets), len(groups), "the tables"),
         ],
         groups=groups,
         numbers=[
@@ -123,9 +124,8 @@ def _limit(limit: int | None) -> str:
     return "off" if limit is None else f"{limit:,}" if limit else "no limit"
 
 
-def _left_out(there: int, shown: int) -> list[str]:
-    left = there - shown
-    return [f"Shown are the {shown} busiest pools; {left:,} more are in the tables."] if left else []
+def _left_out(there: int, shown: int, where: str) -> list[str]:
+    return [f"Shown are the {shown} busiest of {there:,} pools; all are in {where}."] if there > shown else []
 
 
 def strategies_section(
@@ -189,7 +189,7 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
         pictures = []
         for host in hosts:
             of = space[space["host"] == host]
-            for quantity, limits in _limits(run.case, host).items():
+            for quantity, limits in _limits(run.case, host, of).items():
                 label = _space_label(run, host, of, quantity, limits)
                 told = "".join(f", {name} {at:,.0f}" for name, at in limits.items() if at is not None)
                 pictures.append(
@@ -208,12 +208,13 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
             f"space-{run.name}.csv",
             labels=2,
         )
-        left = _left_out(space["host"].nunique(), len(hosts))
+        left = _left_out(space["host"].nunique(), len(hosts), "the table `space` beside the run's others")
         groups.append(Group(run.name, pictures, [table], left, open=run.name == best, pairs=True))
     text = (
         "What is on each pool at 200 moments: users' volumes, and on them those of the cache and of the "
         "Cinder store. Space is what the array runs out of: physical where it is thin, provisioned where it "
-        "is thick. Limits are drawn where they are in reach. What comes between two moments is not seen."
+        "is thick or near what its over-subscription allows. Limits are drawn where they are in reach. What "
+        "comes between two moments is not seen."
     )
     return Section("space", "Space and volumes over time", [text], groups=groups)
 
@@ -227,17 +228,21 @@ def _fullest(run: Ran) -> list[str]:
     return [host for host in run.case.scenario.pools() if host in chosen]
 
 
-def _limits(case: Case, host: str) -> dict[str, dict[str, float | None]]:
-    """By quantity what limits it: space as the array counts it."""
+def _limits(case: Case, host: str, space: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """By quantity what limits it: space as the array counts it, and promised space if that limit is near."""
     backend = case.scenario.backends[host.partition("#")[0]]
     pool = case.scenario.pools()[host]
     most: dict[str, float | None] = {"max_volumes": pool.max_volumes}
     if len(backend.pools) == 1 or pool.max_volumes is None:
         most["max_volumes of the array"] = backend.max_volumes
-    capacity = {"capacity": pool.capacity_gib}
+    capacity: dict[str, float | None] = {"capacity": pool.capacity_gib}
     if not backend.thin:
         return {"volumes": most, "provisioned_gib": capacity}
-    return {"volumes": most, "physical_gib": capacity}
+    limits: dict[str, dict[str, float | None]] = {"volumes": most, "physical_gib": capacity}
+    promised = (pool.capacity_gib or math.inf) * backend.max_over_subscription_ratio
+    if promised <= REACH * space[[f"{owner}_provisioned_gib" for owner in OWNERS]].sum(axis=1).max():
+        limits["provisioned_gib"] = {"over-subscribed capacity": promised}
+    return limits
 
 
 def _space_label(
