@@ -285,8 +285,9 @@ def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
         "seconds",
         "Create seconds by source",
         [
-            "How many creates took how long, by what made the volume. Hatched are those that waited for "
-            "another create of the same image, which was filling the cache: Cinder lets one at a time."
+            "How many creates took how long, by what made the volume: each row is as high as its most "
+            "frequent step, its number how many there are. Hatched are those that waited for another create "
+            "of the same image, which was filling the cache: Cinder lets one at a time."
         ],
         pictures,
         pairs=True,
