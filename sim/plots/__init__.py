@@ -73,15 +73,16 @@ def hit_rate_by_limit(
     recommended: float | None = None,
     working_set: float | None = None,
     simulated: pd.DataFrame | None = None,
+    limit: str | None = None,
 ) -> Axes:
     """Hits against one limit of the cache of one pool or tier, and where it stands.
 
     `curve`: rows of `sim.curve(…).curve` of one name and limit. `simulated`: what runs of an engine gave,
-    with value, hit_rate, hit_rate_low and hit_rate_high. Shaded are 95 % intervals. A `today` of 0 is no
-    limit, and is not drawn.
+    with value, hit_rate, hit_rate_low and hit_rate_high; `limit`: Cinder's option, if there is no curve to
+    tell. Shaded are 95 % intervals. A `today` of 0 is no limit, and is not drawn.
     """
     if len(curve):
-        count = curve["limit"].iloc[0] == MAX_COUNT
+        limit = str(curve["limit"].iloc[0])
         ax.plot(curve["value"], curve["hit_rate"], color=LINES[0], label="hits, by the cache's rules alone")
         ax.fill_between(
             curve["value"],
@@ -99,7 +100,8 @@ def hit_rate_by_limit(
             linewidth=1,
             label="of the bytes",
         )
-        ax.set_xlabel("entries" if count else "GiB")
+    if limit is not None:
+        ax.set_xlabel("entries" if limit == MAX_COUNT else "GiB")
     if simulated is not None:
         band(simulated, "value", "hit_rate", ax, LINES[1], "simulated, 95 % interval")
     for at, color, style, name in (
@@ -134,6 +136,7 @@ def by_value(
     if today:
         ax.axvline(today, color=TODAY, linestyle="--", linewidth=1.4, label=f"today: {today:,g}")
     ax.set_xlabel(key.rpartition(".")[2])
+    ax.set_ylim(bottom=0)
     framed(ax, legend="best")
     return shares(ax, MEASURES[measure]) if measure == "clone_hit_rate" else titled(ax, MEASURES[measure])
 
@@ -198,12 +201,14 @@ def pareto(
     colors = {"today": TODAY, "recommended": RECOMMENDED}
     for name, (at, value) in (marked or {}).items():
         ax.plot(at, value, "D", color=colors[name], markersize=7, label=name)
-    if names is not None:
-        named(rows, cost, worth, names, ax)
     ax.set_xlabel(MEASURES[cost])
     ax.margins(0.12, 0.14)
+    ax.set_xlim(left=min(ax.get_xlim()[0], 0.0))  # what costs nearly the same is shown so
     framed(ax, legend="lower right" if names is None else None)
-    return shares(ax, MEASURES[worth]) if "hit_rate" in worth else titled(ax, MEASURES[worth])
+    shares(ax, MEASURES[worth]) if "hit_rate" in worth else titled(ax, MEASURES[worth])
+    if names is not None:
+        named(rows, cost, worth, names, ax)
+    return ax
 
 
 def space_over_time(

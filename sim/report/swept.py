@@ -203,3 +203,4 @@ def _trade_offs(draw: Pictures, certain: pd.DataFrame, keys: list[str]) -> Secti
         pictures,
         numbers=[numbers(points[columns], "Points by tier", "points.csv", labels=1 + len(keys))],
     )
+                limit=limit,
