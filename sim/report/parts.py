@@ -63,11 +63,12 @@ class Ran:
 def curves_section(
     draw: Pictures,
     case: Case,
+    strategy: str,
     curves: Curves,
     recommended: Mapping[str, Mapping[str, int]] | None = None,
     simulated: Mapping[tuple[str, str], pd.DataFrame] | None = None,
 ) -> Section:
-    """Hits against the limits of the cache, per pool.
+    """Hits against the limits of the cache, per pool; the look-ups are those of a strategy.
 
     `recommended`: by backend and option; `simulated`: by backend and option, for `plots.hit_rate_by_limit`.
     """
@@ -87,7 +88,7 @@ def curves_section(
             label = (
                 f"{host}: hit rate against {unit} of the cache; all {row['requests']:,} look-ups could hit"
                 f" {of['hit_rate'].max():.1%}; working set {row[used]:,} {unit}; today"
-                f" {_limit(today)}{'' if chosen is None else f'; recommended {_limit(chosen)}'}"
+                f" {limit_text(today)}{'' if chosen is None else f'; recommended {limit_text(chosen)}'}"
             )
             pictures.append(
                 draw(
@@ -106,6 +107,7 @@ def curves_section(
         "cache-size",
         "Hit rate against cache size",
         [
+            f"The look-ups of {strategy}. "
             "Each limit alone, by the rules of the cache without time: fills at the same moment, failures "
             "and clone limits are left out. The working set is where more space brings nothing. Shaded are "
             "95 % intervals, from a bootstrap over the days (or tenths) of the history.",
@@ -120,7 +122,8 @@ def curves_section(
     )
 
 
-def _limit(limit: int | None) -> str:
+def limit_text(limit: int | None) -> str:
+    """A limit of the cache in words; None: there is no cache."""
     return "off" if limit is None else f"{limit:,}" if limit else "no limit"
 
 
@@ -323,11 +326,19 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
         ranked = by_worth(images)
         least = ranked.head(TOP)
         most = ranked.iloc[::-1].head(TOP)
-        total = int(images["evictions"].sum())
         lines = [
             f"{counts['evicted_early']:,} of {counts['evictions']:,} evictions came within"
             f" {EARLY_S / 3600:g} h before a download of the same image on the same pool."
         ]
+        told = few = ""
+        if len(images) < counts["images"]:
+            told = f", {len(images):,} of {counts['images']:,}: what held most, earned least and most"
+            lines.append(
+                f"Shown are {len(images):,} of {counts['images']:,} images on pools: those that held"
+                " most, earned least and earned most."
+            )
+        if len(early) < counts["evicted_early"]:
+            few = f", the {len(early):,} soonest"
         shown = [
             numbers(least[columns], f"{run.name}: earn least, by hits per GiB-day", f"least-{run.name}.csv"),
             numbers(most[columns], f"{run.name}: earn most", f"most-{run.name}.csv"),
@@ -338,15 +349,6 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
                 numbers(
                     early, f"{run.name}: evicted just before use{few}", f"evicted-{run.name}.csv", labels=2
                 )
-        told = few = ""
-        if len(images) < counts["images"]:
-            told = f", {len(images):,} of {counts['images']:,}: what held most, earned least and most"
-            lines.append(
-                f"Shown are {len(images):,} of {counts['images']:,} images on pools: those that held"
-                " most, earned least and earned most."
-            )
-        if len(early) < counts["evicted_early"]:
-            few = f", the {len(early):,} soonest"
             )
         picture = draw(plots.images_worth, images, label=label)
         groups.append(Group(run.name, [picture], tables, lines, shown, open=not groups))

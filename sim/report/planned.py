@@ -225,7 +225,7 @@ def _curves(draw: Pictures, answer: Answer) -> list[Section]:
             of = of[of[other] == limits[other]].rename(columns={limit: "value"})
             if len(of) >= FEW and len(case.scenario.backends[name].pools) == 1:
                 simulated[name, limit] = of[["value", "hit_rate", "hit_rate_low", "hit_rate_high"]]
-    return [parts.curves_section(draw, case, curves, chosen, simulated)]
+    return [parts.curves_section(draw, case, strategy, curves, chosen, simulated)]
 
 
 def _trade_offs(draw: Pictures, answer: Answer) -> Section:
