@@ -61,7 +61,7 @@ def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine
     """`report.html` on top of the folders of the strategies."""
     import pandas as pd
 
-    from sim.report.comparison import comparison_page
+    from sim.report.comparison import comparison_page, recommended
     from sim.report.page import FILE, made_of, write
     from sim.report.parts import Ran
 
@@ -72,19 +72,20 @@ def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine
         if outcome.aggregates is not None
     ]
     made = made_of(case, engine, outcomes[0].manifest.get("warm_up_s", 0.0))
-    write(comparison_page(case, summaries, runs, found, _curves(case, outcomes), made), folder)
+    curves = _curves(case, outcomes, recommended(summaries, found))
+    write(comparison_page(case, summaries, runs, found, curves, made), folder)
     print(f"report: written to {printable(str(folder / FILE))}", file=sys.stderr)
 
 
-def _curves(case: Case, outcomes: list[Outcome]) -> Curves | None:
-    """Of the creates where the first strategy with a cache put them; None if there are none to be had."""
+def _curves(case: Case, outcomes: list[Outcome], chosen: str) -> tuple[str, Curves] | None:
+    """Of the creates where `chosen`, or else the first strategy with a cache, put them, if there is one."""
     from sim.curves import curve
     from sim.strategies import STRATEGIES
 
-    for outcome in outcomes:
+    for outcome in sorted(outcomes, key=lambda each: each.strategy != chosen):
         if STRATEGIES[outcome.strategy].image_volume_cache_enabled and outcome.hosts is not None:
             with suppress(BadInput):  # another eviction than Cinder's
-                return curve(case, outcome.strategy, hosts=outcome.hosts)
+                return outcome.strategy, curve(case, outcome.strategy, hosts=outcome.hosts)
     return None
 
 

@@ -132,7 +132,8 @@ def plan(
     from sim.report.page import made_of, write
     from sim.report.planned import plan_page
 
-    write(plan_page(answer, made_of(answer.planned.case, "fast")), folder)
+    made = made_of(answer.planned.case, "fast", answer.document["warm_up_s"])
+    write(plan_page(answer, made), folder)
     if as_json:
         print_json(answer.document)
     else:

@@ -312,7 +312,7 @@ def _outcome(
     if reported:
         from sim.report.aggregates import aggregates
 
-        shown, hosts = aggregates(records, case), whole.requests["host"].astype("category")
+        shown, hosts = aggregates(records, case, blocks.start_s), whole.requests["host"].astype("category")
     uploads = uploads_of(records, strategy)
     return Outcome(
         strategy, tables["summary"], tables["pools"], lines, manifest, uploads, counts, shown, hosts

@@ -34,6 +34,7 @@ from sim.problems import BadInput, printable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.report.parts import Ran
     from sim.scenario import Case
     from sim.sweep.varying import Point
 
@@ -110,7 +111,7 @@ def sweep(
     certain = intervals(case, documents)
     write_csv(certain, folder / "intervals.csv")
     if len(certain):
-        _report(case, certain, documents, folder)
+        _report(case, certain, documents, counted_from_s, folder)
     if as_json:
         print_json({"scenario": case.scenario.name, "cells": plain(table), "intervals": plain(certain)})
     else:
@@ -123,19 +124,44 @@ def sweep(
     raise typer.Exit(1 if any(document["error"] for document in documents) else 0)
 
 
-def _report(case: Case, certain: pd.DataFrame, documents: list[dict[str, Any]], folder: Path) -> None:
+def _report(
+    case: Case, certain: pd.DataFrame, documents: list[dict[str, Any]], warm_up_s: float, folder: Path
+) -> None:
     """`report.html` beside the tables."""
     from sim.api import curve
-    from sim.curves import MAX_COUNT, MAX_SIZE
     from sim.report.page import made_of, write
-    from sim.report.swept import sweep_page
+    from sim.report.swept import recommended, sweep_page
+    from sim.strategies import STRATEGIES
 
-    curves = None
-    if any(str(key).endswith((MAX_COUNT, MAX_SIZE)) for key in certain):
+    done = [document for document in documents if document["rows"]]
+    points = {(each["strategy"], repr(each["values"])): each for each in done}
+    chosen = _ran(case, list(points.values())[recommended(certain)], warm_up_s)
+    curves, strategies = None, [chosen.strategy, *certain["strategy"].unique()]
+    cached = [name for name in strategies if STRATEGIES[name].image_volume_cache_enabled]
+    if cached:
         with suppress(BadInput):  # another eviction than Cinder's
-            curves = curve(case, engine="fast")
+            curves = cached[0], curve(case, cached[0], engine="fast")
     failed = sum(bool(document["error"]) for document in documents)
-    write(sweep_page(case, certain, failed, curves, made_of(case, "fast")), folder)
+    write(sweep_page(case, certain, failed, curves, chosen, made_of(case, "fast", warm_up_s)), folder)
+
+
+def _ran(case: Case, document: dict[str, Any], warm_up_s: float) -> Ran:
+    """A point run once more, as a cell keeps no rows of a run."""
+    from sim.api import run
+    from sim.comparison import counted
+    from sim.findings import findings
+    from sim.loading import load
+    from sim.report.aggregates import aggregates
+    from sim.report.parts import Ran
+    from sim.sweep.varying import paths_of
+
+    raw = case.scenario.model_dump(by_alias=True)
+    values = {path: value for key, value in document["values"].items() for path in paths_of(key, raw)}
+    at, strategy = load(case.path, values=values), document["strategy"]
+    records = counted(run(at, strategy, "fast"), warm_up_s)
+    return Ran(
+        "recommended", strategy, at, aggregates(records, at, warm_up_s), findings(records, at, strategy)
+    )
 
 
 def _points(

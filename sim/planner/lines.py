@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sim.curves import MAX_COUNT, MAX_SIZE
 from sim.planner.figures import EVERY
-from sim.planner.grid import ENABLED
+from sim.planner.grid import ENABLED, OFF, Limits, todays
 from sim.planner.plan import Plan
+from sim.scenario import Scenario
 from sim.strategies import STRATEGIES
 
 QUOTAS = {"volumes": "internal_tenant_quota_volumes", "gigabytes": "internal_tenant_quota_gigabytes"}
 
 
 def conf_lines(plan: Plan) -> str:
+    """The lines of `cinder.conf` for a plan."""
+    return conf_of(plan.best.choice.strategy, plan.best.choice.backends)
+
+
+def conf_of_scenario(scenario: Scenario, strategy: str) -> str:
+    """The lines of `cinder.conf` for a strategy with the limits that a scenario has."""
+    cached = STRATEGIES[strategy].image_volume_cache_enabled
+    backends = {name: todays(each) if cached else OFF for name, each in scenario.backends.items()}
+    return conf_of(strategy, backends)
+
+
+def conf_of(strategy: str, backends: Mapping[str, Limits]) -> str:
     """The lines of `cinder.conf`, a section for each backend."""
-    strategy = STRATEGIES[plan.best.choice.strategy]
-    schemes = ",".join(strategy.allowed_direct_url_schemes)
+    schemes = ",".join(STRATEGIES[strategy].allowed_direct_url_schemes)
     without = "# allowed_direct_url_schemes without cinder"  # what else an operator has there may stay
     lines = ["[DEFAULT]", f"allowed_direct_url_schemes = {schemes}" if schemes else without]
-    if any(limits.enabled for limits in plan.best.choice.backends.values()):
+    if STRATEGIES[strategy].replicated or STRATEGIES[strategy].on_demand:
+        lines.append(f"# {strategy} is a proposal: nothing in Cinder puts its image-volumes there.")
+    if any(limits.enabled for limits in backends.values()):
         lines.append("# The cache needs cinder_internal_tenant_project_id and ..._user_id here too.")
-    for name, limits in plan.best.choice.backends.items():
+    for name, limits in backends.items():
         lines += ["", f"[{name}]", f"{ENABLED} = {str(limits.enabled).lower()}"]
         if limits.enabled:
             lines += [f"{MAX_SIZE} = {limits.max_size_gb}", f"{MAX_COUNT} = {limits.max_count}"]

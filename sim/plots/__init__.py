@@ -35,6 +35,7 @@ from sim.plots.frame import (
     MUTED,
     OWNERS,
     PAPER,
+    REACH,
     RECOMMENDED,
     SMALL,
     SOURCES,
@@ -72,15 +73,16 @@ def hit_rate_by_limit(
     recommended: float | None = None,
     working_set: float | None = None,
     simulated: pd.DataFrame | None = None,
+    limit: str | None = None,
 ) -> Axes:
     """Hits against one limit of the cache of one pool or tier, and where it stands.
 
     `curve`: rows of `sim.curve(…).curve` of one name and limit. `simulated`: what runs of an engine gave,
-    with value, hit_rate, hit_rate_low and hit_rate_high. Shaded are 95 % intervals. A `today` of 0 is no
-    limit, and is not drawn.
+    with value, hit_rate, hit_rate_low and hit_rate_high; `limit`: Cinder's option, if there is no curve to
+    tell. Shaded are 95 % intervals. A `today` of 0 is no limit, and is not drawn.
     """
     if len(curve):
-        count = curve["limit"].iloc[0] == MAX_COUNT
+        limit = str(curve["limit"].iloc[0])
         ax.plot(curve["value"], curve["hit_rate"], color=LINES[0], label="hits, by the cache's rules alone")
         ax.fill_between(
             curve["value"],
@@ -98,7 +100,8 @@ def hit_rate_by_limit(
             linewidth=1,
             label="of the bytes",
         )
-        ax.set_xlabel("entries" if count else "GiB")
+    if limit is not None:
+        ax.set_xlabel("entries" if limit == MAX_COUNT else "GiB")
     if simulated is not None:
         band(simulated, "value", "hit_rate", ax, LINES[1], "simulated, 95 % interval")
     for at, color, style, name in (
@@ -133,6 +136,7 @@ def by_value(
     if today:
         ax.axvline(today, color=TODAY, linestyle="--", linewidth=1.4, label=f"today: {today:,g}")
     ax.set_xlabel(key.rpartition(".")[2])
+    ax.set_ylim(bottom=0)
     framed(ax, legend="best")
     return shares(ax, MEASURES[measure]) if measure == "clone_hit_rate" else titled(ax, MEASURES[measure])
 
@@ -197,12 +201,14 @@ def pareto(
     colors = {"today": TODAY, "recommended": RECOMMENDED}
     for name, (at, value) in (marked or {}).items():
         ax.plot(at, value, "D", color=colors[name], markersize=7, label=name)
-    if names is not None:
-        named(rows, cost, worth, names, ax)
     ax.set_xlabel(MEASURES[cost])
     ax.margins(0.12, 0.14)
+    ax.set_xlim(left=min(ax.get_xlim()[0], 0.0))  # what costs nearly the same is shown so
     framed(ax, legend="lower right" if names is None else None)
-    return shares(ax, MEASURES[worth]) if "hit_rate" in worth else titled(ax, MEASURES[worth])
+    shares(ax, MEASURES[worth]) if "hit_rate" in worth else titled(ax, MEASURES[worth])
+    if names is not None:
+        named(rows, cost, worth, names, ax)
+    return ax
 
 
 def space_over_time(
@@ -231,7 +237,7 @@ def space_over_time(
         )
     top = float(np.sum(levels, axis=0).max(initial=0.0))
     shown = {name: at for name, at in (limits or {}).items() if at is not None and np.isfinite(at)}
-    near = [at for at in shown.values() if at <= 1.6 * top]
+    near = [at for at in shown.values() if at <= REACH * top]
     for at in near:
         ax.axhline(at, color=LIMIT, linewidth=1.4, label="limit")
     ax.set_ylim(0, 1.25 * max([top, *near]) or 1)
@@ -316,7 +322,7 @@ def images_worth(images: pd.DataFrame, ax: Axes) -> Axes:
         )
     ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=1)
-    ax.set_ylim(bottom=-0.3, top=4 * max(float(images["hits"].max()) if len(images) else 1.0, 1.0))
+    ax.set_ylim(bottom=-0.3, top=15 * max(float(images["hits"].max()) if len(images) else 1.0, 1.0))
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ OWNERS = {"user": USERS, "cache": SOURCES["cache"], "store": SOURCES["store"]}
 TODAY, RECOMMENDED, LIMIT = "#8a5a00", "#0a7d4f", "#c22f3d"
 LINES = (SOURCES["cache"], SOURCES["store"], RECOMMENDED, SOURCES["driver"], "#a03060", "#5f6b00")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+REACH = 1.6  # times what there is at most: limits beyond are not drawn, they would flatten it
 SMALL = 9  # points
 DAY_S = 86_400.0
 
@@ -66,23 +68,42 @@ def interval_ends(
 
 
 def named(rows: pd.DataFrame, cost: str, worth: str, names: str, ax: Axes) -> None:
-    """Names at points; those of points that lie together stand below one another."""
-    costs, worths = rows[cost].to_numpy(float), rows[worth].to_numpy(float)
-    wide, high = max(float(np.ptp(costs)), 1e-9), max(float(np.ptp(worths)), 1e-9)
-    placed: list[tuple[float, float]] = []
-    for x, y, name in sorted(zip(costs / wide, worths / high, rows[names].astype(str), strict=True)):
-        near = sum(abs(x - other) < 0.75 and abs(y - at) < 0.08 for other, at in placed)
-        right = x - costs.min() / wide > 0.6
+    """Names at points, each where it is on none of the points and names before it, if there is such a place.
+
+    Places are counted in points of the Axes as they are; letters by their number.
+    """
+    points = rows[[cost, worth]].to_numpy(float)
+    x, y = (ax.transData.transform(points) * 72 / ax.figure.dpi).T
+    right, _ = ax.transAxes.transform((1, 1)) * 72 / ax.figure.dpi
+    left, bottom = ax.transAxes.transform((0, 0)) * 72 / ax.figure.dpi
+    taken = [(at - 4, of - 4, at + 4, of + 4) for at, of in zip(x, y, strict=True)]
+    for row in np.lexsort((y, x)):
+        text = str(rows[names].iloc[row])
+        wide = 0.6 * SMALL * len(text)
+        places: list[tuple[float, int, int, int, tuple[float, float, float, float]]] = []
+        for dy, dx in itertools.product((4, -SMALL - 2, 15, -SMALL - 13), (7, -7)):
+            first, low = x[row] + (dx if dx > 0 else dx - wide), y[row] + dy
+            box = first, low - 2, first + wide, low + SMALL
+            beyond = max(0.0, left - box[0], box[2] - right, bottom - box[1])
+            places.append(
+                (beyond + 100 * sum(_overlap(box, other) for other in taken), len(places), dx, dy, box)
+            )
+        _, _, dx, dy, box = min(places)
+        taken.append(box)
         ax.annotate(
-            name,
-            (x * wide, y * high),
-            xytext=(-7 if right else 7, 4 - 11 * near),
+            text,
+            (points[row, 0], points[row, 1]),
+            xytext=(dx, dy),
             textcoords="offset points",
-            ha="right" if right else "left",
+            ha="left" if dx > 0 else "right",
             fontsize=SMALL,
             color=INK,
         )
-        placed.append((x, y))
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Of boxes: left, low, right, high."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def framed(ax: Axes, *, legend: str | None = None, columns: int = 1, grid: str = "both") -> Axes:

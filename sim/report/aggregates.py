@@ -23,31 +23,38 @@ SIGN = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
 
 @dataclass(frozen=True)
 class Aggregates:
-    """Of one run: `create_seconds`, `waits`, `images_of` and `early_evictions`, and `Records.space`."""
+    """Of one run: `create_seconds`, `waits`, `images_of` and `early_evictions`, and `Records.space`.
+
+    Of images and early evictions those are kept that tell most; `counts` are of all (see `counts_of`).
+    """
 
     seconds: pd.DataFrame
     waits: pd.DataFrame
     images: pd.DataFrame
     early: pd.DataFrame
     space: pd.DataFrame
+    counts: dict[str, int]
 
 
-def aggregates(records: Records, case: Case) -> Aggregates:
-    """All of them."""
+def aggregates(records: Records, case: Case, start_s: float = 0.0) -> Aggregates:
+    """All of them, of creates from `start_s` on, which are those that `records` has."""
     evicted = evictions(records)
+    evicted = evicted[evicted["evicted_s"] >= start_s]
+    images = images_of(records, case, evicted, start_s)
     return Aggregates(
         create_seconds(records.requests),
         waits(records.requests),
-        images_of(records, case, evicted),
-        early_evictions(evicted, case),
+        most_telling(images),
+        early_evictions(evicted, case).head(MOST),
         records.space,
+        counts_of(images),
     )
 
 
 def of_streamed(seconds: pd.DataFrame, space: pd.DataFrame) -> Aggregates:
     """What is known of a run whose long tables were never in memory."""
     none = pd.DataFrame()
-    return Aggregates(seconds, none, none, none, space)
+    return Aggregates(seconds, none, none, none, space, {})
 
 
 def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
@@ -133,18 +140,19 @@ def evictions(records: Records) -> pd.DataFrame:
 
 
 def early_evictions(evicted: pd.DataFrame, case: Case) -> pd.DataFrame:
-    """Of `evictions` those before a download within EARLY_S, the soonest first; MOST of them."""
+    """Of `evictions` those before a download within EARLY_S, the soonest first."""
     early = evicted[evicted["again_s"] <= EARLY_S].sort_values(["again_s", "evicted_s"], kind="stable")
-    early = early.head(MOST).reset_index(drop=True)
+    early = early.reset_index(drop=True)
     early.insert(2, "name", _names(early["image_id"], case))
     return early
 
 
-def images_of(records: Records, case: Case, evicted: pd.DataFrame) -> pd.DataFrame:
-    """What the cache held and what for: of those images and pools that had an entry, the MOST that held most.
+def images_of(records: Records, case: Case, evicted: pd.DataFrame, start_s: float = 0.0) -> pd.DataFrame:
+    """What the cache held and what for: of all images and pools that had an entry, what held most first.
 
     Columns: host, image_id, name, size_gib, hits (clones of the cache), downloads, gib_days (size times how
-    long it was held), hits_per_gib_day, evictions, evicted_early (within EARLY_S before a download).
+    long it was held from `start_s` on), hits_per_gib_day, evictions, evicted_early (within EARLY_S before a
+    download).
     """
     key = ["host", "image_id"]
     events = records.cache_events[records.cache_events["event"].isin(list(SIGN))]
@@ -154,8 +162,8 @@ def images_of(records: Records, case: Case, evicted: pd.DataFrame) -> pd.DataFra
     sign = events["event"].astype(object).map(SIGN).to_numpy(float)
     moves = pd.concat(
         [
-            events[[*key, "size_gib"]].assign(sign=sign, left_s=end - events["time"]),
-            before[[*key, "size_gib"]].assign(sign=1.0, left_s=end),
+            events[[*key, "size_gib"]].assign(sign=sign, left_s=end - events["time"].clip(lower=start_s)),
+            before[[*key, "size_gib"]].assign(sign=1.0, left_s=end - start_s),
         ]
     ).astype(dict.fromkeys(key, object))
     moves["gib_s"] = moves["sign"] * moves["left_s"] * moves["size_gib"]
@@ -170,9 +178,30 @@ def images_of(records: Records, case: Case, evicted: pd.DataFrame) -> pd.DataFra
     for name, chosen in (("evictions", lost), ("evicted_early", lost[lost["again_s"] <= EARLY_S])):
         of[name] = chosen.groupby(key).size().reindex(of.index, fill_value=0).astype("int64")
     table = of.reset_index().sort_values(["gib_days", *key], ascending=[False, True, True], kind="stable")
-    table = table.head(MOST).reset_index(drop=True)
+    table = table.reset_index(drop=True)
     table.insert(2, "name", _names(table["image_id"], case))
     return table
+
+
+def by_worth(images: pd.DataFrame) -> pd.DataFrame:
+    """Those of `images_of` that were held for some time, what earned least first."""
+    held = images[images["gib_days"] > 0]
+    return held.sort_values(["hits_per_gib_day", "gib_days"], ascending=[True, False], kind="stable")
+
+
+def most_telling(images: pd.DataFrame) -> pd.DataFrame:
+    """Of `images_of` a third of MOST each of those that held most, earned least and earned most."""
+    if len(images) <= MOST:
+        return images
+    ranked, third = by_worth(images).index, MOST // 3
+    kept = images.index[:third].union(ranked[:third]).union(ranked[-third:])
+    return images.loc[kept].reset_index(drop=True)
+
+
+def counts_of(images: pd.DataFrame) -> dict[str, int]:
+    """Of all of `images_of`: images, unused (without a hit), evictions, evicted_early."""
+    sums = {name: int(images[name].sum()) for name in ("evictions", "evicted_early")}
+    return {"images": len(images), "unused": int((images["hits"] == 0).sum())} | sums
 
 
 def _names(image_ids: pd.Series[str], case: Case) -> list[str]:

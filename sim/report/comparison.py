@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sim.planner.lines import conf_of_scenario
 from sim.plots.frame import number
 from sim.report import parts
 from sim.report.figures import Pictures
@@ -32,29 +33,34 @@ def comparison_page(
     summaries: pd.DataFrame,
     runs: Sequence[Ran],
     found: Comparison | None,
-    curves: Curves | None,
+    curves: tuple[str, Curves] | None,
     made: Mapping[str, object],
 ) -> str:
     """Of strategies on the same workload.
 
     `summaries`: rows of `sim.metrics.summary` of each; `runs`: those whose tables were in memory; `found`:
-    how sure the figures are; `curves` if there are any; `made`: how, for the page's end.
+    how sure the figures are; `curves` if there are any, with the strategy whose look-ups they are; `made`:
+    how, for the page's end.
     """
     draw = Pictures()
     creates = int(summaries["creates"].iloc[-1])
     about = f"{creates:,} creates from an image"
+    summaries = _shown(summaries, found)
     if found is not None and found.of == "replications":
-        summaries = _means(found)
         about += f" in the first of {found.units:,} replications; over time and by image, the first is shown"
     certain = None if found is None else found.measures
-    best = _best(summaries)
+    chosen = recommended(summaries, found)
     sections = [
         Section("answer", "The answer", _verdict(summaries, found), tables=_answer(summaries, found)),
-        *([parts.curves_section(draw, case, curves)] if curves is not None else []),
+        *([parts.curves_section(draw, case, *curves)] if curves is not None else []),
         parts.strategies_section(draw, summaries, certain, "Strategies side by side"),
-        *parts.of_runs(draw, runs, best),
+        *parts.of_runs(draw, runs, chosen),
     ]
-    return page(f"{case.scenario.name}: strategies compared", about, sections, made)
+    conf = {
+        "title": f"Lines for cinder.conf: {chosen}, with the scenario's limits",
+        "lines": conf_of_scenario(case.scenario, chosen),
+    }
+    return page(f"{case.scenario.name}: strategies compared", about, sections, made, conf)
 
 
 def _best(summaries: pd.DataFrame) -> str:
@@ -62,23 +68,32 @@ def _best(summaries: pd.DataFrame) -> str:
     return str(rows["strategy"].iloc[int(rows["clone_hit_rate"].fillna(-1).argmax())])
 
 
-def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
-    """What the tables come to, in words."""
-    rows = summaries[summaries["tier"] == ALL].set_index("strategy")
-    best, hits = _best(summaries), rows["clone_hit_rate"]
-    cost = _cost(rows.loc[[best]].iloc[0])
-    lines = [f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {cost}."]
-    least = hits[best]
+def recommended(summaries: pd.DataFrame, found: Comparison | None) -> str:
+    """The cheapest of those that have as many hits as the best, within its interval."""
+    summaries = _shown(summaries, found)
+    best, rows = _best(summaries), summaries[summaries["tier"] == ALL].set_index("strategy")
+    least = rows["clone_hit_rate"][best]
     if found is not None:
         own = found.measures[
             (found.measures["tier"] == ALL) & (found.measures["measure"] == "clone_hit_rate")
         ]
         least = float(own.set_index("strategy")["low"].get(best, least))
-    near = rows[hits >= least].sort_values(["price_month", "image_provisioned_gib_mean"], kind="stable")
-    if len(near) and near.index[0] != best:
-        other = str(near.index[0])
-        told = text(hits[other], "hit_rate")
-        lines.append(f"As good within its interval, for less: {other}, {told}, {_cost(near.iloc[0])}.")
+    near = rows[rows["clone_hit_rate"] >= least]
+    near = near.sort_values(["price_month", "image_provisioned_gib_mean"], kind="stable")
+    return str(near.index[0]) if len(near) else best
+
+
+def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
+    """What the tables come to, in words."""
+    rows = summaries[summaries["tier"] == ALL].set_index("strategy")
+    best, chosen, hits = _best(summaries), recommended(summaries, found), rows["clone_hit_rate"]
+    lines = [
+        f"Recommended: {chosen}. Limits are the scenario's; cinder-cache plan tells which to take.",
+        f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {_cost(rows, best)}.",
+    ]
+    if chosen != best:
+        told = text(hits[chosen], "hit_rate")
+        lines.append(f"As good within its interval, for less: {chosen}, {told}, {_cost(rows, chosen)}.")
     seconds = rows["create_s_mean"].dropna()
     if len(seconds):
         lines.append(
@@ -95,13 +110,16 @@ def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
     return lines
 
 
-def _cost(row: pd.Series[float]) -> str:
+def _cost(rows: pd.DataFrame, strategy: str) -> str:
+    row = rows.loc[[strategy]].iloc[0]
     gib = f"with {number(row['image_provisioned_gib_mean'])} GiB of image-volumes on average"
     return f"{gib}, {number(row['price_month'])} a month" if row["price_month"] > 0 else gib
 
 
-def _means(found: Comparison) -> pd.DataFrame:
-    """The means over replications, in the shape of `sim.metrics.summary`."""
+def _shown(summaries: pd.DataFrame, found: Comparison | None) -> pd.DataFrame:
+    """The summaries, or the means over replications in their shape."""
+    if found is None or found.of != "replications":
+        return summaries
     wide = found.measures.pivot(index=["tier", "strategy"], columns="measure", values="mean")
     keys = pd.MultiIndex.from_frame(found.measures[["tier", "strategy"]].drop_duplicates())
     return wide.reindex(keys)[list(dict.fromkeys(found.measures["measure"]))].reset_index()

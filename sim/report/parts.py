@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +11,8 @@ from markupsafe import Markup
 
 from sim import plots
 from sim.curves import MAX_COUNT, MAX_SIZE, Curves
-from sim.plots.frame import OWNERS
-from sim.report.aggregates import EARLY_S, Aggregates
+from sim.plots.frame import OWNERS, REACH
+from sim.report.aggregates import EARLY_S, Aggregates, by_worth
 from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
 from sim.scenario import Case
@@ -62,11 +63,12 @@ class Ran:
 def curves_section(
     draw: Pictures,
     case: Case,
+    strategy: str,
     curves: Curves,
     recommended: Mapping[str, Mapping[str, int]] | None = None,
     simulated: Mapping[tuple[str, str], pd.DataFrame] | None = None,
 ) -> Section:
-    """Hits against the limits of the cache, per pool.
+    """Hits against the limits of the cache, per pool; the look-ups are those of a strategy.
 
     `recommended`: by backend and option; `simulated`: by backend and option, for `plots.hit_rate_by_limit`.
     """
@@ -86,7 +88,7 @@ def curves_section(
             label = (
                 f"{host}: hit rate against {unit} of the cache; all {row['requests']:,} look-ups could hit"
                 f" {of['hit_rate'].max():.1%}; working set {row[used]:,} {unit}; today"
-                f" {_limit(today)}{'' if chosen is None else f'; recommended {_limit(chosen)}'}"
+                f" {limit_text(today)}{'' if chosen is None else f'; recommended {limit_text(chosen)}'}"
             )
             pictures.append(
                 draw(
@@ -105,11 +107,12 @@ def curves_section(
         "cache-size",
         "Hit rate against cache size",
         [
+            f"The look-ups of {strategy}. "
             "Each limit alone, by the rules of the cache without time: fills at the same moment, failures "
             "and clone limits are left out. The working set is where more space brings nothing. Shaded are "
             "95 % intervals, from a bootstrap over the days (or tenths) of the history.",
             *(["Simulated are runs with the other limit as recommended."] if simulated else []),
-            *_left_out(len(sets), len(groups)),
+            *_left_out(len(sets), len(groups), "the tables"),
         ],
         groups=groups,
         numbers=[
@@ -119,13 +122,13 @@ def curves_section(
     )
 
 
-def _limit(limit: int | None) -> str:
+def limit_text(limit: int | None) -> str:
+    """A limit of the cache in words; None: there is no cache."""
     return "off" if limit is None else f"{limit:,}" if limit else "no limit"
 
 
-def _left_out(there: int, shown: int) -> list[str]:
-    left = there - shown
-    return [f"Shown are the {shown} busiest pools; {left:,} more are in the tables."] if left else []
+def _left_out(there: int, shown: int, where: str) -> list[str]:
+    return [f"Shown are the {shown} busiest of {there:,} pools; all are in {where}."] if there > shown else []
 
 
 def strategies_section(
@@ -189,7 +192,7 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
         pictures = []
         for host in hosts:
             of = space[space["host"] == host]
-            for quantity, limits in _limits(run.case, host).items():
+            for quantity, limits in _limits(run.case, host, of).items():
                 label = _space_label(run, host, of, quantity, limits)
                 told = "".join(f", {name} {at:,.0f}" for name, at in limits.items() if at is not None)
                 pictures.append(
@@ -208,12 +211,13 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
             f"space-{run.name}.csv",
             labels=2,
         )
-        left = _left_out(space["host"].nunique(), len(hosts))
+        left = _left_out(space["host"].nunique(), len(hosts), "the table `space` beside the run's others")
         groups.append(Group(run.name, pictures, [table], left, open=run.name == best, pairs=True))
     text = (
         "What is on each pool at 200 moments: users' volumes, and on them those of the cache and of the "
         "Cinder store. Space is what the array runs out of: physical where it is thin, provisioned where it "
-        "is thick. Limits are drawn where they are in reach. What comes between two moments is not seen."
+        "is thick or near what its over-subscription allows. Limits are drawn where they are in reach. What "
+        "comes between two moments is not seen."
     )
     return Section("space", "Space and volumes over time", [text], groups=groups)
 
@@ -227,17 +231,21 @@ def _fullest(run: Ran) -> list[str]:
     return [host for host in run.case.scenario.pools() if host in chosen]
 
 
-def _limits(case: Case, host: str) -> dict[str, dict[str, float | None]]:
-    """By quantity what limits it: space as the array counts it."""
+def _limits(case: Case, host: str, space: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """By quantity what limits it: space as the array counts it, and promised space if that limit is near."""
     backend = case.scenario.backends[host.partition("#")[0]]
     pool = case.scenario.pools()[host]
     most: dict[str, float | None] = {"max_volumes": pool.max_volumes}
     if len(backend.pools) == 1 or pool.max_volumes is None:
         most["max_volumes of the array"] = backend.max_volumes
-    capacity = {"capacity": pool.capacity_gib}
+    capacity: dict[str, float | None] = {"capacity": pool.capacity_gib}
     if not backend.thin:
         return {"volumes": most, "provisioned_gib": capacity}
-    return {"volumes": most, "physical_gib": capacity}
+    limits: dict[str, dict[str, float | None]] = {"volumes": most, "physical_gib": capacity}
+    promised = (pool.capacity_gib or math.inf) * backend.max_over_subscription_ratio
+    if promised <= REACH * space[[f"{owner}_provisioned_gib" for owner in OWNERS]].sum(axis=1).max():
+        limits["provisioned_gib"] = {"over-subscribed capacity": promised}
+    return limits
 
 
 def _space_label(
@@ -280,8 +288,9 @@ def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
         "seconds",
         "Create seconds by source",
         [
-            "How many creates took how long, by what made the volume. Hatched are those that waited for "
-            "another create of the same image, which was filling the cache: Cinder lets one at a time."
+            "How many creates took how long, by what made the volume: each row is as high as its most "
+            "frequent step, its number how many there are. Hatched are those that waited for another create "
+            "of the same image, which was filling the cache: Cinder lets one at a time."
         ],
         pictures,
         pairs=True,
@@ -303,34 +312,43 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
     """Which images earn their place in the cache, and which were given up too soon."""
     groups: list[Group] = []
     for run in runs:
-        images, early = run.aggregates.images, run.aggregates.early
+        images, early, counts = run.aggregates.images, run.aggregates.early, run.aggregates.counts
         if images.empty:
             continue
         label = (
-            f"{run.name}: {len(images):,} images on pools, hits against GiB-days held;"
-            f" {int((images['hits'] == 0).sum()):,} had no hit"
+            f"{run.name}: {counts['images']:,} images on pools, hits against GiB-days held;"
+            f" {counts['unused']:,} had no hit"
         )
         columns = [
             *("name", "host", "size_gib", "gib_days", "hits", "hits_per_gib_day"),
             *("evictions", "evicted_early"),
         ]
-        held = images[images["gib_days"] > 0]
-        ranked = held.sort_values(["hits_per_gib_day", "gib_days"], ascending=[True, False], kind="stable")
+        ranked = by_worth(images)
         least = ranked.head(TOP)
         most = ranked.iloc[::-1].head(TOP)
-        total = int(images["evictions"].sum())
         lines = [
-            f"{int(images['evicted_early'].sum()):,} of {total:,} evictions came within"
+            f"{counts['evicted_early']:,} of {counts['evictions']:,} evictions came within"
             f" {EARLY_S / 3600:g} h before a download of the same image on the same pool."
         ]
+        told = few = ""
+        if len(images) < counts["images"]:
+            told = f", {len(images):,} of {counts['images']:,}: what held most, earned least and most"
+            lines.append(
+                f"Shown are {len(images):,} of {counts['images']:,} images on pools: those that held"
+                " most, earned least and earned most."
+            )
+        if len(early) < counts["evicted_early"]:
+            few = f", the {len(early):,} soonest"
         shown = [
             numbers(least[columns], f"{run.name}: earn least, by hits per GiB-day", f"least-{run.name}.csv"),
             numbers(most[columns], f"{run.name}: earn most", f"most-{run.name}.csv"),
         ]
-        tables = [numbers(images, f"{run.name}: images by pool", f"images-{run.name}.csv", labels=2)]
+        tables = [numbers(images, f"{run.name}: images by pool{told}", f"images-{run.name}.csv", labels=2)]
         if len(early):
             tables.append(
-                numbers(early, f"{run.name}: evicted just before use", f"evicted-{run.name}.csv", labels=2)
+                numbers(
+                    early, f"{run.name}: evicted just before use{few}", f"evicted-{run.name}.csv", labels=2
+                )
             )
         picture = draw(plots.images_worth, images, label=label)
         groups.append(Group(run.name, [picture], tables, lines, shown, open=not groups))

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sim import plots
+from sim.comparison import counted
 from sim.curves import MAX_COUNT, MAX_SIZE, curve
 from sim.findings import findings
 from sim.planner.answer import Answer, Whole
@@ -38,7 +39,9 @@ SUMMARY = {
 def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
     """Of a plan; `made`: how, for the page's end."""
     plan, draw = answer.document, Pictures()
-    runs = [_ran("today", answer.today), _ran("plan", answer.planned)]
+    runs = [
+        _ran(name, of, plan["warm_up_s"]) for name, of in (("today", answer.today), ("plan", answer.planned))
+    ]
     sections = [
         Section(
             "answer",
@@ -77,9 +80,10 @@ def _side_by_side(plan: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(rows).astype(numeric), pd.DataFrame(certain)
 
 
-def _ran(name: str, of: Whole) -> Ran:
-    lines = findings(of.records, of.case, of.strategy)
-    return Ran(name, of.strategy, of.case, aggregates(of.records, of.case), lines)
+def _ran(name: str, of: Whole, warm_up_s: float) -> Ran:
+    records = counted(of.records, warm_up_s)
+    lines = findings(records, of.case, of.strategy)
+    return Ran(name, of.strategy, of.case, aggregates(records, of.case, warm_up_s), lines)
 
 
 def _brings(plan: Mapping[str, Any]) -> str:
@@ -221,7 +225,7 @@ def _curves(draw: Pictures, answer: Answer) -> list[Section]:
             of = of[of[other] == limits[other]].rename(columns={limit: "value"})
             if len(of) >= FEW and len(case.scenario.backends[name].pools) == 1:
                 simulated[name, limit] = of[["value", "hit_rate", "hit_rate_low", "hit_rate_high"]]
-    return [parts.curves_section(draw, case, curves, chosen, simulated)]
+    return [parts.curves_section(draw, case, strategy, curves, chosen, simulated)]
 
 
 def _trade_offs(draw: Pictures, answer: Answer) -> Section:

@@ -11,53 +11,102 @@ from markupsafe import Markup
 
 from sim import plots
 from sim.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.planner.lines import conf_of_scenario
 from sim.plots.frame import number
 from sim.report import parts
 from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
-from sim.report.parts import Group, Section
+from sim.report.parts import Group, Ran, Section, limit_text
 from sim.scenario import Case
 from sim.strategies import STRATEGIES
 from sim.sweep.intervals import MEASURES
+from sim.sweep.varying import paths_of
 
 SHOWN = 25  # points of the answer
 KEYS = 4  # whose pictures are drawn
 
 
 def sweep_page(
-    case: Case, certain: pd.DataFrame, failed: int, curves: Curves | None, made: Mapping[str, object]
+    case: Case,
+    certain: pd.DataFrame,
+    failed: int,
+    curves: tuple[str, Curves] | None,
+    chosen: Ran,
+    made: Mapping[str, object],
 ) -> str:
-    """Of a sweep: `certain` is `sim.sweep.intervals.intervals`, `failed` how many cells have failed."""
+    """Of a sweep: `certain` is `sim.sweep.intervals.intervals`, `failed` how many cells have failed.
+
+    `curves` with the strategy whose look-ups they are; `chosen` is the point that `recommended` tells, run
+    once more.
+    """
     draw = Pictures()
-    keys = list(certain.columns[1 : certain.columns.get_loc("scope")])
+    keys = _keys(certain)
     points = certain[certain["scope"] == "all"].reset_index(drop=True)
     sections = [
         Section("answer", "The answer", _verdict(points, keys, failed), tables=[_answer(points, keys)]),
-        *_varied(draw, case, certain, keys, curves),
+        *_varied(draw, case, certain, keys, None if curves is None else curves[1], _limits(chosen)),
+        *([] if curves is None else [parts.curves_section(draw, case, *curves, _limits(chosen))]),
         _trade_offs(draw, certain, keys),
+        *parts.of_runs(draw, [chosen], chosen.name),
     ]
-    about = f"{len(points):,} points of {', '.join(keys)}"
-    return page(f"{case.scenario.name}: a sweep", about, sections, made)
+    about = (
+        f"{len(points):,} points of {', '.join(keys)}; over time and by image, what is recommended is shown"
+    )
+    if points["of"].iloc[0] == "replications":
+        about += " in its first replication"
+    conf = {
+        "title": f"Lines for cinder.conf: {_named(points.iloc[recommended(certain)], keys)}",
+        "lines": conf_of_scenario(chosen.case.scenario, chosen.strategy),
+    }
+    return page(f"{case.scenario.name}: a sweep", about, sections, made, conf)
+
+
+def recommended(certain: pd.DataFrame) -> int:
+    """Of the points, those of scope `all`, the number of the one to take.
+
+    It has the least space of those that have as many hits as the best, within its interval.
+    """
+    points = certain[certain["scope"] == "all"].reset_index(drop=True)
+    best = _best(points)
+    near = points[points["clone_hit_rate"] >= best["clone_hit_rate_low"]]
+    if near.empty:  # no create has succeeded
+        return int(points["clone_hit_rate"].fillna(-1).argmax())
+    return int(near.index[int(near["image_provisioned_gib_mean"].argmin())])
+
+
+def _limits(chosen: Ran) -> dict[str, dict[str, int]]:
+    """The limits of each backend's cache at the recommended point; none where it is off."""
+    if not STRATEGIES[chosen.strategy].image_volume_cache_enabled:
+        return {}
+    return {
+        name: {limit: int(getattr(backend, limit)) for limit in (MAX_COUNT, MAX_SIZE)}
+        for name, backend in chosen.case.scenario.backends.items()
+        if backend.image_volume_cache_enabled
+    }
+
+
+def _keys(certain: pd.DataFrame) -> list[str]:
+    return list(map(str, certain.columns[1 : certain.columns.get_loc("scope")]))
+
+
+def _best(points: pd.DataFrame) -> pd.Series[Any]:
+    return points.iloc[int(points["clone_hit_rate"].fillna(-1).argmax())]
 
 
 def _verdict(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
-    if points.empty:
-        return ["Every cell has failed."]
-    best = points.iloc[int(points["clone_hit_rate"].fillna(-1).argmax())]
+    best, chosen = _best(points), points.iloc[recommended(points)]
     lines = [
+        f"Recommended: {_named(chosen, keys)}.",
         f"Most clone hits: {text(best['clone_hit_rate'], 'hit_rate')}, with {_named(best, keys)}, with"
-        f" {number(best['image_provisioned_gib_mean'])} GiB of image-volumes on average."
+        f" {number(best['image_provisioned_gib_mean'])} GiB of image-volumes on average.",
     ]
-    near = points[points["clone_hit_rate"] >= best["clone_hit_rate_low"]]
-    if len(near):
-        least = near.loc[near["image_provisioned_gib_mean"].idxmin()]
-        if least.name != best.name:
-            lines.append(
-                "As good within its interval, in the least space:"
-                f" {text(least['clone_hit_rate'], 'hit_rate')}, with {_named(least, keys)},"
-                f" with {number(least['image_provisioned_gib_mean'])} GiB."
-            )
+    if chosen.name != best.name:
+        lines.append(
+            "As good within its interval, in the least space:"
+            f" {text(chosen['clone_hit_rate'], 'hit_rate')}, with {_named(chosen, keys)},"
+            f" with {number(chosen['image_provisioned_gib_mean'])} GiB."
+        )
     of = "replications" if best["of"] == "replications" else "blocks of the one history"
     lines.append(f"In brackets: 95 % intervals over {int(best['units']):,} {of}.")
     if failed:
@@ -90,7 +139,12 @@ def _between(row: pd.Series[Any], measure: str) -> str:
 
 
 def _varied(
-    draw: Pictures, case: Case, certain: pd.DataFrame, keys: list[str], curves: Curves | None
+    draw: Pictures,
+    case: Case,
+    certain: pd.DataFrame,
+    keys: list[str],
+    curves: Curves | None,
+    chosen: Mapping[str, Mapping[str, int]],
 ) -> list[Section]:
     """Figures against each value that was varied; of limits of the cache, hits per backend too."""
     groups = []
@@ -105,7 +159,7 @@ def _varied(
         ]
         groups.append(Group(key, pictures))
         if curves is not None and key.rpartition(".")[2] in (MAX_COUNT, MAX_SIZE):
-            groups.append(Group(f"{key}, by backend", _by_backend(draw, case, certain, key, curves)))
+            groups.append(Group(f"{key}, by backend", _by_backend(draw, case, certain, key, curves, chosen)))
     if not groups:
         return []
     lines = ["Bands are 95 % intervals."]
@@ -136,12 +190,19 @@ def _by_value(draw: Pictures, rows: pd.DataFrame, key: str, measure: str, of: st
     return draw(plots.by_value, best, key, measure, label=label)
 
 
-def _by_backend(draw: Pictures, case: Case, certain: pd.DataFrame, key: str, curves: Curves) -> list[Markup]:
+def _by_backend(
+    draw: Pictures,
+    case: Case,
+    certain: pd.DataFrame,
+    key: str,
+    curves: Curves,
+    chosen: Mapping[str, Mapping[str, int]],
+) -> list[Markup]:
     """Simulated hits beside those by the cache's rules alone, of backends that the key is of."""
     limit, pictures = key.rpartition(".")[2], []
     cached = [name for name in certain["strategy"].unique() if STRATEGIES[name].image_volume_cache_enabled]
     rows = certain[(certain["scope"] == "backend") & certain["strategy"].isin(cached)]
-    backends = [name for name in case.scenario.backends if key.split(".")[1] in ("*", name)]
+    backends = [path[1] for path in paths_of(key, case.scenario.model_dump(by_alias=True))]
     for name in backends[: parts.POOLS]:
         hosts = [f"{name}#{pool}" for pool in case.scenario.backends[name].pools]
         own = curves.working_set[curves.working_set["host"].isin(hosts)].iloc[0]
@@ -158,9 +219,10 @@ def _by_backend(draw: Pictures, case: Case, certain: pd.DataFrame, key: str, cur
         )
         working_set = int(own["images" if limit == MAX_COUNT else "gib"])
         today = int(own[limit]) if own["image_volume_cache_enabled"] else None
+        best_value = chosen.get(name, {}).get(limit)
         label = (
             f"{name}: hits against {limit}, simulated and by the cache's rules alone;"
-            f" working set {working_set:,}; today {today}"
+            f" working set {working_set:,}; today {limit_text(today)}; recommended {limit_text(best_value)}"
         )
         pictures.append(
             draw(
@@ -169,8 +231,10 @@ def _by_backend(draw: Pictures, case: Case, certain: pd.DataFrame, key: str, cur
                 label=label,
                 title=name,
                 today=today,
+                recommended=best_value,
                 working_set=working_set,
                 simulated=simulated,
+                limit=limit,
             )
         )
     return pictures

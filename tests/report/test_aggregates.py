@@ -9,7 +9,17 @@ import pytest
 from handmade import records_of, scenario_file
 
 import sim
-from sim.report.aggregates import BINS_S, DAY_S, create_seconds, early_evictions, evictions, images_of, waits
+from sim.comparison import counted
+from sim.report.aggregates import (
+    BINS_S,
+    DAY_S,
+    aggregates,
+    create_seconds,
+    early_evictions,
+    evictions,
+    images_of,
+    waits,
+)
 from sim.scenario import Case
 
 HOUR_S = 3600.0
@@ -107,6 +117,32 @@ def test_an_image_is_held_from_its_fill_to_its_end(case: Case) -> None:
     assert table["downloads"].to_dict() == {"007": 1, "qcow": 0}
     assert table["evictions"].to_dict() == {"007": 1, "qcow": 0}
     assert table.index.tolist() == ["qcow", "007"]  # who holds most comes first
+
+
+def test_of_many_images_those_are_kept_that_tell_most_and_all_are_counted(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held for a short time and used a lot earns most."""
+    monkeypatch.setattr("sim.report.aggregates.MOST", 3)
+    names = [f"image-{number}" for number in range(20)]
+    requests = [create(number, number + 1, "cache", names[0]) for number in range(50)]
+    requests.append(create(21 * DAY_S, 22 * DAY_S, "download", names[5]))
+    events = [event(0, "create", name) for name in names]
+    events += [event((number + 1) * DAY_S, "evict", name) for number, name in enumerate(names)]
+    records = records_of(requests, events)
+    found = aggregates(records, case)
+    assert set(found.images["image_id"]) == {names[0], names[19]}  # which also earned least
+    assert found.counts == {"images": 20, "unused": 19, "evictions": 20, "evicted_early": 0}
+
+
+def test_what_comes_before_the_warm_ups_end_is_neither_hit_nor_held(case: Case) -> None:
+    records = records_of(
+        [create(0, 1, "download"), create(2 * DAY_S, 4 * DAY_S, "cache")],
+        [event(0, "create"), event(0.5 * DAY_S, "evict"), event(DAY_S, "create"), event(3 * DAY_S, "evict")],
+    )
+    found = aggregates(counted(records, 2 * DAY_S), case, 2 * DAY_S).images
+    (row,) = found.to_dict("records")
+    assert (row["gib_days"], row["hits"], row["evictions"]) == (2.0, 1, 1)
 
 
 def test_what_is_there_at_the_start_is_held_from_it(tmp_path: Path) -> None:

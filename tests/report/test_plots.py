@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,32 @@ def test_the_front_is_what_nothing_is_both_cheaper_and_better_than() -> None:
     assert points["on the front"] == [0.0, 1.0, 5.0]
     assert points["another is better"] == [6.0]
     assert {text.get_text() for text in axes.texts} == set(ROWS["strategy"])
+
+
+def test_names_are_not_written_on_one_another() -> None:
+    rows = pd.DataFrame(
+        {
+            "strategy": [
+                *("none", "store-only", "cache-only", "combined"),
+                "replicated-store",
+                "on-demand-store",
+            ],
+            "price_month": [0, 1.72, 5.48, 8.17, 5.71, 3.25],
+            "clone_hit_rate": [0, 0.154, 0.648, 0.654, 0.244, 0.243],
+        }
+    )
+    figure = Figure(figsize=(4.3, 2.8))
+    axes = plots.pareto(rows, figure.add_subplot())
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+
+
+def test_an_axis_has_its_unit_without_a_curve() -> None:
+    simulated = SWEPT.set_axis(["strategy", "value", "hit_rate", "hit_rate_low", "hit_rate_high"], axis=1)
+    limit = "image_volume_cache_max_count"
+    axes = plots.hit_rate_by_limit(CURVE[:0], Figure().add_subplot(), simulated=simulated, limit=limit)
+    assert axes.get_xlabel() == "entries"
 
 
 def test_what_is_on_a_pool_is_stacked_up_to_its_sum() -> None:

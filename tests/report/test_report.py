@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import csv
 import io
 import json
@@ -12,12 +13,17 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import sim
 from sim import cli
 from sim.fast import stream
 from sim.plots.frame import number
+from sim.report.aggregates import aggregates
+from sim.report.figures import Pictures
 from sim.report.page import FILE
+from sim.report.parts import Ran, space_section
+from sim.strategies import STRATEGIES
 from sim.trace import write_trace
 from tests.report.making import COMMANDS, report
 
@@ -89,6 +95,24 @@ class TestStructure:
         assert [f"#{section['id']}" for section in sections] == [
             link["href"] for link in pages[command].of("a") if link["href"].startswith("#")
         ][1:]
+
+    def test_the_answer_recommends_and_has_lines_to_copy(self, pages: dict[str, Page], command: str) -> None:
+        text = pages[command].text
+        answer = text[text.index('<section id="answer"') : text.index("</section>")]
+        lines = re.search(r'id="conf">(.*?)</pre>', answer, re.DOTALL)
+        assert lines is not None and "Copy these lines" in answer
+        conf = configparser.ConfigParser()
+        conf.read_string(lines.group(1))
+        assert conf.sections() == ["DEFAULT", "flash-a", "flash-b", "disk-a"][1:]
+        strategy = re.search(r"<p>(?:Recommended|Strategy): ([a-z-]+)", answer)
+        assert strategy is not None
+        cached = STRATEGIES[strategy.group(1)].image_volume_cache_enabled
+        assert conf["disk-a"].getboolean("image_volume_cache_enabled") == cached
+
+    def test_every_part_is_there(self, pages: dict[str, Page], command: str) -> None:
+        parts = {section["id"] for section in pages[command].of("section")}
+        assert parts >= {"answer", "cache-size", "space", "seconds", "images", "findings"}
+        assert parts & {"strategies", "trade-offs"}
 
     def test_a_long_table_is_in_its_file_only(self, pages: dict[str, Page], command: str) -> None:
         assert len(pages[command].text) < 3_000_000
@@ -169,6 +193,21 @@ class TestNumbers:
             pages["sweep"].files()["intervals.csv"], kept, rtol=1e-9, check_dtype=False
         )
 
+    def test_a_sweep_recommends_the_least_space_of_those_as_good_as_the_best(
+        self, pages: dict[str, Page], folders: dict[str, Path]
+    ) -> None:
+        points = pd.read_csv(folders["sweep"] / "intervals.csv").query("scope == 'all'")
+        best = points.loc[points["clone_hit_rate"].idxmax()]
+        near = points[points["clone_hit_rate"] >= best["clone_hit_rate_low"]]
+        chosen = near.loc[near["image_provisioned_gib_mean"].idxmin()]
+        limit = int(chosen["backends.*.image_volume_cache_max_count"])
+        text = pages["sweep"].text
+        assert f"<p>Recommended: {chosen['strategy']}, " in text
+        assert f"image_volume_cache_max_count = {limit}" in text
+        assert f"recommended {limit}&#34;" in text or f'recommended {limit}"' in text
+        shown = pages["sweep"].files()["create-seconds.csv"]
+        assert shown["creates"].sum() == 400 - chosen["errors"]
+
     def test_a_plan_has_its_lines_and_limits(self, pages: dict[str, Page], folders: dict[str, Path]) -> None:
         plan = json.loads((folders["plan"] / "plan.json").read_text())
         lines = re.search(r'id="conf">(.*?)</pre>', pages["plan"].text, re.DOTALL)
@@ -202,6 +241,33 @@ def test_a_trace_that_stays_on_disk_has_what_was_counted_on_the_way(
             one, other = (of.sort_values(key, ignore_index=True) for of in (one, other))
         pd.testing.assert_frame_equal(one, other, rtol=1e-9)
     assert "curves.csv" not in files
+
+
+def test_backends_are_found_by_the_beginning_of_their_name(scenario: Path, tmp_path: Path) -> None:
+    command = ["sweep", str(scenario), "--vary", "backends.flash-*.image_volume_cache_max_count=1..3"]
+    result = CliRunner().invoke(cli.app, [*command, "--workers", "1", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    labels = [svg["aria-label"] for svg in Page(tmp_path).of("svg")]
+    simulated = [label.partition(":")[0] for label in labels if "simulated" in label]
+    assert simulated == ["flash-a", "flash-b"]
+
+
+@pytest.mark.parametrize(("ratio", "drawn"), [(20.0, False), (1.0, True)])
+def test_promised_space_is_drawn_where_it_is_near_its_limit(
+    scenario: Path, tmp_path: Path, ratio: float, drawn: bool
+) -> None:
+    path = scenario.parent / f"ratio-{ratio}.yaml"
+    path.write_text(
+        scenario.read_text().replace(
+            "capacity_gib: 900, max_volumes: 60}}",
+            f"capacity_gib: 30}}}}, max_over_subscription_ratio: {ratio}",
+        )
+    )
+    case = sim.load(path)
+    records = sim.run(case, "cache-only", "fast")
+    run = Ran("cache-only", "cache-only", case, aggregates(records, case), [])
+    (group,) = space_section(Pictures(), [run], "cache-only").groups
+    assert any("over-subscribed capacity 30: provisioned" in picture for picture in group.pictures) == drawn
 
 
 def test_what_a_scenario_is_called_is_no_markup(scenario: Path, tmp_path: Path) -> None:
