@@ -73,7 +73,9 @@ def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine
     ]
     made = made_of(case, engine, outcomes[0].manifest.get("warm_up_s", 0.0))
     curves = _curves(case, outcomes, recommended(summaries, found))
-    write(comparison_page(case, summaries, runs, found, curves, made), folder)
+    kept = [each.uploads for each in outcomes if each.uploads is not None]
+    uploads = pd.concat(kept) if kept else pd.DataFrame()
+    write(comparison_page(case, summaries, runs, found, curves, uploads, made), folder)
     print(f"report: written to {printable(str(folder / FILE))}", file=sys.stderr)
 
 

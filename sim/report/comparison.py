@@ -34,13 +34,14 @@ def comparison_page(
     runs: Sequence[Ran],
     found: Comparison | None,
     curves: tuple[str, Curves] | None,
+    uploads: pd.DataFrame,
     made: Mapping[str, object],
 ) -> str:
     """Of strategies on the same workload.
 
     `summaries`: rows of `sim.metrics.summary` of each; `runs`: those whose tables were in memory; `found`:
-    how sure the figures are; `curves` if there are any, with the strategy whose look-ups they are; `made`:
-    how, for the page's end.
+    how sure the figures are; `curves` if there are any, with the strategy whose look-ups they are; `uploads`:
+    rows of `sim.metrics.uploads_of`; `made`: how, for the page's end.
     """
     draw = Pictures()
     creates = int(summaries["creates"].iloc[-1])
@@ -54,6 +55,7 @@ def comparison_page(
         Section("answer", "The answer", _verdict(summaries, found), tables=_answer(summaries, found)),
         *([parts.curves_section(draw, case, *curves)] if curves is not None else []),
         parts.strategies_section(draw, summaries, certain, "Strategies side by side"),
+        *([_uploads(uploads)] if len(uploads) else []),
         *parts.of_runs(draw, runs, chosen),
     ]
     conf = {
@@ -61,6 +63,11 @@ def comparison_page(
         "lines": conf_of_scenario(case.scenario, chosen),
     }
     return page(f"{case.scenario.name}: strategies compared", about, sections, made, conf)
+
+
+def _uploads(uploads: pd.DataFrame) -> Section:
+    told = "Images made of volumes: what that takes, and what later creates from these images were made of."
+    return Section("uploads", "Uploads", [told], tables=[numbers(uploads, "Uploads", "uploads.csv")])
 
 
 def _best(summaries: pd.DataFrame) -> str:

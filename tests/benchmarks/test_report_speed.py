@@ -39,7 +39,7 @@ def test_report(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     def report() -> str:
         runs = [Ran(name, name, case, aggregates(of, case), []) for name, of in records.items()]
         curves = "cache-only", curve(case, hosts=records["cache-only"].requests["host"])
-        return comparison_page(case, summaries, runs, None, curves, made_of(case, "fast"))
+        return comparison_page(case, summaries, runs, None, curves, pd.DataFrame(), made_of(case, "fast"))
 
     page = benchmark.pedantic(report, rounds=1, iterations=1)
     assert len(page.encode()) < MOST_BYTES

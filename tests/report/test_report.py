@@ -27,6 +27,8 @@ from sim.strategies import STRATEGIES
 from sim.trace import write_trace
 from tests.report.making import COMMANDS, report
 
+GOLDEN = Path(__file__).parents[2] / "scenarios" / "golden_images.yaml"
+
 
 class Page(HTMLParser):
     """What a test asks of a page: attributes of each element, ids, and files to download."""
@@ -268,6 +270,16 @@ def test_promised_space_is_drawn_where_it_is_near_its_limit(
     run = Ran("cache-only", "cache-only", case, aggregates(records, case), [])
     (group,) = space_section(Pictures(), [run], "cache-only").groups
     assert any("over-subscribed capacity 30: provisioned" in picture for picture in group.pictures) == drawn
+
+
+def test_uploads_are_told_if_there_are_any(pages: dict[str, Page], tmp_path: Path) -> None:
+    command = ["compare", str(GOLDEN), "--engine", "fast", "--strategies", "none,cache-only", "--json"]
+    result = CliRunner().invoke(cli.app, [*command, "--out", str(tmp_path)])
+    told = [row for run in json.loads(result.stdout)["runs"] for row in run["uploads"]]
+    table = Page(tmp_path).files()["uploads.csv"]
+    pd.testing.assert_frame_equal(table, pd.DataFrame(told))
+    assert table["later_clones"].tolist()[0] == 0 < table["later_clones"].tolist()[1]
+    assert "uploads.csv" not in pages["compare"].files()
 
 
 def test_what_a_scenario_is_called_is_no_markup(scenario: Path, tmp_path: Path) -> None:
