@@ -165,6 +165,7 @@ def by_strategy(rows: pd.DataFrame, measure: str, ax: Axes, *, certain: pd.DataF
     ax.invert_yaxis()
     ax.set_xlim(0, 1.3 * top)
     ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     if share:
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])

@@ -178,6 +178,13 @@ def test_a_strategy_without_a_figure_says_so() -> None:
     assert [text.get_text() for text in drawn("by_strategy").texts] == ["80", "20", "15", "-"]
 
 
+def test_long_numbers_are_short_at_the_ticks_of_bars_too() -> None:
+    figure = Figure(figsize=(4.3, 2.8))
+    axes = plots.by_strategy(ROWS.assign(errors=[821_000, 0, 5, 9]), "errors", figure.add_subplot())
+    figure.draw_without_rendering()
+    assert max(len(label.get_text()) for label in axes.get_xticklabels()) <= 5
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
