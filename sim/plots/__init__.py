@@ -137,6 +137,7 @@ def by_value(
         ax.axvline(today, color=TODAY, linestyle="--", linewidth=1.4, label=f"today: {today:,g}")
     ax.set_xlabel(key.rpartition(".")[2])
     ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=pd.api.types.is_integer_dtype(rows[key])))
     framed(ax, legend="best")
     return shares(ax, MEASURES[measure]) if measure == "clone_hit_rate" else titled(ax, MEASURES[measure])
 
@@ -164,6 +165,7 @@ def by_strategy(rows: pd.DataFrame, measure: str, ax: Axes, *, certain: pd.DataF
     ax.invert_yaxis()
     ax.set_xlim(0, 1.3 * top)
     ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
     if share:
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
@@ -323,7 +325,8 @@ def images_worth(images: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=1)
     ax.set_ylim(bottom=-0.3, top=15 * max(float(images["hits"].max()) if len(images) else 1.0, 1.0))
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    wide = len(of) > 0 and of["gib_days"].max() > 1000 * of["gib_days"].min()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

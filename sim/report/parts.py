@@ -244,7 +244,7 @@ def _limits(case: Case, host: str, space: pd.DataFrame) -> dict[str, dict[str, f
     limits: dict[str, dict[str, float | None]] = {"volumes": most, "physical_gib": capacity}
     promised = (pool.capacity_gib or math.inf) * backend.max_over_subscription_ratio
     if promised <= REACH * space[[f"{owner}_provisioned_gib" for owner in OWNERS]].sum(axis=1).max():
-        limits["provisioned_gib"] = {"over-subscribed capacity": promised}
+        limits["provisioned_gib"] = {"at most": promised}
     return limits
 
 

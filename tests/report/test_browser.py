@@ -101,5 +101,7 @@ def test_paper_shows_what_is_folded_away(browser: Any, folders: dict[str, Path])
         assert before > 0 and closed.count() == 0
         page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(253, 253, 254)"
+        page.set_viewport_size({"width": 720, "height": 1000})  # A4
+        assert page.evaluate("document.documentElement.scrollWidth") == 720
         page.evaluate("window.dispatchEvent(new Event('afterprint'))")
         assert closed.count() == before

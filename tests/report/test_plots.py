@@ -143,6 +143,15 @@ def test_names_are_not_written_on_one_another() -> None:
     assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
 
 
+def test_ticks_of_many_powers_of_ten_are_apart() -> None:
+    images = IMAGES.assign(gib_days=[0.004, 20.0, 300.0])
+    figure = Figure(figsize=(4.3, 2.8))
+    axes = plots.images_worth(images, figure.add_subplot())
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+
+
 def test_an_axis_has_its_unit_without_a_curve() -> None:
     simulated = SWEPT.set_axis(["strategy", "value", "hit_rate", "hit_rate_low", "hit_rate_high"], axis=1)
     limit = "image_volume_cache_max_count"
@@ -167,6 +176,13 @@ def test_waits_have_a_row_of_their_own() -> None:
 
 def test_a_strategy_without_a_figure_says_so() -> None:
     assert [text.get_text() for text in drawn("by_strategy").texts] == ["80", "20", "15", "-"]
+
+
+def test_long_numbers_are_short_at_the_ticks_of_bars_too() -> None:
+    figure = Figure(figsize=(4.3, 2.8))
+    axes = plots.by_strategy(ROWS.assign(errors=[821_000, 0, 5, 9]), "errors", figure.add_subplot())
+    figure.draw_without_rendering()
+    assert max(len(label.get_text()) for label in axes.get_xticklabels()) <= 5
 
 
 @pytest.mark.parametrize(

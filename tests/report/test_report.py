@@ -269,7 +269,7 @@ def test_promised_space_is_drawn_where_it_is_near_its_limit(
     records = sim.run(case, "cache-only", "fast")
     run = Ran("cache-only", "cache-only", case, aggregates(records, case), [])
     (group,) = space_section(Pictures(), [run], "cache-only").groups
-    assert any("over-subscribed capacity 30: provisioned" in picture for picture in group.pictures) == drawn
+    assert any("at most 30: provisioned" in picture for picture in group.pictures) == drawn
 
 
 def test_uploads_are_told_if_there_are_any(pages: dict[str, Page], tmp_path: Path) -> None:
