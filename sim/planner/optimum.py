@@ -86,15 +86,12 @@ def optimum(
     program = _Program(one_each, upper, list(sizes.items()), rows)
     shortfall = np.concatenate([np.zeros(count), [1 / row.scale for row in rows]])
     chosen, short = program.least(shortfall)
-    if short <= TOLERANCE:
-        program.keep(shortfall, 0.0)
-    else:
-        program.keep(shortfall, short * (1 + TOLERANCE))
+    program.keep(shortfall, short * (1 + TOLERANCE))
     for objective in objectives:
         costs = np.concatenate([*objective.values(), np.zeros(len(rows))])
         chosen, least = program.least(costs)
         program.keep(costs, least + TOLERANCE * max(1.0, abs(least)))
-    return Optimum(chosen, 0.0 if short <= TOLERANCE else short)
+    return Optimum(chosen, 0.0 if short <= 10 * TOLERANCE else short)
 
 
 class _Program:
@@ -137,10 +134,22 @@ class _Program:
                 and (number, *chosen.values()) not in self._cut  # else what lacks is the solver's tolerance
             ]
             if not broken:
-                return chosen, float(costs @ found.x)
+                return chosen, float(costs @ self._exactly(chosen))
             for number in broken:
                 self._add_cut(number, chosen)
         raise RuntimeError("no plan was found: the cuts do not end")
+
+    def _exactly(self, chosen: dict[str, int]) -> Floats:
+        """All variables at a choice. The solver's are off by its tolerances, and below what it costs.
+
+        It keeps every cut, those to come as well: what it costs may be asked of later solutions.
+        """
+        x, at = np.zeros(self._count + len(self._rows)), 0
+        for name, size in self._sizes:
+            x[at + chosen[name]] = 1
+            at += size
+        x[at:] = [max(0.0, -row.margin(chosen)) for row in self._rows]
+        return x
 
     def _add_cut(self, number: int, chosen: dict[str, int] | None) -> None:
         if chosen is not None:

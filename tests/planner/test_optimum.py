@@ -66,3 +66,26 @@ def test_it_is_the_best_of_all_combinations(seed: int, backends: int, rows: int)
     assert ours[2] <= beside + TOLD or ours[1] < cost - TOLD
     assert found.short == pytest.approx(short, abs=TOLD)
     assert all(allowed[name][number] for name, number in found.chosen.items())
+
+
+@pytest.mark.parametrize("seed", [66, 180, 190, 226])
+def test_bounds_that_cannot_be_kept_have_a_nearest_choice(seed: int) -> None:
+    """Scales far apart and cuts after the least shortfall: what one solution costs may be asked of the next."""
+    rng = np.random.default_rng(seed)
+    count, none = 30, np.zeros((30, 6))
+    hits = {
+        name: Estimate(rng.random(count) * 0.4, rng.normal(scale=0.02, size=(count, 6))) for name in ("a", "b")
+    }
+    failed = {name: Estimate(-rng.integers(0, 60, count).astype(float), none) for name in hits}
+    places = {name: Estimate(-rng.integers(0, 2, count).astype(float), none) for name in hits}
+    bounds = [Row(hits, -0.9, 2.2), Row(failed, 97.0, 0.0, 0.097), Row(places, 1.0, 0.0, 0.001)]
+    costs = {name: rng.random(count) * 100 for name in hits}
+    order = {name: np.arange(count).astype(float) for name in hits}
+    found = optimum({name: np.ones(count, bool) for name in hits}, bounds, [costs, order])
+
+    def short(chosen: dict[str, int]) -> float:
+        return sum(max(0.0, -row.margin(chosen)) / row.scale for row in bounds)
+
+    every = [dict(zip(hits, each, strict=True)) for each in itertools.product(range(count), repeat=2)]
+    assert short(found.chosen) == pytest.approx(min(map(short, every)), abs=TOLD)
+    assert found.short == pytest.approx(short(found.chosen), abs=TOLD)
