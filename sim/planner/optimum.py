@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,15 +117,7 @@ class _Program:
     def least(self, costs: Floats) -> tuple[dict[str, int], float]:
         """The choice of least cost, and that cost."""
         for _ in range(MOST_CUTS):
-            found = milp(
-                costs,
-                integrality=self._integral,
-                bounds=self._bounds,
-                constraints=self._constraints,
-                options={"mip_rel_gap": 0.0},
-            )
-            if found.x is None:
-                raise RuntimeError(f"no plan was found: {found.message}")
+            found = self._solved(costs)
             chosen = self._chosen(found.x)
             slack = found.x[self._count :]
             broken = [
@@ -138,6 +131,20 @@ class _Program:
             for number in broken:
                 self._add_cut(number, chosen)
         raise RuntimeError("no plan was found: the cuts do not end")
+
+    def _solved(self, costs: Floats) -> Any:
+        """The solver's answer. Its presolve ends some programs, whose numbers differ much, with an error."""
+        for presolve in (True, False):
+            found = milp(
+                costs,
+                integrality=self._integral,
+                bounds=self._bounds,
+                constraints=self._constraints,
+                options={"mip_rel_gap": 0.0, "presolve": presolve},
+            )
+            if found.x is not None:
+                return found
+        raise RuntimeError(f"no plan was found: {found.message}")
 
     def _exactly(self, chosen: dict[str, int]) -> Floats:
         """All variables at a choice. The solver's are off by its tolerances, and below what it costs.

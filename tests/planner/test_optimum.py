@@ -68,13 +68,14 @@ def test_it_is_the_best_of_all_combinations(seed: int, backends: int, rows: int)
     assert all(allowed[name][number] for name, number in found.chosen.items())
 
 
-@pytest.mark.parametrize("seed", [66, 180, 190, 226])
+@pytest.mark.parametrize("seed", [66, 180, 253, 283])
 def test_bounds_that_cannot_be_kept_have_a_nearest_choice(seed: int) -> None:
-    """Scales far apart and cuts after the least shortfall: what one solution costs may be asked of the next."""
+    """Scales far apart, where the solver's tolerances tell, and its presolve may fail."""
     rng = np.random.default_rng(seed)
     count, none = 30, np.zeros((30, 6))
     hits = {
-        name: Estimate(rng.random(count) * 0.4, rng.normal(scale=0.02, size=(count, 6))) for name in ("a", "b")
+        name: Estimate(rng.random(count) * 0.4, rng.normal(scale=0.02, size=(count, 6)))
+        for name in ("a", "b")
     }
     failed = {name: Estimate(-rng.integers(0, 60, count).astype(float), none) for name in hits}
     places = {name: Estimate(-rng.integers(0, 2, count).astype(float), none) for name in hits}
