@@ -368,7 +368,7 @@ def calibration_text(found: Calibration) -> str:
 
 
 def _calibrated_pools(pools: pd.DataFrame) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("pool", overflow="fold")
     shown: dict[str, tuple[str, Callable[[float], str]]] = {
         "clone %": ("clone_hit_rate", _percent),
@@ -379,7 +379,7 @@ def _calibrated_pools(pools: pd.DataFrame) -> Table:
         "p95 s": ("s_p95", _number_or_dash),
     }
     for heading in ("", "creates", *shown, "KS"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)  # only names of pools may be folded
     for row in pools.to_dict("records"):
         ks = _or_dash(row["ks"], f"{row['ks']:.2f}")
         for which, short, once in (

@@ -110,6 +110,7 @@ def test_command_writes_a_scenario_that_keeps_comments(
     text = (folder / "calibrated.yaml").read_text()
     assert text.startswith("# kept\n") and "# fitted: " in text
     assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "…" not in result.stdout
     case = load(folder / "calibrated.yaml")
     assert case.scenario.glance.stream_mib_s == pytest.approx(71, rel=0.1)
     document = json.loads(CliRunner().invoke(app, ["calibrate", str(folder), "--json"]).stdout)
