@@ -7,6 +7,9 @@ OLDEST := .venv-oldest
 # Of the comparisons with the whole of Cinder, those on what differs, or may differ, between its releases.
 ON_OLDEST := (mixture or rescheduling or clone_limit or quota or stale or lru or herd or refused) and not upload
 
+# Many processes are started here, each of which would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: compare test lint docs compiled prove bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
