@@ -325,7 +325,7 @@ def events(
             event = kind if kind in ("delete_image", "release") else "update_image"
             chosen = draw(st.sampled_from(images))["image_id"]
             rows.append({"time": time, "event": event, "image_id": chosen})
-    return rows
+    return rows or [{"time": time, "event": "update_image", "image_id": images[0]["image_id"]}]
 
 
 @st.composite
