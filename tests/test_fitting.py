@@ -149,7 +149,7 @@ def test_a_trace_of_little_is_fitted_as_far_as_it_goes(write: Write, rows: str) 
 
 def test_drawn_traces_of_a_few_events_are_fitted() -> None:
     draws = np.random.default_rng(0)
-    for seed in range(25):
+    for seed in range(12):
         spec = SPEC | {
             "duration": f"{draws.integers(1, 60)}h",
             "creates_per_day": float(draws.integers(5, 400)),

@@ -114,7 +114,7 @@ def test_the_command_leaves_a_large_trace_on_disk(
 SECONDS = st.lists(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=60)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=30)
 @given(SECONDS, st.integers(1, 7))
 def test_percentiles_in_passes_are_numpys(seconds: list[float], parts: int) -> None:
     values = np.array(seconds) + 0.0
