@@ -33,7 +33,8 @@ docs: $(READY)  ## the pages, into site/; links and anchors that lead nowhere ar
 	$(BIN)/mkdocs build --strict
 
 prove: export EXAMPLES ?= 200000
-prove: $(READY)  ## engine fast is engine cinder, on many more drawn cases than the tests have
+prove: export NUMBA_BOUNDSCHECK = 1
+prove: $(READY)  ## engine fast is engine cinder, on many more drawn cases, and keeps to its arrays
 	$(BIN)/pytest tests/properties/test_fast.py --numprocesses auto
 
 bench: $(READY)  ## how fast the engine is, as ratios of one run

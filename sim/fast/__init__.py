@@ -36,7 +36,8 @@ import numba
 
 def _cache_dir() -> str:
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    checks = str(numba.config.BOUNDSCHECK).encode()  # with and without it, code is not the same
+    digest = hashlib.sha256(b"".join([checks, *(source.read_bytes() for source in sources)])).hexdigest()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return str(Path(base, "cinder-cache-planner", digest[:16]))
 
