@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -132,10 +133,9 @@ def _report(
     from sim.report.page import made_of, write
     from sim.report.swept import recommended, sweep_page
     from sim.strategies import STRATEGIES
+    from sim.sweep.intervals import points
 
-    done = [document for document in documents if document["rows"]]
-    points = {(each["strategy"], repr(each["values"])): each for each in done}
-    chosen = _ran(case, list(points.values())[recommended(certain)], warm_up_s)
+    chosen = _ran(case, points(documents)[recommended(certain)][0], warm_up_s)
     curves, strategies = None, [chosen.strategy, *certain["strategy"].unique()]
     cached = [name for name in strategies if STRATEGIES[name].image_volume_cache_enabled]
     if cached:
@@ -145,7 +145,7 @@ def _report(
     write(sweep_page(case, certain, failed, curves, chosen, made_of(case, "fast", warm_up_s)), folder)
 
 
-def _ran(case: Case, document: dict[str, Any], warm_up_s: float) -> Ran:
+def _ran(case: Case, document: Mapping[str, Any], warm_up_s: float) -> Ran:
     """A point run once more, as a cell keeps no rows of a run."""
     from sim.api import run
     from sim.comparison import counted

@@ -27,14 +27,22 @@ def intervals(case: Case, documents: Sequence[Mapping[str, Any]]) -> pd.DataFram
     confidence; NaN where the units do not tell. Cells that failed are left out.
     """
     rows: list[dict[str, Any]] = []
-    for _, group in itertools.groupby(documents, lambda one: (one["strategy"], repr(one["values"]))):
-        cells = [document for document in group if document["rows"]]
-        if not cells:
-            continue
+    for cells in points(documents):
         about = {"strategy": cells[0]["strategy"], **cells[0]["values"]}
         told = _of_replications(cells) if len(cells) > 1 else _of_blocks(case, cells[0])
         rows += [about | row for row in told]
     return pd.DataFrame(rows)
+
+
+def points(documents: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The cells of each point that `intervals` tells of, in its order."""
+    groups = itertools.groupby(documents, lambda one: (one["strategy"], repr(one["values"])))
+    done = [[document for document in group if document["rows"]] for _, group in groups]
+    return [cells for cells in done if len(cells) > 1 or (cells and _in_blocks(cells[0]))]
+
+
+def _in_blocks(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in cell["rows"] if row["blocks"]]
 
 
 def _of_replications(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -48,9 +56,7 @@ def _of_replications(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 def _of_blocks(case: Case, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     scenario = apply(case.scenario, cell["values"])
-    in_blocks = [row for row in cell["rows"] if row["blocks"]]
-    if not in_blocks:
-        return []
+    in_blocks = _in_blocks(cell)
     sample = Sample.of_blocks(len(in_blocks[0]["blocks"]["creates"]), seed=scenario.seed)
     prices = [_prices(scenario, row, in_blocks) for row in in_blocks]
     rows = []
