@@ -103,7 +103,7 @@ def source() -> Any:
 
 
 def code(name: str) -> str:
-    """The source of an object, such as `sim.strategies.STRATEGIES`."""
+    """The source of an object, such as `sim.inputs.strategies.STRATEGIES`."""
     found = source()[name.removeprefix("sim.")]
     return f'```python title="{found.relative_filepath}"\n{dedent(found.source)}\n```'
 
@@ -130,7 +130,7 @@ def commands(_: str) -> str:
 
 
 def keys(name: str) -> str:
-    """A table of keys for a model, such as `sim.scenario.Scenario`, and for each below it."""
+    """A table of keys for a model, such as `sim.inputs.scenario.Scenario`, and for each below it."""
     module, _, model = name.rpartition(".")
     return "\n".join(_tables(getattr(import_module(module), model), ""))
 

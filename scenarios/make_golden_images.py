@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from sim.images import Image, write_images
-from sim.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_trace
+from sim.inputs.images import Image, write_images
+from sim.inputs.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_trace
 
 FOLDER = Path(__file__).parent
 DAYS, DAY, HOUR, GIB = 10, 86_400, 3_600, 2**30

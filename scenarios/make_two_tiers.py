@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import yaml
 
-from sim.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_trace
+from sim.inputs.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_trace
 
 FOLDER = Path(__file__).parent
 DAYS, DAY, HOUR = 14, 86_400, 3_600

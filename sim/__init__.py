@@ -13,8 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from sim.api import compare, curve, fit, generate, intervals, load, plan, run, stream, verify
+from sim.inputs.problems import BadInput
 from sim.planner.targets import Targets
-from sim.problems import BadInput
 
 __all__ = [
     "BadInput",

@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from sim.problems import BadInput, quoted
+from sim.inputs.problems import BadInput, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
-    from sim.comparison import Comparison
-    from sim.curves import Curves
-    from sim.fast.stream import Streamed
+    from sim.analysis.comparison import Comparison
+    from sim.analysis.curves import Curves
+    from sim.analysis.streaming import Streamed
+    from sim.analysis.verification import Verdict
     from sim.fitting.fit import Fit
+    from sim.inputs.scenario import Case
+    from sim.model.records import Records
     from sim.planner.answer import Answer
     from sim.planner.targets import Targets
-    from sim.results import Records
-    from sim.scenario import Case
-    from sim.verification import Verdict
 
 ENGINES = ("cinder", "fast")
 
@@ -32,9 +32,10 @@ def load(path: str | Path, most_events: int | None = None, replication: int = 0)
     """Read and check a scenario and all files that it names.
 
     A Parquet trace of more than `most_events` is left on disk, for `stream`. `replication` is which draw of a
-    generated workload. Raises `sim.problems.BadInput`, whose `problems` are all that is wrong in all of them.
+    generated workload. Raises `sim.inputs.problems.BadInput`, whose `problems` are all that is wrong in all
+    of them.
     """
-    from sim.loading import load as load_case
+    from sim.workload.loading import load as load_case
 
     return load_case(path, most_events, replication)
 
@@ -99,7 +100,7 @@ def stream(
     """
     if problems := unknown("fast", [strategy]):
         raise BadInput(problems)
-    from sim.fast.stream import stream as stream_fast
+    from sim.analysis.streaming import stream as stream_fast
 
     return stream_fast(case, strategy, folder, fmt, progress)
 
@@ -107,12 +108,12 @@ def stream(
 def compare(case: Case, strategies: Iterable[str] | None = None, engine: str = "cinder") -> pd.DataFrame:
     """Simulate several strategies (None: the scenario's) on the same workload.
 
-    Gives the rows of `sim.metrics.summary` of each, one below the other. Raises `BadInput`
+    Gives the rows of `sim.analysis.metrics.summary` of each, one below the other. Raises `BadInput`
     as `run` does, before the first run.
     """
     import pandas as pd
 
-    from sim.metrics import summary
+    from sim.analysis.metrics import summary
 
     names = list(dict.fromkeys(strategies or case.scenario.strategies))
     if problems := unknown(engine, names):
@@ -132,11 +133,11 @@ def intervals(
     """How sure the figures of strategies (None: the scenario's) and their differences are.
 
     Over replications of a generated workload, run on all cores, or, of one, over blocks of the history (see
-    `sim.comparison.Comparison`). Creates before `warm_up_s` are left out. Raises `BadInput` as `run` does,
-    and on replications of a trace; RuntimeError if a replication fails.
+    `sim.analysis.comparison.Comparison`). Creates before `warm_up_s` are left out. Raises `BadInput` as
+    `run` does, and on replications of a trace; RuntimeError if a replication fails.
     """
-    from sim import comparison
-    from sim.statistics import Blocks
+    from sim.analysis import comparison
+    from sim.analysis.statistics import Blocks
 
     names = list(dict.fromkeys(strategies or case.scenario.strategies))
     problems = unknown(engine, names)
@@ -160,9 +161,10 @@ def intervals(
 def verify(case: Case, strategies: Iterable[str] | None = None) -> list[Verdict]:
     """Simulate strategies (None: the scenario's) on both engines and compare all that they give.
 
-    Gives a `sim.verification.Verdict` of each. Raises `BadInput` as `run` does, before the first run.
+    Gives a `sim.analysis.verification.Verdict` of each. Raises `BadInput` as `run` does, before the first
+    run.
     """
-    from sim.verification import verdict
+    from sim.analysis.verification import verdict
 
     names = list(dict.fromkeys(strategies or case.scenario.strategies))
     if problems := unknown("cinder", names):
@@ -180,12 +182,12 @@ def curve(
 ) -> Curves:
     """Hits and byte hits against the limits of the cache, per pool and tier, and the working sets.
 
-    What they are and what they leave out: `sim.curves.curve`. The engine runs only to place creates that have
-    no host. Raises `BadInput` as `run` does, and on a strategy that has no cache.
+    What they are and what they leave out: `sim.analysis.curves.curve`. The engine runs only to place creates
+    that have no host. Raises `BadInput` as `run` does, and on a strategy that has no cache.
     """
     if problems := unknown(engine, [strategy]):
         raise BadInput(problems)
-    from sim.curves import curve as curve_of
+    from sim.analysis.curves import curve as curve_of
 
     return curve_of(case, strategy, sizes_gib, engine, progress=progress)
 
@@ -222,7 +224,7 @@ def plan(
 
 def unknown(engine: str, strategies: Iterable[str]) -> list[str]:
     """A line for an engine and for each strategy that there is not."""
-    from sim.strategies import STRATEGIES
+    from sim.inputs.strategies import STRATEGIES
 
     problems = [
         f"strategy: there is no {quoted(name)}, only {', '.join(STRATEGIES)}"
@@ -236,9 +238,9 @@ def unknown(engine: str, strategies: Iterable[str]) -> list[str]:
 
 def misfits(case: Case, strategies: Iterable[str]) -> list[str]:
     """A line for everything that exists at the start of one of the strategies and does not fit."""
-    from sim.initial import place
-    from sim.strategies import STRATEGIES
-    from sim.usage import UsageMeter
+    from sim.inputs.strategies import STRATEGIES
+    from sim.model.initial import place
+    from sim.model.usage import UsageMeter
 
     problems: list[str] = []
     for name in strategies:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.scenario import Case, Scenario
-from sim.trace import EVENTS, Trace, empty_initial
+from sim.inputs.scenario import Case, Scenario
+from sim.inputs.trace import EVENTS, Trace, empty_initial
 
 GIB = 2**30
 

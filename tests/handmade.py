@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from sim.loading import load
-from sim.results import Records, uploads_table
-from sim.scenario import Case
-from sim.usage import space_table
+from sim.inputs.scenario import Case
+from sim.model.records import Records, uploads_table
+from sim.model.usage import space_table
+from sim.workload.loading import load
 
 GIB = 2**30
 SCENARIO: dict[str, Any] = {

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from cinder import exception
 
-from sim.arrays import GIB, Array, Content, content_of, file_of
-from sim.images import Image
-from sim.scenario import Backend
+from sim.inputs.images import Image
+from sim.inputs.scenario import Backend
+from sim.model.arrays import GIB, Array, Content, content_of, file_of
 
 TWO = Content(("image", 1), 2.0)  # two GiB of data
 

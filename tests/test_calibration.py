@@ -14,12 +14,12 @@ import yaml
 from scipy import optimize, stats
 from typer.testing import CliRunner
 
-from sim.calibration import PRIOR, SCALE, _Fit, calibrate
 from sim.cli import app
 from sim.fast.engine import run
-from sim.loading import load
-from sim.problems import BadInput
-from sim.trace import write_trace
+from sim.importers.calibration import PRIOR, SCALE, _Fit, calibrate
+from sim.inputs.problems import BadInput
+from sim.inputs.trace import write_trace
+from sim.workload.loading import load
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "two_tiers.yaml"
 TIMES = ("create_s", "clone_s", "write_mib_s", "convert_mib_s")

@@ -18,7 +18,7 @@ from handmade import TRACE, scenario_file
 from typer.testing import CliRunner, Result
 
 from sim.cli import app
-from sim.results import TABLES, read
+from sim.model.records import TABLES, read
 
 COMMAND = [sys.executable, "-W", "error", "-m", "sim"]
 LONG = "time,event,volume_id,image_id,size_gib,volume_type,host\n" + "".join(

@@ -14,12 +14,19 @@ from scipy import stats
 from typer.testing import CliRunner, Result
 
 import sim
+from sim.analysis.comparison import (
+    Comparison,
+    counted,
+    in_blocks,
+    of_history,
+    of_replications,
+    without_failed,
+)
+from sim.analysis.metrics import ALL, summary
+from sim.analysis.statistics import DAY_S, Blocks, Sample
 from sim.cli import app
-from sim.comparison import Comparison, counted, in_blocks, of_history, of_replications, without_failed
-from sim.display import comparison_text
-from sim.metrics import ALL, summary
-from sim.results import read
-from sim.statistics import DAY_S, Blocks, Sample
+from sim.model.records import read
+from sim.report.display import comparison_text
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 KEYS = ["tier", "strategy", "measure"]

@@ -19,11 +19,11 @@ from properties.cases import GIB, case_of, create, gib_of, image, one_pool
 from typer.testing import CliRunner, Result
 
 import sim
+from sim.analysis.curves import MAX_COUNT, MAX_SIZE, curve
+from sim.analysis.statistics import Sample
 from sim.cinder.engine import run
 from sim.cli import app
-from sim.curves import MAX_COUNT, MAX_SIZE, curve
-from sim.scenario import Case
-from sim.statistics import Sample
+from sim.inputs.scenario import Case
 
 TIERS = {"flash": {}, "disk": {}}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import sim
-from sim import trace
+from sim.inputs import trace
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -7,9 +7,9 @@ import pytest
 from handmade import FAILED, case_of, records_of
 
 import sim
-from sim.findings import findings, overshoot
-from sim.results import Records
-from sim.scenario import Case, WhatIf
+from sim.analysis.findings import findings, overshoot
+from sim.inputs.scenario import Case, WhatIf
+from sim.model.records import Records
 
 REFUSED = {"event": "skip", "reason": "larger than image_volume_cache_max_size_gb"}
 

@@ -18,11 +18,11 @@ import sim
 from sim.cli import app
 from sim.fitting.estimates import grouped_share, rate, rounded_lognormal, share, zipf
 from sim.fitting.fit import fit_trace
-from sim.images import write_images
-from sim.problems import BadInput
-from sim.trace import Trace, read_trace, write_trace
+from sim.inputs.generator import Generate
+from sim.inputs.images import write_images
+from sim.inputs.problems import BadInput
+from sim.inputs.trace import Trace, read_trace, write_trace
 from sim.workload.generate import Generated, generate
-from sim.workload.spec import Generate
 
 HEADER = "time,event,volume_id,image_id,size_gib,volume_type,host\n"
 SPEC: dict[str, Any] = {

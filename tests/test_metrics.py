@@ -9,8 +9,8 @@ from handmade import FAILED, case_of, records_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.metrics import summary
-from sim.scenario import Case
+from sim.analysis.metrics import summary
+from sim.inputs.scenario import Case
 
 
 @pytest.fixture(scope="module")

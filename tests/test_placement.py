@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from sim.cinder import engine as cinder
 from sim.fast import engine as fast
-from sim.results import Records
-from sim.scenario import Scenario
+from sim.inputs.scenario import Scenario
+from sim.model.records import Records
 
 ENGINES = pytest.mark.parametrize("engine", (cinder, fast), ids=("cinder", "fast"))
 BACKEND = {"volume_type": "flash", "pools": {"p0": {"capacity_gib": 100}}, "clone_s": 1.0}

@@ -17,8 +17,8 @@ from plain import PLAIN, SIZES, Row
 from properties.cases import case_of, cases, create, image, one_pool
 
 import sim
-from sim.results import Records
-from sim.scenario import Case, WhatIf
+from sim.inputs.scenario import Case, WhatIf
+from sim.model.records import Records
 
 ENGINES = ("cinder", "fast")
 POLICIES = get_args(WhatIf.model_fields["eviction"].annotation)

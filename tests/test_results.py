@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from handmade import FAILED, case_of, records_of
 
-from sim.metrics import summary
-from sim.results import TABLES, hashes, manifest_of, pools_table, read, uploads_table, write
-from sim.scenario import Case
+from sim.analysis.metrics import summary
+from sim.inputs.scenario import Case
+from sim.model.records import TABLES, hashes, manifest_of, pools_table, read, uploads_table, write
 
 FORMATS: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
 

@@ -12,9 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from scenarios import make_two_tiers
-from sim.loading import load
-from sim.problems import SHOWN, BadInput, Problems
-from sim.scenario import Backend, Case, Image, Scenario
+from sim.inputs.problems import SHOWN, BadInput, Problems
+from sim.inputs.scenario import Backend, Case, Image, Scenario
+from sim.workload.loading import load
 
 ROOT = Path(__file__).parent.parent
 CONTRACT = """

@@ -10,14 +10,14 @@ import pytest
 from properties.cases import case_of, create, image, one_pool
 from pydantic import ValidationError
 
+from sim.analysis.metrics import by_project
+from sim.analysis.verification import difference
 from sim.cinder import engine as cinder
 from sim.fast import engine as fast
-from sim.images import Image, read_images, write_images
-from sim.metrics import by_project
-from sim.problems import Problems
-from sim.results import Records
-from sim.scenario import Case
-from sim.verification import difference
+from sim.inputs.images import Image, read_images, write_images
+from sim.inputs.problems import Problems
+from sim.inputs.scenario import Case
+from sim.model.records import Records
 
 ENGINES = [cinder.run, fast.run]
 PROJECTS = ("alice", "bob", "carol", "")

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from scipy.signal import lfilter
 
-from sim.statistics import Estimate, Interval, Sample, mser5
+from sim.analysis.statistics import Estimate, Interval, Sample, mser5
 
 Floats = npt.NDArray[np.float64]
 TRIALS = 400

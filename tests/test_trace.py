@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.problems import BadInput, Problems
-from sim.trace import (
+from sim.inputs.problems import BadInput, Problems
+from sim.inputs.trace import (
     EVENTS,
     GIVEN,
     MAX_GIB,

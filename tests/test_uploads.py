@@ -10,15 +10,15 @@ from unittest.mock import patch
 import pytest
 from properties.cases import case_of, create, image, one_pool
 
+from sim.analysis.metrics import uploads_of
+from sim.analysis.verification import difference
 from sim.cinder import engine as cinder
 from sim.cinder import uploads as cinder_uploads
 from sim.fast import engine as fast
-from sim.loading import load
-from sim.metrics import uploads_of
-from sim.problems import BadInput
-from sim.results import Records
-from sim.scenario import Case
-from sim.verification import difference
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import Case
+from sim.model.records import Records
+from sim.workload.loading import load
 
 ENGINES = [cinder.run, fast.run]
 IMAGES = [image("base", 1), image("raw", 8), image("packed", 8, "qcow2")]

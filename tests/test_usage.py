@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim import usage
-from sim.usage import KINDS, QUANTITIES, UsageMeter
+from sim.model import usage
+from sim.model.usage import KINDS, QUANTITIES, UsageMeter
 
 HOSTS = ("a#p0", "a#p1", "b#p0")
 TIERS = ("flash", "disk")

@@ -14,13 +14,14 @@ from handmade import FAILED, SCENARIO, records_of, scenario_file
 from typer.testing import CliRunner
 
 import sim
-from sim import api, verification
+from sim import api
+from sim.analysis import verification
+from sim.analysis.verification import TABLES, WIDTH, Verdict, difference
 from sim.cinder import engine
 from sim.cli import app
-from sim.loading import load
-from sim.results import Records, uploads_table
-from sim.scenario import Case
-from sim.verification import TABLES, WIDTH, Verdict, difference
+from sim.inputs.scenario import Case
+from sim.model.records import Records, uploads_table
+from sim.workload.loading import load
 
 # Creates v0, v1 and v2, of which the last is refused; v1 evicts what v0 put into the cache.
 RECORDS = records_of(

@@ -15,10 +15,10 @@ from properties.cases import asking, case_of, cases, create, image, what_ifs
 from pydantic import ValidationError
 
 import sim
+from sim.analysis.verification import difference
 from sim.api import misfits
-from sim.results import Records
-from sim.scenario import Case, WhatIf
-from sim.verification import difference
+from sim.inputs.scenario import Case, WhatIf
+from sim.model.records import Records
 
 PATIENT = settings(
     deadline=None,
@@ -95,7 +95,7 @@ def test_what_is_off_is_cinders_own() -> None:
         ("evict_for_users", "sim.cinder.manager", "PlaceMaker"),
         ("prefer_clones", "sim.cinder.scheduler", "CloneWeigher"),
         ("limits_per_backend", "sim.cinder.engine", "BackendCache"),
-        ("prefetch", "sim.prefetch", "_prefetches"),
+        ("prefetch", "sim.model.prefetch", "_prefetches"),
     ],
 )
 def test_what_is_off_takes_no_part(

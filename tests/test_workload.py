@@ -18,12 +18,12 @@ from typer.testing import CliRunner, Result
 
 import sim
 from sim.cli import app
-from sim.images import Image
-from sim.problems import BadInput
-from sim.results import files_of, hashes, manifest_of
-from sim.trace import read_trace
+from sim.inputs.generator import Generate
+from sim.inputs.images import Image
+from sim.inputs.problems import BadInput
+from sim.inputs.trace import read_trace
+from sim.model.records import files_of, hashes, manifest_of
 from sim.workload.generate import Generated, generate
-from sim.workload.spec import Generate
 
 HERE = Path("scenario.yaml")
 # Sizes that hold any image of the catalogue: whatever else is drawn, they stay.

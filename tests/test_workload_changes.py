@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 import sim
 from sim import api
+from sim.analysis.verification import difference
 from sim.cli import app
-from sim.loading import load
-from sim.problems import BadInput
-from sim.scenario import Case
-from sim.verification import difference
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import Case
+from sim.workload.loading import load
 from tests.handmade import scenario_file
 
 TWO_TIERS = Path(__file__).parents[1] / "scenarios" / "two_tiers.yaml"

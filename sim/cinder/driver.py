@@ -8,11 +8,11 @@ from typing import Any
 import simpy
 from cinder import exception
 
-from sim.arrays import Array, Kind, Meter, content_of
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import ImageService
-from sim.scenario import Image, Scenario
+from sim.inputs.scenario import Image, Scenario
+from sim.model.arrays import Array, Kind, Meter, content_of
 
 
 class Driver:

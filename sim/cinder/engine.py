@@ -13,7 +13,6 @@ import pandas as pd
 from cinder import exception
 from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
 
-from sim.arrays import Array
 from sim.cinder import standins
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
 from sim.cinder.database import (
@@ -35,12 +34,13 @@ from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
-from sim.initial import Placed, place, put, stored
-from sim.prefetch import with_prefetches
-from sim.results import Records
-from sim.scenario import Case, Image
-from sim.strategies import STRATEGIES, Strategy
-from sim.usage import UsageMeter, instants
+from sim.inputs.scenario import Case, Image
+from sim.inputs.strategies import STRATEGIES, Strategy
+from sim.model.arrays import Array
+from sim.model.initial import Placed, place, put, stored
+from sim.model.prefetch import with_prefetches
+from sim.model.records import Records
+from sim.model.usage import UsageMeter, instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
 STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store

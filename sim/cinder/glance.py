@@ -12,11 +12,11 @@ from typing import Any
 import simpy
 from cinder import exception
 
-from sim.arrays import MIB
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
-from sim.scenario import Glance as GlanceSpec
-from sim.scenario import Image
+from sim.inputs.scenario import Glance as GlanceSpec
+from sim.inputs.scenario import Image
+from sim.model.arrays import MIB
 
 MARKED = "cinder-raw"  # the scheme of locations that are raw, though the image is not
 PUBLIC_OWNER = "(image owner)"  # the project that uploaded the images which everyone may use

@@ -16,12 +16,12 @@ from cinder.volume import api, manager
 from cinder.volume.flows.manager import create_volume
 from taskflow.types.failure import Failure
 
-from sim.arrays import Array
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.driver import Driver
 from sim.cinder.policies import ObservedCache, OfBackend
 from sim.cinder.recorder import Recorder
+from sim.model.arrays import Array
 
 
 class VolumeAPI(api.API):  # type: ignore[misc]

@@ -10,7 +10,7 @@ from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.policies import ObservedCache
-from sim.images import Image
+from sim.inputs.images import Image
 
 
 class OnDemandStore(ObservedCache):

@@ -17,8 +17,8 @@ from oslo_utils import units
 
 from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Database, Entry, Volume
-from sim.images import Image
-from sim.scenario import Backend
+from sim.inputs.images import Image
+from sim.inputs.scenario import Backend
 
 Victim = Callable[[list[Entry]], Entry]
 

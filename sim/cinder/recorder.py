@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.arrays import Array
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Entry, Volume
 from sim.cinder.uploads import Upload
-from sim.results import (
+from sim.model.arrays import Array
+from sim.model.records import (
     EVENT_COLUMNS,
     SOURCES,
     Records,
@@ -22,7 +22,7 @@ from sim.results import (
     uploads_table,
     volumes_table,
 )
-from sim.usage import UsageMeter
+from sim.model.usage import UsageMeter
 
 
 class Request:

@@ -11,8 +11,8 @@ from cinder.scheduler.flows.create_volume import ScheduleCreateVolumeTask
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
-from sim.scenario import Scenario
-from sim.strategies import Strategy
+from sim.inputs.scenario import Scenario
+from sim.inputs.strategies import Strategy
 
 
 class Service(dict[str, Any]):

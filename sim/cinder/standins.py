@@ -42,9 +42,9 @@ from sim.cinder.database import (
 from sim.cinder.glance import Glance
 from sim.cinder.locks import Coordinator
 from sim.cinder.scheduler import CloneWeigher, ServiceList
-from sim.lottery import numbers
-from sim.scenario import Case, Scenario
-from sim.strategies import Strategy
+from sim.inputs.scenario import Case, Scenario
+from sim.inputs.strategies import Strategy
+from sim.model.lottery import numbers
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from sim.cinder.database import Context, Volume
 from sim.cinder.glance import MARKED, ImageService
 from sim.cinder.ondemand import clonable
 from sim.cinder.what_if import image_lock
-from sim.scenario import Scenario
+from sim.inputs.scenario import Scenario
 
 
 class Marking:

@@ -1,6 +1,6 @@
 """What-ifs: Cinder's own classes with a few functions decorated or wrapped in another way.
 
-Each says in `sim.scenario.WhatIf` what it would change in Cinder. What is off is Cinder's own.
+Each says in `sim.inputs.scenario.WhatIf` what it would change in Cinder. What is off is Cinder's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cinder.volume import manager
 from cinder.volume.flows.manager import create_volume
 from oslo_utils import units
 
-from sim.scenario import WhatIf
+from sim.inputs.scenario import WhatIf
 
 
 def create_task(what_if: WhatIf, *patches: type) -> Any:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.cli.shared import plain, progress, write_csv
-from sim.problems import BadInput, printable
+from sim.inputs.problems import BadInput, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.analysis.comparison import Comparison
+    from sim.analysis.curves import Curves
     from sim.cli.simulate import Outcome
-    from sim.comparison import Comparison
-    from sim.curves import Curves
-    from sim.scenario import Case
+    from sim.inputs.scenario import Case
 
 
 def replicated(
@@ -27,7 +27,7 @@ def replicated(
 
     Says on stderr which strategies failed in which replication: they are left out.
     """
-    from sim.comparison import of_replications, replicate_all, without_failed
+    from sim.analysis.comparison import of_replications, replicate_all, without_failed
 
     names = list(summaries)
     if not names:
@@ -81,8 +81,8 @@ def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine
 
 def _curves(case: Case, outcomes: list[Outcome], chosen: str) -> tuple[str, Curves] | None:
     """Of the creates where `chosen`, or else the first strategy with a cache, put them, if there is one."""
-    from sim.curves import curve
-    from sim.strategies import STRATEGIES
+    from sim.analysis.curves import curve
+    from sim.inputs.strategies import STRATEGIES
 
     for outcome in sorted(outcomes, key=lambda each: each.strategy != chosen):
         if STRATEGIES[outcome.strategy].image_volume_cache_enabled and outcome.hosts is not None:

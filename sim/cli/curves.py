@@ -25,7 +25,7 @@ from sim.cli.shared import (
     progress,
     show,
 )
-from sim.problems import BadInput, printable
+from sim.inputs.problems import BadInput, printable
 
 STRATEGY = "cache-only"
 
@@ -52,8 +52,8 @@ def curve(
       cinder-cache curve scenarios/two_tiers.yaml --engine fast --out results
     """
     case = checked(scenario, [STRATEGY], bad_options(engine, [], out, fmt))
-    from sim.display import curves_text
-    from sim.results import hashes, versions, write
+    from sim.model.records import hashes, versions, write
+    from sim.report.display import curves_text
 
     try:
         with progress("placing", len(case.trace.events), shown=True) as done:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sim.cli.shared import Fmt, Format, Json, app, clean_end, plain, print_json, progress, show, unwritable
-from sim.problems import BadInput, printable, quoted
+from sim.inputs.problems import BadInput, printable, quoted
 
 HEADINGS = {"read": "Read", "assumed": "Assumed", "unknown": "Not known"}
 
@@ -90,7 +90,7 @@ def import_(
 
 def _told(document: dict[str, Any], out: Path) -> str:
     """What was read, assumed and not known, and what to do next."""
-    from sim.terminal import item
+    from sim.report.terminal import item
 
     lines = []
     for kind, heading in HEADINGS.items():
@@ -122,8 +122,8 @@ def calibrate(
     Example, of what `import --out mycloud --db …` wrote:
       cinder-cache calibrate mycloud
     """
-    from sim import calibration
-    from sim.display import calibration_text
+    from sim.importers import calibration
+    from sim.report.display import calibration_text
 
     with progress("fitting", None, shown=True) as done:
         found = calibration.calibrate(folder, done)

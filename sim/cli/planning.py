@@ -25,7 +25,7 @@ from sim.cli.shared import (
     wrong_warm_up,
     wrong_workers,
 )
-from sim.problems import BadInput, printable
+from sim.inputs.problems import BadInput, printable
 
 if TYPE_CHECKING:
     pass
@@ -137,7 +137,7 @@ def plan(
     if as_json:
         print_json(answer.document)
     else:
-        from sim.planner.text import plan_text
+        from sim.report.plan_text import plan_text
 
         show(plan_text(answer.document))
     print(f"plan: written to {printable(str(folder))}", file=sys.stderr)

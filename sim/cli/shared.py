@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from sim import api
-from sim.problems import BadInput, printable, quoted
-from sim.strategies import STRATEGIES
+from sim.inputs.problems import BadInput, printable, quoted
+from sim.inputs.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sim.scenario import Case
+    from sim.inputs.scenario import Case
 
 app = typer.Typer(
     help="Simulates and sizes OpenStack Cinder's image-volume cache.",
@@ -173,7 +173,7 @@ def _warm_up_s(text: str) -> float | None:
     """None for auto."""
     from pydantic import TypeAdapter
 
-    from sim.workload.spec import Duration
+    from sim.inputs.generator import Duration
 
     if text == "auto":
         return None
@@ -195,7 +195,7 @@ def progress(what: str, events: int | None, shown: bool) -> Iterator[Told | None
         return
     from rich.progress import Progress
 
-    from sim.terminal import console
+    from sim.report.terminal import console
 
     with Progress(console=console(stderr=True), transient=True) as bars:
         bar = bars.add_task(what, total=events)

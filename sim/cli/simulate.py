@@ -37,15 +37,15 @@ from sim.cli.shared import (
     warm_up_s,
     wrong_warm_up,
 )
-from sim.problems import BadInput, printable
+from sim.inputs.problems import BadInput, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sim.comparison import Comparison
+    from sim.analysis.comparison import Comparison
+    from sim.analysis.statistics import Blocks
+    from sim.inputs.scenario import Case
     from sim.report.aggregates import Aggregates
-    from sim.scenario import Case
-    from sim.statistics import Blocks
 
 # A Parquet trace of more events is not read into memory, where engine `fast` can do without.
 MOST_EVENTS = 5_000_000
@@ -61,7 +61,7 @@ class Outcome:
     findings: list[str]
     manifest: dict[str, Any]
     uploads: pd.DataFrame | None = None
-    counts: pd.DataFrame | None = None  # `sim.comparison.in_blocks`, of a history in memory
+    counts: pd.DataFrame | None = None  # `sim.analysis.comparison.in_blocks`, of a history in memory
     aggregates: Aggregates | None = None  # for the report, of one in memory
     hosts: pd.Series[Any] | None = None  # where its creates from an image went
 
@@ -182,7 +182,7 @@ def verify(
     """
     chosen = _listed(strategies)
     case = checked(scenario, chosen, api.unknown("cinder", chosen or []))
-    from sim.verification import caution, verdict
+    from sim.analysis.verification import caution, verdict
 
     if expect := caution():
         print(expect, file=sys.stderr)
@@ -202,7 +202,7 @@ def verify(
 
 def _listed(strategies: str | None) -> list[str] | None:
     """The names in `--strategies`, every one for `all`; None if it was not given."""
-    from sim.strategies import STRATEGIES
+    from sim.inputs.strategies import STRATEGIES
 
     if strategies is None:
         return None
@@ -225,7 +225,7 @@ def _simulate(
     With `out`, each is written when it is done: what is done is kept whatever comes later. `reported`:
     what a report shows of each is counted. Gives the blocks of the history from the end of `warm_up` on, too.
     """
-    from sim.statistics import Blocks
+    from sim.analysis.statistics import Blocks
 
     most = MOST_EVENTS if engine == "fast" and out is not None and warm_up == "0" else None
     problems = bad_options(engine, chosen or [], out, fmt) + wrong_warm_up(warm_up)
@@ -234,7 +234,7 @@ def _simulate(
     blocks = Blocks.between(warm_up_s(warm_up, case, names), case.last_create_s)
     if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    from sim.results import hashes
+    from sim.model.records import hashes
 
     sha256 = hashes(case)
     outcomes = []
@@ -257,7 +257,7 @@ def _compared(
     if replications > 1:
         summaries = {outcome.strategy: outcome.summary for outcome in outcomes}
         return comparing.replicated(case, summaries, engine, replications, blocks.start_s)
-    from sim.comparison import of_history
+    from sim.analysis.comparison import of_history
 
     counts = [outcome.counts for outcome in outcomes if outcome.counts is not None]
     return of_history(counts, blocks, case.scenario.seed) if counts else None
@@ -278,10 +278,10 @@ def _outcome(
 
     Of the creates before the blocks only the table of requests tells.
     """
-    from sim.comparison import counted, in_blocks
-    from sim.findings import findings
-    from sim.metrics import summary, uploads_of
-    from sim.results import manifest_of, pools_table, write
+    from sim.analysis.comparison import counted, in_blocks
+    from sim.analysis.findings import findings
+    from sim.analysis.metrics import summary, uploads_of
+    from sim.model.records import manifest_of, pools_table, write
 
     if not len(case.trace.events):  # they were too many to be read
         assert out is not None
@@ -321,8 +321,8 @@ def _outcome(
 
 def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Path, fmt: Format) -> Outcome:
     """Run a strategy on a trace that stays on disk, and write its tables."""
-    from sim.results import TABLES, manifest_of, write
-    from sim.tables import count_rows
+    from sim.inputs.tables import count_rows
+    from sim.model.records import TABLES, manifest_of, write
 
     start, folder = time.perf_counter(), out / strategy
     folder.mkdir(parents=True, exist_ok=True)
@@ -354,8 +354,8 @@ def _show(outcomes: list[Outcome], found: Comparison | None) -> None:
     """Tables of what the strategies come to, how sure that is, then what stands out in each."""
     import pandas as pd
 
-    from sim.display import comparison_text, tables_text, uploads_text
-    from sim.terminal import item
+    from sim.report.display import comparison_text, tables_text, uploads_text
+    from sim.report.terminal import item
 
     replicated = found is not None and found.of == "replications"
     lines = [] if replicated else [tables_text(pd.concat([outcome.summary for outcome in outcomes])), ""]

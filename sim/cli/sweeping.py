@@ -30,13 +30,13 @@ from sim.cli.shared import (
     wrong_warm_up,
     wrong_workers,
 )
-from sim.problems import BadInput, printable
+from sim.inputs.problems import BadInput, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.inputs.scenario import Case
     from sim.report.parts import Ran
-    from sim.scenario import Case
     from sim.sweep.varying import Point
 
 
@@ -130,9 +130,9 @@ def _report(
 ) -> None:
     """`report.html` beside the tables."""
     from sim.api import curve
+    from sim.inputs.strategies import STRATEGIES
     from sim.report.page import made_of, write
     from sim.report.swept import recommended, sweep_page
-    from sim.strategies import STRATEGIES
     from sim.sweep.intervals import points
 
     chosen = _ran(case, points(documents)[recommended(certain)][0], warm_up_s)
@@ -147,13 +147,13 @@ def _report(
 
 def _ran(case: Case, document: Mapping[str, Any], warm_up_s: float) -> Ran:
     """A point run once more, as a cell keeps no rows of a run."""
+    from sim.analysis.comparison import counted
+    from sim.analysis.findings import findings
     from sim.api import run
-    from sim.comparison import counted
-    from sim.findings import findings
-    from sim.loading import load
     from sim.report.aggregates import aggregates
     from sim.report.parts import Ran
     from sim.sweep.varying import paths_of
+    from sim.workload.loading import load
 
     raw = case.scenario.model_dump(by_alias=True)
     values = {path: value for key, value in document["values"].items() for path in paths_of(key, raw)}
@@ -183,7 +183,7 @@ def _points(
 
 
 def _shown(table: pd.DataFrame, certain: pd.DataFrame, documents: list[dict[str, Any]]) -> str:
-    from sim.display import sweep_text
+    from sim.report.display import sweep_text
 
     requests = sum(document["requests"] for document in documents)
     return f"{sweep_text(table, certain)}\n\n{len(documents):,} cells, {requests:,} creates simulated"

@@ -10,7 +10,7 @@ import typer
 
 from sim import api
 from sim.cli.shared import Json, Scenario, app, clean_end, print_json, show, unwritable
-from sim.problems import BadInput, printable
+from sim.inputs.problems import BadInput, printable
 
 
 @app.command()

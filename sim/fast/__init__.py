@@ -6,7 +6,7 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     state.py      what a run's state is: named arrays of records
     jit.py        compilation, and the state as compiled code gets it
     build.py      a case as such a state
-    arrays.py     space, places and clones (as sim/arrays.py); usage.py keeps the accounts of them
+    arrays.py     space, places and clones (as sim/model/arrays.py); usage.py keeps the accounts of them
     events.py     the clock, waiting, Cinder's reading of the time
     cache.py      the image-volume cache, with its eviction policies, and locations in the Cinder store
     scheduler.py  filter and weighers over the backends' reports

@@ -1,4 +1,4 @@
-"""The simulated arrays, compiled: the same checks, in the same order, as `sim.arrays.Array`.
+"""The simulated arrays, compiled: the same checks, in the same order, as `sim.model.arrays.Array`.
 
 What takes time returns its seconds, or, where the array refuses, the reason as a negative number.
 """

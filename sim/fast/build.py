@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.arrays import GIB, MIB, content_of, file_of
 from sim.fast import state
 from sim.fast.jit import table_of
 from sim.fast.kernel import PLACED, put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
-from sim.initial import Placed, store_hosts
-from sim.lottery import first_state
-from sim.scenario import Backend, Case, Image, WhatIf
-from sim.strategies import Strategy
-from sim.trace import EVENTS
+from sim.inputs.scenario import Backend, Case, Image, WhatIf
+from sim.inputs.strategies import Strategy
+from sim.inputs.trace import EVENTS
+from sim.model.arrays import GIB, MIB, content_of, file_of
+from sim.model.initial import Placed, store_hosts
+from sim.model.lottery import first_state
 
 PROJECT = "project"  # of requests that name none
 KINDS = {"user": state.USER, "store": state.STORE, "cache": state.CACHE}
@@ -228,7 +228,7 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
     rate = case.scenario.glance.stream_mib_s
     sent_s = np.zeros(len(names.images)) if rate is None else names.size_mib / rate
     raw = names.rows["raw"]
-    for number, backend in enumerate(case.scenario.backends.values()):  # as `sim.arrays.Array.read_s`
+    for number, backend in enumerate(case.scenario.backends.values()):  # as `sim.model.arrays.Array.read_s`
         read_s = names.virtual_mib / backend.read_mib_s if backend.read_mib_s else np.zeros(len(raw))
         s.convert_s[:, number] = read_s
         if backend.convert_mib_s:
@@ -330,7 +330,7 @@ def _fill_backend(
 
 
 def _fill_locks(s: State, what_if: WhatIf) -> None:
-    """Which locks the creates on a pool take: see `sim.scenario.WhatIf`."""
+    """Which locks the creates on a pool take: see `sim.inputs.scenario.WhatIf`."""
     pools = np.arange(len(s.pools))
     s.pools["locks"] = pools if what_if.lock_per_pool else s.backends["node"][s.pools["backend"]]
     s.pools["fill_lock"] = s.pools["backend"] if what_if.limits_per_backend else pools
@@ -342,7 +342,7 @@ def _fill_images(s: State, case: Case, names: Names) -> None:
     rate = case.scenario.glance.stream_mib_s
     if rate is not None:
         s.images["fetch_s"] = names.size_mib / rate
-    # As `sim.arrays.Array.write_s`.
+    # As `sim.model.arrays.Array.write_s`.
     for number, backend in enumerate(case.scenario.backends.values()):
         if backend.convert_mib_s is not None:
             s.write_s[:, number] = np.where(names.rows["raw"], 0.0, names.virtual_mib / backend.convert_mib_s)

@@ -12,19 +12,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.arrays import PAYERS
 from sim.fast import state
 from sim.fast.build import NO_EDGES, Names, build, exists, numbers_of
 from sim.fast.errors import error_texts
 from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.state import ACCOUNTS, NONE, Array, State
-from sim.initial import Placed, initial_volumes, place
-from sim.prefetch import with_prefetches
-from sim.results import Records, cache_events_table, cache_table, requests_table, uploads_table, volumes_table
-from sim.scenario import Case, Scenario
-from sim.strategies import STRATEGIES, Strategy
-from sim.usage import KINDS, OWNERS, QUANTITIES, UsageMeter, instants, space_table
+from sim.inputs.scenario import Case, Scenario
+from sim.inputs.strategies import STRATEGIES, Strategy
+from sim.model.arrays import PAYERS
+from sim.model.initial import Placed, initial_volumes, place
+from sim.model.prefetch import with_prefetches
+from sim.model.records import (
+    Records,
+    cache_events_table,
+    cache_table,
+    requests_table,
+    uploads_table,
+    volumes_table,
+)
+from sim.model.usage import KINDS, OWNERS, QUANTITIES, UsageMeter, instants, space_table
 
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
 GROWING = (

@@ -7,7 +7,7 @@ import pandas as pd
 from sim.fast import state
 from sim.fast.build import Names
 from sim.fast.state import Array
-from sim.scenario import Case, Image
+from sim.inputs.scenario import Case, Image
 
 BACKEND = "Bad or unexpected response from the storage volume backend API: "
 NO_POOL = "no pool of the volume type passes the scheduler's filters"

@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 
-from sim import lottery as shared
 from sim.fast.cache import location
 from sim.fast.events import read_clock
 from sim.fast.jit import compiled
 from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
+from sim.model import lottery as shared
 
 BREAKS = -2
 # Of cinder/scheduler/weights/capacity.py: what it gives pools without a capacity.
@@ -177,7 +177,7 @@ def lottery(s: State, first: int, end: int) -> int:
 
 @compiled
 def draw(s: State) -> float:
-    """`sim.lottery.numbers`; the masks make shifts of int64 those of unsigned numbers."""
+    """`sim.model.lottery.numbers`; the masks make shifts of int64 those of unsigned numbers."""
     w = s.world[0]
     w.lottery += GAMMA
     x = w.lottery

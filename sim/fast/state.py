@@ -16,13 +16,13 @@ Array = npt.NDArray[Any]
 NONE = -1
 NO_LIMIT = 2**62
 
-# Who a volume belongs to, in the order in which they pay for shared data (sim.arrays.PAYERS).
+# Who a volume belongs to, in the order in which they pay for shared data (sim.model.arrays.PAYERS).
 USER, STORE, CACHE = 0, 1, 2
-# Accounts of space, in the order of sim.usage.KINDS.
+# Accounts of space, in the order of sim.model.usage.KINDS.
 USERS, CACHED, STORED, IMAGES, ORPHANS = 0, 1, 2, 3, 4
 ACCOUNTS = 5
 
-# Where a create's data came from (sim.results.SOURCES).
+# Where a create's data came from (sim.model.records.SOURCES).
 NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = 0, 1, 2, 3, 4
 
 # Which entry `ensure_space` gives up.
@@ -34,7 +34,7 @@ BY_CAPACITY, BY_ALLOCATED, BY_NUMBER, BY_CLONES = 1, 2, 3, 4
 # Events of the trace.
 CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME, RELEASE, PREFETCH = range(7)
 
-# How images are made of volumes (sim.scenario.Scenario.upload).
+# How images are made of volumes (sim.inputs.scenario.Scenario.upload).
 COPY_DATA, NO_OP, TWIN_LOCATION, TWIN_CACHE = 0, 1, 2, 3
 
 # Events of the cache (sim.fast.engine.CACHE_EVENTS).
@@ -201,8 +201,8 @@ class State(NamedTuple):
     has not happened yet. At each of the times `edges`, ascending, the accounts are noted, but for the
     peaks: edge_accounts (edges, accounts). uploads are those of the trace, convert_s and send_s (I, B) what
     they take, store_pools the pools of the Cinder store that get a new image i, from store_start[i] on. The
-    trace_ arrays are a stretch of the trace, a row an event (see sim.trace): names as numbers, the volume
-    as its code.
+    trace_ arrays are a stretch of the trace, a row an event (see sim.inputs.trace): names as numbers, the
+    volume as its code.
     """
 
     options: Array

@@ -1,4 +1,4 @@
-"""Time-weighted means and peaks of space and places, as `sim.usage.UsageMeter` folds them."""
+"""Time-weighted means and peaks of space and places, as `sim.model.usage.UsageMeter` folds them."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from scipy import special
 
 from sim.fitting.estimates import BEYOND, Estimate, Floats, Maximum, maximum, zipf
+from sim.inputs.generator import DAY, Generate, Repeats, Storms
 from sim.workload.generate import arrivals
-from sim.workload.spec import DAY, Generate, Repeats, Storms
 from sim.workload.streams import Streams
 
 Whole = npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Parameters of a generated workload (`sim.workload.spec`) out of a trace, each with how well it is known.
+"""Parameters of a generated workload (`sim.inputs.generator`) out of a trace, each with how well it is known.
 
 Creates of one image, each soon after the one before, are one request: a storm, if they are several. Soon is
 while such gaps are more frequent than longer ones, GAP_S at most. Hours and weekdays multiply; requests are a
@@ -35,10 +35,10 @@ from sim.fitting.excitation import Excitation, excitation
 from sim.fitting.fitted import Fit, Fitted
 from sim.fitting.lifetimes import lifetimes
 from sim.fitting.releases import half_life, intervals, lines_of
-from sim.images import Image, read_images
-from sim.problems import Problems
-from sim.trace import Known, Trace, parse_trace
-from sim.workload.spec import DAY, HOUR, LONGEST, WEEK
+from sim.inputs.generator import DAY, HOUR, LONGEST, WEEK
+from sim.inputs.images import Image, read_images
+from sim.inputs.problems import Problems
+from sim.inputs.trace import Known, Trace, parse_trace
 
 Whole = npt.NDArray[np.int64]
 GAP_S = 10.0

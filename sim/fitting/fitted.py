@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from sim.fitting.estimates import Estimate
-from sim.workload.spec import DAY, HOUR, LONGEST, Generate
+from sim.inputs.generator import DAY, HOUR, LONGEST, Generate
 
 COMMENT = 34  # where comments begin
 WIDTH = 80

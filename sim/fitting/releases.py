@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import optimize, special, stats
 
 from sim.fitting.estimates import Estimate, Floats, Z, rate
-from sim.images import Image
-from sim.workload.spec import DAY
+from sim.inputs.generator import DAY
+from sim.inputs.images import Image
 
 Whole = npt.NDArray[np.int64]
 LEAST = 20  # requests, to tell who uses which version

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from cinder.scheduler.filters import extra_specs_ops
 
-from sim.arrays import GIB
 from sim.importers import assumptions
 from sim.importers.assumptions import Assumed
 from sim.importers.configuration import Section
 from sim.importers.names import Place, places
 from sim.importers.notes import Note
+from sim.model.arrays import GIB
 
 if TYPE_CHECKING:
     from sim.importers.configuration import Configuration

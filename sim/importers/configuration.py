@@ -12,7 +12,7 @@ from typing import Any
 from oslo_config import cfg
 
 from sim.importers.notes import Note
-from sim.problems import Problems, quoted
+from sim.inputs.problems import Problems, quoted
 
 # Where Cinder keeps the definitions, and the group each belongs to (None: [DEFAULT]).
 _GLOBAL = (

@@ -22,8 +22,8 @@ from sim.importers.database_schema import Schema, reflect
 from sim.importers.database_span import naive, period, span, stamp
 from sim.importers.database_url import Database, parse_url
 from sim.importers.notes import Note
-from sim.problems import BadInput, Problems
-from sim.trace import EVENTS
+from sim.inputs.problems import BadInput, Problems
+from sim.inputs.trace import EVENTS
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from cinder.objects import fields
 
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 
 try:
     from cinder.db.sqlalchemy import models  # before 29

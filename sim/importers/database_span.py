@@ -11,7 +11,7 @@ from scipy import stats
 
 from sim.importers.database_schema import Schema
 from sim.importers.notes import Note
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 
 # How sure to be that rows are missing, not only numbers.
 SIGNIFICANT = 0.01

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sim.importers.notes import Note
-from sim.problems import Problems, printable
+from sim.inputs.problems import Problems, printable
 
 PAGE = 1000  # images asked for at once; Glance gives fewer if its `api_limit_max` is less
 WITH_DATA = ("active", "deactivated")  # volumes were made of deactivated ones too, before they were

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sim.importers.assembly import Sources, assemble
 from sim.importers.notes import Note
 from sim.importers.writing import write
-from sim.problems import BadInput, Problems
+from sim.inputs.problems import BadInput, Problems
 
 
 def import_cloud(

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from cinder.volume import volume_utils
 
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 
 LONGEST = 2**24  # bytes of a line; a notification has some thousand
 LOGGER = b"oslo.messaging.notification."  # of oslo.messaging's driver `log`

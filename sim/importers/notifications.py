@@ -13,7 +13,7 @@ from sim.importers.cache_telemetry import CacheTelemetry
 from sim.importers.notes import Note
 from sim.importers.notification_files import instant, notifications
 from sim.importers.notified_volumes import NotifiedVolumes
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 
 
 @dataclass(frozen=True)

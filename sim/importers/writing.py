@@ -22,10 +22,10 @@ from sim.importers import assumptions
 from sim.importers.assembly import Cloud, quota, shortened
 from sim.importers.assumptions import Assumed
 from sim.importers.notes import Note
-from sim.problems import Problems
-from sim.scenario import STRATEGY_NAMES, Scenario
-from sim.spec import validated
-from sim.yamlfile import read_yaml
+from sim.inputs.problems import Problems
+from sim.inputs.scenario import STRATEGY_NAMES, Scenario
+from sim.inputs.spec import validated
+from sim.inputs.yamlfile import read_yaml
 
 ROWS = 100_000
 EVENT_COLUMNS = [

@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 
 from sim import api
-from sim.curves import MAX_COUNT, MAX_SIZE
-from sim.planner.back_test import back_test
+from sim.analysis.curves import MAX_COUNT, MAX_SIZE
+from sim.analysis.verification import difference
+from sim.inputs.scenario import Case
+from sim.model.records import Records
 from sim.planner.figures import EVERY, Figures, figures, p95_interval
 from sim.planner.grid import ENABLED, Limits, chosen_point, todays
+from sim.planner.hindsight import back_test
 from sim.planner.lines import conf_lines, quota_binds, quota_commands, quotas
 from sim.planner.pickers import frontier
 from sim.planner.plan import ENOUGH, Plan, Simulator, load_of
@@ -24,10 +27,7 @@ from sim.planner.plan import plan as choose
 from sim.planner.reasons import binding, runners_up, what
 from sim.planner.sensitivity import sensitivity
 from sim.planner.targets import ALL, Targets
-from sim.results import Records
-from sim.scenario import Case
 from sim.sweep.varying import apply
-from sim.verification import difference
 
 
 @dataclass(frozen=True)

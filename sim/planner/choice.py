@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sim.analysis.statistics import Estimate, Sample
+from sim.inputs.scenario import Scenario
 from sim.planner.grid import Groups, Limits, of_backends
 from sim.planner.measured import Floats, Table
 from sim.planner.optimum import Row, optimum
 from sim.planner.pickers import worst_larger
 from sim.planner.requirements import Requirement, factor, of_table
 from sim.planner.targets import ALL, Targets
-from sim.scenario import Scenario
-from sim.statistics import Estimate, Sample
 
 Mask = npt.NDArray[np.bool_]
 

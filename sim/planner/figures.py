@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from sim.analysis.statistics import Estimate, Sample
+from sim.inputs.scenario import Scenario
 from sim.planner.measured import Floats, Measured, backend_of, scopes
 from sim.planner.targets import ALL
-from sim.scenario import Scenario
-from sim.statistics import Estimate, Sample
 
 Figures = dict[str, Any]
 EVERY = "all"  # the name of ALL in documents

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sim.arrays import GIB
-from sim.curves import MAX_COUNT, MAX_SIZE, curve
-from sim.scenario import Backend, Case, Scenario
-from sim.strategies import STRATEGIES
+from sim.analysis.curves import MAX_COUNT, MAX_SIZE, curve
+from sim.inputs.scenario import Backend, Case, Scenario
+from sim.inputs.strategies import STRATEGIES
+from sim.model.arrays import GIB
 from sim.sweep.varying import Point
 
 ENABLED = "image_volume_cache_enabled"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim.curves import MAX_COUNT, MAX_SIZE
+from sim.analysis.curves import MAX_COUNT, MAX_SIZE
+from sim.inputs.scenario import Scenario
+from sim.inputs.strategies import STRATEGIES
 from sim.planner.figures import EVERY
 from sim.planner.grid import ENABLED, OFF, Limits, todays
 from sim.planner.plan import Plan
-from sim.scenario import Scenario
-from sim.strategies import STRATEGIES
 
 QUOTAS = {"volumes": "internal_tenant_quota_volumes", "gigabytes": "internal_tenant_quota_gigabytes"}
 

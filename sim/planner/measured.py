@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sim.analysis.statistics import Sample
+from sim.inputs.scenario import Scenario
 from sim.planner.grid import Groups, Limits
 from sim.planner.targets import ALL
-from sim.scenario import Scenario
-from sim.statistics import Sample
 
 Floats = npt.NDArray[np.float64]
 Row = Mapping[str, Any]  # of `sim.sweep.measures.Measurer`

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from sim.statistics import Estimate
+from sim.analysis.statistics import Estimate
 
 Floats = npt.NDArray[np.float64]
 TOLERANCE = 1e-7

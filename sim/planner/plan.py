@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sim import api
-from sim.loading import load
+from sim.analysis.statistics import Blocks, Sample
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import Case, Scenario
+from sim.inputs.strategies import STRATEGIES
 from sim.planner.choice import Choice, Chooser
 from sim.planner.grid import (
     Groups,
@@ -30,12 +33,9 @@ from sim.planner.measured import Floats, sample_of, scopes, table_of
 from sim.planner.optimum import Row
 from sim.planner.requirements import Requirement, factor, of_table, requirements
 from sim.planner.targets import Targets, check
-from sim.problems import BadInput
-from sim.scenario import Case, Scenario
-from sim.statistics import Blocks, Sample
-from sim.strategies import STRATEGIES
 from sim.sweep.sweep import sweep
 from sim.sweep.varying import Point
+from sim.workload.loading import load
 
 WITHOUT = "none"  # the strategy without image-volumes
 MOST_REPAIRS = 12
@@ -64,7 +64,7 @@ class Load:
         return self.cases[0]
 
     def blocks_of(self, time: Floats) -> npt.NDArray[np.int64]:
-        """The block of the one history that each time is in (see `sim.statistics.Blocks`)."""
+        """The block of the one history that each time is in (see `sim.analysis.statistics.Blocks`)."""
         return Blocks.between(self.warm_up_s, self.case.last_create_s).of(time)
 
     @property

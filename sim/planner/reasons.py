@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from sim.curves import MAX_SIZE
+from sim.analysis.curves import MAX_SIZE
+from sim.inputs.scenario import Case
+from sim.model.records import Records
 from sim.planner.grid import Limits
 from sim.planner.measured import scopes
 from sim.planner.plan import ENOUGH, Confirmed, Plan
 from sim.planner.requirements import Requirement
-from sim.results import Records
-from sim.scenario import Case
 
 Reason = dict[str, Any]
 WHAT = {
@@ -170,7 +170,7 @@ def _arrays(plan: Plan) -> list[Reason]:
 
 def _refused(plan: Plan, records: Records, case: Case) -> list[Reason]:
     """Images that are larger than a cache: each create of them downloads, inside the image's lock."""
-    from sim.arrays import GIB
+    from sim.model.arrays import GIB
 
     gib = {image.image_id: -(-image.virtual_size_bytes // GIB) for image in case.images.values()}
     requests = records.requests[records.requests["source"] == "download"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.analysis.statistics import Estimate, Sample
+from sim.inputs.scenario import Backend, Scenario
 from sim.planner.measured import Floats, Measured, Table
 from sim.planner.targets import ALL, GOALS, KINDS, Targets
-from sim.scenario import Backend, Scenario
-from sim.statistics import Estimate, Sample
 
 
 @dataclass(frozen=True)

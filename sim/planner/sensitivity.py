@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sim.inputs.scenario import Scenario
 from sim.planner.figures import EVERY, figures
 from sim.planner.grid import Limits, chosen_point
 from sim.planner.measured import sample_of
 from sim.planner.plan import ENOUGH, Cell, Plan, Simulator, margin_of
 from sim.planner.requirements import Requirement
-from sim.scenario import Scenario
 
 # All limits of the plan times these, looked at under each change; 1 is the plan.
 FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)

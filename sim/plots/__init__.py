@@ -1,7 +1,7 @@
 """Pictures of results: each function draws on the Axes that it is given, and gives them back.
 
 They are matplotlib's, and change neither its settings nor pyplot's figures. What they draw are the tables of
-`sim.metrics`, `sim.curves`, `sim.results`, `sim.sweep` and `sim.report.aggregates`:
+`sim.analysis.metrics`, `sim.analysis.curves`, `sim.model.records`, `sim.sweep` and `sim.report.aggregates`:
 
     fig, ax = plt.subplots()
     sim.plots.hit_rate_by_limit(sim.curve(case).curve.query("name == 'flash-a#p0'"), ax)
@@ -24,7 +24,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from sim.curves import MAX_COUNT
+from sim.analysis.curves import MAX_COUNT
 from sim.planner.pickers import frontier
 from sim.plots.frame import (
     DASHES,
@@ -145,8 +145,8 @@ def by_value(
 def by_strategy(rows: pd.DataFrame, measure: str, ax: Axes, *, certain: pd.DataFrame | None = None) -> Axes:
     """One measure of each strategy as bars, with its value written at it.
 
-    `rows`: of `sim.metrics.summary`, of one tier, a row a strategy. `certain`: of
-    `sim.comparison.Comparison.measures`, of that tier, for intervals.
+    `rows`: of `sim.analysis.metrics.summary`, of one tier, a row a strategy. `certain`: of
+    `sim.analysis.comparison.Comparison.measures`, of that tier, for intervals.
     """
     values = rows[measure].to_numpy(float)
     at = np.arange(len(rows))
@@ -187,8 +187,9 @@ def pareto(
 
     Off the front, points are hollow.
 
-    `rows`: of `sim.metrics.summary` of one tier, or of a sweep, of one scope and name; `names`: the column
-    of what is written at the points; `marked`: points by what they are called, `today` or `recommended`.
+    `rows`: of `sim.analysis.metrics.summary` of one tier, or of a sweep, of one scope and name; `names`: the
+    column of what is written at the points; `marked`: points by what they are called, `today` or
+    `recommended`.
     """
     rows = rows.dropna(subset=[cost, worth])
     if rows.empty:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sim.results import Records
+from sim.model.records import Records
 
 if TYPE_CHECKING:
-    from sim.scenario import Case
+    from sim.inputs.scenario import Case
 
 DAY_S = 86_400.0
 EARLY_S = 3_600.0  # an eviction is early if the image is downloaded again so soon

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sim.inputs.scenario import Case
 from sim.planner.lines import conf_of_scenario
 from sim.plots.frame import number
 from sim.report import parts
@@ -14,11 +15,10 @@ from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
 from sim.report.parts import ALL, Ran, Section
-from sim.scenario import Case
 
 if TYPE_CHECKING:
-    from sim.comparison import Comparison
-    from sim.curves import Curves
+    from sim.analysis.comparison import Comparison
+    from sim.analysis.curves import Curves
 
 SHOWN = (
     *("clone_hit_rate", "create_s_mean", "create_s_p95", "errors", "price_month"),
@@ -39,9 +39,9 @@ def comparison_page(
 ) -> str:
     """Of strategies on the same workload.
 
-    `summaries`: rows of `sim.metrics.summary` of each; `runs`: those whose tables were in memory; `found`:
-    how sure the figures are; `curves` if there are any, with the strategy whose look-ups they are; `uploads`:
-    rows of `sim.metrics.uploads_of`; `made`: how, for the page's end.
+    `summaries`: rows of `sim.analysis.metrics.summary` of each; `runs`: those whose tables were in memory;
+    `found`: how sure the figures are; `curves` if there are any, with the strategy whose look-ups they are;
+    `uploads`: rows of `sim.analysis.metrics.uploads_of`; `made`: how, for the page's end.
     """
     draw = Pictures()
     creates = int(summaries["creates"].iloc[-1])

@@ -12,9 +12,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from sim.inputs.scenario import Case
+from sim.model.records import hashes, versions
 from sim.report.parts import Section
-from sim.results import hashes, versions
-from sim.scenario import Case
 
 FILE = "report.html"
 

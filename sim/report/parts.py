@@ -10,12 +10,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from sim import plots
-from sim.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.analysis.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.inputs.scenario import Case
 from sim.plots.frame import OWNERS, REACH
 from sim.report.aggregates import EARLY_S, Aggregates, by_worth
 from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
-from sim.scenario import Case
 
 POOLS = 6  # whose pictures are drawn; of the others there are numbers in the run's own tables
 ALL = "all"

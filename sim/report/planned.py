@@ -8,20 +8,20 @@ from typing import Any
 import pandas as pd
 
 from sim import plots
-from sim.comparison import counted
-from sim.curves import MAX_COUNT, MAX_SIZE, curve
-from sim.findings import findings
+from sim.analysis.comparison import counted
+from sim.analysis.curves import MAX_COUNT, MAX_SIZE, curve
+from sim.analysis.findings import findings
+from sim.inputs.problems import BadInput
+from sim.inputs.strategies import STRATEGIES
 from sim.planner.answer import Answer, Whole
 from sim.planner.grid import ENABLED
-from sim.planner.text import fine_print, verdict
-from sim.problems import BadInput
 from sim.report import parts
 from sim.report.aggregates import aggregates
 from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
 from sim.report.parts import Group, Ran, Section
-from sim.strategies import STRATEGIES
+from sim.report.plan_text import fine_print, verdict
 
 FIGURES = ("hit_rate", "p95_s", "errors", "space_gib_mean", "space_gib_peak", "price_month")
 FEW = 3  # points of a picture
@@ -64,7 +64,9 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
 
 
 def _side_by_side(plan: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The plan's figures as `sim.metrics.summary` has them, and their intervals as a `Comparison` does."""
+    """The plan's figures as `sim.analysis.metrics.summary` has them, and their intervals as a `Comparison`
+    does.
+    """
     rows, certain = [], []
     for tier in plan["tiers"]:
         for name, of in (("today", plan["today"]["tiers"][tier]), ("plan", plan["tiers"][tier])):

@@ -10,7 +10,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from sim import plots
-from sim.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.analysis.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.inputs.scenario import Case
+from sim.inputs.strategies import STRATEGIES
 from sim.planner.lines import conf_of_scenario
 from sim.plots.frame import number
 from sim.report import parts
@@ -18,8 +20,6 @@ from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
 from sim.report.parts import Group, Ran, Section, limit_text
-from sim.scenario import Case
-from sim.strategies import STRATEGIES
 from sim.sweep.intervals import MEASURES
 from sim.sweep.varying import paths_of
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.scenario import Case, Scenario
-from sim.statistics import Estimate, Floats, Sample
+from sim.analysis.statistics import Estimate, Floats, Sample
+from sim.inputs.scenario import Case, Scenario
 from sim.sweep.varying import apply
 
 MEASURES = (

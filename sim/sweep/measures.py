@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sim.analysis.metrics import GIB, PERCENTILES
+from sim.analysis.statistics import Blocks
 from sim.fast.engine import Prepared
 from sim.fast.state import ACCOUNTS, Array, State
 from sim.fast.tally import COUNTS, tally
-from sim.initial import Placed
-from sim.metrics import GIB, PERCENTILES
-from sim.results import SOURCES
-from sim.scenario import Scenario
-from sim.statistics import Blocks
-from sim.usage import KINDS
+from sim.inputs.scenario import Scenario
+from sim.model.initial import Placed
+from sim.model.records import SOURCES
+from sim.model.usage import KINDS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -32,7 +32,8 @@ class Measurer:
 
     `warm_up_s`: creates before it are left out. `slow_s`: a create that succeeds is slow if it takes more
     than the seconds of its tier, and more than those of "" among all creates; without seconds none is.
-    `blocks` blocks of `block_s` seconds split the time from `warm_up_s` on (see `sim.statistics.Blocks`).
+    `blocks` blocks of `block_s` seconds split the time from `warm_up_s` on (see
+    `sim.analysis.statistics.Blocks`).
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class Measurer:
     def rows(self, s: State, scenario: Scenario) -> list[dict[str, Any]]:
         """A row for each tier, pool and backend, and one for all, of what `play` came to.
 
-        Columns are those of `sim.metrics.summary`, with `scope`, `name` and usage of users' volumes too; that
-        of a backend is the sum over its pools: its peaks are bounds from above. Pools and backends have
-        `volumes_peak`: the most volumes there at once, of whatever kind (what max_volumes limits).
+        Columns are those of `sim.analysis.metrics.summary`, with `scope`, `name` and usage of users' volumes
+        too; that of a backend is the sum over its pools: its peaks are bounds from above. Pools and backends
+        have `volumes_peak`: the most volumes there at once, of whatever kind (what max_volumes limits).
 
         `blocks` (empty for pools): by measure a list, a number per block: `creates` asked for in it and, of
         these, `clones`, `errors`, `made` (that succeed), `slow` and `slow_all`; and the time-weighted means

@@ -18,11 +18,11 @@ import joblib
 import pandas as pd
 
 from sim.fast.engine import Prepared
-from sim.loading import load
-from sim.problems import BadInput
-from sim.scenario import Case
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import Case
 from sim.sweep.measures import Measurer
 from sim.sweep.varying import Point, apply, check, paths_of, reloads
+from sim.workload.loading import load
 
 WIDE = ("blocks", "tiers")  # lists, which a table does not show
 
@@ -132,7 +132,7 @@ def _reloading(cell: Cell) -> tuple[tuple[str, Any], ...]:
 
 def _base(case: Case) -> str:
     """A hash of a case and of what simulates it. Of the scenario it counts what it says, not how."""
-    from sim.results import hashes, versions
+    from sim.model.records import hashes, versions
 
     files = {name: digest for name, digest in hashes(case).items() if name != "scenario"}
     raw = case.scenario.model_dump(by_alias=True, mode="json")

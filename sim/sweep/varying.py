@@ -15,9 +15,9 @@ import pandas as pd
 import yaml
 from scipy.stats import qmc
 
-from sim.problems import BadInput, Problems, quoted
-from sim.scenario import Scenario, put
-from sim.strategies import STRATEGIES
+from sim.inputs.problems import BadInput, Problems, quoted
+from sim.inputs.scenario import Scenario, put
+from sim.inputs.strategies import STRATEGIES
 
 STRATEGY = "strategy"
 # Parts of a scenario of which the workload, its images and who serves whom know nothing.

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from sim.analysis.statistics import mser5
 from sim.fast.engine import Prepared
-from sim.results import SOURCES
-from sim.scenario import Case
-from sim.statistics import mser5
+from sim.inputs.scenario import Case
+from sim.model.records import SOURCES
 
 CLONES = [number for number, source in enumerate(SOURCES) if source not in ("none", "download")]
 

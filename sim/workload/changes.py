@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.images import Image
+from sim.inputs.images import Image
 from sim.workload.streams import Streams
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +47,7 @@ def changed(
     streams: Streams,
     generated: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, Image], pd.DataFrame]:
-    """Events, images and initial state after the changes (see `sim.trace.Trace` for their columns).
+    """Events, images and initial state after the changes (see `sim.inputs.trace.Trace` for their columns).
 
     `generated` events have been generated with the growth already: only initial volumes grow.
     """

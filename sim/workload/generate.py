@@ -1,4 +1,4 @@
-"""Generated workloads: events drawn by their parameters (`sim.workload.spec`), a stream for each kind.
+"""Generated workloads: events drawn by their parameters (`sim.inputs.generator`), a stream for each kind.
 
 Something new (a session) begins by a Poisson process; each request of it brings on others of the same
 image, generation by generation. All that in a time in which the rate is even; the hours of the week then
@@ -23,10 +23,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from sim.images import Image, write_images
-from sim.problems import BadInput, printable, quoted
-from sim.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_initial, write_trace
-from sim.workload.spec import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_creates, weekly_shape
+from sim.inputs.generator import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_creates, weekly_shape
+from sim.inputs.images import Image, write_images
+from sim.inputs.problems import BadInput, printable, quoted
+from sim.inputs.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_initial, write_trace
 from sim.workload.streams import Streams, ranked, weighted
 
 GIB = 2**30
@@ -370,8 +370,8 @@ def catalogue(spec: Generate, streams: Streams) -> list[Image]:
 
 def write(path: str | os.PathLike[str], out: str | os.PathLike[str], replication: int) -> list[Path]:
     """See `sim.api.generate`."""
-    from sim.loading import load
-    from sim.results import files_of
+    from sim.model.records import files_of
+    from sim.workload.loading import load
 
     case = load(path, replication=replication)
     trace = Path(out)

@@ -22,7 +22,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from test_speed import BACKEND, CUSTOMERS, UNIT, bare_queue, month
 
 import sim
-from sim.scenario import Case
+from sim.inputs.scenario import Case
 
 MILLION, PART, FEW = 1_000_000, 6_000, 60  # creates: of engine fast, of engine cinder, without benchmarks
 ROUNDS = 5

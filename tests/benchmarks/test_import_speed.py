@@ -25,7 +25,7 @@ from sqlalchemy.engine import URL
 
 from sim.importers.database_schema import reflect
 from sim.importers.database_url import parse_url
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 from tests.importers import servers
 from tests.whole.process import connected, models
 
@@ -39,7 +39,7 @@ START = datetime(2026, 1, 1)
 READ = """
 import json, resource, sys, time
 from sim.importers import database
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 problems, start = Problems(), time.perf_counter()
 history = database.read(sys.argv[1], None, None, "internal", problems)
 problems.raise_any()

@@ -13,8 +13,8 @@ import yaml
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sim
-from sim.curves import curve
-from sim.metrics import summary
+from sim.analysis.curves import curve
+from sim.analysis.metrics import summary
 from sim.report.aggregates import aggregates
 from sim.report.comparison import comparison_page
 from sim.report.page import made_of

@@ -17,7 +17,7 @@ from drawn import drawn_case
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sim
-from sim.scenario import Case
+from sim.inputs.scenario import Case
 
 MONTH_S, CREATES = 30 * 86_400, 6_000
 CUSTOMERS = 20_000  # of SimPy's queue

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 
 from sim.importers import database
 from sim.importers.database import History
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 from tests.importers.rows import at
 
 

@@ -16,8 +16,8 @@ from sim.importers.assumptions import Assumed
 from sim.importers.configuration import Configuration, read
 from sim.importers.names import places
 from sim.importers.writing import write
-from sim.loading import load
-from sim.problems import Problems
+from sim.inputs.problems import Problems
+from sim.workload.loading import load
 
 SINCE, UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 GIB = 2**30

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sim.importers.configuration import Configuration, read
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 
 TENANT = "cinder_internal_tenant_project_id = t\ncinder_internal_tenant_user_id = u\n"
 

@@ -14,7 +14,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
 from sim.importers.database_url import parse_url
-from sim.problems import BadInput, Problems
+from sim.inputs.problems import BadInput, Problems
 from tests.importers.reading import read, refused, text
 from tests.importers.rows import at, writing
 from tests.importers.servers import PASSWORD, Server, free_port

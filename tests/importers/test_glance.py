@@ -16,7 +16,7 @@ import yaml
 
 from sim.importers import glance
 from sim.importers.notes import Note
-from sim.problems import Problems
+from sim.inputs.problems import Problems
 from tests.importers.glance_server import Server, running
 
 PAGE = 5  # images that Glance lists at once, at most

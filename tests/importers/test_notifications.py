@@ -15,8 +15,8 @@ import pytest
 from sim.cinder import engine
 from sim.importers import notifications
 from sim.importers.notifications import Telemetry
-from sim.problems import Problems
-from sim.scenario import Case
+from sim.inputs.problems import Problems
+from sim.inputs.scenario import Case
 from tests.importers.notifier import notifying
 from tests.whole.cloud import INTERNAL_PROJECT, image_uuid
 from tests.whole.reference import Run

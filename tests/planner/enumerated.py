@@ -15,8 +15,8 @@ import pandas as pd
 import yaml
 
 import sim
-from sim.results import Records
-from sim.scenario import Case
+from sim.inputs.scenario import Case
+from sim.model.records import Records
 
 Cache = tuple[int, int] | None  # GiB and images, 0 for any; None is a cache that is off
 Mask = npt.NDArray[np.bool_]
@@ -171,7 +171,7 @@ class Everything:
 
 def everything(path: Path, growth: float = 1.0, strategies: Sequence[str] | None = None) -> Everything:
     """Simulate all there is."""
-    from sim.loading import load
+    from sim.workload.loading import load
 
     case = load(path, values={} if growth == 1 else {("workload", "growth"): growth})
     names = list(case.scenario.backends)

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 import sim
+from sim.analysis.metrics import summary
 from sim.cli import app
-from sim.metrics import summary
 from sim.planner import answer, lines
 from sim.planner.targets import Targets
 from sim.sweep.varying import apply

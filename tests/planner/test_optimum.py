@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sim.analysis.statistics import Estimate
 from sim.planner.optimum import Row, optimum
-from sim.statistics import Estimate
 
 BACKENDS = ("a", "b", "c")
 TOLD = 1e-5

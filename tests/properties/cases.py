@@ -12,11 +12,11 @@ import pandas as pd
 import yaml
 from hypothesis import strategies as st
 
-from sim.images import Image
-from sim.initial import place
-from sim.scenario import BadInput, Case, Scenario, WhatIf
-from sim.strategies import STRATEGIES
-from sim.trace import EVENTS, Trace, empty_initial
+from sim.inputs.images import Image
+from sim.inputs.scenario import BadInput, Case, Scenario, WhatIf
+from sim.inputs.strategies import STRATEGIES
+from sim.inputs.trace import EVENTS, Trace, empty_initial
+from sim.model.initial import place
 
 GIB = 2**30
 NEW = "new"  # the ids of images that may be uploaded begin so

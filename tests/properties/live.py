@@ -7,7 +7,7 @@ from typing import Any
 
 from sim.cinder import engine, recorder, rpc, standins
 from sim.cinder.clock import TRACE
-from sim.strategies import STRATEGIES
+from sim.inputs.strategies import STRATEGIES
 
 from .cases import COLUMNS, case_of, create
 from .watch import Watch, watching

@@ -18,8 +18,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from sim.arrays import PAYERS, Array, Content
-from sim.scenario import Backend
+from sim.inputs.scenario import Backend
+from sim.model.arrays import PAYERS, Array, Content
 
 HOSTS = st.sampled_from(("a#p0", "a#p1"))
 IDS = st.integers(0, 7).map(lambda number: f"v{number}")  # few: an id that is there is asked for again

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sim.scenario import BadInput
+from sim.inputs.scenario import BadInput
 
 from .cases import creates, image, one_pool, scenarios
 from .live import Live

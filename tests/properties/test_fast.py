@@ -17,13 +17,13 @@ from hypothesis import assume, given, note, settings
 from whole.random_case import random_builder
 from whole.scenarios import CASES, STRATEGIES
 
+from sim.analysis.verification import difference
 from sim.api import misfits
 from sim.cinder import engine as cinder
 from sim.fast import engine as fast
-from sim.loading import load
-from sim.scenario import Case, WhatIf
-from sim.strategies import STRATEGIES as ALL
-from sim.verification import difference
+from sim.inputs.scenario import Case, WhatIf
+from sim.inputs.strategies import STRATEGIES as ALL
+from sim.workload.loading import load
 
 from .cases import asking, cases, read_spelled, spelled, switched, switches_with, what_ifs
 

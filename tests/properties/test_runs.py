@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from sim.api import misfits
 from sim.cinder import engine
 from sim.cinder.database import INTERNAL_PROJECT
-from sim.loading import load
-from sim.results import pools_table
-from sim.scenario import Case, Pool
-from sim.strategies import STRATEGIES
-from sim.trace import write_trace
+from sim.inputs.scenario import Case, Pool
+from sim.inputs.strategies import STRATEGIES
+from sim.inputs.trace import write_trace
+from sim.model.records import pools_table
+from sim.workload.loading import load
 
 from .cases import COLUMNS, case_of, cases, create, image, one_pool
 from .watch import Watch, watching

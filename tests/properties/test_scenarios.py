@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from sim.scenario import Case
+from sim.inputs.scenario import Case
 
 from .cases import cases
 from .watch import watched_run

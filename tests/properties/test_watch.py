@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from cinder.image.cache import ImageVolumeCache
 
-from sim import arrays
 from sim.cinder import engine, locks
 from sim.cinder.database import Database, Quotas
 from sim.cinder.driver import Driver
-from sim.scenario import Case
+from sim.inputs.scenario import Case
+from sim.model import arrays
 
 from .cases import case_of, create, image, one_pool
 from .watch import Watch, watched_run

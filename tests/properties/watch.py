@@ -15,16 +15,16 @@ from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
-from sim.arrays import Array
 from sim.cinder import engine
 from sim.cinder.clock import Process, current_process
 from sim.cinder.database import INTERNAL_PROJECT
 from sim.cinder.glance import Glance
 from sim.cinder.policies import CACHES, ObservedCache
-from sim.initial import place
-from sim.results import Records
-from sim.scenario import Backend, Case
-from sim.strategies import STRATEGIES
+from sim.inputs.scenario import Backend, Case
+from sim.inputs.strategies import STRATEGIES
+from sim.model.arrays import Array
+from sim.model.initial import place
+from sim.model.records import Records
 
 SOURCES = {"driver", "store", "cache", "download", "none"}
 
@@ -417,7 +417,7 @@ def watching(watch: Watch) -> Iterator[None]:
 
     with ExitStack() as stack:
         for where, name, watched in (
-            ("sim.initial", "Array", WatchedArray),
+            ("sim.model.initial", "Array", WatchedArray),
             ("sim.cinder.engine", "Database", WatchedDatabase),
             ("sim.cinder.engine", "Quotas", WatchedQuotas),
             ("sim.cinder.engine", "VolumeManager", WatchedManager),

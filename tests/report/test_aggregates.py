@@ -9,7 +9,8 @@ import pytest
 from handmade import records_of, scenario_file
 
 import sim
-from sim.comparison import counted
+from sim.analysis.comparison import counted
+from sim.inputs.scenario import Case
 from sim.report.aggregates import (
     BINS_S,
     DAY_S,
@@ -20,7 +21,6 @@ from sim.report.aggregates import (
     images_of,
     waits,
 )
-from sim.scenario import Case
 
 HOUR_S = 3600.0
 

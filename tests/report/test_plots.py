@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import sim
 from sim import plots
-from sim.usage import space_table
+from sim.model.usage import space_table
 
 CURVE = pd.DataFrame(
     {

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 import sim
 from sim import cli
 from sim.fast import stream
+from sim.inputs.strategies import STRATEGIES
+from sim.inputs.trace import write_trace
 from sim.plots.frame import number
 from sim.report.aggregates import aggregates
 from sim.report.figures import Pictures
 from sim.report.page import FILE
 from sim.report.parts import Ran, space_section
-from sim.strategies import STRATEGIES
-from sim.trace import write_trace
 from tests.report.making import COMMANDS, report
 
 GOLDEN = Path(__file__).parents[2] / "scenarios" / "golden_images.yaml"

@@ -11,8 +11,8 @@ from scipy import stats
 from typer.testing import CliRunner
 
 import sim
+from sim.analysis.statistics import Sample
 from sim.cli import app
-from sim.statistics import Sample
 from sim.sweep.intervals import MEASURES, intervals
 from sim.sweep.sweep import sweep, tidy
 from sim.sweep.varying import Point

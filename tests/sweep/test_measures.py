@@ -11,15 +11,15 @@ import pytest
 from drawn import drawn_case
 
 import sim
+from sim.analysis.metrics import summary
+from sim.analysis.statistics import DAY_S, Blocks
 from sim.cinder import engine as cinder
 from sim.fast.engine import Prepared
 from sim.fast.tally import COUNTS
-from sim.metrics import summary
-from sim.results import pools_table
-from sim.scenario import Case
-from sim.statistics import DAY_S, Blocks
+from sim.inputs.scenario import Case
+from sim.model.records import pools_table
+from sim.model.usage import UsageMeter
 from sim.sweep.measures import Measurer
-from sim.usage import UsageMeter
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_tiers.yaml"
 

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 import sim
 from sim.cli import app
-from sim.problems import BadInput
-from sim.scenario import Case
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import Case
 from sim.sweep.sweep import sweep, tidy
 from sim.sweep.varying import apply, grid
 
@@ -48,7 +48,7 @@ def cluster() -> Iterator[tuple[str, list[int]]]:
 
 
 def test_a_cell_is_a_run(case: Case, alone: pd.DataFrame) -> None:
-    from sim.metrics import summary
+    from sim.analysis.metrics import summary
 
     changed = Case(case.path, apply(case.scenario, {COUNT: 5}), case.images, case.trace, case.initial)
     expected = summary(sim.run(changed, "combined", "fast"), changed, "combined")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import sim
-from sim.problems import BadInput
-from sim.scenario import Scenario
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import Scenario
 from sim.sweep.varying import Point, apply, check, grid, listed, parse, paths_of, sample
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_tiers.yaml"

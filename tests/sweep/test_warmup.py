@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 import sim
+from sim.analysis.statistics import mser5
 from sim.cli import app
-from sim.statistics import mser5
 from sim.sweep.warmup import start_s, warm_up_s, warm_ups_s
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "generated.yaml"

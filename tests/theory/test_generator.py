@@ -12,8 +12,8 @@ from scipy import stats
 
 from sim.fast.replay import look_ups, replay
 from sim.fitting.fit import fit_trace
+from sim.inputs.generator import DAY, Generate
 from sim.workload.generate import Generated, generate
-from sim.workload.spec import DAY, Generate
 from tests.theory.intervals import interval
 
 TIERS = ("flash", "disk")

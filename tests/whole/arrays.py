@@ -1,6 +1,6 @@
 """The simulated array of the reference: pure state, written from the contract alone.
 
-It shares nothing with `sim.arrays` on purpose: two readings of one paragraph check each other.
+It shares nothing with `sim.model.arrays` on purpose: two readings of one paragraph check each other.
 All sizes are GiB. Every refusal is raised at once, as the exception that a driver raises.
 """
 
@@ -27,7 +27,7 @@ class Volume:
 
 @dataclass
 class Array:
-    """One backend's array; `spec` is its `sim.scenario.Backend`."""
+    """One backend's array; `spec` is its `sim.inputs.scenario.Backend`."""
 
     spec: Any
     volumes: dict[str, Volume] = field(default_factory=dict)

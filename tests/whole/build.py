@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from sim.loading import load
-from sim.scenario import Case
+from sim.inputs.scenario import Case
+from sim.workload.loading import load
 
 GIB = 2**30
 TIER: dict[str, Any] = {"price_gib_month": 0.1}

@@ -37,7 +37,7 @@ def image_gib(size_bytes: int) -> int:
 class GlanceImage:
     """An image as Glance has it now."""
 
-    spec: Any  # sim.scenario.Image
+    spec: Any  # sim.inputs.scenario.Image
     updated_at: datetime.datetime
     urls: list[str] = field(default_factory=list)
     status: str = "active"

@@ -30,7 +30,7 @@ from oslo_config import cfg
 from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import timeutils
 
-from sim.lottery import numbers
+from sim.model.lottery import numbers
 
 from . import simtime
 from .cloud import Cloud, ImageService, SchedulerAPI, VolumeAPI

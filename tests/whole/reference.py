@@ -50,7 +50,7 @@ class Result:
 
 
 def run_whole(case: Any, strategy: str) -> Result:
-    """Run a `sim.scenario.Case` with one of the four plain strategies."""
+    """Run a `sim.inputs.scenario.Case` with one of the four plain strategies."""
     return Run(case, strategy).execute()
 
 

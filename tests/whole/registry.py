@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sim.scenario import Case
+from sim.inputs.scenario import Case
 
 from .build import Builder, image
 

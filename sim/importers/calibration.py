@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
-from sim.arrays import MIB
-from sim.loading import load
-from sim.problems import BadInput
-from sim.scenario import Case
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import Case
+from sim.model.arrays import MIB
+from sim.workload.loading import load
 
 Floats = npt.NDArray[np.float64]
 Key = tuple[str, ...]

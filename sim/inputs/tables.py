@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from sim.problems import SHOWN, Problems, quoted
+from sim.inputs.problems import SHOWN, Problems, quoted
 
 Mask = npt.NDArray[np.bool_]
 

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sim import api
-from sim.problems import printable
-from sim.results import Records
-from sim.scenario import Case
+from sim.inputs.problems import printable
+from sim.inputs.scenario import Case
+from sim.model.records import Records
 
 ENGINES = ("cinder", "fast")
 OLDEST = 27  # the oldest Cinder whose rules engine `fast` repeats

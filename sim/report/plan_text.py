@@ -10,9 +10,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sim.curves import MAX_COUNT, MAX_SIZE
+from sim.analysis.curves import MAX_COUNT, MAX_SIZE
 from sim.planner.grid import ENABLED
-from sim.terminal import filled, item, text_of
+from sim.report.terminal import filled, item, text_of
 
 DAY_S = 86_400
 Document = Mapping[str, Any]

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sim.analysis.metrics import ALL, percentiles_of_many, summary_of, tally
 from sim.fast import state
 from sim.fast.build import Names, build, exists, numbers_of
 from sim.fast.engine import (
@@ -36,16 +37,15 @@ from sim.fast.engine import (
 from sim.fast.jit import table_of
 from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
 from sim.fast.state import NONE, State
-from sim.initial import place
-from sim.metrics import ALL, percentiles_of_many, summary_of, tally
-from sim.problems import BadInput, Problems
+from sim.inputs.problems import BadInput, Problems
+from sim.inputs.scenario import Case
+from sim.inputs.strategies import STRATEGIES
+from sim.inputs.tables import parquet_batches
+from sim.inputs.trace import last_time_s, read_batches
+from sim.model.initial import place
+from sim.model.records import pool_counts, pools_table_of, uploads_table
+from sim.model.usage import UsageMeter, instants
 from sim.report.aggregates import create_seconds, together
-from sim.results import pool_counts, pools_table_of, uploads_table
-from sim.scenario import Case
-from sim.strategies import STRATEGIES
-from sim.tables import parquet_batches
-from sim.trace import last_time_s, read_batches
-from sim.usage import UsageMeter, instants
 
 BATCH = 500_000  # events of the trace in memory
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress

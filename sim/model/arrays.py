@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
 
 if TYPE_CHECKING:
-    from sim.scenario import Backend, Image, Pool
+    from sim.inputs.scenario import Backend, Image, Pool
 
 GIB = 2**30
 MIB = 2**20

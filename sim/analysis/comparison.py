@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sim.metrics import ALL, summary
-from sim.results import Records
-from sim.statistics import CONFIDENCE, Blocks, Estimate, Sample
+from sim.analysis.metrics import ALL, summary
+from sim.analysis.statistics import CONFIDENCE, Blocks, Estimate, Sample
+from sim.model.records import Records
 
 BASELINE = "none"
 # What a history of blocks tells: a part of it and its whole, both columns of `in_blocks`.
@@ -28,7 +28,8 @@ class Comparison:
 
     - of: what the `units` are, `replications` or `blocks` (of `block_s` seconds; else 0) of one history.
     - reference: the strategy that is subtracted, `none` if it is among them, else the first.
-    - measures: `tier`, `strategy`, `measure`, `mean`, `low`, `high`; of the columns of `sim.metrics.summary`.
+    - measures: `tier`, `strategy`, `measure`, `mean`, `low`, `high`; of the columns of
+      `sim.analysis.metrics.summary`.
     - differences: the same of the paired differences to the reference, of DIFFERENCES.
     """
 
@@ -51,7 +52,9 @@ def counted(records: Records, warm_up_s: float) -> Records:
 
 
 def of_replications(summaries: Sequence[pd.DataFrame], warm_up_s: float = 0.0) -> Comparison:
-    """Of two or more replications; each has the rows of `sim.metrics.summary` of the same strategies."""
+    """Of two or more replications; each has the rows of `sim.analysis.metrics.summary` of the same
+    strategies.
+    """
     measures = [str(column) for column in summaries[0] if column not in ("tier", "strategy")]
     values = np.stack([one[measures].to_numpy(np.float64) for one in summaries], axis=-1)
     sample = Sample.of_replications(len(summaries))
@@ -99,7 +102,7 @@ def of_history(counts: Sequence[pd.DataFrame], blocks: Blocks, seed: int) -> Com
 def replicate(
     path: Path, strategies: Sequence[str], engine: str, replication: int, warm_up_s: float
 ) -> dict[str, pd.DataFrame | str]:
-    """By strategy the rows of `sim.metrics.summary` on one replication, or why it failed."""
+    """By strategy the rows of `sim.analysis.metrics.summary` on one replication, or why it failed."""
     from sim import api
 
     case = api.load(path, replication=replication)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.scenario import Case
+from sim.inputs.scenario import Case
 
 RELEASES = ("release", "update_image")
 

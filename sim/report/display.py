@@ -14,13 +14,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sim.statistics import DAY_S
-from sim.terminal import LEAST, console, filled, text_of
+from sim.analysis.statistics import DAY_S
+from sim.report.terminal import LEAST, console, filled, text_of
 
 if TYPE_CHECKING:
-    from sim.calibration import Calibration
-    from sim.comparison import Comparison
-    from sim.curves import Curves
+    from sim.analysis.comparison import Comparison
+    from sim.analysis.curves import Curves
+    from sim.importers.calibration import Calibration
 
 Columns = dict[str, tuple[str, Callable[[float], str]]]
 NAMED = 16  # letters of the longest strategy
@@ -215,7 +215,9 @@ CURVE_LEGEND = (
 
 
 def curves_text(curves: Curves) -> str:
-    """Tables of some values for each pool, and for each tier of several pools, from `sim.curves.curve`."""
+    """Tables of some values for each pool, and for each tier of several pools, from
+    `sim.analysis.curves.curve`.
+    """
     parts: list[RenderableType] = []
     pools = curves.working_set.set_index("host", drop=False)
     for key, rows in curves.curve.groupby(["scope", "name"], sort=False):

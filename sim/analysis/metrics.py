@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.results import Records, usage_columns
+from sim.model.records import Records, usage_columns
 
 if TYPE_CHECKING:
-    from sim.images import Image
-    from sim.scenario import Case
+    from sim.inputs.images import Image
+    from sim.inputs.scenario import Case
 
 GIB = 2**30
 ALL = "all"  # the summary's last row

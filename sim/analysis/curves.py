@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.arrays import GIB
+from sim.analysis.statistics import FEW, Blocks, Sample
 from sim.fast import replay
 from sim.fast.build import Names, positions
-from sim.initial import Placed, place
-from sim.problems import BadInput, quoted
-from sim.scenario import Backend, Case
-from sim.statistics import FEW, Blocks, Sample
-from sim.strategies import STRATEGIES
-from sim.usage import UsageMeter
+from sim.inputs.problems import BadInput, quoted
+from sim.inputs.scenario import Backend, Case
+from sim.inputs.strategies import STRATEGIES
+from sim.model.arrays import GIB
+from sim.model.initial import Placed, place
+from sim.model.usage import UsageMeter
 
 Whole = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -37,7 +37,7 @@ class Curves(NamedTuple):
     - curve: `scope` (pool | tier), `name` (host or volume type), `limit` (Cinder's option), `value`,
       `requests` (look-ups), `hits`, `byte_hits` (GiB of image files that were not downloaded), `hit_rate` and
       `byte_hit_rate` (NaN where nothing was looked up), `hit_rate_low` and `hit_rate_high` (95 % interval of
-      `hit_rate`, by a bootstrap over the history's days, see `sim.statistics`).
+      `hit_rate`, by a bootstrap over the history's days, see `sim.analysis.statistics`).
     - working_set: a row per pool: `host`, `volume_type` (several joined by ';'), `requests`; `images` and
       `gib` of its working set, the limits from which on nothing is given up for room; the scenario's own
       `image_volume_cache_enabled`, `image_volume_cache_max_count` and `image_volume_cache_max_size_gb`; and

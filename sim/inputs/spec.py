@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sim.problems import Problems, printable, quoted
+from sim.inputs.problems import Problems, printable, quoted
 
 V = TypeVar("V", bound=Sized)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from sim.problems import Problems, quoted
-from sim.tables import read_bytes
+from sim.inputs.problems import Problems, quoted
+from sim.inputs.tables import read_bytes
 
 # A scenario is five levels deep, and ten thousand backends have fewer nodes.
 MAX_DEPTH = 30

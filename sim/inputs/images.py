@@ -14,9 +14,9 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from sim.problems import Problems, quoted
-from sim.spec import Bytes, Hosts, Name, Spec, listed, validated
-from sim.tables import read_table
+from sim.inputs.problems import Problems, quoted
+from sim.inputs.spec import Bytes, Hosts, Name, Spec, listed, validated
+from sim.inputs.tables import read_table
 
 _SIZES = ("size_bytes", "virtual_size_bytes")
 REQUIRED = ("image_id", "name", "disk_format", "container_format", *_SIZES)

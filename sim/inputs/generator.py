@@ -18,9 +18,9 @@ import numpy.typing as npt
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy import special
 
-from sim.problems import Problems, quoted
-from sim.spec import Name, Spec, some
-from sim.trace import MAX_GIB
+from sim.inputs.problems import Problems, quoted
+from sim.inputs.spec import Name, Spec, some
+from sim.inputs.trace import MAX_GIB
 
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 7 * 86_400.0
 LONGEST = 3650 * DAY

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sim.initial import store_hosts
-from sim.problems import printable
-from sim.results import Records
-from sim.strategies import STRATEGIES, Strategy
+from sim.inputs.problems import printable
+from sim.inputs.strategies import STRATEGIES, Strategy
+from sim.model.initial import store_hosts
+from sim.model.records import Records
 
 if TYPE_CHECKING:
-    from sim.scenario import Backend, Case
+    from sim.inputs.scenario import Backend, Case
 
 GIB = 2**30
 MOST = 5  # lines of one kind, and names in one line

@@ -11,16 +11,24 @@ from typing import Any, TypeGuard
 import pandas as pd
 from pydantic import ValidationError
 
-from sim.images import Image, check_images, read_images
-from sim.problems import BadInput, Problems, printable, quoted
-from sim.scenario import Case, Scenario, put
-from sim.spec import listed, validated
-from sim.tables import count_rows
-from sim.trace import Known, Trace, check_volumes, empty_initial, parse_initial, parse_trace, read_batches
+from sim.inputs.generator import MOST_EVENTS, check_generate
+from sim.inputs.images import Image, check_images, read_images
+from sim.inputs.problems import BadInput, Problems, printable, quoted
+from sim.inputs.scenario import Case, Scenario, put
+from sim.inputs.spec import listed, validated
+from sim.inputs.tables import count_rows
+from sim.inputs.trace import (
+    Known,
+    Trace,
+    check_volumes,
+    empty_initial,
+    parse_initial,
+    parse_trace,
+    read_batches,
+)
+from sim.inputs.yamlfile import read_yaml
 from sim.workload.changes import Changes, changed
-from sim.workload.spec import MOST_EVENTS, check_generate
 from sim.workload.streams import Streams
-from sim.yamlfile import read_yaml
 
 
 def load(
@@ -33,8 +41,8 @@ def load(
     """Reads a scenario and every file it names. Raises BadInput with all problems of all files.
 
     A scenario without a name gets that of its file. A Parquet trace of more than `most_events` is not read,
-    only opened: its case has none of its events (see `sim.fast.stream`). `replication` is which draw of a
-    generated workload. `values` replace those in the file, each at the path of its key.
+    only opened: its case has none of its events (see `sim.analysis.streaming`). `replication` is which draw
+    of a generated workload. `values` replace those in the file, each at the path of its key.
     """
     path = Path(path)
     problems = Problems()

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, Self
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from sim.images import Image
-from sim.problems import BadInput, quoted
-from sim.spec import (
+from sim.inputs.generator import Duration, Generate
+from sim.inputs.images import Image
+from sim.inputs.problems import BadInput, quoted
+from sim.inputs.spec import (
     Count,
     Host,
     HostPart,
@@ -29,9 +30,8 @@ from sim.spec import (
     once,
     some,
 )
-from sim.strategies import STRATEGIES
-from sim.trace import Known, Trace
-from sim.workload.spec import Duration, Generate
+from sim.inputs.strategies import STRATEGIES
+from sim.inputs.trace import Known, Trace
 
 __all__ = [
     "STRATEGY_NAMES",

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 if TYPE_CHECKING:
-    from sim.scenario import Case
+    from sim.inputs.scenario import Case
 
 Format = Literal["csv", "parquet"]
 Numbers = npt.NDArray[np.integer[Any]]

@@ -7,10 +7,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from sim.arrays import GIB, Array, Kind, Meter, content_of, file_of
-from sim.problems import BadInput
-from sim.scenario import Case, Image
-from sim.strategies import Strategy
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import Case, Image
+from sim.inputs.strategies import Strategy
+from sim.model.arrays import GIB, Array, Kind, Meter, content_of, file_of
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def place(
 ) -> tuple[dict[str, Array], list[Placed]]:
     """The arrays by backend, holding what exists at time 0, and a list of that.
 
-    `version` is what the images' versions are until they are updated (see `sim.arrays.Content`), `initial`
-    the case's `initial_volumes`, if they are known.
+    `version` is what the images' versions are until they are updated (see `sim.model.arrays.Content`),
+    `initial` the case's `initial_volumes`, if they are known.
     Cache entries come in the order of their last use. Raises `BadInput` with everything that does not fit.
     """
     arrays = {name: Array(name, spec, meter) for name, spec in case.scenario.backends.items()}

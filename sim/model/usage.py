@@ -23,7 +23,7 @@ def instants(last_s: float) -> Floats:
 
 
 def space_table(times: Floats, hosts: Sequence[str], levels: Floats) -> pd.DataFrame:
-    """`sim.results.Records.space` of levels (hosts, times, OWNERS, QUANTITIES)."""
+    """`sim.model.records.Records.space` of levels (hosts, times, OWNERS, QUANTITIES)."""
     table = pd.DataFrame({"host": np.repeat(np.array(hosts, object), len(times))}, dtype="str")
     table["time"] = np.tile(times, len(hosts))
     for owner, of_owner in enumerate(OWNERS):
@@ -85,7 +85,7 @@ class UsageMeter:
         return pd.DataFrame(rows)
 
     def space(self) -> pd.DataFrame:
-        """The levels at the times given, as `sim.results.Records` has them."""
+        """The levels at the times given, as `sim.model.records.Records` has them."""
         self._fold()
         levels = [[self._accounts["pool", host, owner].at for owner in OWNERS] for host in self._hosts]
         shape = (len(self._hosts), len(OWNERS), len(self._times), len(QUANTITIES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sim.scenario import Case
+from sim.inputs.scenario import Case
 from sim.workload.streams import Streams
 
 GAMMA = 0x9E3779B97F4A7C15

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim import tables
-from sim.problems import Problems
-from sim.tables import Mask, Table, is_calendar, read_table
+from sim.inputs import tables
+from sim.inputs.problems import Problems
+from sim.inputs.tables import Mask, Table, is_calendar, read_table
 
 EVENTS = ("create", "delete", "update_image", "delete_image", "upload", "release", "prefetch")
-GIVEN = EVENTS[:-1]  # the last is made by `sim.prefetch`, of releases
+GIVEN = EVENTS[:-1]  # the last is made by `sim.model.prefetch`, of releases
 REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
 OPTIONAL = ("project", "encrypted")
 INITIAL_REQUIRED = ("kind", "volume_id", "image_id", "size_gib", "host", "last_used")

@@ -1,0 +1,1 @@
+"""What a run comes to: metrics, intervals, curves, findings and checks."""
