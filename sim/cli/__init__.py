@@ -1,4 +1,4 @@
-"""The command `cinder-cache`: reads its arguments, calls the API and shows what comes back."""
+"""The command `cinder-cache`: it reads arguments, calls the API and shows the results."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sim.cli.shared import app
 __all__ = ["app", "main"]
 
 
-# Of one width, as tables are aligned.
+# Each replacement is as wide as its sign, so that tables stay aligned.
 PLAIN = str.maketrans("±–…×→≤≥", "~-.x><>")  # noqa: RUF001
 
 
 def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What a terminal is sent for letters that its encoding lacks, our own or in names from the input."""
+    """Replace letters that the terminal's encoding lacks, in our own texts or in names from the input."""
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end].translate(PLAIN)
     return "".join(
@@ -26,7 +26,7 @@ def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     codecs.register_error("plainly", _plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""How sure a comparison is, for the command compare: over replications, or blocks of the one history."""
+"""Confidence intervals for the command compare: over replications, or over blocks of one history."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 def replicated(
     case: Case, summaries: Mapping[str, pd.DataFrame], engine: str, replications: int, warm_up_s: float
 ) -> Comparison | None:
-    """Of `replications`, the first of which came to `summaries` by strategy; None if no strategy is left.
+    """Compare strategies over several replications; None if every strategy failed in one of them.
 
-    Says on stderr which strategies failed in which replication: they are left out.
+    `summaries` is the result of the first replication by strategy. The other replications run here. A
+    strategy that fails in a replication is left out; a line on stderr names it.
     """
     from sim.analysis.comparison import of_replications, replicate_all, without_failed
 
@@ -43,7 +44,7 @@ def replicated(
 
 
 def document(found: Comparison) -> dict[str, Any]:
-    """As JSON has it, by what the units are: `replications` or `blocks`."""
+    """The comparison as JSON, under the key `replications` or `blocks`."""
     about = {
         "units": found.units,
         "confidence": found.confidence,
@@ -58,7 +59,7 @@ def document(found: Comparison) -> dict[str, Any]:
 
 
 def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine: str, folder: Path) -> None:
-    """`report.html` on top of the folders of the strategies."""
+    """Write `report.html` next to the folders of the strategies."""
     import pandas as pd
 
     from sim.report.comparison import comparison_page, recommended
@@ -80,7 +81,10 @@ def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine
 
 
 def _curves(case: Case, outcomes: list[Outcome], chosen: str) -> tuple[str, Curves] | None:
-    """Of the creates where `chosen`, or else the first strategy with a cache, put them, if there is one."""
+    """Hit curves for one strategy: `chosen` if it has a cache, else the first one that has; else None.
+
+    The creates stay on the pools where that strategy placed them.
+    """
     from sim.analysis.curves import curve
     from sim.inputs.strategies import STRATEGIES
 
@@ -92,6 +96,6 @@ def _curves(case: Case, outcomes: list[Outcome], chosen: str) -> tuple[str, Curv
 
 
 def write(found: Comparison, folder: Path) -> None:
-    """`replications.csv` and `differences.csv` beside the folders of the strategies."""
+    """Write `replications.csv` and `differences.csv` next to the folders of the strategies."""
     write_csv(found.measures, folder / "replications.csv")
     write_csv(found.differences, folder / "differences.csv")

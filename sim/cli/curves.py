@@ -1,4 +1,4 @@
-"""The command `curve`: hits against the limits of the cache."""
+"""The command `curve`: the hit rate for every cache limit."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def curve(
     scenario: Scenario,
     engine: Engine = "cinder",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write tables and manifest into DIR.")
+        Path | None, typer.Option(metavar="DIR", help="Write the tables and a manifest into DIR.")
     ] = None,
     fmt: Fmt = None,
     as_json: Json = False,
 ) -> None:
-    """Show hits against the limits of the cache.
+    """Show the hit rate for every cache limit.
 
-    Per pool and tier, and from the cache's rules alone: the engine only places creates that have no host.
-    Times, concurrent fills and all other limits are left out: for those, run the scenario with other
-    limits.
+    The curves show each pool and each tier. They follow the rules of the cache only. They ignore times,
+    fills at the same moment and all other limits. To see those effects, run the scenario with other limits.
+    The engine only chooses a pool for creates that have no host.
 
     \b
-    Example, which limit binds, and what a larger one would bring:
+    Example: which limit binds, and what would a larger limit bring?
       cinder-cache curve scenarios/two_tiers.yaml --engine fast --out results
     """
     case = checked(scenario, [STRATEGY], bad_options(engine, [], out, fmt))

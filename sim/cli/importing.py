@@ -1,4 +1,4 @@
-"""Commands about real clouds: import, calibrate."""
+"""Commands for real clouds: import, calibrate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADINGS = {"read": "Read", "assumed": "Assumed", "unknown": "Not known"}
 
 
 def _instant(option: str, text: str | None, problems: list[str]) -> datetime | None:
-    """A point in time given as ISO 8601; without a zone it is UTC."""
+    """Parse a point in time in ISO 8601; without a zone it is UTC."""
     if text is None:
         return None
     try:
@@ -30,36 +30,42 @@ def _instant(option: str, text: str | None, problems: list[str]) -> datetime | N
 @app.command("import")
 @clean_end()
 def import_(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to write.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to create.")],
     conf: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="cinder.conf, or a folder of them; several in Cinder's order."),
+        typer.Option(
+            metavar="FILE",
+            help="cinder.conf, or a folder of such files. Give several in the order that Cinder reads them.",
+        ),
     ] = None,
     db: Annotated[
-        str | None, typer.Option(metavar="URL", help="Cinder's database, as in [database] connection.")
+        str | None,
+        typer.Option(metavar="URL", help="Cinder's database, written as in [database] connection."),
     ] = None,
     glance: Annotated[
-        str | None, typer.Option(metavar="CLOUD", help="A cloud of clouds.yaml, to ask its Glance.")
+        str | None,
+        typer.Option(metavar="CLOUD", help="Read images from the Glance of this cloud in clouds.yaml."),
     ] = None,
     notifications: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Cinder's notifications, a JSON document a line."),
+        typer.Option(metavar="FILE", help="Cinder's notifications, one JSON document per line."),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Start of the period, UTC (default: all history).")
+        str | None, typer.Option(metavar="TIME", help="Start of the period in UTC (default: all history).")
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End of the period, UTC (default: now).")
+        str | None, typer.Option(metavar="TIME", help="End of the period in UTC (default: now).")
     ] = None,
     fmt: Fmt = None,
     as_json: Json = False,
 ) -> None:
-    """Make a scenario of a real cloud.
+    """Make a scenario from a real cloud.
 
-    It only reads, needs any of four sources, and says what it had to assume.
+    Give one or more of four sources: --conf, --db, --glance, --notifications. The command only reads from
+    them. It lists what it read, what it assumed and what it cannot know.
 
     \b
-    Example, of what Cinder is told, and of what it remembers:
+    Example: read Cinder's configuration and its database:
       cinder-cache import --out mycloud --conf /etc/cinder/cinder.conf \\
           --db mysql+pymysql://reader:secret@db/cinder
     """
@@ -89,7 +95,7 @@ def import_(
 
 
 def _told(document: dict[str, Any], out: Path) -> str:
-    """What was read, assumed and not known, and what to do next."""
+    """List what the import read, what it assumed, what it cannot know, and the next command."""
     from sim.report.terminal import item
 
     lines = []
@@ -110,16 +116,17 @@ def _told(document: dict[str, Any], out: Path) -> str:
 @app.command()
 @clean_end()
 def calibrate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `import` wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that `import` wrote.")],
     as_json: Json = False,
 ) -> None:
-    """Fit an imported scenario's times to what was seen.
+    """Fit times and rates to an imported cloud's history.
 
-    Compares them with what they were assumed to be, and what was seen with what is simulated. Simulates the
-    period with today's settings on engine `fast`; writes DIR/calibrated.yaml.
+    The command simulates the imported period with today's settings on engine `fast`. It compares the result
+    with the history, and the fitted values with the assumed ones. It writes the fitted scenario to
+    DIR/calibrated.yaml.
 
     \b
-    Example, of what `import --out mycloud --db …` wrote:
+    Example: calibrate the folder that `import --out mycloud --db …` wrote:
       cinder-cache calibrate mycloud
     """
     from sim.importers import calibration

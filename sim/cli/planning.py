@@ -1,4 +1,4 @@
-"""The command that sizes the caches: plan."""
+"""The command `plan`: it chooses the strategy and the cache limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sim.inputs.problems import BadInput, printable
 if TYPE_CHECKING:
     pass
 
-REPLICATIONS = 8  # of a generated workload, if none are asked for
+REPLICATIONS = 8  # draws of a generated workload, unless --replications says otherwise
 
 
 @app.command()
@@ -39,44 +39,51 @@ def plan(
     scenario: Scenario,
     target_hit_rate: Annotated[
         list[str] | None,
-        typer.Option(metavar="[TIER=]SHARE", help="Least clone-hit rate, in all or of a tier."),
+        typer.Option(
+            metavar="[TIER=]SHARE",
+            help="Lowest allowed clone-hit rate, for all tiers together or for one tier.",
+        ),
     ] = None,
     max_p95_s: Annotated[
         list[str] | None,
-        typer.Option(metavar="[TIER=]SECONDS", help="Greatest 95th percentile of create seconds."),
+        typer.Option(metavar="[TIER=]SECONDS", help="Highest allowed 95th percentile of create seconds."),
     ] = None,
     budget_gib: Annotated[
         list[str] | None,
-        typer.Option(metavar="[TIER=]GIB", help="Most space that image-volumes may take at the peak."),
+        typer.Option(metavar="[TIER=]GIB", help="Most GiB that image-volumes may take at the peak."),
     ] = None,
     budget_price: Annotated[
         list[str] | None,
-        typer.Option(metavar="[TIER=]PRICE", help="Most that image-volumes may cost a month."),
+        typer.Option(metavar="[TIER=]PRICE", help="Highest price of image-volumes per month."),
     ] = None,
     max_errors: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[TIER=]N",
-            help="Most failed creates (else: no more than today or without image-volumes).",
+            help="Most creates that may fail (default: as many as today or, if more, without image-volumes).",
         ),
     ] = None,
     spare_volumes: Annotated[
-        int, typer.Option(min=0, help="Places that every limit on volumes keeps free at the peak.")
+        int, typer.Option(min=0, help="Volumes that must still fit under every volume limit at the peak.")
     ] = 0,
-    growth: Annotated[float, typer.Option(min=0.01, help="Plan for so many times the load.")] = 1.0,
+    growth: Annotated[float, typer.Option(min=0.01, help="Plan for this many times today's load.")] = 1.0,
     confidence: Annotated[
-        float, typer.Option(help="Of the intervals whose worse end keeps the targets (0: the mean does).")
+        float, typer.Option(help="Confidence level at which the targets must hold; 0 checks the mean only.")
     ] = 0.95,
     train: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Plan on this part of the time, and test on the rest."),
+        typer.Option(metavar="SHARE", help="Share of the time to plan on; the plan is tested on the rest."),
     ] = None,
     replications: Annotated[
-        int | None, typer.Option(min=1, help=f"Of a generated workload (default: {REPLICATIONS}).")
+        int | None,
+        typer.Option(min=1, help=f"How many times to redraw a generated workload (default: {REPLICATIONS})."),
     ] = None,
     warm_up: WarmUp = "0",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Files with the frontier (default: plan-NAME).")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder for the plan, its candidates and its report (default: plan-NAME)."
+        ),
     ] = None,
     workers: Workers = -1,
     dask: Dask = None,
@@ -84,11 +91,12 @@ def plan(
 ) -> None:
     """Choose the strategy and the limits of every cache.
 
-    Says why, what it brings against today, how sure that is, and which lines to paste. Without targets: the
-    most hits that budgets and arrays allow. A tier that has no target keeps its limits.
+    The plan states its reasons, its gain over today, its confidence intervals and the lines for cinder.conf.
+    Without --target-hit-rate and --max-p95-s, it looks for the most hits that budgets and arrays allow. If
+    only some tiers have targets, the other tiers keep their limits.
 
     \b
-    Example, for 90 % hits on disk when there is half as much load again:
+    Example: find limits for 90 % hits on disk at 1.5 times today's load:
       cinder-cache plan scenarios/full_arrays.yaml --target-hit-rate disk=0.9 \\
           --growth 1.5
     """

@@ -1,4 +1,4 @@
-"""What the commands share: the app, its options, and how they print, check and end."""
+"""Shared parts of the commands: the app, common options, printing, checks and exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
 app = typer.Typer(
-    help="Simulates and sizes OpenStack Cinder's image-volume cache.",
+    help="Simulate and size OpenStack Cinder's image-volume cache.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -36,52 +36,61 @@ def _engines(incomplete: str) -> list[str]:
 
 
 def one_strategy(incomplete: str) -> list[str]:
-    """For a shell: the strategies that begin so."""
+    """Complete one strategy name, for a shell."""
     return [name for name in STRATEGIES if name.startswith(incomplete)]
 
 
 def _more_strategies(incomplete: str) -> list[str]:
-    """For a shell: what has been typed, with every strategy that may come next."""
+    """Complete a comma-separated list of strategies, for a shell: the text with each possible next name."""
     before, comma, last = incomplete.rpartition(",")
     names = [*([] if comma else ["all"]), *(name for name in STRATEGIES if name not in before.split(","))]
     return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
 
 
 class Format(StrEnum):
-    """Files that `--out` writes."""
+    """File formats that `--out` can write."""
 
     csv = "csv"
     parquet = "parquet"
 
 
 Scenario = Annotated[Path, typer.Argument(metavar="SCENARIO", help="The scenario's YAML file.")]
-Engine = Annotated[str, typer.Option(help="Which engine simulates.", autocompletion=_engines)]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="Engine that simulates: cinder (Cinder's own code) or fast (compiled).", autocompletion=_engines
+    ),
+]
 Strategies = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,...",
-        help="Which ones, or all (default: the scenario's).",
+        help="Strategies to simulate, or all (default: those in the scenario).",
         autocompletion=_more_strategies,
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Write tables and manifest below DIR, a folder per strategy."),
+    typer.Option(metavar="DIR", help="Write tables and a manifest into DIR, one folder per strategy."),
 ]
-Fmt = Annotated[Format | None, typer.Option("--format", help="Of --out's tables (default: csv).")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Workers = Annotated[int, typer.Option(help="Processes (-1: one a core).")]
+Fmt = Annotated[
+    Format | None, typer.Option("--format", help="File format of the tables in --out (default: csv).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Workers = Annotated[int, typer.Option(help="Number of processes; -1 means one per core.")]
 Dask = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers run the cells.")
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Run the simulations on the workers of this Dask scheduler."),
 ]
 Verbose = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Cinder's log, and where a run failed, on stderr.")
+    bool,
+    typer.Option("-v", "--verbose", help="Print Cinder's log on stderr, and the traceback of a failed run."),
 ]
 
 
 @contextmanager
 def clean_end() -> Iterator[None]:
-    """Bad input ends a command with a line for each problem, Ctrl-C with one line."""
+    """End a command without a traceback: one line per problem of bad input, one line for Ctrl-C."""
     try:
         yield
     except BadInput as error:
@@ -93,7 +102,7 @@ def clean_end() -> Iterator[None]:
 
 
 def show(text: str) -> None:
-    """Results, to stdout; a reader that has gone away (`| head`) has read all that it wanted."""
+    """Print results to stdout; stop quietly when the reader has closed the pipe (`| head`)."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -101,7 +110,7 @@ def show(text: str) -> None:
 
 
 def unwritable(path: Path) -> list[str]:
-    """Why no folder can be made at `path`; its nearest ancestor that exists is tried."""
+    """Problems that prevent a folder at `path`: tries to write into its nearest existing ancestor."""
     while not os.path.exists(path) and path != path.parent:
         path = path.parent
     name = printable(str(path))
@@ -115,13 +124,13 @@ def unwritable(path: Path) -> list[str]:
 
 
 def print_failure(strategy: str, error: Exception) -> None:
-    """A run failed: one line on stderr."""
+    """Report a failed run in one line on stderr."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     print(f"strategy {strategy} failed: {text}", file=sys.stderr)
 
 
 def bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Format | None) -> list[str]:
-    """What is wrong with the options that most commands have."""
+    """Problems with the options that most commands share."""
     problems = api.unknown(engine, strategies)
     if out is not None:
         problems += unwritable(out)
@@ -131,21 +140,26 @@ def bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Forma
 
 
 def wrong_workers(workers: int) -> list[str]:
-    """What is wrong with `--workers`."""
-    return [] if workers == -1 or workers > 0 else ["--workers: a number of processes, or -1 for one a core"]
+    """Problems with `--workers`."""
+    return (
+        []
+        if workers == -1 or workers > 0
+        else ["--workers: give a number of processes, or -1 for one per core"]
+    )
 
 
 ONE_HISTORY = "{}: a trace has one history: replications need workload.generate"
 WarmUp = Annotated[
     str,
     typer.Option(
-        metavar="auto|DURATION", help="Creates before this (2d, 12h; auto: MSER-5) are not counted."
+        metavar="auto|DURATION",
+        help="Do not count creates before this time (2d, 12h). auto finds it by MSER-5.",
     ),
 ]
 
 
 def wrong_warm_up(text: str) -> list[str]:
-    """What is wrong with `--warm-up`."""
+    """Problems with `--warm-up`."""
     try:
         _warm_up_s(text)
     except ValueError:
@@ -154,7 +168,10 @@ def wrong_warm_up(text: str) -> list[str]:
 
 
 def warm_up_s(text: str, case: Case, strategies: list[str]) -> float:
-    """The seconds that `--warm-up` means; those of `auto` are said on stderr. Raises BadInput."""
+    """Seconds for `--warm-up`. For `auto`, a line on stderr states them.
+
+    Raises BadInput if no event comes after the warm-up.
+    """
     seconds = _warm_up_s(text)
     if seconds is None:
         from sim.sweep.warmup import warm_ups_s
@@ -170,7 +187,7 @@ def warm_up_s(text: str, case: Case, strategies: list[str]) -> float:
 
 
 def _warm_up_s(text: str) -> float | None:
-    """None for auto."""
+    """Seconds that the text states; None for `auto`."""
     from pydantic import TypeAdapter
 
     from sim.inputs.generator import Duration
@@ -182,14 +199,14 @@ def _warm_up_s(text: str) -> float | None:
 
 
 class Told(Protocol):
-    """Is told how much is done, and of how much if that has changed."""
+    """A callback for progress: how much is done, and the new total if it has changed."""
 
     def __call__(self, done: int, total: int | None = None) -> None: ...
 
 
 @contextmanager
 def progress(what: str, events: int | None, shown: bool) -> Iterator[Told | None]:
-    """A bar on stderr while something runs, if somebody looks at it."""
+    """Show a progress bar on stderr while something runs, if stderr is a terminal."""
     if not (shown and sys.stderr.isatty()):
         yield None
         return
@@ -207,14 +224,14 @@ def progress(what: str, events: int | None, shown: bool) -> Iterator[Told | None
 
 
 def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as JSON can hold them: NaN is null."""
+    """The rows as values that JSON can hold; NaN becomes null."""
     objects = table.astype(object)
     rows = objects.where(table.notna(), None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table, over an earlier one, as a whole."""
+    """Write a table and replace an earlier file at once, never in part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -235,7 +252,10 @@ def checked(
     most_events: int | None = None,
     replications: int = 1,
 ) -> Case:
-    """The case, fit for the strategies; raises BadInput with all problems, known or found here."""
+    """Load the scenario and check that its strategies can run.
+
+    Raises BadInput with all problems: the given ones and those found here.
+    """
     try:
         case = api.load(scenario, most_events)
         if replications > 1 and case.scenario.workload.generate is None:

@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     from sim.inputs.scenario import Case
     from sim.report.aggregates import Aggregates
 
-# A Parquet trace of more events is not read into memory, where engine `fast` can do without.
+# Engine `fast` does not read a larger Parquet trace into memory, if it can stream it.
 MOST_EVENTS = 5_000_000
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is kept of a strategy's run to be shown: not its rows, of which there may be millions."""
+    """The results of one strategy's run that are shown. It does not keep the rows: there may be millions."""
 
     strategy: str
     summary: pd.DataFrame
@@ -72,7 +72,7 @@ def validate(scenario: Scenario) -> None:
     """Check a scenario and all files that it names.
 
     \b
-    Example, every problem of a scenario and its files:
+    Example: list every problem of a scenario and its files:
       cinder-cache validate scenarios/two_tiers.yaml
     """
     case = checked(scenario, None, [])
@@ -90,7 +90,7 @@ def validate(scenario: Scenario) -> None:
 def run(
     scenario: Scenario,
     strategy: Annotated[
-        str, typer.Option(help="What to simulate, such as cache-only.", autocompletion=one_strategy)
+        str, typer.Option(help="Strategy to simulate, such as cache-only.", autocompletion=one_strategy)
     ],
     engine: Engine = "cinder",
     out: Out = None,
@@ -101,7 +101,7 @@ def run(
     """Simulate one strategy.
 
     \b
-    Example, with a row for each create in results/cache-only/requests.csv:
+    Example: write one row per create to results/cache-only/requests.csv:
       cinder-cache run scenarios/placement.yaml --strategy cache-only \\
           --engine fast --out results
     """
@@ -119,7 +119,9 @@ def compare(
     scenario: Scenario,
     strategies: Strategies = None,
     engine: Engine = "cinder",
-    replications: Annotated[int, typer.Option(min=1, help="Of a generated workload.")] = 1,
+    replications: Annotated[
+        int, typer.Option(min=1, help="How many times to redraw a generated workload.")
+    ] = 1,
     warm_up: WarmUp = "0",
     out: Out = None,
     fmt: Fmt = None,
@@ -128,12 +130,13 @@ def compare(
 ) -> None:
     """Simulate strategies on the same workload, side by side.
 
-    Says how sure the figures are and what stands out; `--out` also writes report.html.
-    Replications see the same arrivals under every strategy and run on all cores; tables, files and what
-    stands out are those of the first. One history is split into blocks instead.
+    The output has tables, confidence intervals and findings. With `--out`, it also has report.html.
+    With --replications, every strategy sees the same arrivals in each replication. Replications run on all
+    cores. The folders of the strategies and the findings come from the first replication. A trace is
+    one history: its intervals come from blocks of that history.
 
     \b
-    Example, all strategies on arrays at their volume limit:
+    Example: compare all strategies on arrays at their volume limit:
       cinder-cache compare scenarios/full_arrays.yaml --strategies all \\
           --engine fast --out results
     """
@@ -174,10 +177,10 @@ def verify(
     scenario: Scenario,
     strategies: Strategies = None,
 ) -> None:
-    """Simulate on both engines and show where they part, if they do.
+    """Compare both engines and show where they first differ.
 
     \b
-    Example, that the compiled engine decides as Cinder's code does:
+    Example: check that the compiled engine decides as Cinder's code does:
       cinder-cache verify scenarios/placement.yaml --strategies cache-only
     """
     chosen = _listed(strategies)
@@ -201,7 +204,7 @@ def verify(
 
 
 def _listed(strategies: str | None) -> list[str] | None:
-    """The names in `--strategies`, every one for `all`; None if it was not given."""
+    """The names in `--strategies`; every name for `all`; None without the option."""
     from sim.inputs.strategies import STRATEGIES
 
     if strategies is None:
@@ -220,10 +223,11 @@ def _simulate(
     replications: int = 1,
     reported: bool = False,
 ) -> tuple[Case, list[Outcome], Blocks]:
-    """Run the strategies (None: the scenario's) one by one; stderr names those that fail.
+    """Run the strategies (None: those in the scenario) one by one; a line on stderr names each failure.
 
-    With `out`, each is written when it is done: what is done is kept whatever comes later. `reported`:
-    what a report shows of each is counted. Gives the blocks of the history from the end of `warm_up` on, too.
+    With `out`, each strategy is written as soon as it ends, so that later failures cannot lose it. With
+    `reported`, each outcome has the figures of the report. The third result is the blocks of the history
+    after `warm_up`.
     """
     from sim.analysis.statistics import Blocks
 
@@ -241,7 +245,7 @@ def _simulate(
     for strategy in names:
         try:
             outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose, blocks, reported))
-        except BadInput:  # in a trace that is checked as it is read
+        except BadInput:  # a trace that is checked while it is read
             raise
         except Exception as error:
             if verbose:
@@ -253,7 +257,7 @@ def _simulate(
 def _compared(
     case: Case, outcomes: list[Outcome], blocks: Blocks, engine: str, replications: int
 ) -> Comparison | None:
-    """How sure the outcomes are; None if nothing tells."""
+    """Confidence intervals of the outcomes; None if there is no data for them."""
     if replications > 1:
         summaries = {outcome.strategy: outcome.summary for outcome in outcomes}
         return comparing.replicated(case, summaries, engine, replications, blocks.start_s)
@@ -274,16 +278,16 @@ def _outcome(
     blocks: Blocks,
     reported: bool,
 ) -> Outcome:
-    """Run a strategy, and write its tables if they are wanted.
+    """Run a strategy, and write its tables if `out` is given.
 
-    Of the creates before the blocks only the table of requests tells.
+    Only the table of requests has the creates before the blocks.
     """
     from sim.analysis.comparison import counted, in_blocks
     from sim.analysis.findings import findings
     from sim.analysis.metrics import summary, uploads_of
     from sim.model.records import manifest_of, pools_table, write
 
-    if not len(case.trace.events):  # they were too many to be read
+    if not len(case.trace.events):  # there were too many events to read them
         assert out is not None
         return _streamed_outcome(case, strategy, sha256, out, fmt or Format.csv)
     start = time.perf_counter()
@@ -351,7 +355,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
 
 def _show(outcomes: list[Outcome], found: Comparison | None) -> None:
-    """Tables of what the strategies come to, how sure that is, then what stands out in each."""
+    """Print the tables of the strategies, their confidence intervals, then the findings of each strategy."""
     import pandas as pd
 
     from sim.report.display import comparison_text, tables_text, uploads_text

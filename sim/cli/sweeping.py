@@ -1,4 +1,4 @@
-"""The command that runs a scenario many times: sweep."""
+"""The command `sweep`: it runs a scenario many times."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Sampling(StrEnum):
-    """How `--sample` draws."""
+    """How `--sample` chooses combinations."""
 
     latin = "latin"
     random = "random"
@@ -54,20 +54,27 @@ def sweep(
     vary: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUES", help="a,b,c or 0..100:5; `*` in KEY is every name, `flash-*` some."
+            metavar="KEY=VALUES",
+            help="Values for a key: a,b,c or 0..100:5. In KEY, `*` is every name, `flash-*` some names.",
         ),
     ] = None,
     rows: Annotated[
-        Path | None, typer.Option("--list", metavar="FILE", help="A CSV of what to run: a column a key.")
+        Path | None,
+        typer.Option(
+            "--list", metavar="FILE", help="A CSV file of runs: one row per run, one column per key."
+        ),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="So many of the combinations of --vary, instead of all.")
+        int | None, typer.Option(min=1, help="Run only this many combinations of --vary, not all.")
     ] = None,
-    sampling: Annotated[Sampling, typer.Option(help="How --sample draws.")] = Sampling.latin,
-    replications: Annotated[int, typer.Option(min=1, help="Of a generated workload.")] = 1,
+    sampling: Annotated[Sampling, typer.Option(help="How --sample chooses combinations.")] = Sampling.latin,
+    replications: Annotated[
+        int, typer.Option(min=1, help="How many times to redraw a generated workload.")
+    ] = 1,
     warm_up: WarmUp = "0",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep every cell there (default: sweep-NAME).")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the results of every cell (default: sweep-NAME)."),
     ] = None,
     workers: Workers = -1,
     dask: Dask = None,
@@ -75,12 +82,13 @@ def sweep(
 ) -> None:
     """Simulate a scenario with many values of its keys.
 
-    On engine `fast` and all cores. Every cell that is done is kept in DIR, so that the same command goes on
-    where it was interrupted; DIR/sweep.csv has a row for each cell and tier, pool, backend and all, and
-    DIR/intervals.csv how sure they are: by the replications, or by the blocks of one history.
+    A cell is one run: a strategy with one combination of values. Cells run on engine `fast`, on all cores.
+    DIR keeps every finished cell: after an interruption, the same command continues. DIR/sweep.csv has the
+    results: for each cell, one row per tier, pool and backend, and one for all together. DIR/intervals.csv
+    has their confidence intervals: over replications, or over blocks of one history.
 
     \b
-    Example, hits and space at 5, 10 and 15 entries, under two strategies:
+    Example: hits and space at 5, 10 and 15 entries, under two strategies:
       cinder-cache sweep scenarios/generated.yaml \\
           --vary 'backends.*.image_volume_cache_max_count=5..15:5' \\
           --vary strategy=cache-only,combined
@@ -128,7 +136,7 @@ def sweep(
 def _report(
     case: Case, certain: pd.DataFrame, documents: list[dict[str, Any]], warm_up_s: float, folder: Path
 ) -> None:
-    """`report.html` beside the tables."""
+    """Write `report.html` next to the tables."""
     from sim.api import curve
     from sim.inputs.strategies import STRATEGIES
     from sim.report.page import made_of, write
@@ -146,7 +154,7 @@ def _report(
 
 
 def _ran(case: Case, document: Mapping[str, Any], warm_up_s: float) -> Ran:
-    """A point run once more, as a cell keeps no rows of a run."""
+    """Run a point once more, because a cell keeps no rows of its run."""
     from sim.analysis.comparison import counted
     from sim.analysis.findings import findings
     from sim.api import run

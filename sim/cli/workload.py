@@ -1,4 +1,4 @@
-"""Commands about a workload: generate one as a trace, fit the generator to one."""
+"""Commands for workloads: write a generated one as a trace, fit the generator to a trace."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ from sim.inputs.problems import BadInput, printable
 def generate(
     scenario: Scenario,
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The trace: CSV, or Parquet if it ends in .parquet.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="The trace to write: CSV, or Parquet if the name ends in .parquet."
+        ),
     ],
-    replication: Annotated[int, typer.Option(min=0, help="Which draw, the same each time.")] = 0,
+    replication: Annotated[
+        int, typer.Option(min=0, help="Number of the draw; the same number always gives the same trace.")
+    ] = 0,
 ) -> None:
     """Write the workload of a scenario as a trace.
 
-    The images it has made are written beside it. A copy of the scenario with `workload: {trace: trace.csv}`
-    and `images: images.csv` then runs the same.
+    The command also writes the generated images, next to the trace. A copy of the scenario with
+    `workload: {trace: trace.csv}` and `images: images.csv` then runs the same workload.
 
     \b
-    Example, the week that generated.yaml describes:
+    Example: write the week that generated.yaml describes:
       cinder-cache generate scenarios/generated.yaml --out trace.csv
     """
     if problems := [*unwritable(out.parent), *(["--out: is a directory"] if out.is_dir() else [])]:
@@ -40,20 +45,24 @@ def generate(
 @app.command()
 @clean_end()
 def fit(
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="The trace, CSV or Parquet.")],
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="The trace to fit: CSV or Parquet.")],
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Its image list: which are private, raw, or versions of one name."),
+        typer.Option(
+            metavar="FILE",
+            help="Its image list, which says which images are private or raw, or versions of one name.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the parameters of a generated workload like a trace.
+    """Fit the parameters of a generated workload to a trace.
 
-    Says how good each fit is. The first lines are YAML, to be pasted below `workload:` in a scenario. Twice
-    as large: twice `creates_per_day`. Golden images every week: `release_every: 7d`.
+    The output shows how good each fit is. Its first lines are YAML: paste them below `workload:` in a
+    scenario. For twice the load, double `creates_per_day`. For new golden images every week, set
+    `release_every: 7d`.
 
     \b
-    Example, of two weeks:
+    Example: fit a trace of two weeks:
       cinder-cache fit scenarios/two_tiers/trace.csv
     """
     fitted = api.fit(trace, images)
