@@ -17,7 +17,7 @@ def test_the_smallest_scenario_is_one() -> None:
 def test_every_column_and_event_of_the_files_is_told() -> None:
     text = (DOCS / "scenario.md").read_text()
     of_trace = text[text.index("## The trace") : text.index("## The initial state")]
-    of_initial = text[text.index("## The initial state") : text.index("## A whole one")]
+    of_initial = text[text.index("## The initial state") : text.index("## A complete scenario")]
     for part, names in (
         (of_trace, (*trace.REQUIRED, *trace.OPTIONAL, *trace.GIVEN)),
         (of_initial, (*trace.INITIAL_REQUIRED, *trace.INITIAL_OPTIONAL)),
