@@ -12,7 +12,7 @@ from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import ImageService
 from sim.inputs.scenario import Image, Scenario
-from sim.model.arrays import Array, Kind, Meter, content_of
+from sim.model.arrays import Array, AtCloneLimit, Busy, Full, Kind, Meter, Refusal, content_of
 
 
 class Driver:
@@ -127,10 +127,10 @@ class Driver:
         """Delete a volume; what the array has not is deleted at once."""
         try:
             seconds = self.array.begin_delete(volume.id)
-        except exception.VolumeIsBusy:
+        except Busy:
             if self.array.volumes[volume.id].kind == "cache":  # its entry is gone, nothing will try again
                 self._meter.add(volume.host, volume.volume_type_id, "orphan", 1, 0, 0)
-            raise
+            raise exception.VolumeIsBusy(volume_name=volume.id) from None
         if seconds is not None:
             self._clock.sleep(seconds)
             self.array.end_delete(volume.id)
@@ -149,7 +149,7 @@ class Driver:
 
 
 class Noted:
-    """Notes on the request what an array's refusal meant for it, and lets the refusal go on."""
+    """Notes on the request what an array's refusal meant for it, and raises what a real driver would."""
 
     __slots__ = ("_array", "_volume")
 
@@ -159,16 +159,27 @@ class Noted:
 
     def __enter__(self) -> None: ...
 
-    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
-        request = current_process().request
-        if error is None or request is None:
+    def __exit__(self, kind: type | None, refusal: BaseException | None, _: Any) -> None:
+        if not isinstance(refusal, Refusal):
             return
-        if self._volume.id != request.volume_id:
-            request.fill_error = f"fill failed: {type(error).__name__}"
-        elif self._array.has_place(self._volume.host):
-            request.cache_held = 0
-        else:
-            request.cache_held = self._array.cached(self._volume.host)
+        error = of_a_driver(refusal, self._array)
+        request = current_process().request
+        if request is not None:
+            if self._volume.id != request.volume_id:
+                request.fill_error = f"fill failed: {type(error).__name__}"
+            elif self._array.has_place(self._volume.host):
+                request.cache_held = 0
+            else:
+                request.cache_held = self._array.cached(self._volume.host)
+        raise error from None
+
+
+def of_a_driver(refusal: Refusal, array: Array) -> exception.CinderException:
+    """What a real driver raises where the array refuses."""
+    if isinstance(refusal, AtCloneLimit):
+        return exception.SnapshotLimitReached(set_limit=array.spec.max_clones_per_volume)
+    hosts = refusal.hosts if isinstance(refusal, Full) else ()
+    return exception.VolumeBackendAPIException(data=str(refusal), full=hosts)
 
 
 def _kind(volume: Volume) -> Kind:

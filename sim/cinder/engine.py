@@ -24,7 +24,7 @@ from sim.cinder.database import (
     Quotas,
     Volume,
 )
-from sim.cinder.driver import Driver
+from sim.cinder.driver import Driver, of_a_driver
 from sim.cinder.glance import Glance, owner_of
 from sim.cinder.manager import VolumeAPI, VolumeManager
 from sim.cinder.ondemand import OnDemand, OnDemandStore
@@ -36,7 +36,7 @@ from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
 from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import STRATEGIES, Strategy
-from sim.model.arrays import Array
+from sim.model.arrays import Array, Refusal
 from sim.model.initial import Placed, place, put, stored
 from sim.model.prefetch import with_prefetches
 from sim.model.records import Records
@@ -87,8 +87,8 @@ class Simulation:
         scenario, events = case.scenario, case.trace.events
         start = case.trace.start.replace(tzinfo=None) if case.trace.start else EPOCH
         self.strategy = strategy
-        self.volume_rpcapi = VolumeRPC(self)
         self.clock = Clock(start)
+        self.volume_rpcapi = VolumeRPC(self.clock, self._manager_of)
         self.recorder = Recorder(events, self.clock)
         self.db = Database(self.clock, self._entry_event)
         options = scenario.cinder
@@ -138,11 +138,11 @@ class Simulation:
         placed = {volume.volume_id for volume in self._placed}
         return self.recorder.records(entries, arrays, placed, self.meter, until, engine_s)
 
-    def manager_of(self, host: str) -> VolumeManager:
+    def _manager_of(self, host: str) -> VolumeManager:
         """The service that a host (backend#pool) belongs to."""
         return self._managers[host.partition("#")[0]]
 
-    def schedule(
+    def _schedule(
         self,
         request: Request,
         context: Context,
@@ -181,7 +181,7 @@ class Simulation:
                 self.clock,
                 self.db,
                 Driver(self.clock, array, self.glance.catalogue, self.meter, self._scenario),
-                SchedulerRPC(self),
+                SchedulerRPC(self.clock, self._schedule),
                 self._cache(array),
                 self._ended,
                 self.recorder,
@@ -230,7 +230,7 @@ class Simulation:
             entry = self.db.add_entry(
                 placed.host, image.image_id, version, volume.id, placed.size_gib, last_used
             )
-            cache = self.manager_of(placed.host).image_volume_cache
+            cache = self._manager_of(placed.host).image_volume_cache
             if cache is not None:
                 cache.entry_made(entry)
 
@@ -248,7 +248,7 @@ class Simulation:
             volume_type_id=placed.tier,
         )
         self.db.volumes[volume.id] = volume
-        self.manager_of(placed.host)._update_allocated_capacity(volume)
+        self._manager_of(placed.host)._update_allocated_capacity(volume)
         return volume
 
     def _store(self, image: Image, version: datetime) -> list[Volume]:
@@ -258,10 +258,10 @@ class Simulation:
             array = self._arrays[volume.host.partition("#")[0]]
             try:
                 put(array, volume, version)
-            except exception.CinderException:
+            except Refusal as refusal:
                 for each in done:
                     self._arrays[each.host.partition("#")[0]].end_delete(each.volume_id)
-                raise
+                raise of_a_driver(refusal, array) from None
             done.append(volume)
         return [self._enter(volume) for volume in done]
 
@@ -311,7 +311,7 @@ class Simulation:
 
     def _wanted(self, image_id: str, host: str) -> bool:
         """Whether a pool's cache would keep an image."""
-        image, cache = self.glance.catalogue[image_id], self.manager_of(host).image_volume_cache
+        image, cache = self.glance.catalogue[image_id], self._manager_of(host).image_volume_cache
         return cache is not None and cache.keeps(image)
 
     def _create(
@@ -365,7 +365,7 @@ class Simulation:
         if host:
             self.volume_rpcapi.create_volume(context, volume, request_spec, {}, allow_reschedule=False)
         else:
-            self.schedule(request, context, volume, request_spec, {})
+            self._schedule(request, context, volume, request_spec, {})
 
     def _ended(self, volume: Volume) -> None:
         """A create is over (of an image-volume, too: those are no requests)."""
@@ -431,7 +431,7 @@ class Simulation:
 
     def _entry_event(self, event: str, entry: Entry) -> None:
         self.recorder.entry_event(event, entry)
-        cache = self.manager_of(entry["host"]).image_volume_cache
+        cache = self._manager_of(entry["host"]).image_volume_cache
         if cache is not None:
             (cache.entry_made if event == "create" else cache.entry_gone)(entry)
         volume = self.db.volumes.get(entry["volume_id"])

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cinder import exception
 
-from sim.cinder.clock import current_process
+from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
-
-if TYPE_CHECKING:
-    from sim.cinder.engine import Simulation
+from sim.cinder.manager import VolumeManager
 
 
 class VolumeRPC:
-    """`cinder.volume.rpcapi.VolumeAPI`: what the scheduler and the API send to the cinder-volume services."""
+    """`cinder.volume.rpcapi.VolumeAPI`: what the scheduler and the API send to the cinder-volume services.
 
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
+    `manager_of` gives the service that a host (backend#pool) belongs to.
+    """
+
+    def __init__(self, clock: Clock, manager_of: Callable[[str], VolumeManager]) -> None:
+        self._clock = clock
+        self._manager_of = manager_of
 
     def create_volume(
         self,
@@ -30,28 +33,32 @@ class VolumeRPC:
     ) -> None:
         """One attempt. It starts at once, in the process of the request."""
         current_process().request.attempts += 1
-        manager = self._simulation.manager_of(volume.host)
+        manager = self._manager_of(volume.host)
         # The service would log a failure; the volume's status says what came of it.
         with suppress(exception.CinderException):
             manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
         """It starts at once, in the process of the upload."""
-        self._simulation.manager_of(volume.host).copy_volume_to_image(context, volume.id, image_meta)
+        self._manager_of(volume.host).copy_volume_to_image(context, volume.id, image_meta)
 
     def delete_volume(
         self, context: Context, volume: Volume, unmanage_only: bool = False, cascade: bool = False
     ) -> None:
         """A cast: it starts later in this instant."""
-        manager = self._simulation.manager_of(volume.host)
-        self._simulation.clock.cast(manager.delete_volume, context, volume, unmanage_only, cascade)
+        manager = self._manager_of(volume.host)
+        self._clock.cast(manager.delete_volume, context, volume, unmanage_only, cascade)
 
 
 class SchedulerRPC:
-    """`cinder.scheduler.rpcapi.SchedulerAPI`: what a cinder-volume sends to the scheduler."""
+    """`cinder.scheduler.rpcapi.SchedulerAPI`: what a cinder-volume sends to the scheduler.
 
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
+    `schedule` takes a request, then what Cinder sends.
+    """
+
+    def __init__(self, clock: Clock, schedule: Callable[..., None]) -> None:
+        self._clock = clock
+        self._schedule = schedule
 
     def create_volume(
         self,
@@ -63,6 +70,4 @@ class SchedulerRPC:
     ) -> None:
         """Reschedule: a cast, which starts later in this instant."""
         request = current_process().request
-        self._simulation.clock.cast(
-            self._simulation.schedule, request, context, volume, request_spec, filter_properties
-        )
+        self._clock.cast(self._schedule, request, context, volume, request_spec, filter_properties)

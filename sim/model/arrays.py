@@ -1,9 +1,9 @@
 """The simulated arrays: pools, volumes, clones and space, as pure state without a clock.
 
 One `Array` stands for one backend (one storage system with its pools). Every operation checks its limits
-in the order of a real array, fails at once with the exception that a real Cinder driver raises, or takes
-its space and place and returns the seconds that it lasts; the engines let that time pass. Space comes back
-in `end_delete`. Sizes are GiB (2^30 bytes); a volume's size is an integer, as in Cinder.
+in the order of a real array, fails at once with a `Refusal`, or takes its space and place and returns the
+seconds that it lasts; the engines let that time pass. Space comes back in `end_delete`. Sizes are GiB
+(2^30 bytes); a volume's size is an integer, as in Cinder.
 
 Physical space on a thin pool belongs to *lineages*: what a download wrote, shared by all copy-on-write clones
 of it until the last is gone. On a thick pool every volume holds its size.
@@ -11,11 +11,9 @@ of it until the last is gone. On a thick pool every volume holds its size.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import TYPE_CHECKING, Literal, NoReturn, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Backend, Image, Pool
@@ -27,6 +25,26 @@ MIB_PER_GIB = 1024
 Kind = Literal["user", "store", "cache"]
 # Who pays for data that several share: users first, then the store; the cache pays for what it alone holds.
 PAYERS: tuple[Kind, ...] = ("user", "store", "cache")
+
+
+class Refusal(Exception):
+    """Why an array refuses an operation, which then has taken nothing; the text says it."""
+
+
+class AtCloneLimit(Refusal):
+    """The source has as many clones as a volume may have."""
+
+
+class Busy(Refusal):
+    """The volume that is to be deleted has clones, which the array keeps it for."""
+
+
+class Full(Refusal):
+    """No place for one more volume. One of the pools `hosts` must lose a volume first."""
+
+    def __init__(self, text: str, hosts: Sequence[str]) -> None:
+        super().__init__(text)
+        self.hosts = hosts
 
 
 class Meter(Protocol):
@@ -149,7 +167,7 @@ class Array:
         self._check_id(volume_id)
         limit = self.spec.max_clones_per_volume
         if not copies and limit is not None and source.clones >= limit:
-            _fail_clone_limit(limit)
+            raise AtCloneLimit(f"volume {source_id} is at its limit of {limit} clones")
         self._check_count(pool)
         data = source.lineage.content if source.lineage else None
         self._check_space(pool, size_gib, self._new_data_gib(pool, data) if copies else 0.0)
@@ -203,7 +221,7 @@ class Array:
         if volume is None:
             return None
         if volume.clones and self.spec.delete_with_clones == "busy":
-            raise _cinder().VolumeIsBusy(volume_name=volume_id)
+            raise Busy(f"volume {volume_id} has clones")
         return self.spec.delete_s
 
     def end_delete(self, volume_id: str) -> None:
@@ -237,7 +255,7 @@ class Array:
     def _get(self, volume_id: str) -> ArrayVolume:
         volume = self.volumes.get(volume_id)
         if volume is None:
-            _fail(f"volume {volume_id} is not on {self.name}")
+            raise Refusal(f"volume {volume_id} is not on {self.name}")
         return volume
 
     def _check_new(self, volume_id: str, pool: PoolState) -> None:
@@ -246,13 +264,13 @@ class Array:
 
     def _check_id(self, volume_id: str) -> None:
         if volume_id in self.volumes:
-            _fail(f"volume {volume_id} is still on {self.name}")
+            raise Refusal(f"volume {volume_id} is still on {self.name}")
 
     def _check_count(self, pool: PoolState) -> None:
         if pool.spec.max_volumes is not None and pool.volumes >= pool.spec.max_volumes:
-            _fail(f"{pool.host} is at its limit of {pool.spec.max_volumes} volumes", full=[pool.host])
+            raise Full(f"{pool.host} is at its limit of {pool.spec.max_volumes} volumes", [pool.host])
         if self.spec.max_volumes is not None and len(self.volumes) >= self.spec.max_volumes:
-            _fail(f"{self.name} is at its limit of {self.spec.max_volumes} volumes", full=list(self.pools))
+            raise Full(f"{self.name} is at its limit of {self.spec.max_volumes} volumes", list(self.pools))
 
     def _check_space(self, pool: PoolState, size_gib: int, data_gib: float) -> None:
         capacity = pool.spec.capacity_gib
@@ -260,13 +278,13 @@ class Array:
             return
         limit = capacity * self.spec.max_over_subscription_ratio if self.spec.thin else capacity
         if size_gib > 0 and pool.provisioned_gib + size_gib > limit:
-            _fail(f"{pool.host} has no {size_gib} GiB left to provision")
+            raise Refusal(f"{pool.host} has no {size_gib} GiB left to provision")
         self._check_physical(pool, data_gib)
 
     def _check_physical(self, pool: PoolState, data_gib: float) -> None:
         capacity = pool.spec.capacity_gib
         if capacity is not None and data_gib > 0 and pool.physical_gib + data_gib > capacity:
-            _fail(f"{pool.host} has no {data_gib:g} GiB of physical space left")
+            raise Refusal(f"{pool.host} has no {data_gib:g} GiB of physical space left")
 
     # -- space and counts --------------------------------------------------------------------
 
@@ -325,20 +343,3 @@ class Array:
                 lineage.pool.physical_gib += gib
                 self.meter.add(lineage.pool.host, who[1], who[0], 0, 0, gib)
         lineage.payer = payer
-
-
-def _fail(text: str, full: Sequence[str] = ()) -> NoReturn:
-    """`full`: the hosts of which one must lose a volume."""
-    raise _cinder().VolumeBackendAPIException(data=text, full=full)
-
-
-def _fail_clone_limit(limit: int) -> NoReturn:
-    raise _cinder().SnapshotLimitReached(set_limit=limit)
-
-
-def _cinder() -> ModuleType:
-    """Cinder's exceptions. Imported late: checking a scenario needs the arrays, but seldom a failure."""
-    import sim.cinder  # noqa: F401  (it keeps the warnings of Cinder's imports to itself)
-
-    exceptions: ModuleType = importlib.import_module("cinder.exception")
-    return exceptions

@@ -10,7 +10,7 @@ from typing import Literal
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import Strategy
-from sim.model.arrays import GIB, Array, Kind, Meter, content_of, file_of
+from sim.model.arrays import GIB, Array, Kind, Meter, Refusal, content_of, file_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def place(
 def _put(array: Array, volume: Placed, version: object) -> str:
     try:
         put(array, volume, version)
-    except Exception as error:  # Cinder's, which is not imported unless something fails
+    except Refusal as error:
         what = "image-volume" if volume.kind != "user" else "volume"
         name = volume.image.image_id if volume.image else volume.volume_id
         return f"the {what} of {name} does not fit on {volume.host} at the start: {error}"
@@ -66,13 +66,13 @@ def _put(array: Array, volume: Placed, version: object) -> str:
 
 
 def put(array: Array, volume: Placed, version: object) -> None:
-    """Put a volume and its data onto an array. Raises what the array raises, with nothing left there."""
+    """Put a volume and its data onto an array. Raises `Refusal`, with nothing left there."""
     array.create(volume.volume_id, volume.host, volume.size_gib, volume.kind, volume.tier)
     if volume.image is not None:
         content = file_of if volume.kind == "store" else content_of
         try:
             array.write(volume.volume_id, content(volume.image, version))
-        except Exception:
+        except Refusal:
             array.end_delete(volume.volume_id)
             raise
 

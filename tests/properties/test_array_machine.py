@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from cinder import exception
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -19,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from sim.inputs.scenario import Backend
-from sim.model.arrays import PAYERS, Array, Content
+from sim.model.arrays import PAYERS, Array, AtCloneLimit, Busy, Content, Refusal
 
 HOSTS = st.sampled_from(("a#p0", "a#p1"))
 IDS = st.integers(0, 7).map(lambda number: f"v{number}")  # few: an id that is there is asked for again
@@ -127,7 +126,7 @@ class ArrayMachine(RuleBasedStateMachine):
         """Whether the operation succeeded, as it must exactly if it `fits`."""
         try:
             assert operation(*args) == seconds
-        except exception.VolumeBackendAPIException:
+        except Refusal:
             assert not fits
             return False
         assert fits
@@ -163,7 +162,7 @@ class ArrayMachine(RuleBasedStateMachine):
         if parent and name not in self.there and full:
             try:
                 self.array.clone(*args)
-            except exception.SnapshotLimitReached:
+            except AtCloneLimit:
                 return
             raise AssertionError("no SnapshotLimitReached")
         content = parent.content if parent else None
@@ -203,7 +202,7 @@ class ArrayMachine(RuleBasedStateMachine):
             return multiple()
         try:
             seconds = self.array.begin_delete(name)
-        except exception.VolumeIsBusy:
+        except Busy:
             assert busy and self.clones(self.there[name])
             return multiple()
         assert seconds == 3.0
