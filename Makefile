@@ -23,6 +23,7 @@ test: $(READY) $(OLDEST)/ready  ## lint, types, docs, all tests, scenarios and n
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 compiled: $(READY)  ## engine fast, once, and not in every process of the tests

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from sim.api import compare, curve, fit, generate, intervals, load, plan, run, stream, verify
+from sim.api import compare, curve, fit, generate, intervals, load, plan, stream, verify
 from sim.inputs.problems import BadInput
 from sim.planner.targets import Targets
+from sim.run import run
 
 __all__ = [
     "BadInput",

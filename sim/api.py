@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from sim.inputs.problems import BadInput, quoted
+from sim.inputs.problems import BadInput
+from sim.run import run, unknown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from sim.analysis.verification import Verdict
     from sim.fitting.fit import Fit
     from sim.inputs.scenario import Case
-    from sim.model.records import Records
     from sim.planner.answer import Answer
     from sim.planner.targets import Targets
-
-ENGINES = ("cinder", "fast")
 
 
 def load(path: str | Path, most_events: int | None = None, replication: int = 0) -> Case:
@@ -46,7 +44,7 @@ def generate(path: str | Path, out: str | Path, replication: int = 0) -> list[Pa
     Images that the scenario does not have are written beside it, with all others, as `images.csv`. Gives
     the files written. Raises `BadInput` as `load` does, and if it would overwrite what the scenario reads.
     """
-    from sim.workload.generate import write
+    from sim.workload.writing import write
 
     return write(path, out, replication)
 
@@ -60,30 +58,6 @@ def fit(trace: str | Path, images: str | Path | None = None) -> Fit:
     from sim.fitting.fit import fit as fit_trace
 
     return fit_trace(trace, images)
-
-
-def run(
-    case: Case,
-    strategy: str,
-    engine: str = "cinder",
-    *,
-    progress: Callable[[int], None] | None = None,
-    cinder_log: bool = False,
-) -> Records:
-    """Simulate one strategy on the case's workload.
-
-    `progress` is told now and then how many trace events are done; `cinder_log` lets Cinder log.
-    Raises `BadInput` on an unknown strategy or engine.
-    """
-    if problems := unknown(engine, [strategy]):
-        raise BadInput(problems)
-    if engine == "fast":
-        from sim.fast.engine import run as run_fast
-
-        return run_fast(case, strategy, progress)
-    from sim.cinder.engine import run as run_cinder
-
-    return run_cinder(case, strategy, progress, cinder_log=cinder_log)
 
 
 def stream(
@@ -220,32 +194,3 @@ def plan(
         folder=folder,
         workers=workers,
     )
-
-
-def unknown(engine: str, strategies: Iterable[str]) -> list[str]:
-    """A line for an engine and for each strategy that there is not."""
-    from sim.inputs.strategies import STRATEGIES
-
-    problems = [
-        f"strategy: there is no {quoted(name)}, only {', '.join(STRATEGIES)}"
-        for name in strategies
-        if name not in STRATEGIES
-    ]
-    if engine not in ENGINES:
-        problems.append(f"engine: there is no {quoted(engine)}, only {', '.join(ENGINES)}")
-    return problems
-
-
-def misfits(case: Case, strategies: Iterable[str]) -> list[str]:
-    """A line for everything that exists at the start of one of the strategies and does not fit."""
-    from sim.inputs.strategies import STRATEGIES
-    from sim.model.initial import place
-    from sim.model.usage import UsageMeter
-
-    problems: list[str] = []
-    for name in strategies:
-        try:
-            place(case, STRATEGIES[name], UsageMeter(lambda: 0.0, [], []))
-        except BadInput as error:
-            problems += error.problems
-    return list(dict.fromkeys(problems))

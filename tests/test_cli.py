@@ -17,8 +17,8 @@ import pytest
 from handmade import TRACE, scenario_file
 from typer.testing import CliRunner, Result
 
+from sim.analysis.results import TABLES, read
 from sim.cli import app
-from sim.model.records import TABLES, read
 
 COMMAND = [sys.executable, "-W", "error", "-m", "sim"]
 LONG = "time,event,volume_id,image_id,size_gib,volume_type,host\n" + "".join(

@@ -23,9 +23,9 @@ from sim.analysis.comparison import (
     without_failed,
 )
 from sim.analysis.metrics import ALL, summary
+from sim.analysis.results import read
 from sim.analysis.statistics import DAY_S, Blocks, Sample
 from sim.cli import app
-from sim.model.records import read
 from sim.report.display import comparison_text
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"

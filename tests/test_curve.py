@@ -19,10 +19,11 @@ from properties.cases import GIB, case_of, create, gib_of, image, one_pool
 from typer.testing import CliRunner, Result
 
 import sim
-from sim.analysis.curves import MAX_COUNT, MAX_SIZE, curve
+from sim.analysis.curves import curve
 from sim.analysis.statistics import Sample
 from sim.cinder.engine import run
 from sim.cli import app
+from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case
 
 TIERS = {"flash": {}, "disk": {}}

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from handmade import FAILED, case_of, records_of
 
-from sim.analysis.metrics import summary
+from sim.analysis.metrics import pools_table, summary
+from sim.analysis.results import TABLES, manifest_of, read, write
+from sim.inputs.files import hashes
 from sim.inputs.scenario import Case
-from sim.model.records import TABLES, hashes, manifest_of, pools_table, read, uploads_table, write
+from sim.model.records import uploads_table
 
 FORMATS: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
 

@@ -8,9 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import sim
-from sim.analysis.metrics import ALL, summary
+from sim.analysis.metrics import ALL, pools_table, summary
 from sim.cli import app
-from sim.model.records import pools_table
 
 SCENARIOS = sorted((Path(__file__).parents[1] / "scenarios").glob("*.yaml"))
 

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 import sim
 from sim import cli
-from sim.analysis.metrics import PERCENTILES, percentiles_of_many, summary
+from sim.analysis.metrics import PERCENTILES, percentiles_of_many, pools_table, summary
+from sim.analysis.results import read
 from sim.analysis.streaming import stream
 from sim.fast.engine import run
 from sim.inputs.scenario import Case
 from sim.inputs.trace import write_trace
-from sim.model.records import pools_table, read
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 

@@ -14,7 +14,6 @@ from handmade import FAILED, SCENARIO, records_of, scenario_file
 from typer.testing import CliRunner
 
 import sim
-from sim import api
 from sim.analysis import verification
 from sim.analysis.verification import TABLES, WIDTH, Verdict, difference
 from sim.cinder import engine
@@ -200,7 +199,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
             return records
         return replace(records, requests=records.requests.assign(end=records.requests["end"] + 1))
 
-    monkeypatch.setattr(api, "run", run)
+    monkeypatch.setattr(verification, "run", run)
     yield ran
 
 
@@ -253,7 +252,7 @@ class TestCommand:
         def fail(*_: Any, **__: Any) -> Records:
             raise RuntimeError("creates never ended")
 
-        monkeypatch.setattr(api, "run", fail)
+        monkeypatch.setattr(verification, "run", fail)
         result = CliRunner().invoke(app, ["verify", str(scenario), "--strategies", "none"])
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr == "strategy none failed: RuntimeError: creates never ended\n"

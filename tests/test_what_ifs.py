@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 import sim
 from sim.analysis.verification import difference
-from sim.api import misfits
 from sim.inputs.scenario import Case, WhatIf
 from sim.model.records import Records
+from sim.run import misfits
 
 PATIENT = settings(
     deadline=None,

@@ -17,12 +17,13 @@ import yaml
 from typer.testing import CliRunner, Result
 
 import sim
+from sim.analysis.results import manifest_of
 from sim.cli import app
+from sim.inputs.files import files_of, hashes
 from sim.inputs.generator import Generate
 from sim.inputs.images import Image
 from sim.inputs.problems import BadInput
 from sim.inputs.trace import read_trace
-from sim.model.records import files_of, hashes, manifest_of
 from sim.workload.generate import Generated, generate
 
 HERE = Path("scenario.yaml")

@@ -12,6 +12,8 @@ import pandas as pd
 from sim.analysis.metrics import ALL, summary
 from sim.analysis.statistics import CONFIDENCE, Blocks, Estimate, Sample
 from sim.model.records import Records
+from sim.run import run
+from sim.workload.loading import load
 
 BASELINE = "none"
 # What a history of blocks tells: a part of it and its whole, both columns of `in_blocks`.
@@ -103,13 +105,11 @@ def replicate(
     path: Path, strategies: Sequence[str], engine: str, replication: int, warm_up_s: float
 ) -> dict[str, pd.DataFrame | str]:
     """By strategy the rows of `sim.analysis.metrics.summary` on one replication, or why it failed."""
-    from sim import api
-
-    case = api.load(path, replication=replication)
+    case = load(path, replication=replication)
     found: dict[str, pd.DataFrame | str] = {}
     for name in strategies:
         try:
-            found[name] = summary(counted(api.run(case, name, engine), warm_up_s), case, name)
+            found[name] = summary(counted(run(case, name, engine), warm_up_s), case, name)
         except Exception as error:
             found[name] = " ".join(f"{type(error).__name__}: {error}".split())
     return found

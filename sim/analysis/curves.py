@@ -14,17 +14,18 @@ import pandas as pd
 from sim.analysis.statistics import FEW, Blocks, Sample
 from sim.fast import replay
 from sim.fast.build import Names, positions
+from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput, quoted
 from sim.inputs.scenario import Backend, Case
 from sim.inputs.strategies import STRATEGIES
 from sim.model.arrays import GIB
 from sim.model.initial import Placed, place
 from sim.model.usage import UsageMeter
+from sim.run import run
 
 Whole = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-MAX_COUNT, MAX_SIZE = "image_volume_cache_max_count", "image_volume_cache_max_size_gb"
 NONE = -1  # no image, no host (as `positions` has it)
 MOST_GROUPS, MOST_CELLS = 2**15 - 1, 10_000_000  # groups of `sim.fast.replay`, and what it counts apart
 AT_ONCE = 1000
@@ -153,8 +154,6 @@ def _look_ups(
     host = positions(events["host"], names.hosts)
     if (asked & (host == NONE)).any():
         if hosts is None:
-            from sim.api import run
-
             hosts = run(case, strategy, engine, progress=progress).requests["host"]
         host[create] = positions(hosts, names.hosts)
     asked &= host != NONE

@@ -10,10 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.model.records import Records, usage_columns
+from sim.model.records import Records
+from sim.model.usage import QUANTITIES
 
 if TYPE_CHECKING:
     from sim.inputs.images import Image
+    from sim.inputs.scenario import Case
+
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
 GIB = 2**30
@@ -215,3 +222,66 @@ def _prices(table: pd.DataFrame, case: Case) -> list[float]:
         )
     ]
     return [*tiers, float(sum(tiers))]
+
+
+def usage_columns(
+    usage: pd.DataFrame, scope: str, names: Iterable[str], kinds: Iterable[str]
+) -> pd.DataFrame:
+    """`{kind}_{quantity}_{mean|peak}` of one scope, a row per name (the index); 0 if none."""
+    index = pd.Index(list(names))
+    rows = usage[usage["scope"] == scope]
+    columns = {}
+    for kind in kinds:
+        of_kind = rows[rows["kind"] == kind].set_index("name")
+        for quantity in QUANTITIES:
+            for stat in ("mean", "peak"):
+                column = of_kind[f"{quantity}_{stat}"].reindex(index, fill_value=0.0)
+                columns[f"{kind}_{quantity}_{stat}"] = column.astype(float)
+    return pd.DataFrame(columns, index=index)
+
+
+def pools_table(records: Records, case: Case) -> pd.DataFrame:
+    """One row per pool, in scenario order, also of those that nothing used.
+
+    Columns: host, volume_type (several joined by ';'), requests, store_clones, cache_clones,
+    driver_clones, downloads, errors (creates by the pool that they ended on; those that no pool
+    took count nowhere), then {user,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak},
+    and orphans at the end of the run.
+    """
+    return pools_table_of(pool_counts(records.requests, case), records.usage, case)
+
+
+def pool_counts(requests: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """The columns of `pools_table` that count creates, by host (the index)."""
+    hosts = pd.Index(list(case.scenario.pools()))
+    counted = {
+        "requests": requests["host"],
+        "store_clones": requests.loc[requests["source"] == "store", "host"],
+        "cache_clones": requests.loc[requests["source"] == "cache", "host"],
+        "driver_clones": requests.loc[requests["source"] == "driver", "host"],
+        "downloads": requests.loc[requests["source"] == "download", "host"],
+        "errors": requests.loc[requests["status"] == "error", "host"],
+    }
+    return pd.DataFrame({name: _count_by(column, hosts) for name, column in counted.items()}, index=hosts)
+
+
+def pools_table_of(counts: pd.DataFrame, usage: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """`pools_table` of what has been counted."""
+    types = {
+        f"{name}#{pool}": ";".join(backend.volume_types)
+        for name, backend in case.scenario.backends.items()
+        for pool in backend.pools
+    }
+    hosts = counts.index
+    table = counts.join(usage_columns(usage, "pool", hosts, ("user", "cache", "store")))
+    table.insert(0, "volume_type", list(types.values()))
+    of_pools = usage[usage["scope"] == "pool"]
+    orphans = of_pools[of_pools["kind"] == "orphan"].set_index("name")["volumes_end"]
+    table["orphans"] = orphans.reindex(hosts, fill_value=0).astype("int64")
+    return table.rename_axis("host").reset_index()
+
+
+def _count_by(column: pd.Series[Any], names: pd.Index[Any]) -> list[int]:
+    """How often each of `names` is in `column`."""
+    counts = column.astype(object).value_counts()
+    return [int(counts.get(name, 0)) for name in names]

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sim.analysis.metrics import ALL, percentiles_of_many, summary_of, tally
+from sim.analysis.create_seconds import create_seconds, together
+from sim.analysis.metrics import ALL, percentiles_of_many, pool_counts, pools_table_of, summary_of, tally
 from sim.fast import state
 from sim.fast.build import Names, build, exists, numbers_of
 from sim.fast.engine import (
@@ -43,9 +44,8 @@ from sim.inputs.strategies import STRATEGIES
 from sim.inputs.tables import parquet_batches
 from sim.inputs.trace import last_time_s, read_batches
 from sim.model.initial import place
-from sim.model.records import pool_counts, pools_table_of, uploads_table
+from sim.model.records import uploads_table
 from sim.model.usage import UsageMeter, instants
-from sim.report.aggregates import create_seconds, together
 
 BATCH = 500_000  # events of the trace in memory
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress

@@ -15,10 +15,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sim import api
 from sim.inputs.problems import printable
 from sim.inputs.scenario import Case
 from sim.model.records import Records
+from sim.run import run
 
 ENGINES = ("cinder", "fast")
 OLDEST = 27  # the oldest Cinder whose rules engine `fast` repeats
@@ -49,7 +49,7 @@ def verdict(case: Case, strategy: str, progress: Callable[[int], None] | None = 
     `progress` is told how many of the trace's events are done, of both runs together.
     """
     first, second = (
-        api.run(case, strategy, engine, progress=_from(progress, number * len(case.trace.events)))
+        run(case, strategy, engine, progress=_from(progress, number * len(case.trace.events)))
         for number, engine in enumerate(ENGINES)
     )
     evictions = int((first.cache_events["event"] == "evict").sum())

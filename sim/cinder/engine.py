@@ -15,15 +15,7 @@ from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
 
 from sim.cinder import standins
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
-from sim.cinder.database import (
-    INTERNAL_PROJECT,
-    INTERNAL_USER,
-    Context,
-    Database,
-    Entry,
-    Quotas,
-    Volume,
-)
+from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, Entry, Quotas, Volume
 from sim.cinder.driver import Driver, of_a_driver
 from sim.cinder.glance import Glance, owner_of
 from sim.cinder.manager import VolumeAPI, VolumeManager

@@ -31,14 +31,7 @@ from oslo_log.log import KeywordArgumentAdapter
 from oslo_utils import timeutils
 
 from sim.cinder.clock import Clock
-from sim.cinder.database import (
-    INTERNAL_PROJECT,
-    INTERNAL_USER,
-    Context,
-    Database,
-    Quotas,
-    VolumeClass,
-)
+from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, Quotas, VolumeClass
 from sim.cinder.glance import Glance
 from sim.cinder.locks import Coordinator
 from sim.cinder.scheduler import CloneWeigher, ServiceList

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sim.analysis.comparison import Comparison
     from sim.analysis.curves import Curves
-    from sim.cli.simulate import Outcome
+    from sim.cli.outcome import Outcome
     from sim.inputs.scenario import Case
 
 

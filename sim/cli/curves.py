@@ -52,7 +52,8 @@ def curve(
       cinder-cache curve scenarios/two_tiers.yaml --engine fast --out results
     """
     case = checked(scenario, [STRATEGY], bad_options(engine, [], out, fmt))
-    from sim.model.records import hashes, versions, write
+    from sim.analysis.results import versions, write
+    from sim.inputs.files import hashes
     from sim.report.display import curves_text
 
     try:

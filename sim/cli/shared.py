@@ -17,6 +17,7 @@ import typer
 from sim import api
 from sim.inputs.problems import BadInput, printable, quoted
 from sim.inputs.strategies import STRATEGIES
+from sim.run import ENGINES, misfits, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ app = typer.Typer(
 
 
 def _engines(incomplete: str) -> list[str]:
-    return [name for name in api.ENGINES if name.startswith(incomplete)]
+    return [name for name in ENGINES if name.startswith(incomplete)]
 
 
 def one_strategy(incomplete: str) -> list[str]:
@@ -131,7 +132,7 @@ def print_failure(strategy: str, error: Exception) -> None:
 
 def bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Format | None) -> list[str]:
     """Problems with the options that most commands share."""
-    problems = api.unknown(engine, strategies)
+    problems = unknown(engine, strategies)
     if out is not None:
         problems += unwritable(out)
     elif fmt is not None:
@@ -261,7 +262,7 @@ def checked(
         if replications > 1 and case.scenario.workload.generate is None:
             problems = [*problems, ONE_HISTORY.format(printable(str(scenario)))]
         if not problems:
-            problems = api.misfits(case, chosen or case.scenario.strategies)
+            problems = misfits(case, chosen or case.scenario.strategies)
     except BadInput as error:
         problems = problems + error.problems
     if problems:

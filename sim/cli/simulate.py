@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim import api
 from sim.cli import comparing
+from sim.cli.outcome import Outcome, outcome_of
 from sim.cli.shared import (
     Engine,
     Fmt,
@@ -38,32 +36,15 @@ from sim.cli.shared import (
     wrong_warm_up,
 )
 from sim.inputs.problems import BadInput, printable
+from sim.run import unknown
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sim.analysis.comparison import Comparison
     from sim.analysis.statistics import Blocks
     from sim.inputs.scenario import Case
-    from sim.report.aggregates import Aggregates
 
 # Engine `fast` does not read a larger Parquet trace into memory, if it can stream it.
 MOST_EVENTS = 5_000_000
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The results of one strategy's run that are shown. It does not keep the rows: there may be millions."""
-
-    strategy: str
-    summary: pd.DataFrame
-    pools: pd.DataFrame
-    findings: list[str]
-    manifest: dict[str, Any]
-    uploads: pd.DataFrame | None = None
-    counts: pd.DataFrame | None = None  # `sim.analysis.comparison.in_blocks`, of a history in memory
-    aggregates: Aggregates | None = None  # for the report, of one in memory
-    hosts: pd.Series[Any] | None = None  # where its creates from an image went
 
 
 @app.command()
@@ -184,7 +165,7 @@ def verify(
       cinder-cache verify scenarios/placement.yaml --strategies cache-only
     """
     chosen = _listed(strategies)
-    case = checked(scenario, chosen, api.unknown("cinder", chosen or []))
+    case = checked(scenario, chosen, unknown("cinder", chosen or []))
     from sim.analysis.verification import caution, verdict
 
     if expect := caution():
@@ -238,13 +219,13 @@ def _simulate(
     blocks = Blocks.between(warm_up_s(warm_up, case, names), case.last_create_s)
     if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    from sim.model.records import hashes
+    from sim.inputs.files import hashes
 
     sha256 = hashes(case)
     outcomes = []
     for strategy in names:
         try:
-            outcomes.append(_outcome(case, strategy, engine, sha256, out, fmt, verbose, blocks, reported))
+            outcomes.append(outcome_of(case, strategy, engine, sha256, out, fmt, verbose, blocks, reported))
         except BadInput:  # a trace that is checked while it is read
             raise
         except Exception as error:
@@ -265,82 +246,6 @@ def _compared(
 
     counts = [outcome.counts for outcome in outcomes if outcome.counts is not None]
     return of_history(counts, blocks, case.scenario.seed) if counts else None
-
-
-def _outcome(
-    case: Case,
-    strategy: str,
-    engine: str,
-    sha256: dict[str, str],
-    out: Path | None,
-    fmt: Format | None,
-    verbose: bool,
-    blocks: Blocks,
-    reported: bool,
-) -> Outcome:
-    """Run a strategy, and write its tables if `out` is given.
-
-    Only the table of requests has the creates before the blocks.
-    """
-    from sim.analysis.comparison import counted, in_blocks
-    from sim.analysis.findings import findings
-    from sim.analysis.metrics import summary, uploads_of
-    from sim.model.records import manifest_of, pools_table, write
-
-    if not len(case.trace.events):  # there were too many events to read them
-        assert out is not None
-        return _streamed_outcome(case, strategy, sha256, out, fmt or Format.csv)
-    start = time.perf_counter()
-    with progress(strategy, len(case.trace.events), shown=not verbose) as done:
-        whole = api.run(case, strategy, engine, progress=done, cinder_log=verbose)
-    records = counted(whole, blocks.start_s)
-    tables = {
-        "requests": whole.requests,
-        "pools": pools_table(records, case),
-        "cache_events": records.cache_events,
-        "cache": records.cache,
-        "uploads": records.uploads,
-        "summary": summary(records, case, strategy),
-        "space": records.space,
-    }
-    lines = findings(records, case, strategy)
-    counts = in_blocks(records.requests, case.scenario.tiers, strategy, blocks)
-    wall_s, creates = time.perf_counter() - start, len(whole.requests)
-    manifest = manifest_of(case, strategy, engine, creates, records.engine_s, wall_s, sha256)
-    if blocks.start_s:
-        manifest["warm_up_s"] = blocks.start_s
-    if out is not None:
-        write(tables, manifest, out / strategy, (fmt or Format.csv).value)
-        print(f"{strategy}: written to {printable(str(out / strategy))}", file=sys.stderr)
-    shown, hosts = None, None
-    if reported:
-        from sim.report.aggregates import aggregates
-
-        shown, hosts = aggregates(records, case, blocks.start_s), whole.requests["host"].astype("category")
-    uploads = uploads_of(records, strategy)
-    return Outcome(
-        strategy, tables["summary"], tables["pools"], lines, manifest, uploads, counts, shown, hosts
-    )
-
-
-def _streamed_outcome(case: Case, strategy: str, sha256: dict[str, str], out: Path, fmt: Format) -> Outcome:
-    """Run a strategy on a trace that stays on disk, and write its tables."""
-    from sim.inputs.tables import count_rows
-    from sim.model.records import TABLES, manifest_of, write
-
-    start, folder = time.perf_counter(), out / strategy
-    folder.mkdir(parents=True, exist_ok=True)
-    with progress(strategy, count_rows(case.trace.path), shown=True) as done:
-        ran = api.stream(case, strategy, folder, fmt.value, done)
-    tables = {name: getattr(ran, name) for name in TABLES}
-    wall_s = time.perf_counter() - start
-    manifest = manifest_of(case, strategy, "fast", ran.creates, ran.engine_s, wall_s, sha256)
-    write(tables, manifest, folder, fmt.value)
-    print(f"{strategy}: written to {printable(str(folder))}", file=sys.stderr)
-    from sim.report.aggregates import of_streamed
-
-    shown = of_streamed(ran.seconds, ran.space)
-    return Outcome(strategy, ran.summary, ran.pools, [], manifest, aggregates=shown)
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:

@@ -157,9 +157,9 @@ def _ran(case: Case, document: Mapping[str, Any], warm_up_s: float) -> Ran:
     """Run a point once more, because a cell keeps no rows of its run."""
     from sim.analysis.comparison import counted
     from sim.analysis.findings import findings
-    from sim.api import run
     from sim.report.aggregates import aggregates
     from sim.report.parts import Ran
+    from sim.run import run
     from sim.sweep.varying import paths_of
     from sim.workload.loading import load
 

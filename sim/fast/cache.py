@@ -8,17 +8,7 @@ from __future__ import annotations
 
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, read_clock
 from sim.fast.jit import compiled
-from sim.fast.state import (
-    BELADY,
-    EVICTED,
-    GDSF,
-    LRU,
-    MADE,
-    NONE,
-    SIEVE,
-    STALE,
-    State,
-)
+from sim.fast.state import BELADY, EVICTED, GDSF, LRU, MADE, NONE, SIEVE, STALE, State
 
 NEVER = 2**62
 

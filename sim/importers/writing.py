@@ -225,7 +225,7 @@ def _scenario(cloud: Cloud, workload: dict[str, Any]) -> str:
         for resource in ("volumes", "gigabytes"):
             cinder[f"internal_tenant_quota_{resource}"] = quota(cloud, resource)
     today = [cloud.strategy] if cloud.strategy else []
-    template = (files("sim") / "templates" / "scenario.yaml.j2").read_text()
+    template = (files("sim.importers") / "scenario.yaml.j2").read_text()
     environment = jinja2.Environment(
         autoescape=False, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )

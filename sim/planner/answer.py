@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim import api
-from sim.analysis.curves import MAX_COUNT, MAX_SIZE
+from sim.analysis.pareto import frontier
 from sim.analysis.verification import difference
+from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE, Limits, todays
 from sim.inputs.scenario import Case
 from sim.model.records import Records
 from sim.planner.figures import EVERY, Figures, figures, p95_interval
-from sim.planner.grid import ENABLED, Limits, chosen_point, todays
+from sim.planner.grid import chosen_point
 from sim.planner.hindsight import back_test
 from sim.planner.lines import conf_lines, quota_binds, quota_commands, quotas
-from sim.planner.pickers import frontier
 from sim.planner.plan import ENOUGH, Plan, Simulator, load_of
 from sim.planner.plan import plan as choose
 from sim.planner.reasons import binding, runners_up, what
 from sim.planner.sensitivity import sensitivity
 from sim.planner.targets import ALL, Targets
+from sim.run import run
 from sim.sweep.varying import apply
 
 
@@ -111,7 +111,7 @@ def plan(
 
 def whole(case: Case, strategy: str) -> Whole:
     """Run a strategy on engine `fast`."""
-    return Whole(case, strategy, api.run(case, strategy, "fast"))
+    return Whole(case, strategy, run(case, strategy, "fast"))
 
 
 def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
     engine `cinder`, whose figures have to be the same.
     """
     scenario, records = plan.load.case.scenario, planned.records
-    checked = api.run(planned.case, planned.strategy, "cinder")
+    checked = run(planned.case, planned.strategy, "cinder")
     best = figures(plan.best.cell, scenario, plan.sample, _shown(plan))
     now = figures(plan.today, scenario, plan.sample, _shown(plan))
     if len(plan.load.cases) == 1:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.analysis.statistics import Estimate, Sample
+from sim.inputs.limits import Limits
 from sim.inputs.scenario import Scenario
-from sim.planner.grid import Groups, Limits, of_backends
+from sim.planner.grid import Groups, of_backends
 from sim.planner.measured import Floats, Table
 from sim.planner.optimum import Row, optimum
 from sim.planner.pickers import worst_larger

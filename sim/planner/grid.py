@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sim.analysis.curves import MAX_COUNT, MAX_SIZE, curve
-from sim.inputs.scenario import Backend, Case, Scenario
+from sim.analysis.curves import curve
+from sim.inputs.limits import OFF, Limits, todays
+from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES
 from sim.model.arrays import GIB
 from sim.sweep.varying import Point
 
-ENABLED = "image_volume_cache_enabled"
 # Up to so many values of each limit every whole one is looked at; of more, so many in equal ratios.
 MOST_COUNTS = 20
 MOST_SIZES = 24
 FINER = 6  # values of each limit between two of these, near what was chosen
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The cache of a backend: Cinder's options, of which the limits count per pool. Smaller ones come first.
-
-    A cache that is off has no limits: (False, 0, 0).
-    """
-
-    enabled: bool
-    max_size_gb: int
-    max_count: int
-
-    def __lt__(self, other: Limits) -> bool:
-        return self._order() < other._order()
-
-    def _order(self) -> tuple[float, ...]:
-        if not self.enabled:
-            return (0.0,)
-        return (1.0, _unlimited(self.max_size_gb), _unlimited(self.max_count))
-
-    def covers(self, other: Limits) -> bool:
-        """Whether it is at least as large in both ways; a cache that is off is smaller than any."""
-        if not (self.enabled and other.enabled):
-            return self.enabled or not other.enabled
-        return _unlimited(self.max_size_gb) >= _unlimited(other.max_size_gb) and _unlimited(
-            self.max_count
-        ) >= _unlimited(other.max_count)
-
-    def values(self, backend: str) -> dict[str, Any]:
-        """What it sets in a scenario."""
-        options = {ENABLED: self.enabled, MAX_SIZE: self.max_size_gb, MAX_COUNT: self.max_count}
-        return {f"backends.{backend}.{option}": value for option, value in options.items()}
-
-
-OFF = Limits(False, 0, 0)
-
-
-def _unlimited(limit: int) -> float:
-    return limit or float("inf")  # Cinder's 0
-
-
-def todays(backend: Backend) -> Limits:
-    """The limits that a scenario has."""
-    if not backend.image_volume_cache_enabled:
-        return OFF
-    return Limits(True, backend.image_volume_cache_max_size_gb, backend.image_volume_cache_max_count)
 
 
 Groups = Mapping[str, tuple[str, ...]]  # backends that are sized together, by the name of the first

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from sim.analysis.curves import MAX_COUNT, MAX_SIZE
-from sim.inputs.scenario import Scenario
-from sim.inputs.strategies import STRATEGIES
+from sim.inputs.conf import conf_of
 from sim.planner.figures import EVERY
-from sim.planner.grid import ENABLED, OFF, Limits, todays
 from sim.planner.plan import Plan
 
 QUOTAS = {"volumes": "internal_tenant_quota_volumes", "gigabytes": "internal_tenant_quota_gigabytes"}
@@ -18,29 +14,6 @@ QUOTAS = {"volumes": "internal_tenant_quota_volumes", "gigabytes": "internal_ten
 def conf_lines(plan: Plan) -> str:
     """The lines of `cinder.conf` for a plan."""
     return conf_of(plan.best.choice.strategy, plan.best.choice.backends)
-
-
-def conf_of_scenario(scenario: Scenario, strategy: str) -> str:
-    """The lines of `cinder.conf` for a strategy with the limits that a scenario has."""
-    cached = STRATEGIES[strategy].image_volume_cache_enabled
-    backends = {name: todays(each) if cached else OFF for name, each in scenario.backends.items()}
-    return conf_of(strategy, backends)
-
-
-def conf_of(strategy: str, backends: Mapping[str, Limits]) -> str:
-    """The lines of `cinder.conf`, a section for each backend."""
-    schemes = ",".join(STRATEGIES[strategy].allowed_direct_url_schemes)
-    without = "# allowed_direct_url_schemes without cinder"  # what else an operator has there may stay
-    lines = ["[DEFAULT]", f"allowed_direct_url_schemes = {schemes}" if schemes else without]
-    if STRATEGIES[strategy].replicated or STRATEGIES[strategy].on_demand:
-        lines.append(f"# {strategy} is a proposal: nothing in Cinder puts its image-volumes there.")
-    if any(limits.enabled for limits in backends.values()):
-        lines.append("# The cache needs cinder_internal_tenant_project_id and ..._user_id here too.")
-    for name, limits in backends.items():
-        lines += ["", f"[{name}]", f"{ENABLED} = {str(limits.enabled).lower()}"]
-        if limits.enabled:
-            lines += [f"{MAX_SIZE} = {limits.max_size_gb}", f"{MAX_COUNT} = {limits.max_count}"]
-    return "\n".join(lines)
 
 
 def quotas(plan: Plan) -> dict[str, int | None]:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.analysis.statistics import Sample
+from sim.inputs.limits import Limits
 from sim.inputs.scenario import Scenario
-from sim.planner.grid import Groups, Limits
+from sim.planner.grid import Groups
 from sim.planner.targets import ALL
 
 Floats = npt.NDArray[np.float64]

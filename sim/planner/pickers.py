@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.planner.grid import Limits
+from sim.inputs.limits import Limits
 
 Mask = npt.NDArray[np.bool_]
 
@@ -64,10 +64,3 @@ def smallest(table: pd.DataFrame, least: float, column: str = "hit_rate_low") ->
     good = worth[worst_larger(limits, worth, np.ones(len(limits), bool))] >= least
     order = sorted(np.flatnonzero(good), key=lambda row: (table["space_gib_mean"].iloc[row], limits[row]))
     return table.iloc[order[0]] if order else None
-
-
-def frontier(table: pd.DataFrame, cost: str = "space_gib_mean", worth: str = "hit_rate") -> pd.DataFrame:
-    """The rows to which no other is both cheaper and better, by cost (Pareto)."""
-    ordered = table.sort_values([cost, worth], ascending=[True, False], kind="stable")
-    best = ordered[worth].cummax().shift(fill_value=-np.inf)
-    return ordered[ordered[worth] > best]

@@ -11,28 +11,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim import api
 from sim.analysis.statistics import Blocks, Sample
+from sim.inputs.limits import Limits, todays
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES
 from sim.planner.choice import Choice, Chooser
 from sim.planner.grid import (
     Groups,
-    Limits,
     candidates,
     chosen_point,
     finer,
     groups,
     of_backends,
     points,
-    todays,
     working_sets,
 )
 from sim.planner.measured import Floats, sample_of, scopes, table_of
 from sim.planner.optimum import Row
 from sim.planner.requirements import Requirement, factor, of_table, requirements
 from sim.planner.targets import Targets, check
+from sim.run import misfits
 from sim.sweep.sweep import sweep
 from sim.sweep.varying import Point
 from sim.workload.loading import load
@@ -177,10 +176,10 @@ def plan(load: Load, targets: Targets, simulator: Simulator, strategies: Iterabl
     if asked.empty:
         raise BadInput([f"{load.plain.path}: no creates from an image are left to plan on"])
     check(targets, scenario, Counter(asked))
-    misfits = {name: api.misfits(case, [name]) for name in strategies or scenario.strategies}
-    names = [name for name, problems in misfits.items() if not problems]
+    unfit = {name: misfits(case, [name]) for name in strategies or scenario.strategies}
+    names = [name for name, problems in unfit.items() if not problems]
     if not names:
-        raise BadInput(problem for problems in misfits.values() for problem in problems)
+        raise BadInput(problem for problems in unfit.values() for problem in problems)
     planned = targets.planned(scenario.tiers)
     first = [
         Point(tuple(load.changes.items()), scenario.todays_strategy()),
@@ -217,7 +216,7 @@ def plan(load: Load, targets: Targets, simulator: Simulator, strategies: Iterabl
         found[kept.choice.strategy] = best = kept
     return Plan(
         load, targets, required, sample, best, found, today, scenario.todays_strategy(), choosers,
-        {name: problems for name, problems in misfits.items() if problems},
+        {name: problems for name, problems in unfit.items() if problems},
     )  # fmt: skip
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.curves import MAX_SIZE
+from sim.inputs.limits import MAX_SIZE, Limits
 from sim.inputs.scenario import Case
 from sim.model.records import Records
-from sim.planner.grid import Limits
 from sim.planner.measured import scopes
 from sim.planner.plan import ENOUGH, Confirmed, Plan
 from sim.planner.requirements import Requirement

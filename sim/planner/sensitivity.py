@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sim.inputs.limits import Limits
 from sim.inputs.scenario import Scenario
 from sim.planner.figures import EVERY, figures
-from sim.planner.grid import Limits, chosen_point
+from sim.planner.grid import chosen_point
 from sim.planner.measured import sample_of
 from sim.planner.plan import ENOUGH, Cell, Plan, Simulator, margin_of
 from sim.planner.requirements import Requirement

@@ -16,16 +16,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    PercentFormatter,
-)
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from sim.analysis.curves import MAX_COUNT
-from sim.planner.pickers import frontier
+from sim.analysis.pareto import frontier
+from sim.inputs.limits import MAX_COUNT
 from sim.plots.frame import (
     DASHES,
     DAY_S,
@@ -257,7 +251,7 @@ def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = N
 
     Rows are as high as their most frequent step: their shapes can be compared, and their counts are written.
 
-    `seconds`: of `sim.report.aggregates.create_seconds`, of one strategy: from_s, to_s, source, waited,
+    `seconds`: of `sim.analysis.create_seconds.create_seconds`, of one strategy: from_s, to_s, source, waited,
     creates.
     `limit_s` is marked.
     """

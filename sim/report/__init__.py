@@ -6,5 +6,5 @@
     parts.py       sections of the page
     pages.py       the pages: of a comparison, a sweep, a plan
 
-The page is `sim/templates/report.html.j2`, with its style and script.
+The page is `sim/report/templates/report.html.j2`, with its style and script.
 """

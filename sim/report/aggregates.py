@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sim.analysis.create_seconds import create_seconds
 from sim.model.records import Records
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 DAY_S = 86_400.0
 EARLY_S = 3_600.0  # an eviction is early if the image is downloaded again so soon
 MOST = 300  # images and evictions that are kept
-# From 0.1 s to some eleven days, eight steps for each factor of ten; what is beyond is in the ends.
-BINS_S = np.round(10 ** np.arange(-1, 6.01, 1 / 8), 3)
 SIGN = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
 
 
@@ -55,39 +54,6 @@ def of_streamed(seconds: pd.DataFrame, space: pd.DataFrame) -> Aggregates:
     """What is known of a run whose long tables were never in memory."""
     none = pd.DataFrame()
     return Aggregates(seconds, none, none, none, space, {})
-
-
-def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
-    """Creates that succeed by how long they took.
-
-    Columns: source, waited (for another create's fill), from_s, to_s, creates. Of each source and `waited`
-    that there is, every step between the shortest and the longest create.
-    """
-    done = (requests["status"] == "available").to_numpy()
-    seconds = (requests["end"].to_numpy(float) - requests["time"].to_numpy(float))[done]
-    step = np.clip(np.searchsorted(BINS_S, seconds, side="right") - 1, 0, len(BINS_S) - 2)
-    source, names = pd.factorize(requests["source"], sort=True)
-    source, waited = source[done], (requests["lock_wait_s"].to_numpy(float) > 0)[done].astype(np.int64)
-    shape = (len(names), 2, len(BINS_S) - 1)
-    places = np.ravel_multi_index((source, waited, step), shape)
-    counts = np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
-    used = np.flatnonzero(counts.sum(axis=(0, 1)))
-    shown = range(used[0], used[-1] + 1) if len(used) else range(0)
-    rows = [
-        (name, bool(late), BINS_S[at], BINS_S[at + 1], counts[number, late, at])
-        for number, name in enumerate(names)
-        for late in (0, 1)
-        if counts[number, late].any()
-        for at in shown
-    ]
-    return pd.DataFrame(rows, columns=["source", "waited", "from_s", "to_s", "creates"])
-
-
-def together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """`create_seconds` of the creates of both."""
-    key = ["source", "waited", "from_s", "to_s"]
-    both = pd.concat([one, other]) if len(one) else other
-    return both.groupby(key, as_index=False).agg({"creates": "sum"})
 
 
 def waits(requests: pd.DataFrame) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sim.inputs.conf import conf_of_scenario
 from sim.inputs.scenario import Case
-from sim.planner.lines import conf_of_scenario
 from sim.plots.frame import number
 from sim.report import parts
 from sim.report.figures import Pictures

@@ -12,8 +12,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from sim.analysis.results import versions
+from sim.inputs.files import hashes
 from sim.inputs.scenario import Case
-from sim.model.records import hashes, versions
 from sim.report.parts import Section
 
 FILE = "report.html"
@@ -47,7 +48,7 @@ def made_of(case: Case, engine: str, warm_up_s: float = 0.0) -> dict[str, object
 @cache
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("sim", "templates"),
+        loader=jinja2.PackageLoader("sim.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -63,7 +64,7 @@ def page(
     conf: Mapping[str, Any] | None = None,
 ) -> str:
     """The page as a file has it. `made`: how it was made, by name; `conf`: `lines` to copy and a `title`."""
-    folder = files("sim") / "templates"
+    folder = files("sim.report") / "templates"
     style, script = (Markup((folder / name).read_text("utf-8")) for name in ("report.css", "report.js"))
     return (
         _environment()

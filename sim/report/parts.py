@@ -10,7 +10,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from sim import plots
-from sim.analysis.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.analysis.curves import Curves
+from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case
 from sim.plots.frame import OWNERS, REACH
 from sim.report.aggregates import EARLY_S, Aggregates, by_worth

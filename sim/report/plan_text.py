@@ -10,8 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sim.analysis.curves import MAX_COUNT, MAX_SIZE
-from sim.planner.grid import ENABLED
+from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.report.terminal import filled, item, text_of
 
 DAY_S = 86_400

@@ -9,12 +9,12 @@ import pandas as pd
 
 from sim import plots
 from sim.analysis.comparison import counted
-from sim.analysis.curves import MAX_COUNT, MAX_SIZE, curve
+from sim.analysis.curves import curve
 from sim.analysis.findings import findings
+from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput
 from sim.inputs.strategies import STRATEGIES
 from sim.planner.answer import Answer, Whole
-from sim.planner.grid import ENABLED
 from sim.report import parts
 from sim.report.aggregates import aggregates
 from sim.report.figures import Pictures

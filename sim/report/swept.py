@@ -10,10 +10,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from sim import plots
-from sim.analysis.curves import MAX_COUNT, MAX_SIZE, Curves
+from sim.analysis.curves import Curves
+from sim.inputs.conf import conf_of_scenario
+from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
-from sim.planner.lines import conf_of_scenario
 from sim.plots.frame import number
 from sim.report import parts
 from sim.report.figures import Pictures

@@ -132,7 +132,8 @@ def _reloading(cell: Cell) -> tuple[tuple[str, Any], ...]:
 
 def _base(case: Case) -> str:
     """A hash of a case and of what simulates it. Of the scenario it counts what it says, not how."""
-    from sim.model.records import hashes, versions
+    from sim.analysis.results import versions
+    from sim.inputs.files import hashes
 
     files = {name: digest for name, digest in hashes(case).items() if name != "scenario"}
     raw = case.scenario.model_dump(by_alias=True, mode="json")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,9 +23,9 @@ import pandas as pd
 from scipy import special
 
 from sim.inputs.generator import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_creates, weekly_shape
-from sim.inputs.images import Image, write_images
-from sim.inputs.problems import BadInput, printable, quoted
-from sim.inputs.trace import EVENTS, OPTIONAL, REQUIRED, Trace, write_initial, write_trace
+from sim.inputs.images import Image
+from sim.inputs.problems import BadInput, quoted
+from sim.inputs.trace import EVENTS, OPTIONAL, REQUIRED, Trace
 from sim.workload.streams import Streams, ranked, weighted
 
 GIB = 2**30
@@ -366,36 +365,3 @@ def catalogue(spec: Generate, streams: Streams) -> list[Image]:
             )
         )
     return lines
-
-
-def write(path: str | os.PathLike[str], out: str | os.PathLike[str], replication: int) -> list[Path]:
-    """See `sim.api.generate`."""
-    from sim.model.records import files_of
-    from sim.workload.loading import load
-
-    case = load(path, replication=replication)
-    trace = Path(out)
-    spec = case.scenario.workload.generate
-    added = spec is not None and bool(spec.popularity.release_every or spec.uploads_per_day)
-    targets = [trace]
-    workload = case.scenario.workload
-    if added or case.scenario.images is None or workload.image_size_factor != 1:
-        targets.append(trace.with_name("images.csv"))
-    if workload.growth != 1 and len(case.initial):
-        targets.append(trace.with_name("initial.csv"))
-    read = {file.resolve() for file in files_of(case).values()}
-    problems = [
-        f"{printable(str(file))}: the scenario reads it" for file in targets if file.resolve() in read
-    ]
-    if trace.name == "images.csv":
-        problems.append(f"{printable(str(trace))}: is the name of the image list")
-    if problems:
-        raise BadInput(problems)
-    trace.parent.mkdir(parents=True, exist_ok=True)
-    for target in targets[1:]:
-        if target.name == "images.csv":
-            write_images(case.images.values(), target)
-        else:
-            write_initial(case.initial, case.trace.start, target)
-    write_trace(case.trace, trace)
-    return targets

@@ -11,16 +11,7 @@ from sim.planner import answer
 from sim.planner.plan import Simulator, load_of
 from sim.planner.plan import plan as choose
 from sim.planner.targets import Targets
-from tests.planner.enumerated import (
-    Everything,
-    Mask,
-    Rule,
-    cell_of,
-    cheapest,
-    least,
-    most,
-    smallest_of,
-)
+from tests.planner.enumerated import Everything, Mask, Rule, cell_of, cheapest, least, most, smallest_of
 
 Document = dict[str, Any]
 

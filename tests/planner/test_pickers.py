@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.planner.grid import Limits
-from sim.planner.pickers import frontier, larger, limits_of, smallest, worst_larger
+from sim.analysis.pareto import frontier
+from sim.inputs.limits import Limits
+from sim.planner.pickers import larger, limits_of, smallest, worst_larger
 
 OPTIONS = ["image_volume_cache_enabled", "image_volume_cache_max_size_gb", "image_volume_cache_max_count"]
 LIMITS = st.tuples(st.booleans(), st.integers(0, 2), st.integers(0, 2)).map(

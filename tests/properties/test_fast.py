@@ -18,11 +18,11 @@ from whole.random_case import random_builder
 from whole.scenarios import CASES, STRATEGIES
 
 from sim.analysis.verification import difference
-from sim.api import misfits
 from sim.cinder import engine as cinder
 from sim.fast import engine as fast
 from sim.inputs.scenario import Case, WhatIf
 from sim.inputs.strategies import STRATEGIES as ALL
+from sim.run import misfits
 from sim.workload.loading import load
 
 from .cases import asking, cases, read_spelled, spelled, switched, switches_with, what_ifs

@@ -19,13 +19,13 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from sim.api import misfits
+from sim.analysis.metrics import pools_table
 from sim.cinder import engine
 from sim.cinder.database import INTERNAL_PROJECT
 from sim.inputs.scenario import Case, Pool
 from sim.inputs.strategies import STRATEGIES
 from sim.inputs.trace import write_trace
-from sim.model.records import pools_table
+from sim.run import misfits
 from sim.workload.loading import load
 
 from .cases import COLUMNS, case_of, cases, create, image, one_pool

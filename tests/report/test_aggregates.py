@@ -10,17 +10,9 @@ from handmade import records_of, scenario_file
 
 import sim
 from sim.analysis.comparison import counted
+from sim.analysis.create_seconds import BINS_S, create_seconds
 from sim.inputs.scenario import Case
-from sim.report.aggregates import (
-    BINS_S,
-    DAY_S,
-    aggregates,
-    create_seconds,
-    early_evictions,
-    evictions,
-    images_of,
-    waits,
-)
+from sim.report.aggregates import DAY_S, aggregates, early_evictions, evictions, images_of, waits
 
 HOUR_S = 3600.0
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import sim
 from sim import cli
-from sim.fast import stream
+from sim.analysis import streaming as stream
 from sim.inputs.strategies import STRATEGIES
 from sim.inputs.trace import write_trace
 from sim.plots.frame import number

@@ -11,13 +11,12 @@ import pytest
 from drawn import drawn_case
 
 import sim
-from sim.analysis.metrics import summary
+from sim.analysis.metrics import pools_table, summary
 from sim.analysis.statistics import DAY_S, Blocks
 from sim.cinder import engine as cinder
 from sim.fast.engine import Prepared
 from sim.fast.tally import COUNTS
 from sim.inputs.scenario import Case
-from sim.model.records import pools_table
 from sim.model.usage import UsageMeter
 from sim.sweep.measures import Measurer
 

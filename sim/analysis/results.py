@@ -1,0 +1,125 @@
+"""The files of a run: tables and a manifest, written and read."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from sim.inputs.scenario import Case
+
+
+Format = Literal["csv", "parquet"]
+TABLES = ("requests", "pools", "cache_events", "cache", "uploads", "summary", "space")
+MANIFEST = "manifest.json"
+VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numba", "numpy", "pandas", "pyarrow")
+TEXT = (
+    *("volume_id", "image_id", "volume_type", "host", "source", "status", "error"),
+    *("event", "reason", "tier", "strategy"),
+)
+
+
+def manifest_of(
+    case: Case,
+    strategy: str,
+    engine: str,
+    creates: int,
+    engine_s: float,
+    wall_s: float,
+    sha256: dict[str, str],
+) -> dict[str, Any]:
+    """What was run, by what and on what, to run it again. Only `engine_s` and `wall_s` vary."""
+    start = case.trace.start
+    return {
+        "scenario": case.scenario.name,
+        "strategy": strategy,
+        "engine": engine,
+        "seed": case.scenario.seed,
+        "replication": case.replication,
+        "trace_start": None if start is None else start.isoformat(),
+        "versions": versions(),
+        "sha256": sha256,
+        "creates": creates,
+        "engine_s": engine_s,
+        "wall_s": wall_s,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of all whose version may matter (None: not installed)."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def write(
+    tables: Mapping[str, pd.DataFrame | Path],
+    manifest: Mapping[str, Any],
+    directory: Path,
+    fmt: Format = "csv",
+) -> None:
+    """Write tables as `{name}.{fmt}` and the manifest into `directory`, over an earlier run's.
+
+    A table that is a path is a file in that directory which is written already.
+
+    Files are written beside and moved in whole; the old manifest goes first and the new one comes
+    last, so a folder that has one is complete. Other files there are left alone. Raises OSError.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory) as beside:
+        for name, table in tables.items():
+            if isinstance(table, pd.DataFrame):
+                _write_table(table, Path(beside) / f"{name}.{fmt}", fmt)
+            else:
+                table.replace(Path(beside) / f"{name}.{fmt}")
+        text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+        Path(beside, MANIFEST).write_text(text, encoding="utf-8")
+        (directory / MANIFEST).unlink(missing_ok=True)
+        for name in tables:
+            for old in (directory / f"{name}.csv", directory / f"{name}.parquet"):
+                old.unlink(missing_ok=True)
+            os.replace(Path(beside) / f"{name}.{fmt}", directory / f"{name}.{fmt}")
+        os.replace(Path(beside, MANIFEST), directory / MANIFEST)
+
+
+def _write_table(table: pd.DataFrame, path: Path, fmt: Format) -> None:
+    if fmt == "csv":
+        # Floats as Python's repr: the shortest text that reads back as the same number.
+        table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    else:
+        table.to_parquet(path, index=False, engine="pyarrow")
+
+
+def read(directory: str | Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """The tables by name and the manifest of a folder that `write` left, whichever the format.
+
+    Raises FileNotFoundError if there is no manifest, that is, no complete run.
+    """
+    folder = Path(directory)
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return {name: _read_table(folder, name) for name in TABLES}, manifest
+
+
+def _read_table(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        return pd.read_parquet(path.with_suffix(".parquet"))
+    columns = pd.read_csv(path, nrows=0).columns
+    return pd.read_csv(
+        path,
+        dtype=dict.fromkeys(TEXT, str),
+        keep_default_na=False,
+        na_values={name: [""] for name in columns if name not in TEXT},
+    )
