@@ -1,8 +1,9 @@
-"""What a generated workload is: the spec of `workload.generate`, its defaults and where they are from.
+"""The spec of `workload.generate`, its defaults and their origin.
 
-Defaults marked (a) are what `cinder-cache fit` prints, rounded, for a month of real instance creations,
-16,591 of 156 applications (Alibaba cluster-trace-gpu-v2025 (DLRM), 31 days; an application stands for an
-image, its disk for the volume). No trace at hand tells the others: they are assumed.
+Defaults marked (a) are fitted: `cinder-cache fit` prints them, here rounded, for a month of real instance
+creations (Alibaba cluster-trace-gpu-v2025 (DLRM), 31 days, 16,591 creations of 156 applications). An
+application stands for an image, its disk for the volume. The other defaults are assumed, because no trace at
+hand has them.
 """
 
 from __future__ import annotations
@@ -87,79 +88,81 @@ Gib = Annotated[int, Field(ge=1, le=MAX_GIB)]
 
 
 class Storms(Spec):
-    """Requests for several volumes of one image at once: of max(2, ceil(X)) creates, X lognormal."""
+    """Requests for several volumes of one image at once. A storm has max(2, ceil(X)) creates; X is
+    lognormal."""
 
     share: Share = 0.13
-    """Of the requests, how many are storms. Default: (a)."""
+    """Share of requests that are storms. Default: (a)."""
     creates_median: Annotated[float, Field(ge=1e-3, le=MOST_AT_ONCE)] = 1.45
-    """The median of X. Default: (a)."""
+    """Median of X. Default: (a)."""
     creates_sigma: Annotated[float, Field(ge=0, le=3)] = 1.23
-    """The sigma of its logarithm. Default: (a)."""
+    """Sigma of the logarithm of X. Default: (a)."""
     spread_s: Annotated[float, Field(ge=0, le=DAY)] = 1.85
-    """A storm's creates come within this of the first, evenly. Default: (a)."""
+    """The creates of a storm come evenly within this time after the first. Default: (a)."""
 
 
 class Repeats(Spec):
-    """Requests that follow an earlier one of the same image: why small caches work at all.
+    """Requests that follow an earlier request for the same image. They are the reason why small caches work.
 
-    Each request brings on others of its image, a number by Poisson's law with the mean `share`; each comes
-    `storms.spread_s` and a lognormal delay later (median, sigma of its logarithm). So `share` of all requests
-    follow another one, and the rest begin something new: a self-exciting process (A. G. Hawkes, Spectra of
-    some self-exciting and mutually exciting point processes, Biometrika 58, 1971).
+    Each request causes others for its image. Their number is Poisson with the mean `share`. Each comes
+    `storms.spread_s` and a lognormal delay after its cause (median, sigma of its logarithm). So the share
+    `share` of all requests follow another one, and the rest begin something new. This is a self-exciting
+    process (A. G. Hawkes, Spectra of some self-exciting and mutually exciting point processes, Biometrika 58,
+    1971).
     """
 
     share: Annotated[float, Field(ge=0, le=0.95)] = 0.885
-    """Of the requests, how many follow another. Default: (a)."""
+    """Share of requests that follow another one. Default: (a)."""
     after_median_s: Median = 9700.0
-    """The median of the delay. Default: (a)."""
+    """Median of the delay. Default: (a)."""
     after_sigma: Annotated[float, Field(ge=0, le=3)] = 2.44
-    """The sigma of its logarithm. Default: (a)."""
+    """Sigma of the logarithm of the delay. Default: (a)."""
 
 
 class Popularity(Spec):
-    """Which image: a line of images by its rank, and the version of it that is in use."""
+    """Which image a request asks for: a line of images, by its rank, and the version of it in use."""
 
     zipf: Annotated[float, Field(ge=0, le=5)] = 0.8
     """The line of rank k has the weight k^-zipf. Default: (a)."""
     images: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """How many lines there are if the scenario has no images; null: as many as the catalogue,
-    sim/data/cloud_images.csv, which is gone through again and again for more. Assumed."""
+    """Number of lines, if the scenario has no images; null: one for each image of the catalogue,
+    sim/data/cloud_images.csv. A larger number uses the catalogue again from its start. Assumed."""
     release_every: Duration | None = 30 * DAY
-    """A line is released anew so often, at a phase of its own; null: never. Assumed."""
+    """Time between new versions of a line; each line has its own phase; null: no new versions. Assumed."""
     takeover: Duration = 3 * DAY
-    """So long after a release half of what begins uses the new version, after as long again half of the
-    rest. Assumed."""
+    """Time after a release until half of new requests use the new version. After the same time again, half of
+    the rest use it too. Assumed."""
     private_share: Share = 0.1
-    """Of the lines, how many belong to one project each. Assumed."""
+    """Share of lines that are private to one project. Assumed."""
 
 
 class Projects(Spec):
-    """Who asks."""
+    """The projects that send requests."""
 
     count: Annotated[int, Field(ge=1, le=1_000_000)] = 20
-    """How many projects there are. Assumed."""
+    """Number of projects. Assumed."""
     zipf: Annotated[float, Field(ge=0, le=5)] = 1.0
     """The project of rank k has the weight k^-zipf. Assumed."""
 
 
 class Lifetime(Spec):
-    """From create to delete: lognormal."""
+    """Time from create to delete, lognormal."""
 
     median: Median = 17_300.0
-    """Seconds. Default: (a)."""
+    """Median in seconds. Default: (a)."""
     sigma: Sigma = 3.4
-    """Of the logarithm. Default: (a)."""
+    """Sigma of the logarithm. Default: (a)."""
 
 
 class Generate(Spec):
-    """A workload by its parameters; `sim.workload.generate` draws it."""
+    """The parameters of a generated workload; `sim.workload.generate` draws it."""
 
     duration: Duration = 31 * DAY
-    """How long it is. Default: (a)."""
+    """Length of the workload. Default: (a)."""
     start: Annotated[datetime, BeforeValidator(_date)] | None = None
-    """When it begins, ISO 8601; null: on a Monday, 0:00, and times are seconds."""
+    """Start of the workload, ISO 8601; null: a Monday, 0:00, and times are seconds."""
     creates_per_day: Annotated[float, Field(gt=0, le=1e9)] = 543.0
-    """All creates, the mean over whole weeks: twice as large is twice that. Default: (a)."""
+    """Mean number of creates per day over whole weeks; double it for twice the load. Default: (a)."""
     by_hour: Annotated[
         tuple[Weight, ...],
         Field(strict=False, min_length=24, max_length=24),
@@ -171,35 +174,35 @@ class Generate(Spec):
         Field(strict=False, min_length=7, max_length=7),
         AfterValidator(_not_all_zero),
     ] = (1.0,) * 7
-    """Weights of the days of a week, Monday first. Default: (a), as far as its days are not told from equal
-    ones (p = 0.23)."""
+    """Weights of the days of a week, Monday first. Default: all equal, because the days of (a) do not differ
+    significantly (p = 0.23)."""
     storms: Storms = Storms()
     """Requests for several volumes at once."""
     repeats: Repeats = Repeats()
     """Requests that follow others."""
     popularity: Popularity = Popularity()
-    """Which image."""
+    """Which image a request asks for."""
     projects: Projects = Projects()
-    """Who asks."""
+    """The projects that send requests."""
     raw_share: Share = 0.3
-    """Of the catalogue's images, how many are raw. Assumed."""
+    """Share of the generated images that are raw. Assumed."""
     tiers: Annotated[dict[Name, Weight] | None, AfterValidator(_shares_not_all_zero)] = None
-    """Weights of the volume types, drawn for a request; null: all alike. Assumed."""
+    """Weights of the volume types, drawn for each request; null: all equal. Assumed."""
     volume_gib: Annotated[dict[Gib, Weight], AfterValidator(_sizes_not_all_zero)] = SIZES_GIB
-    """Weights of sizes (`size: weight`), drawn for a request; a volume is at least its image's virtual size.
-    Default: (a), sizes of at least 1 %."""
+    """Weights of volume sizes (`size: weight`), drawn for each request. A volume is never smaller than its
+    image's virtual size. Default: (a), all sizes with a share of at least 1 %."""
     lifetime_s: Lifetime = Lifetime()
-    """From create to delete, drawn for each volume."""
+    """Time from create to delete, drawn for each volume."""
     kept_share: Share = 0.14
-    """Of the volumes, how many are never deleted. Default: (a)."""
+    """Share of volumes that are never deleted. Default: (a)."""
     encrypted_share: Share = 0.01
-    """Of the requests, how many are for encrypted volumes, which are never cached nor cloned. Assumed."""
+    """Share of requests for encrypted volumes, which Cinder neither caches nor clones. Assumed."""
     blank_share: Share = 0.02
-    """Of the volumes, how many are not made from an image. Assumed."""
+    """Share of volumes that are not made from an image. Assumed."""
     updates_per_day: PerDay = 0.1
-    """Updates of images' metadata, after which the cache's entry is stale. Assumed."""
+    """Updates of images' metadata per day; each makes the entry in the cache stale. Assumed."""
     uploads_per_day: PerDay = 0.0
-    """Volumes made into new, private, raw images. Assumed."""
+    """Volumes per day that become new, private, raw images. Assumed."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -239,9 +242,9 @@ def check_generate(
     hosts: Mapping[str, frozenset[str] | None] | None,
     problems: Problems,
 ) -> None:
-    """Notes what in a scenario, as it was read, does not go with its workload's parameters or with none.
+    """Note keys of a raw scenario that contradict `workload.generate`, or its absence, in `problems`.
 
-    `tiers` and what `hosts` serve: None where not known.
+    `tiers`, and the tiers that each of `hosts` serves, are None where they are not known.
     """
     spec, where = workload.get("generate"), "workload.generate"
     own = raw.get("images") is not None

@@ -28,30 +28,30 @@ class Image(Spec):
     """An image of Glance, and the project that owns it."""
 
     image_id: Name
-    """Its id."""
+    """The ID of the image."""
     name: str
-    """Its name in Glance; may be empty."""
+    """The name in Glance; may be empty."""
     disk_format: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
-    """`raw`, `qcow2` or what else Glance has; what is not `raw` is converted."""
+    """`raw`, `qcow2` or another format of Glance. Cinder converts all formats except `raw`."""
     container_format: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
-    """`bare`, or what else Glance has; the Cinder store clones `bare` ones alone."""
+    """`bare` or another format of Glance. Cinder clones only `bare` images from the store."""
     size_bytes: Bytes
-    """Of the file, which is downloaded."""
+    """Size of the file, which Cinder downloads."""
     virtual_size_bytes: Bytes
-    """Of what is written to a volume."""
+    """Size of the data that Cinder writes to a volume."""
     store_hosts: Annotated[Hosts, BeforeValidator(partial(listed, ";"))] = ()
-    """The pools (`backend#pool`) that hold an image-volume of it in the Cinder store."""
+    """The pools (`backend#pool`) that hold an image-volume of the image in the Cinder store."""
     owner: str = ""
-    """The project that owns it; empty: none."""
+    """The project that owns the image; empty: none."""
     visibility: Literal["", "public", "private", "shared"] = ""
-    """Glance's: `public`, `private` (the owner alone may use it) or `shared` (with its members too); empty is
-    private if it has an owner, else public."""
+    """Visibility in Glance: `public`, `private` (only the owner may use it) or `shared` (its members may use
+    it too). Empty: `private` if the image has an owner, else `public`."""
     members: Annotated[tuple[Name, ...], Field(strict=False), BeforeValidator(partial(listed, ";"))] = ()
-    """The projects that it is shared with."""
+    """The projects that may use a shared image."""
     image_owner: str = ""
-    """What its image-volumes in the store say in their metadata, where that is not the owner: Glance's store
-    writes the project that uploads the image, and an administrator may upload what another project is to
-    own."""
+    """The `image_owner` in the metadata of its image-volumes in the store, if it is not the owner. Glance's
+    store writes the project that uploads the image, and an administrator may upload an image for another
+    project."""
 
     @model_validator(mode="after")
     def _whose(self) -> Self:
@@ -67,7 +67,7 @@ class Image(Spec):
         return max(-(-self.size_bytes // 2**30), math.ceil(self.virtual_size_bytes / 2**30))
 
     def usable_by(self, project: str) -> bool:
-        """Whether a project may use it."""
+        """Whether a project may use the image."""
         public = self.visibility == "public" or not (self.visibility or self.owner)
         return public or project == self.owner or project in self.members
 

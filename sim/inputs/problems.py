@@ -1,4 +1,4 @@
-"""What is wrong with the input: collected over all files, shown at once."""
+"""Problems with the input: collected over all files, shown at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is simulated: frozen specs of a scenario."""
+"""The keys of a scenario, as frozen specs."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def _strategy(name: str) -> str:
 
 
 class Glance(Spec):
-    """Where images are downloaded from."""
+    """Glance, from which Cinder downloads images."""
 
     streams: Count | None = 16
-    """Downloads and uploads that Glance serves at once, for all of the cloud; null: no limit."""
+    """Downloads and uploads that Glance serves at the same time, for the whole cloud; null: no limit."""
     stream_mib_s: Rate | None = None
-    """The rate of each of them; null: a download takes no time."""
+    """Rate of each download and upload; null: they take no time."""
 
 
 Weigher = Literal["CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher"]
@@ -73,36 +73,38 @@ Multiplier = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
 class CinderOptions(Spec):
-    """Options of the whole of Cinder, by its own names where it has them."""
+    """Options of Cinder as a whole. A key has the name of Cinder's option where there is one."""
 
     lock_scope: Literal["cloud", "node"] = "cloud"
-    """How far the lock of an image reaches: `cloud` with a `[coordination] backend_url` that all nodes share,
-    `node` with files, Cinder's default."""
+    """Scope of the lock of an image. `cloud`: all nodes share a `[coordination] backend_url`. `node`: each
+    node has lock files, which is Cinder's default."""
     scheduler_max_attempts: Count = 3
-    """How often a create is tried, on as many pools."""
+    """How many times the scheduler tries a create, each time on another pool."""
     backend_stats_polling_interval: Annotated[float, Field(ge=1, le=1e9)] = 60
     """Seconds between a backend's reports of its space to the scheduler."""
     internal_tenant_quota_volumes: Quota = None
-    """How many volumes the internal tenant, who owns the cache's image-volumes, may have; null or -1:
+    """Quota of volumes for the internal tenant, which owns the image-volumes of the cache; null or -1:
     unlimited."""
     internal_tenant_quota_gigabytes: Quota = None
-    """How many GiB they may have; null or -1: unlimited."""
+    """Quota of GiB for the internal tenant; null or -1: unlimited."""
     image_upload_use_internal_tenant: bool = False
-    """Whether image-volumes of uploads belong to the internal tenant, not to who uploads (see `upload`)."""
+    """Whether image-volumes of uploads belong to the internal tenant, not to the uploading project (see
+    `upload`)."""
     scheduler_default_weighers: Annotated[tuple[Weigher, ...], Field(strict=False), AfterValidator(once)] = (
         "CapacityWeigher",
     )
-    """What the scheduler weighs pools by."""
+    """Weighers that the scheduler uses to choose a pool."""
     capacity_weight_multiplier: Multiplier = 1.0
-    """Of `CapacityWeigher`: negative stacks volumes instead of spreading them."""
+    """Multiplier of `CapacityWeigher`; a negative value stacks volumes instead of spreading them."""
     allocated_capacity_weight_multiplier: Multiplier = -1.0
-    """Of `AllocatedCapacityWeigher`."""
+    """Multiplier of `AllocatedCapacityWeigher`."""
     volume_number_multiplier: Multiplier = -1.0
-    """Of `VolumeNumberWeigher`."""
+    """Multiplier of `VolumeNumberWeigher`."""
     scheduler_weight_handler: Literal["OrderedHostWeightHandler", "StochasticHostWeightHandler"] = (
         "OrderedHostWeightHandler"
     )
-    """How weights choose: the best, or a lottery. The last part of Cinder's option, a class's full name."""
+    """Class that chooses a pool by weight: the best one, or a lottery. Give the class name without its
+    module."""
 
     def weigher_multipliers(self) -> dict[str, float]:
         """The multiplier of each weigher that weighs, in the order in which they do."""
@@ -119,27 +121,27 @@ class CinderOptions(Spec):
 
 
 class Tier(Spec):
-    """A volume type, and what image-volumes of it cost, in any currency."""
+    """A volume type, and the price of its image-volumes, in any currency."""
 
     price_gib_month: Price = 0.0
-    """Of a GiB of physical space, a month."""
+    """Price per month of one GiB of physical space."""
     price_volume_month: Price = 0.0
-    """Of a volume, whatever its size, a month."""
+    """Price per month of one volume, whatever its size."""
 
 
 class Pool(Spec):
     """Limits of a pool."""
 
     capacity_gib: Annotated[float, Field(gt=0)] | None = None
-    """Its physical space; null: unlimited."""
+    """Physical space; null: unlimited."""
     max_volumes: Annotated[int, Field(gt=0)] | None = None
-    """How many volumes it may hold, of users and image-volumes together; null: any number."""
+    """Largest number of volumes, of users and image-volumes together; null: unlimited."""
 
 
 class Backend(Spec):
-    """An array with its pools, how long it takes and what it allows (units are in the names).
+    """An array with its pools, times, rates and limits. Units are in the names.
 
-    A rate of null is a step that takes no time, a limit of null none.
+    A step whose rate is null takes no time. A limit of null means no limit.
     """
 
     volume_types: Annotated[
@@ -148,96 +150,99 @@ class Backend(Spec):
         AfterValidator(some),
         Field(alias="volume_type"),
     ]
-    """The tier that it serves, or a list of them; the first pays for image-volumes of the store."""
+    """The tier that the array serves, or a list of tiers. The first pays for image-volumes of the store."""
     pools: Annotated[dict[HostPart, Pool], AfterValidator(some)]
-    """Its pools by name; a pool's host is `backend#pool`."""
+    """Pools by name; the host of a pool is `backend#pool`."""
     node: Name = "c1"
-    """The node on which its cinder-volume runs; with `lock_scope: node` each has locks of its own."""
+    """The node that runs its cinder-volume; with `lock_scope: node`, each node has its own locks."""
     max_volumes: Annotated[int, Field(gt=0)] | None = None
-    """How many volumes the whole array may hold, of users and image-volumes together."""
+    """Largest number of volumes on the whole array, of users and image-volumes together."""
     create_s: Seconds = 0.0
-    """What an empty volume takes."""
+    """Time to create an empty volume."""
     clone_s: Seconds = 0.0
-    """What a clone takes."""
+    """Time to clone a volume."""
     clone_mib_s: Rate | None = None
-    """Set: clones are full copies at this rate, after `clone_s`. Null: they are copy-on-write."""
+    """Rate of a full copy: a clone then takes `clone_s` and the copy. Null: clones are copy-on-write."""
     delete_s: Seconds = 0.0
-    """What a delete takes; space and place come back at its end."""
+    """Time to delete a volume; its space and its place are free at the end."""
     extend_s: Seconds = 0.0
-    """What it takes to grow a volume."""
+    """Time to extend a volume."""
     write_mib_s: Rate | None = None
-    """At which an image's virtual size is written to a volume."""
+    """Rate of writing the virtual size of an image to a volume."""
     convert_mib_s: Rate | None = None
-    """At which its virtual size is converted, if it is not raw."""
+    """Rate of converting the virtual size of an image that is not raw."""
     read_mib_s: Rate | None = None
-    """At which an upload reads a volume."""
+    """Rate at which an upload reads a volume."""
     write_streams: Count | None = None
-    """Conversions and writes at once; null: any number."""
+    """Conversions and writes at the same time; null: no limit."""
     max_clones_per_volume: Count | None = None
-    """Live copy-on-write clones that a volume may have."""
+    """Largest number of live copy-on-write clones of one volume."""
     delete_with_clones: Literal["allowed", "busy"] = "allowed"
-    """Whether the array deletes a volume that has clones, or refuses (`VolumeIsBusy`)."""
+    """`allowed`: the array deletes a volume that has clones. `busy`: it refuses (`VolumeIsBusy`)."""
     driver_clones_raw: bool = False
-    """Whether the driver itself clones raw images, which Glance keeps beside the pool (as RBD does)."""
+    """Whether the driver itself clones raw images that Glance keeps on the same storage (as RBD does)."""
     thin: bool = True
-    """Whether volumes take the space of their data, shared with their clones, or all of their size."""
+    """Whether a volume takes only the space of its data, shared with its clones. False: it takes its full
+    size."""
     dedupe: bool = False
-    """Whether equal versions of an image are held once on a thin pool."""
+    """Whether a thin pool holds each version of an image only once."""
     max_over_subscription_ratio: Annotated[float, Field(ge=1)] = 20.0
-    """Cinder's; a thin pool provisions `capacity_gib` times this and no more."""
+    """Cinder's option; a thin pool provisions at most `capacity_gib` times this value."""
     reserved_percentage: Annotated[int, Field(ge=0, le=100)] = 0
-    """Cinder's: of a pool's space, what the scheduler leaves free."""
+    """Cinder's option; the share of a pool's space that the scheduler leaves free."""
     image_volume_cache_enabled: bool = True
-    """Whether it has a cache, in strategies that have one."""
+    """Whether the backend has a cache, under strategies with a cache."""
     image_volume_cache_max_size_gb: Limit = 0
-    """The cache's limit for each pool, in GiB; 0: unlimited. What is larger is never kept."""
+    """Limit of the cache for each pool, in GiB; 0: unlimited. The cache refuses images above this size."""
     image_volume_cache_max_count: Limit = 0
-    """The cache's limit for each pool, in entries; 0: unlimited."""
+    """Limit of the cache for each pool, in entries; 0: unlimited."""
 
 
 class Store(Spec):
     """The Cinder store of Glance."""
 
     home: Host
-    """The pool (`backend#pool`) of image-volumes of images that name no pool in `store_hosts`."""
+    """The pool (`backend#pool`) that holds the image-volume of each image without `store_hosts`."""
 
 
 class WhatIf(Spec):
-    """Changes to Cinder that Cinder as released does not have, with the code that each would change.
+    """Changes that no release of Cinder has, with the code that each would change.
 
-    CreateVolumeFromSpecTask is in volume/flows/manager/create_volume.py. All are off by default.
+    All are off by default. CreateVolumeFromSpecTask is in volume/flows/manager/create_volume.py.
     """
 
     eviction: Literal["lru", "sieve", "gdsf", "belady"] = "lru"
-    """How the image-volume cache chooses the entry that it gives up; `lru` is Cinder's own (`ensure_space` of
-    ImageVolumeCache in image/cache.py)."""
+    """Eviction policy of the image-volume cache; `lru` is Cinder's own (`ensure_space` of ImageVolumeCache in
+    image/cache.py)."""
     lock_per_pool: bool = False
-    """The lock under which an image is cached is named by image and pool, not by image alone
+    """The lock for filling the cache has the image and the pool in its name, not the image alone
     (`coordination.synchronized` of CreateVolumeFromSpecTask._prepare_image_cache_entry)."""
     refused_without_lock: bool = False
-    """An image larger than image_volume_cache_max_size_gb, which the cache refuses, is downloaded as if there
-    were no cache, without the lock (CreateVolumeFromSpecTask._create_from_image)."""
+    """If the cache refuses an image (it is larger than image_volume_cache_max_size_gb), Cinder downloads it
+    without the lock, as if there were no cache (CreateVolumeFromSpecTask._create_from_image)."""
     retry_clone_limit: bool = False
-    """A create that meets the clone limit of a cached image-volume (which is given up) is tried again, once,
-    after a second (`retries` of CreateVolumeFromSpecTask._create_from_image: 2, not 1)."""
+    """If a create meets the clone limit of a cached image-volume, Cinder tries the create once more after a
+    second. The cache drops that image-volume as before (`retries` of
+    CreateVolumeFromSpecTask._create_from_image: 2, not 1)."""
     limits_per_backend: bool = False
-    """image_volume_cache_max_size_gb and image_volume_cache_max_count bound a backend's pools together, and
-    what was used least recently goes, wherever it is; with `eviction: lru` only
-    (ImageVolumeCache._get_query_filters in image/cache.py, as ensure_space asks it)."""
+    """image_volume_cache_max_size_gb and image_volume_cache_max_count limit all pools of a backend together.
+    The least recently used entry goes, on whichever pool it is. Needs `eviction: lru`
+    (ImageVolumeCache._get_query_filters in image/cache.py, called by ensure_space)."""
     fill_lock: bool = False
-    """A lock per pool (per backend with `limits_per_backend`) from ensure_space to the entry, so that fills
-    at the same time keep the limits (VolumeManager._create_image_cache_volume_entry in volume/manager.py)."""
+    """Fills at the same time keep the limits, because a lock per pool (per backend with `limits_per_backend`)
+    is held from ensure_space until the entry exists (VolumeManager._create_image_cache_volume_entry in
+    volume/manager.py)."""
     evict_for_users: bool = False
-    """A user's create that meets the volume limit of its pool or array evicts what was used least recently of
-    the cache there (not what it is cloned from), waits until it is deleted and tries again, until an
-    image-volume is busy or none is left (the driver that CreateVolumeFromSpecTask calls)."""
+    """If a user's create meets the volume limit of its pool or array, it evicts the least recently used entry
+    there, except the one that it clones. It waits for the delete and tries again, until it succeeds, an
+    image-volume is busy, or no entry is left (the driver that CreateVolumeFromSpecTask calls)."""
     prefetch: bool = False
-    """An image's release (an event `release` or `update_image`) makes a volume of it on every pool whose
-    cache would keep it, and deletes that, so that the cache is filled before users ask. It needs no change to
-    Cinder: a script can do it. Its creates are in no table of requests."""
+    """At each release of an image (an event `release` or `update_image`), a script creates a volume from it
+    on every pool whose cache would keep it, and deletes that volume. So the cache has the image before users
+    ask. This needs no change to Cinder. No table of requests has these creates."""
     prefer_clones: bool = False
-    """A weigher that Cinder's scheduler lacks (a new one in cinder/scheduler/weights/): of the pools that
-    pass, those that can clone the image now come first."""
+    """A new weigher for Cinder's scheduler (in cinder/scheduler/weights/). Among the pools that pass the
+    filters, it prefers those that can clone the image now."""
 
     @model_validator(mode="after")
     def _of_lru(self) -> Self:
@@ -247,22 +252,23 @@ class WhatIf(Spec):
 
 
 class Workload(Spec):
-    """The events, either `trace` or `generate`, what exists at the start, and changes of what is given."""
+    """The events (`trace` or `generate`), the state at the start, and changes to both."""
 
     trace: Name | None = None
     """A file of events, CSV or Parquet, relative to the scenario."""
     generate: Generate | None = None
-    """The parameters of a workload that is drawn."""
+    """The parameters of a generated workload."""
     initial: Name | None = None
     """A CSV file of the volumes and cache entries that exist at the start, relative to the scenario."""
     growth: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """So many times the volumes, near their originals in time; a larger load has all of a smaller one."""
+    """Multiplies the number of volumes; each new one is near its original in time. A larger load contains a
+    smaller one."""
     image_size_factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """All images' sizes times this."""
+    """Multiplies the sizes of all images."""
     update_every: Duration | None = None
-    """Time between updates of each image, besides those that there are; null: none."""
+    """Time between additional updates of each image; null: none."""
     until: Duration | None = None
-    """What is later is left out; null: nothing is."""
+    """Leaves out all events after this time; null: none."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -279,15 +285,15 @@ class Scenario(Spec):
     """A whole scenario: the keys at the top of its file."""
 
     name: Name = "scenario"
-    """What results call it; the file's name if it has none."""
+    """Name of the scenario in results; default: the name of the file."""
     seed: Annotated[int, Field(ge=0)] = 7
-    """Of all that is drawn."""
+    """Seed of all random draws."""
     glance: Glance = Glance()
-    """Where images are downloaded from."""
+    """Glance, from which Cinder downloads images."""
     cinder: CinderOptions = CinderOptions()
-    """Options of the whole of Cinder."""
+    """Options of Cinder as a whole."""
     what_if: WhatIf = WhatIf()
-    """Changes to Cinder, all off."""
+    """Changes to Cinder, all off by default."""
     tiers: Annotated[dict[Name, Tier], AfterValidator(some)]
     """Volume types by name."""
     backends: Annotated[dict[HostPart, Backend], AfterValidator(some)]
@@ -300,28 +306,30 @@ class Scenario(Spec):
         ]
         | None
     ) = None
-    """A CSV file, relative to the scenario, or the images themselves, as a list; a generated workload has its
-    own, if there are none here."""
+    """The image list: a CSV file, relative to the scenario, or the images themselves. Without it, a generated
+    workload makes its own images."""
     store: Store | None = None
-    """The Cinder store; null: no image is in it but those with `store_hosts`."""
+    """The Cinder store; null: it has only the images with `store_hosts`."""
     upload: Literal["copy", "no-op", "raw-twin-location", "raw-twin-cache"] = "copy"
-    """What makes an image of a volume. `copy`: its data go to Glance. `no-op`: raw and bare images are clones
-    of the volume, with a location (Cinder's `image_upload_use_cinder_backend`). The others are proposals.
-    `raw-twin-location`: as `no-op`, and a copy to Glance in another format keeps a clone beside it, found by
-    a marked location. `raw-twin-cache`: every copy to Glance keeps a clone as a cache entry."""
+    """How Cinder makes an image from a volume. `copy`: it copies the data to Glance. `no-op`: it clones the
+    volume for raw and bare images and adds a location (Cinder's `image_upload_use_cinder_backend`). The other
+    two are proposals. `raw-twin-location`: like `no-op`; an image in another format is copied to Glance, and
+    a raw clone stays as a marked location. `raw-twin-cache`: every copy to Glance also leaves a clone as a
+    cache entry."""
     workload: Workload
-    """What happens."""
+    """The events of the simulation."""
     boot_timeout_s: Seconds = 180.0
-    """Creates that take longer are counted: whoever boots from them has given up."""
+    """A server gives up its boot after this time. Results count the creates that take longer."""
     today: Annotated[str, AfterValidator(_strategy)] | None = None
-    """The strategy of today's settings; null: `cache-only` if a backend has its cache on, else `none`."""
+    """The strategy that the cloud uses today; null: `cache-only` if a backend has its cache on, else
+    `none`."""
     strategies: Annotated[
         tuple[Annotated[str, AfterValidator(_strategy)], ...],
         Field(strict=False),
         AfterValidator(some),
         AfterValidator(once),
     ] = STRATEGY_NAMES
-    """What `compare` simulates."""
+    """The strategies that `compare` simulates."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -330,11 +338,12 @@ class Scenario(Spec):
         return self
 
     def varied(self, values: Mapping[tuple[str, ...], object]) -> Self:
-        """A scenario with other values, each at the path of its key. Raises pydantic's ValidationError."""
+        """A copy of the scenario with other values, each at the path of its key. Raises pydantic's
+        ValidationError."""
         return self.model_validate(put(self.model_dump(by_alias=True), values))
 
     def todays_strategy(self) -> str:
-        """The strategy of today's settings: `today`, or what the backends' caches say."""
+        """The strategy that the cloud uses today: `today`, or else by the caches of the backends."""
         if self.today is not None:
             return self.today
         cached = any(backend.image_volume_cache_enabled for backend in self.backends.values())
