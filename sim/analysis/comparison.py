@@ -54,8 +54,9 @@ def counted(records: Records, warm_up_s: float) -> Records:
 
 
 def of_replications(summaries: Sequence[pd.DataFrame], warm_up_s: float = 0.0) -> Comparison:
-    """Of two or more replications; each has the rows of `sim.analysis.metrics.summary` of the same
-    strategies.
+    """Compare strategies over two or more replications.
+
+    Each of `summaries` has the rows of `sim.analysis.metrics.summary`, for the same strategies.
     """
     measures = [str(column) for column in summaries[0] if column not in ("tier", "strategy")]
     values = np.stack([one[measures].to_numpy(np.float64) for one in summaries], axis=-1)
@@ -86,7 +87,7 @@ def in_blocks(requests: pd.DataFrame, tiers: Iterable[str], strategy: str, block
 
 
 def of_history(counts: Sequence[pd.DataFrame], blocks: Blocks, seed: int) -> Comparison:
-    """Of one history, from `in_blocks` of each strategy: by a bootstrap over its blocks."""
+    """Compare strategies over one history, by a bootstrap over its blocks. `counts` are from `in_blocks`."""
     table = pd.concat(counts, ignore_index=True)
     shape = (-1, blocks.count)
     sample = Sample.of_blocks(blocks.count, seed=seed)

@@ -184,7 +184,7 @@ def _blocks(case: Case) -> Blocks:
 
 
 def _projects(case: Case, names: Names) -> Whole:
-    """Of each event; what names none is of the first project."""
+    """The project of each event; an event without a project belongs to the first one."""
     named = case.trace.events["project"]
     project = np.maximum(positions(named, ["", *names.projects]) - 1, NONE)
     project[(named == "").to_numpy()] = 0
@@ -217,7 +217,7 @@ def _gib(virtual_size_bytes: int) -> int:
 def _cloned_elsewhere(
     case: Case, names: Names, placed: list[Placed], host: Whole, image: Whole, project: Whole
 ) -> Mask:
-    """Of each create, whether it is a clone before it comes to the cache."""
+    """For each create, whether the driver or the store clones it, before the cache is asked."""
     images = list(case.images.values())
     raw = np.array([image.disk_format == "raw" for image in images])
     bare = np.array([image.container_format == "bare" for image in images])

@@ -99,23 +99,25 @@ class Sample:
         return cls("blocks", n, drawn.T.astype(np.float64))
 
     def mean(self, values: npt.ArrayLike) -> Estimate:
-        """Of values (..., units)."""
+        """Estimate the mean of values (..., units)."""
         values = np.asarray(values, np.float64)
         if self._draws is None:
             return _over_replications(values)
         return self._resampled(values.mean(axis=-1), values @ self._draws / self.units)
 
     def total(self, values: npt.ArrayLike) -> Estimate:
-        """Of counts (..., units), what a history has: the mean of replications, the sum of blocks."""
+        """Estimate the total of a history from counts (..., units): the mean of replications, or the sum of
+        blocks."""
         values = np.asarray(values, np.float64)
         if self._draws is None:
             return _over_replications(values)
         return self._resampled(values.sum(axis=-1), values @ self._draws)
 
     def ratio(self, part: npt.ArrayLike, whole: npt.ArrayLike) -> Estimate:
-        """Of counts (..., units), a history's share: the mean of the replications', that of summed blocks.
+        """Estimate a share of a history from counts (..., units).
 
-        `whole` (units,) or as `part`. A resampled history whose whole is 0 counts as the history itself.
+        It is the mean of the shares of replications, or the share of the summed blocks. `whole` is (units,)
+        or has the shape of `part`. A resampled history whose whole is 0 counts as the history itself.
         """
         part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
         if self._draws is None:

@@ -183,5 +183,5 @@ def of_a_driver(refusal: Refusal, array: Array) -> exception.CinderException:
 
 
 def _kind(volume: Volume) -> Kind:
-    """Of a volume that is made now: those that Cinder makes of images have a name."""
+    """The kind of a volume that is being made. Volumes that Cinder makes of images have a name."""
     return current_process().makes if volume.display_name else "user"

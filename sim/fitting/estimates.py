@@ -35,7 +35,8 @@ class Maximum(NamedTuple):
     loss: float
 
     def estimate(self, number: int, back: Callable[[Any], Any], goodness: str = "") -> Estimate:
-        """Of one parameter, `back` from the scale on which it was sought (increasing)."""
+        """The estimate of one parameter. `back` (increasing) leads from the fitted scale to the parameter's
+        own."""
         half = Z * math.sqrt(max(self.covariance[number, number], 0.0))
         with np.errstate(over="ignore"):
             value, low, high = (float(back(self.at[number] + by)) for by in (0.0, -half, half))

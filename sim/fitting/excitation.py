@@ -174,7 +174,8 @@ class _Likelihood:
         return np.asarray(weight)
 
     def _rates(self, at: Floats) -> tuple[Floats, Floats, Floats]:
-        """Of each request: the intensity of what begins new, and of what follows; and of delays: how many."""
+        """Intensities at each request, of new requests and of following ones; and the following requests by
+        delay."""
         weight = self.law(at)
         with np.errstate(divide="ignore"):
             reach = special.ndtr((np.log(self.edges) - at[2]) / math.exp(at[3]))

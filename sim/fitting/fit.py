@@ -79,7 +79,7 @@ class _Requests:
 
 @dataclass
 class _Fitting:
-    """What is known of a trace while it is fitted. Lines are 0..N-1; `blank` is that of no image, or -1."""
+    """State of a fit to a trace. Lines are 0..N-1; `blank` is the line of no image, or -1."""
 
     events: pd.DataFrame
     start: datetime | None

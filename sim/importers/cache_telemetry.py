@@ -34,7 +34,10 @@ HITS, MISSES = 2, 3  # notified for each
 
 @dataclass
 class _Lookups:
-    """Of an image on a host. `downloads`: contexts with two look-ups; `late_hits`: whose second one hit."""
+    """Look-ups of an image on a host.
+
+    `downloads`: contexts with two look-ups. `late_hits`: contexts whose second look-up was a hit.
+    """
 
     hits: int = 0
     misses: int = 0

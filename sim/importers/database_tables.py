@@ -221,7 +221,7 @@ def fills(asked: Asked) -> pd.DataFrame:
 
 
 def entries(asked: Asked) -> pd.DataFrame:
-    """What is cached today."""
+    """The entries that the cache has today."""
     table = asked.schema.entries
     return asked.frame(
         sa.select(

@@ -50,7 +50,7 @@ def import_cloud(
 def wrong(
     out: Path, conf: Sequence[Path], db: str | None, glance: str | None, notifications: Sequence[Path]
 ) -> list[str]:
-    """What is wrong beside arguments that are, as far as a look tells: no database or Glance is asked."""
+    """Problems with the sources that a quick look finds. It asks no database and no Glance."""
     problems = Problems()
     _asked(out.resolve(), bool(conf or db or glance or notifications), None, None, problems)
     _look(conf, db, problems)

@@ -243,6 +243,6 @@ def candidates_table(plan: Plan) -> pd.DataFrame:
 
 
 def frontier_table(candidates: pd.DataFrame) -> pd.DataFrame:
-    """Of each strategy and backend the limits to which no others are both smaller in space and better."""
+    """The Pareto front of each strategy and backend: limits that no others beat in both space and hits."""
     parts = [frontier(of) for _, of in candidates.groupby(["strategy", "backend"], sort=False)]
     return pd.concat(parts, ignore_index=True)

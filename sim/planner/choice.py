@@ -99,7 +99,7 @@ class Chooser:
         return max(0.0, own - worst)
 
     def next_to(self, limits: Mapping[str, Limits], larger: bool) -> list[dict[str, Limits]]:
-        """What is next above or below these limits in the grid, one group at a time."""
+        """The nearest larger or smaller limits in the grid, with one group changed in each."""
         found = []
         for name, of in limits.items():
             beyond = [

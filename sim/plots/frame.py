@@ -102,7 +102,7 @@ def named(rows: pd.DataFrame, cost: str, worth: str, names: str, ax: Axes) -> No
 
 
 def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Of boxes: left, low, right, high."""
+    """Whether two boxes (left, low, right, high) overlap."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 

@@ -22,9 +22,9 @@ SIGN = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
 
 @dataclass(frozen=True)
 class Aggregates:
-    """Of one run: `create_seconds`, `waits`, `images_of` and `early_evictions`, and `Records.space`.
+    """Aggregates of one run: `create_seconds`, `waits`, `images_of`, `early_evictions` and `Records.space`.
 
-    Of images and early evictions those are kept that tell most; `counts` are of all (see `counts_of`).
+    Only the most telling images and early evictions are kept. `counts` covers all of them (see `counts_of`).
     """
 
     seconds: pd.DataFrame
@@ -51,7 +51,7 @@ def aggregates(records: Records, case: Case, start_s: float = 0.0) -> Aggregates
 
 
 def of_streamed(seconds: pd.DataFrame, space: pd.DataFrame) -> Aggregates:
-    """What is known of a run whose long tables were never in memory."""
+    """Aggregates of a run whose long tables were never in memory."""
     none = pd.DataFrame()
     return Aggregates(seconds, none, none, none, space, {})
 
@@ -106,7 +106,7 @@ def evictions(records: Records) -> pd.DataFrame:
 
 
 def early_evictions(evicted: pd.DataFrame, case: Case) -> pd.DataFrame:
-    """Of `evictions` those before a download within EARLY_S, the soonest first."""
+    """The evictions that a download followed within EARLY_S, the soonest first."""
     early = evicted[evicted["again_s"] <= EARLY_S].sort_values(["again_s", "evicted_s"], kind="stable")
     early = early.reset_index(drop=True)
     early.insert(2, "name", _names(early["image_id"], case))
@@ -156,7 +156,7 @@ def by_worth(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def most_telling(images: pd.DataFrame) -> pd.DataFrame:
-    """Of `images_of` a third of MOST each of those that held most, earned least and earned most."""
+    """The rows of `images_of` that held most, earned least and earned most; a third of MOST each."""
     if len(images) <= MOST:
         return images
     ranked, third = by_worth(images).index, MOST // 3
@@ -165,7 +165,7 @@ def most_telling(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts_of(images: pd.DataFrame) -> dict[str, int]:
-    """Of all of `images_of`: images, unused (without a hit), evictions, evicted_early."""
+    """Totals over `images_of`: images, unused (without a hit), evictions, evicted_early."""
     sums = {name: int(images[name].sum()) for name in ("evictions", "evicted_early")}
     return {"images": len(images), "unused": int((images["hits"] == 0).sum())} | sums
 

@@ -37,11 +37,11 @@ def comparison_page(
     uploads: pd.DataFrame,
     made: Mapping[str, object],
 ) -> str:
-    """Of strategies on the same workload.
+    """The page that compares strategies on the same workload.
 
-    `summaries`: rows of `sim.analysis.metrics.summary` of each; `runs`: those whose tables were in memory;
-    `found`: how sure the figures are; `curves` if there are any, with the strategy whose look-ups they are;
-    `uploads`: rows of `sim.analysis.metrics.uploads_of`; `made`: how, for the page's end.
+    `summaries`: rows of `sim.analysis.metrics.summary` for each strategy. `runs`: the runs whose tables were
+    in memory. `found`: confidence intervals. `curves`: hit curves, and the strategy whose look-ups they are
+    from. `uploads`: rows of `sim.analysis.metrics.uploads_of`. `made`: how the page was made, for its end.
     """
     draw = Pictures()
     creates = int(summaries["creates"].iloc[-1])

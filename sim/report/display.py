@@ -322,7 +322,8 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
 
 
 def _varied(values: pd.DataFrame) -> tuple[list[list[str]], str]:
-    """Of each row the values that are not the most frequent of their key; and a line that says which are."""
+    """The values of each row that are not the most frequent of their key, and a line with the most
+    frequent."""
     names = _short([str(key) for key in values])
     usual = {str(key): column.astype(str).mode()[0] for key, column in values.items()}
     rows = [

@@ -68,9 +68,10 @@ def numbers(
     labels: int = 1,
     cells: Mapping[str, Sequence[str]] | None = None,
 ) -> Numbers:
-    """Of a table; `cells` are the texts of columns that are not to be shown as the numbers alone.
+    """The numbers of a table, to show and to download.
 
-    Of a long one, rows that are evenly apart are shown.
+    `cells` has texts for columns that need more than the plain numbers. A long table shows only some rows, at
+    even distances.
     """
     shown = np.arange(len(table))
     note = ""

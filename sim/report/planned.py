@@ -37,7 +37,7 @@ SUMMARY = {
 
 
 def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
-    """Of a plan; `made`: how, for the page's end."""
+    """The page of a plan. `made`: how the page was made, for its end."""
     plan, draw = answer.document, Pictures()
     runs = [
         _ran(name, of, plan["warm_up_s"]) for name, of in (("today", answer.today), ("plan", answer.planned))

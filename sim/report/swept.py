@@ -36,10 +36,11 @@ def sweep_page(
     chosen: Ran,
     made: Mapping[str, object],
 ) -> str:
-    """Of a sweep: `certain` is `sim.sweep.intervals.intervals`, `failed` how many cells have failed.
+    """The page of a sweep.
 
-    `curves` with the strategy whose look-ups they are; `chosen` is the point that `recommended` tells, run
-    once more.
+    `certain`: the table of `sim.sweep.intervals.intervals`. `failed`: number of failed cells. `curves`: hit
+    curves, and the strategy whose look-ups they are from. `chosen`: the point of `recommended`, run once
+    more.
     """
     draw = Pictures()
     keys = _keys(certain)
@@ -64,9 +65,9 @@ def sweep_page(
 
 
 def recommended(certain: pd.DataFrame) -> int:
-    """Of the points, those of scope `all`, the number of the one to take.
+    """The number of the recommended point, among the rows of scope `all`.
 
-    It has the least space of those that have as many hits as the best, within its interval.
+    Its hit rate is within the interval of the best. Among such points, it takes the least space.
     """
     points = certain[certain["scope"] == "all"].reset_index(drop=True)
     best = _best(points)
@@ -179,7 +180,7 @@ def _varied(
 
 
 def _best_of(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Of each strategy and value the row with most hits."""
+    """The row with most hits, for each strategy and value."""
     ranked = rows.sort_values("clone_hit_rate", ascending=False, kind="stable")
     return ranked.drop_duplicates(["strategy", key]).sort_values(["strategy", key], kind="stable")
 

@@ -88,7 +88,10 @@ def _prices(scenario: Scenario, row: Mapping[str, Any], rows: Sequence[Mapping[s
 
 
 def _row(row: Mapping[str, Any], sample: Sample, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    """Of one history the run's own value is in the middle: its blocks are not all of one length."""
+    """A row of the table of intervals.
+
+    For one history, the run's own value is the middle, because its blocks are not all equally long.
+    """
     found = {"scope": row["scope"], "name": row["name"], "of": sample.kind, "units": sample.units}
     for measure in MEASURES:
         estimate = estimates.get(measure)

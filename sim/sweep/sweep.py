@@ -246,7 +246,8 @@ def run_cell(path: Path, cell: Cell) -> dict[str, Any]:
 def _measurer(
     path: Path, base: str, replication: int, counted: Counted, reloading: tuple[tuple[str, Any], ...]
 ) -> Measurer:
-    """Of a worker process: a case is prepared once, and again for values that change its workload."""
+    """The prepared case of a worker process. It is prepared once, and again for values that change its
+    workload."""
     case = load(path, replication=replication)
     if _base(case) != base:
         raise RuntimeError(f"{path} or what it names, or the program, is not what the sweep began with")

@@ -21,11 +21,10 @@ JITTER_S = 3600.0  # how far from its original a copy of a volume is asked for
 
 @dataclass(frozen=True)
 class Changes:
-    """What is changed, in this order; the defaults change nothing.
+    """Changes to a workload, applied in this order; the defaults change nothing.
 
-    image_size_factor: all images' sizes times this. growth: volumes that are asked for, times this.
-    update_every: seconds between updates of each image, besides those that there are. until: seconds; what is
-    later is left out.
+    image_size_factor: multiplies the sizes of all images. growth: multiplies the number of volumes.
+    update_every: seconds between additional updates of each image. until: seconds; later events are left out.
     """
 
     image_size_factor: float = 1.0

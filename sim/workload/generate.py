@@ -46,7 +46,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Requests:
-    """What is asked for (R requests by time): seconds, session, and per session (S) what it keeps to."""
+    """Requests, sorted by time: seconds (R,), session (R,), and the number of sessions."""
 
     time: Floats
     session: Whole
