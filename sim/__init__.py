@@ -1,11 +1,16 @@
 """A simulator and planner of OpenStack Cinder's image-volume cache.
 
-`load` reads and checks a scenario, `run` simulates a strategy and gives its tables (`stream` writes
-those of traces larger than memory), `compare` gives a summary of several strategies and `intervals` how
-sure it is, `verify` says whether both engines agree, `curve` gives hits against the cache's limits,
-`plan` chooses strategy and limits for `Targets`, `generate` writes a scenario's workload as a trace and `fit`
-gives a generator's parameters out of one. `sim.plots` draws what they give. What is wrong with the input is
-raised as `BadInput`.
+- `load` reads and checks a scenario.
+- `run` simulates a strategy and returns its tables. `stream` does so for traces larger than memory.
+- `compare` returns a summary of several strategies, and `intervals` their confidence intervals.
+- `verify` says whether both engines agree.
+- `curve` returns hits against the limits of the cache.
+- `plan` chooses strategy and limits for `Targets`.
+- `generate` writes the workload of a scenario as a trace, and `fit` fits the parameters of a generator to a
+  trace.
+- `sim.plots` draws the results.
+
+All of them raise `BadInput` if the input has problems.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """What takes long to import, when it is asked for: `sim.plots`, and the release."""
+    """Import slow parts only when they are used: `sim.plots`, and the version."""
     if name == "plots":
         return import_module("sim.plots")
     if name == "__version__":

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def load(path: str | Path, most_events: int | None = None, replication: int = 0) -> Case:
     """Read and check a scenario and all files that it names.
 
-    A Parquet trace of more than `most_events` is left on disk, for `stream`. `replication` is which draw of a
-    generated workload. Raises `sim.inputs.problems.BadInput`, whose `problems` are all that is wrong in all
-    of them.
+    A Parquet trace of more than `most_events` events stays on disk, for `stream`. `replication` is the number
+    of the draw of a generated workload. Raises `sim.inputs.problems.BadInput`, whose `problems` list every
+    problem of all files.
     """
     from sim.workload.loading import load as load_case
 
@@ -39,10 +39,11 @@ def load(path: str | Path, most_events: int | None = None, replication: int = 0)
 
 
 def generate(path: str | Path, out: str | Path, replication: int = 0) -> list[Path]:
-    """Write the workload of a scenario as a trace (Parquet if `out` ends so), for `workload: {trace: …}`.
+    """Write the workload of a scenario as a trace, for `workload: {trace: …}`. Returns the files written.
 
-    Images that the scenario does not have are written beside it, with all others, as `images.csv`. Gives
-    the files written. Raises `BadInput` as `load` does, and if it would overwrite what the scenario reads.
+    The trace is Parquet if `out` ends in `.parquet`, else CSV. If the workload has images that the scenario
+    does not have, `images.csv` next to the trace has all images. Raises `BadInput` as `load` does, and if a
+    file of the scenario would be overwritten.
     """
     from sim.workload.writing import write
 
@@ -50,10 +51,10 @@ def generate(path: str | Path, out: str | Path, replication: int = 0) -> list[Pa
 
 
 def fit(trace: str | Path, images: str | Path | None = None) -> Fit:
-    """The parameters of `workload: {generate: …}` out of a trace, with how good each fit is.
+    """Fit the parameters of `workload: {generate: …}` to a trace, with the goodness of each fit.
 
-    `images`, the trace's image list, tells which images are private, raw, or versions of one line. Raises
-    `BadInput` with what is wrong in either.
+    `images` is the image list of the trace. It says which images are private, raw, or versions of one line.
+    Raises `BadInput` with the problems of both files.
     """
     from sim.fitting.fit import fit as fit_trace
 
@@ -67,10 +68,10 @@ def stream(
     fmt: Literal["csv", "parquet"] = "parquet",
     progress: Callable[[int], None] | None = None,
 ) -> Streamed:
-    """Simulate a trace larger than memory with engine `fast`; its long tables are written into `folder`.
+    """Simulate a trace larger than memory with engine `fast`, and write its long tables into `folder`.
 
-    `case` is one of `load(path, most_events)` that left its trace on disk. Raises `BadInput` on an unknown
-    strategy, or with what is wrong in the trace, wherever it is met.
+    `case` comes from `load(path, most_events)`, which left its trace on disk. Raises `BadInput` for an
+    unknown strategy, and for problems in the trace as soon as it meets them.
     """
     if problems := unknown("fast", [strategy]):
         raise BadInput(problems)
@@ -82,8 +83,8 @@ def stream(
 def compare(case: Case, strategies: Iterable[str] | None = None, engine: str = "cinder") -> pd.DataFrame:
     """Simulate several strategies (None: the scenario's) on the same workload.
 
-    Gives the rows of `sim.analysis.metrics.summary` of each, one below the other. Raises `BadInput`
-    as `run` does, before the first run.
+    Returns the rows of `sim.analysis.metrics.summary` for each strategy. Raises `BadInput` as `run` does,
+    before the first run.
     """
     import pandas as pd
 
@@ -104,11 +105,12 @@ def intervals(
     replications: int = 1,
     warm_up_s: float = 0.0,
 ) -> Comparison:
-    """How sure the figures of strategies (None: the scenario's) and their differences are.
+    """Confidence intervals of strategies (None: the scenario's) and of their differences.
 
-    Over replications of a generated workload, run on all cores, or, of one, over blocks of the history (see
-    `sim.analysis.comparison.Comparison`). Creates before `warm_up_s` are left out. Raises `BadInput` as
-    `run` does, and on replications of a trace; RuntimeError if a replication fails.
+    With `replications` above 1, they come from replications of a generated workload, which run on all cores.
+    Else they come from blocks of the history (see `sim.analysis.comparison.Comparison`). Creates before
+    `warm_up_s` are left out. Raises `BadInput` as `run` does, and for replications of a trace; RuntimeError
+    if a replication fails.
     """
     from sim.analysis import comparison
     from sim.analysis.statistics import Blocks
@@ -133,10 +135,10 @@ def intervals(
 
 
 def verify(case: Case, strategies: Iterable[str] | None = None) -> list[Verdict]:
-    """Simulate strategies (None: the scenario's) on both engines and compare all that they give.
+    """Simulate strategies (None: the scenario's) on both engines and compare all results.
 
-    Gives a `sim.analysis.verification.Verdict` of each. Raises `BadInput` as `run` does, before the first
-    run.
+    Returns a `sim.analysis.verification.Verdict` for each strategy. Raises `BadInput` as `run` does, before
+    the first run.
     """
     from sim.analysis.verification import verdict
 
@@ -156,8 +158,8 @@ def curve(
 ) -> Curves:
     """Hits and byte hits against the limits of the cache, per pool and tier, and the working sets.
 
-    What they are and what they leave out: `sim.analysis.curves.curve`. The engine runs only to place creates
-    that have no host. Raises `BadInput` as `run` does, and on a strategy that has no cache.
+    `sim.analysis.curves.curve` says how they are computed and what they leave out. The engine runs only to
+    place creates that have no host. Raises `BadInput` as `run` does, and for a strategy without a cache.
     """
     if problems := unknown(engine, [strategy]):
         raise BadInput(problems)
@@ -180,7 +182,7 @@ def plan(
     """Choose the strategy and the limits of every backend's cache, such as
     `plan("scenario.yaml", Targets(hit_rate={"flash": 0.9}))`.
 
-    What the options are, and what comes back: `sim.planner.answer.plan`. Raises `BadInput`.
+    `sim.planner.answer.plan` describes the options and the result. Raises `BadInput`.
     """
     from sim.planner.answer import plan as make
 

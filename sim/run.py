@@ -25,8 +25,8 @@ def run(
 ) -> Records:
     """Simulate one strategy on the case's workload.
 
-    `progress` is told now and then how many trace events are done; `cinder_log` lets Cinder log.
-    Raises `BadInput` on an unknown strategy or engine.
+    `progress` is called now and then with the number of finished trace events. `cinder_log` lets Cinder log.
+    Raises `BadInput` for an unknown strategy or engine.
     """
     if problems := unknown(engine, [strategy]):
         raise BadInput(problems)

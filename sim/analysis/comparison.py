@@ -28,11 +28,12 @@ DIFFERENCES = (
 class Comparison:
     """Confidence intervals of strategies side by side.
 
-    - of: what the `units` are, `replications` or `blocks` (of `block_s` seconds; else 0) of one history.
-    - reference: the strategy that is subtracted, `none` if it is among them, else the first.
-    - measures: `tier`, `strategy`, `measure`, `mean`, `low`, `high`; of the columns of
+    - of, units: the intervals come from this number of `replications`, or of `blocks` of one history.
+    - block_s: the length of a block in seconds; 0 for replications.
+    - reference: the strategy that differences are taken to: `none` if it is there, else the first.
+    - measures: `tier`, `strategy`, `measure`, `mean`, `low`, `high`, for columns of
       `sim.analysis.metrics.summary`.
-    - differences: the same of the paired differences to the reference, of DIFFERENCES.
+    - differences: the same columns for paired differences to the reference, for the measures in DIFFERENCES.
     """
 
     of: str
@@ -46,7 +47,7 @@ class Comparison:
 
 
 def counted(records: Records, warm_up_s: float) -> Records:
-    """The records without the creates asked for before `warm_up_s`."""
+    """The records without the creates before `warm_up_s`."""
     if not warm_up_s:
         return records
     later = records.requests["time"] >= warm_up_s

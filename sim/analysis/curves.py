@@ -33,16 +33,16 @@ MOST_SIZES = 200  # values of a grid of sizes; up to so many, every whole GiB
 
 
 class Curves(NamedTuple):
-    """What `curve` gives, as tidy tables.
+    """The result of `curve`, as tidy tables.
 
     - curve: `scope` (pool | tier), `name` (host or volume type), `limit` (Cinder's option), `value`,
       `requests` (look-ups), `hits`, `byte_hits` (GiB of image files that were not downloaded), `hit_rate` and
-      `byte_hit_rate` (NaN where nothing was looked up), `hit_rate_low` and `hit_rate_high` (95 % interval of
-      `hit_rate`, by a bootstrap over the history's days, see `sim.analysis.statistics`).
-    - working_set: a row per pool: `host`, `volume_type` (several joined by ';'), `requests`; `images` and
-      `gib` of its working set, the limits from which on nothing is given up for room; the scenario's own
+      `byte_hit_rate` (NaN without look-ups), `hit_rate_low` and `hit_rate_high` (95 % interval of `hit_rate`,
+      by a bootstrap over the history's days, see `sim.analysis.statistics`).
+    - working_set: one row per pool: `host`, `volume_type` (several joined by ';'), `requests`; `images` and
+      `gib` of its working set, which are the limits that never evict for room; the scenario's own
       `image_volume_cache_enabled`, `image_volume_cache_max_count` and `image_volume_cache_max_size_gb`; and
-      `hits`, `byte_hits`, `hit_rate` and `byte_hit_rate` under these, both limits together.
+      `hits`, `byte_hits`, `hit_rate` and `byte_hit_rate` under these two limits together.
     """
 
     curve: pd.DataFrame
@@ -83,24 +83,24 @@ def curve(
     hosts: pd.Series[Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Curves:
-    """What other limits of the cache would give, from Cinder's rules for it alone, without time.
+    """Hits under other limits of the cache, from Cinder's rules for the cache alone, without time.
 
-    Each limit is looked at alone, the other one unlimited, and counts per pool, as in Cinder: a tier's value
-    is the limit of each of its pools, its hits those of its own requests in them. Numbers of entries go from
-    0, which here means no cache, to the working set, which is what Cinder's 0 (unlimited) comes to.
-    `sizes_gib` are the sizes (None: some 200 from the smallest image to the working set, and the
-    scenario's own).
+    Each curve changes one limit and leaves the other unlimited. Limits apply per pool, as in Cinder. The
+    value of a tier is the limit of each of its pools, and its hits are those of its own requests there.
+    Numbers of entries go from 0, which here means no cache, to the working set, which equals Cinder's 0
+    (unlimited). `sizes_gib` are the sizes. None means some 200 from the smallest image to the working set,
+    and the scenario's own.
 
-    A pool's look-ups are the creates from an image that end there, in the order of the trace, less those that
-    never come to a cache: encrypted, refused by Cinder's API, cloned by the driver and, under `combined`,
-    cloned from the store. A backend whose cache is off is looked at as if it were on. Creates without a host
-    are where one run of `strategy` on `engine` puts them, which `progress` is told of; without such
-    creates, or with `hosts`, where a run has put each create from an image, nothing is run. Entries
-    that exist at the start count as looked up once before the trace.
+    The look-ups of a pool are the creates from an image that end there, in trace order. Creates that never
+    ask the cache are left out: encrypted ones, those that Cinder's API refuses, clones of the driver and,
+    under `combined`, clones of the store. A backend whose cache is off is treated as if it were on. One run
+    of `strategy` on `engine` places the creates without a host; it calls `progress`. Nothing runs if there
+    are none, or if `hosts` says where a run has put each create from an image. Entries that exist at the
+    start count as one look-up before the trace.
 
-    Left out is all that comes of time and of other limits: fills at the same time, which go over the limits;
-    creates that fail, and their reschedules; the limits of arrays, of clones and of the tenant's quota. For
-    these, run an engine with other limits. Raises `BadInput`.
+    Effects of time and of other limits are left out: fills at the same time, which exceed the limits; failed
+    creates and their reschedules; the limits of arrays, of clones and of the tenant's quota. To see these,
+    run an engine with other limits. Raises `BadInput`.
     """
     sizes = None if sizes_gib is None else list(sizes_gib)
     if problems := _problems(case, strategy, sizes):

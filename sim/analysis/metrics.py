@@ -1,4 +1,4 @@
-"""What a run comes to: hit rates, times, space and cost, by pure functions on its tables."""
+"""Hit rates, times, space and cost of a run, by pure functions on its tables."""
 
 from __future__ import annotations
 
@@ -35,13 +35,12 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
     Columns:
 
     - `tier`, `strategy`, `creates`.
-    - `clone_hit_rate` = (driver + store + cache clones) / creates, so errors count against it;
-      `driver_hit_rate`, `store_hit_rate`, `cache_hit_rate`: of one source. NaN without creates.
-    - `create_s_mean`, `create_s_p50`, `create_s_p95`, `create_s_p99`: seconds of the creates that
-      succeed (percentiles interpolate linearly between order statistics, numpy's default);
-      NaN if none does.
-    - `boot_timeout_share`: creates that succeed, but after more than `boot_timeout_s`, / creates.
-    - `errors`. `downloaded_gib`: the images' `size_bytes`, of the creates that a download made.
+    - `clone_hit_rate` = (driver + store + cache clones) / creates. Failed creates count as misses.
+      `driver_hit_rate`, `store_hit_rate`, `cache_hit_rate`: the same for one source. NaN without creates.
+    - `create_s_mean`, `create_s_p50`, `create_s_p95`, `create_s_p99`: seconds of the successful creates
+      (percentiles interpolate linearly between order statistics, numpy's default). NaN without any.
+    - `boot_timeout_share`: the share of creates that succeed only after `boot_timeout_s`.
+    - `errors`: failed creates. `downloaded_gib`: GiB (`size_bytes`) of the images that creates downloaded.
     - `{image,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak}`: image-volumes,
       image = cache + store; means are time-weighted.
     - `price_month`: mean physical GiB and mean volumes of cache and store at the tier's prices;
@@ -49,7 +48,7 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
     - `gib_per_point`: mean provisioned GiB of image-volumes per percentage point of clone-hit
       rate; NaN without hits.
 
-    Raises RuntimeError unless creates are the sum of their sources, and errors those without one.
+    Raises RuntimeError unless the creates by source add up, and the errors are those without a source.
     """
     requests = records.requests
     boot_timeout_s = case.scenario.boot_timeout_s
@@ -114,8 +113,10 @@ def tally(requests: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: f
 
 
 def by_project(records: Records, case: Case) -> pd.DataFrame:
-    """One row per project that asked for images, the busiest first: project ('' = none), creates, and how
-    many of them each source made (driver, store, cache, download; none: errors).
+    """One row per project that asked for images, the busiest first.
+
+    Columns: project ('' = none), creates, and the creates by source: driver, store, cache, download, none
+    (errors).
     """
     events = case.trace.events
     asked = events[(events["event"] == "create") & (events["image_id"] != "")]
@@ -128,10 +129,10 @@ def by_project(records: Records, case: Case) -> pd.DataFrame:
 
 
 def uploads_of(records: Records, strategy: str) -> pd.DataFrame:
-    """One row on the uploads of a run and on the creates from what they made; empty without uploads.
+    """One row on the uploads of a run and on the creates from uploaded images; empty without uploads.
 
-    Columns: strategy, uploads, errors, upload_s_p50 and upload_s_p95 (of those that succeed; NaN if none
-    does); later_creates (from uploaded images), of them later_clones (driver, store and cache),
+    Columns: strategy, uploads, errors, upload_s_p50 and upload_s_p95 (successful uploads; NaN without any);
+    later_creates (creates from uploaded images), and how they ended: later_clones (driver, store and cache),
     later_downloads and later_errors.
     """
     uploads, requests = records.uploads, records.requests
@@ -241,11 +242,11 @@ def usage_columns(
 
 
 def pools_table(records: Records, case: Case) -> pd.DataFrame:
-    """One row per pool, in scenario order, also of those that nothing used.
+    """One row per pool, in scenario order, unused pools too.
 
     Columns: host, volume_type (several joined by ';'), requests, store_clones, cache_clones,
-    driver_clones, downloads, errors (creates by the pool that they ended on; those that no pool
-    took count nowhere), then {user,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak},
+    driver_clones, downloads, errors (creates count on the pool where they ended; creates that no pool
+    took do not count), then {user,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak},
     and orphans at the end of the run.
     """
     return pools_table_of(pool_counts(records.requests, case), records.usage, case)

@@ -54,7 +54,10 @@ ASKED = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a run has written (the files' paths) and counted; `seconds` as `create_seconds` gives it."""
+    """The results of a run on a trace larger than memory.
+
+    `requests` and `cache_events` are paths of the files written. `seconds` is the table of `create_seconds`.
+    """
 
     requests: Path
     cache_events: Path
@@ -78,7 +81,7 @@ def stream(
 ) -> Streamed:
     """Run a case that was loaded without its events; write requests and cache_events into `folder`.
 
-    Raises BadInput with what is wrong in a stretch of the trace, or does not fit at the start.
+    Raises BadInput for problems in a part of the trace, or if the initial volumes do not fit.
     """
     if case.scenario.what_if.eviction == "belady":
         raise BadInput([f"{case.path}: what_if.eviction: belady needs the whole trace in memory"])

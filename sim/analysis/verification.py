@@ -30,7 +30,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a strategy on both engines: `difference` says where they part, None if nowhere."""
+    """A strategy on both engines. `difference` describes where they first differ; None if they agree."""
 
     strategy: str
     requests: int
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def verdict(case: Case, strategy: str, progress: Callable[[int], None] | None = None) -> Verdict:
-    """Run a strategy on both engines and compare all that they give.
+    """Run a strategy on both engines and compare all results.
 
     `progress` is told how many of the trace's events are done, of both runs together.
     """

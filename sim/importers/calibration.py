@@ -40,12 +40,14 @@ MOST_SHIFT = np.log(50)  # nothing was assumed more wrongly than by this factor
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was simulated beside what was observed, and what that says of the rates.
+    """The simulation compared with the history, and the fitted times and rates.
 
-    `pools`: a row a pool, `simulated_*` and `observed_*` (NaN: nobody saw it). `rates`: one for each time and
-    rate that was assumed: `path` of its key, `assumed`, `fitted`, `low`, `high` (95 %), `told` (whether the
-    history tells it to better than a factor of two). `goodness`: `rms_factor` (1 = exact) and `r2` of the
-    logarithms of create seconds, before and after. `case`: with the fitted values.
+    - pools: one row per pool, with `simulated_*` and `observed_*` (NaN: not observed).
+    - rates: one row for each assumed time and rate: the `path` of its key, `assumed`, `fitted`, `low`, `high`
+      (95 %), `told` (whether the history determines it to better than a factor of two).
+    - goodness: `rms_factor` (1 = exact) and `r2` of the logarithms of create seconds, before and after the
+      fit.
+    - case: the scenario with the fitted values.
     """
 
     pools: pd.DataFrame
@@ -55,10 +57,11 @@ class Calibration:
 
 
 def calibrate(folder: Path, progress: Callable[[int], None] | None = None) -> Calibration:
-    """Simulates an imported folder with today's settings, on engine `fast`, and fits what was assumed.
+    """Simulate an imported folder with today's settings on engine `fast`, and fit the assumed times and
+    rates.
 
-    `progress` is told the number of simulations done. Raises `BadInput` where `folder` is not of an import,
-    or lacks what is needed.
+    `progress` is called with the number of finished simulations. Raises `BadInput` if `folder` is not from an
+    import, or lacks something.
     """
     document, case, observed = _read(folder)
     strategy = document["strategy"]

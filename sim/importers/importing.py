@@ -26,12 +26,12 @@ def import_cloud(
     fmt: Literal["csv", "parquet"] = "csv",
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Writes a scenario of a cloud into the new folder `out` and gives what it says of it (import.json).
+    """Write a scenario of a cloud into the new folder `out`. Returns the content of its `import.json`.
 
-    `conf`: files and folders of cinder.conf in order; `db`: SQLAlchemy's URL of Cinder's database; `glance`:
-    a cloud of clouds.yaml; `notifications`: files of JSON lines; `since` and `until`: the period, with time
-    zones. `progress` is told how many events are written.
-    Raises `BadInput` with everything that is wrong with all of them; then nothing is written.
+    `conf`: files and folders of cinder.conf, in order. `db`: SQLAlchemy URL of Cinder's database. `glance`: a
+    cloud in clouds.yaml. `notifications`: files of JSON lines. `since`, `until`: the period, with time zones.
+    `progress` is called with the number of events written. Raises `BadInput` with every problem of all
+    sources, and then writes nothing.
     """
     problems = Problems()
     out = out.resolve()
@@ -60,7 +60,7 @@ def wrong(
 def _asked(
     out: Path, something: bool, since: datetime | None, until: datetime | None, problems: Problems
 ) -> None:
-    """Notes what is wrong with what is asked for."""
+    """Note problems with the arguments."""
     if os.path.ismount(out):
         problems.add("--out", str(out), "is a mount point: give a folder in it")
     if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
@@ -72,7 +72,7 @@ def _asked(
 
 
 def _look(conf: Sequence[Path], db: str | None, problems: Problems) -> None:
-    """Notes what is wrong with sources that are read in no time."""
+    """Note problems with the sources that are quick to read."""
     found = Problems()  # of their own: a reader gives up where there are some
     if conf:
         from sim.importers import configuration

@@ -75,9 +75,9 @@ class Image(Spec):
 def read_images(
     path: Path, hosts: frozenset[str] | None, problems: Problems
 ) -> tuple[dict[str, Image], frozenset[str] | None]:
-    """Reads an image list (CSV); gives the good ones by id, and all ids (None if unreadable).
+    """Read an image list (CSV). Returns the valid images by ID, and all IDs (None if the file is unreadable).
 
-    `hosts` are those that `store_hosts` may name (None: not known).
+    `hosts` are the pools that `store_hosts` may name (None: not known).
     """
     table = read_table(path, REQUIRED, OPTIONAL, problems)
     if table is None:
@@ -101,7 +101,7 @@ def read_images(
 
 
 def write_images(images: Iterable[Image], path: Path) -> None:
-    """Writes an image list (CSV), which `read_images` gives back; whole or not at all."""
+    """Write an image list (CSV) in one step; `read_images` reads it back."""
     rows = [image.model_dump() | {name: ";".join(getattr(image, name)) for name in LISTS} for image in images]
     there = [*REQUIRED, *(name for name in OPTIONAL if any(row[name] for row in rows))]
     beside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -21,7 +21,7 @@ class BadInput(Exception):
 
 
 class Problems:
-    """Collects problems, at most `SHOWN` of a kind and file in full, the others as a count."""
+    """Collects problems. Of each kind and file it keeps at most `SHOWN` in full and counts the others."""
 
     def __init__(self) -> None:
         self._shown: dict[tuple[str, str], list[str]] = {}
@@ -31,7 +31,8 @@ class Problems:
         return bool(self._shown)
 
     def add(self, file: object, where: str, what: str, kind: str | None = None) -> None:
-        """One problem at `where` in `file`; `kind` (by default `what`) is what is counted."""
+        """Add a problem at `where` in `file`. Problems of one `kind` (default: `what`) are counted
+        together."""
         key = (printable(str(file)), kind or what)
         shown = self._shown.setdefault(key, [])
         if len(shown) < SHOWN:
@@ -40,18 +41,18 @@ class Problems:
             self._more[key] += 1
 
     def add_uncounted(self, file: object, kind: str, more: int) -> None:
-        """`more` further problems of a kind, none of them to be shown."""
+        """Count `more` further problems of a kind without showing them."""
         if more:
             self._more[printable(str(file)), kind] += more
 
     def update(self, others: Problems) -> None:
-        """All of `others`, too."""
+        """Add all problems of `others`."""
         for key, shown in others._shown.items():
             self._shown.setdefault(key, []).extend(shown)
         self._more.update(others._more)
 
     def lines(self) -> list[str]:
-        """All problems, those of one kind and file together, in the order first found."""
+        """All problems, grouped by kind and file, in the order of their first."""
         lines = []
         for key, shown in self._shown.items():
             lines += shown
@@ -60,7 +61,7 @@ class Problems:
         return lines
 
     def raise_any(self) -> None:
-        """Raises BadInput if there is a problem."""
+        """Raise BadInput if there is a problem."""
         if self:
             raise BadInput(self.lines())
 

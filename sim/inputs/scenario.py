@@ -369,9 +369,9 @@ class Scenario(Spec):
 
 @dataclass(frozen=True)
 class Case:
-    """A scenario with all that its files hold, checked; images by id, in the file's order.
+    """A checked scenario with the contents of all its files. `images` are by ID, in the order of the file.
 
-    `replication` is that of a generated workload, else 0.
+    `replication` is the number of the draw of a generated workload, else 0.
     """
 
     path: Path
@@ -383,13 +383,13 @@ class Case:
 
     @property
     def uploaded(self) -> frozenset[str]:
-        """The images that are made of volumes: they are not there at the start."""
+        """The images that uploads make from volumes; they do not exist at the start."""
         events = self.trace.events
         return frozenset(events.loc[events["event"] == "upload", "image_id"])
 
     @property
     def last_create_s(self) -> float:
-        """When the last volume is asked for, in seconds; NaN if none is, or the trace is not read."""
+        """Time of the last create, in seconds; NaN without creates, or if the trace is not in memory."""
         events = self.trace.events
         return float(events.loc[events["event"] == "create", "time"].max())
 

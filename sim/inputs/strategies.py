@@ -1,4 +1,4 @@
-"""Each strategy as Cinder options and image-volumes put in place; nothing else tells strategies apart."""
+"""Each strategy as options of Cinder and image-volumes at the start. Strategies differ in nothing else."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a strategy sets.
+    """The settings of a strategy.
 
-    `allowed_direct_url_schemes` is Cinder's option; with `cinder` in it, image-volumes of the Cinder store
-    are in place from the start: where the scenario says, or, if `replicated`, those of raw images on every
-    pool, and no others. If `on_demand`, the store's home is not used; instead a download of a raw image
-    leaves an image-volume on its pool and adds its location to the image. `image_volume_cache_enabled` lets
-    the backends' own setting stand (True) or turns the image-volume cache off everywhere (False).
+    - allowed_direct_url_schemes: Cinder's option. With `cinder` in it, image-volumes of the Cinder store
+      exist from the start, where the scenario says.
+    - replicated: they exist on every pool instead, for raw images only.
+    - on_demand: the store's home is not used. Instead, a download of a raw image leaves an image-volume on
+      its pool and adds its location to the image.
+    - image_volume_cache_enabled: True keeps the setting of each backend; False turns the cache off
+      everywhere.
     """
 
     name: str
@@ -24,7 +26,7 @@ class Strategy:
 
     @property
     def uses_store(self) -> bool:
-        """Whether images of the Cinder store may be cloned."""
+        """Whether Cinder may clone images of the Cinder store."""
         return "cinder" in self.allowed_direct_url_schemes
 
 

@@ -1,4 +1,4 @@
-"""What happens in a scenario: the events of a trace and the state it starts from, as columns."""
+"""The events of a trace and the initial state, as columns."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ MAX_SECONDS = 4e9
 
 @dataclass(frozen=True)
 class Trace:
-    """Events ordered by time, one row each.
+    """The events, sorted by time, one row each.
 
     Columns of `events`: `time` (float64, seconds from the start), `event` (category, one of
-    EVENTS), `volume_id`, `image_id` ('' = none), `size_gib` (int64, 0 but for creates),
+    EVENTS), `volume_id`, `image_id` ('' = none), `size_gib` (int64, 0 except for creates),
     `volume_type`, `host` ('' = the scheduler chooses), `project` ('' = none) and `encrypted`.
-    `start` is the first event's time if the trace has dates. `path` is where it was read.
+    `start` is the time of the first event if the trace has dates. `path` is its file.
     """
 
     events: pd.DataFrame
@@ -59,9 +59,9 @@ class Known:
 
 
 def read_trace(path: str | os.PathLike[str]) -> Trace:
-    """Reads a trace, CSV or Parquet by its suffix. Raises BadInput with every bad cell.
+    """Read a trace, CSV or Parquet by its suffix. Raises BadInput with every bad cell.
 
-    What its names stand for, and whether a deleted volume was ever made, is for `load` to check.
+    Only `load` checks whether its names exist, and whether a deleted volume was created before.
     """
     problems = Problems()
     trace = parse_trace(Path(path), Known(), problems)
@@ -378,10 +378,10 @@ def write_initial(initial: pd.DataFrame, start: datetime | None, path: Path) -> 
 
 
 def write_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
-    """Writes a trace as CSV, or as Parquet if the suffix is `.parquet`; read_trace gives it back.
+    """Write a trace as CSV, or as Parquet if the suffix is `.parquet`; `read_trace` reads it back.
 
-    A trace with dates is written with dates, of whole microseconds, its first event at `start`.
-    Optional columns are written if they say something. The file appears whole or not at all.
+    A trace with dates is written with dates in whole microseconds; the first event is at `start`. Optional
+    columns without values are left out. The file is written in one step.
     """
     path = Path(path)
     frame = trace.events.copy()

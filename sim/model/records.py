@@ -20,28 +20,28 @@ UPLOAD_TEXT = ("volume_id", "image_id", "host", "error")
 
 @dataclass(frozen=True)
 class Records:
-    """What an engine gives: tidy tables, times in seconds from the trace's start, sizes in GiB.
+    """The tables of a run. Times are in seconds from the start of the trace, sizes in GiB.
 
     - requests: one row per create from an image, in trace order: `volume_id`, `image_id`, `volume_type`,
       `host` (the last tried, '' if none), `size_gib`, `time`, `end`, `source` (driver | store | cache |
-      download | none), `status` (available | error), `error` ('' or "ExceptionName: text"), `attempts`;
-      and `lock_wait_s`, `stream_wait_s` (seconds waited for the image's lock and for Glance),
-      `cache_held` (cached image-volumes on the array when its volume limit refused the last attempt,
-      else 0).
-    - cache_events: `time`, `host`, `event` (create | evict | skip | stale | clone_limit), `image_id`,
-      `size_gib`, `reason`, `volume_id` (the create during which it happened, '' if none), by time.
+      download | none), `status` (available | error), `error` ('' or "ExceptionName: text"), `attempts`; and
+      `lock_wait_s`, `stream_wait_s` (seconds waited for the image's lock and for Glance), `cache_held`
+      (cached image-volumes on the array when its volume limit refused the last attempt, else 0).
+    - cache_events: events of the cache, sorted by time: `time`, `host`, `event` (create | evict | skip |
+      stale | clone_limit), `image_id`, `size_gib`, `reason`, `volume_id` (the create during which it
+      happened, '' if none).
     - cache: the entries at the end: `host`, `image_id`, `size_gib`, `last_used`.
-    - uploads: a row per upload of the trace, in its order: `volume_id`, `image_id`, `host` ('' if there is
-      no such volume), `time`, `end`, `status` (active | error) and `error` ('' or the exception's name).
+    - uploads: one row per upload, in trace order: `volume_id`, `image_id`, `host` ('' if there is no such
+      volume), `time`, `end`, `status` (active | error) and `error` ('' or the exception's name).
     - usage: per `scope` (pool | tier | all), `name` (host, volume type or '') and `kind` (user | cache |
-      store | image = cache + store | orphan = image-volumes that lost their entry):
-      `{quantity}_mean` (time-weighted over the run) and `{quantity}_peak` of volumes,
-      provisioned_gib and physical_gib; and each as it is at the end, `{quantity}_end`.
-    - space: what was there at up to 200 instants of the trace: `host`, `time`, then of volumes of user,
-      cache and store each `{kind}_volumes`, `{kind}_provisioned_gib` and `{kind}_physical_gib`.
-    - volumes: what is on the arrays at the end: `host`, `kind` (user | store | cache), `volume_id` ('' of
-      the cache and of what the run put into the store: Cinder draws those), `size_gib`, `clones` (live
-      copy-on-write clones of it), in the order of these columns.
+      store | image = cache + store | orphan = image-volumes that lost their entry): `{quantity}_mean`
+      (time-weighted over the run), `{quantity}_peak` and `{quantity}_end` (at the end), each for volumes,
+      provisioned_gib and physical_gib.
+    - space: contents of each pool at up to 200 instants of the trace: `host`, `time`, then `{kind}_volumes`,
+      `{kind}_provisioned_gib` and `{kind}_physical_gib` for each of user, cache and store.
+    - volumes: the volumes on the arrays at the end: `host`, `kind` (user | store | cache), `volume_id` (''
+      where Cinder draws it: for the cache, and for image-volumes that the run put into the store),
+      `size_gib`, `clones` (its live copy-on-write clones). Sorted by these columns.
     - engine_s: wall seconds inside the engine.
     """
 

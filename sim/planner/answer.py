@@ -41,9 +41,11 @@ class Whole:
 
 @dataclass(frozen=True)
 class Answer:
-    """`document`: all that is said, with stable keys, as JSON can hold it. `candidates`: every limit that was
-    simulated. `frontier`: those to which no others are both smaller in space and better. `today` and
-    `planned` were run whole.
+    """A plan.
+
+    `document`: the whole plan as JSON, with stable keys. `candidates`: all limits that were simulated.
+    `frontier`: those candidates that no other beats in both space and hits. `today` and `planned`: full runs
+    with today's settings and with the plan.
     """
 
     document: dict[str, Any]
@@ -53,7 +55,7 @@ class Answer:
     planned: Whole
 
     def write(self, folder: Path) -> None:
-        """`plan.json`, `candidates.csv` and `frontier.csv`, each whole or not at all. Raises OSError."""
+        """Write `plan.json`, `candidates.csv` and `frontier.csv`, each in one step. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         texts = {
             "candidates.csv": self.candidates.to_csv(index=False, lineterminator="\n"),
@@ -81,10 +83,10 @@ def plan(
 ) -> Answer:
     """Choose the strategy and the limits of every backend's cache for a scenario.
 
-    `growth`: times the load. `train`: a share of the time until the last create to plan on; the
-    rest tests the plan. `replications` of a generated workload. `warm_up_s`: creates before it are not
-    counted. `folder` keeps the cells; see `sim.sweep.sweep.sweep` for this, `workers` and `dask`. `progress`
-    is told how many cells of how many are done. Raises BadInput.
+    `growth`: multiplies the load. `train`: share of the time until the last create to plan on; the rest tests
+    the plan. `replications`: draws of a generated workload. `warm_up_s`: earlier creates do not count.
+    `folder`: keeps the finished cells; see `sim.sweep.sweep.sweep` for it, `workers` and `dask`. `progress`
+    is called with the number of finished cells and of all cells. Raises BadInput.
     """
     options: dict[str, Any] = {"folder": folder, "workers": workers, "dask": dask, "progress": progress}
     changes: dict[str, Any] = {} if growth == 1 else {"workload.growth": growth}
@@ -210,7 +212,7 @@ def _add_p95(told: dict[str, dict[str, Figures]], records: Records, plan: Plan) 
 
 
 def candidates_table(plan: Plan) -> pd.DataFrame:
-    """A row for each strategy, backend and limits that were simulated, for `sim.planner.pickers`.
+    """One row for each strategy, backend and pair of limits that was simulated, for `sim.planner.pickers`.
 
     Columns: strategy, backend, Cinder's three options; hit_rate (of the backend's creates), hit_rate_low and
     _high, p95_s, errors, space_gib_mean, space_gib_peak (provisioned, of image-volumes), volumes_peak (all

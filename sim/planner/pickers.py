@@ -1,7 +1,7 @@
-"""Choosing from the table of candidates: pure functions, for plans and notebooks alike.
+"""Choose limits from the table of candidates: pure functions, for plans and notebooks.
 
-The table is `candidates.csv` of a plan (`sim.planner.answer.candidates_table`): a row for each strategy,
-backend and limits, with the hit rate and its interval, space and price.
+The table is `candidates.csv` of a plan (`sim.planner.answer.candidates_table`). It has one row for each
+strategy, backend and pair of limits, with the hit rate and its interval, space and price.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def limits_of(table: pd.DataFrame) -> list[Limits]:
 
 
 def larger(limits: Sequence[Limits]) -> Mask:
-    """(n, n): whether limits j are at least as large as limits i, in both ways (each is so of itself)."""
+    """(n, n): whether limits j are at least as large as limits i, in size and in count."""
     size, count = (
         np.array([np.inf if on and not limit else limit for on, limit in pairs])
         for pairs in (
@@ -44,10 +44,10 @@ def larger(limits: Sequence[Limits]) -> Mask:
 def worst_larger(
     limits: Sequence[Limits], worth: npt.NDArray[np.float64], allowed: Mask
 ) -> npt.NDArray[np.intp]:
-    """(n,): of all limits that are at least as large and allowed, the one that is worth least.
+    """(n,): for each row, the row of least worth among all allowed limits that are at least as large.
 
-    A larger cache can have fewer hits, so limits are worth no more than this one. Where none is allowed,
-    the limits themselves.
+    A larger cache can have fewer hits, so no limits are worth more than this row. If no larger limits are
+    allowed, it is the row itself.
     """
     of = larger(limits) & allowed[None, :]
     found = np.where(of, worth[None, :], np.inf).argmin(axis=1)
@@ -55,10 +55,11 @@ def worst_larger(
 
 
 def smallest(table: pd.DataFrame, least: float, column: str = "hit_rate_low") -> pd.Series | None:
-    """The row of the smallest limits from which every larger ones have at least so much; None if none has.
+    """The row of the smallest limits such that they and all larger ones have at least `least`; None without
+    any.
 
-    `table`: candidates of one backend under one strategy. The smallest is the one that takes least space
-    (mean provisioned GiB); of equal ones, the one with the lower limits.
+    `table`: candidates of one backend under one strategy. The smallest limits take the least space (mean
+    provisioned GiB). If several take the same space, the lowest limits win.
     """
     limits, worth = limits_of(table), table[column].to_numpy(float)
     good = worth[worst_larger(limits, worth, np.ones(len(limits), bool))] >= least

@@ -1,4 +1,4 @@
-"""What a plan is asked to keep: targets and budgets, of a tier or of all."""
+"""The targets and budgets of a plan, for a tier or for all tiers together."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ GOALS = ("hit_rate", "p95_s")  # what one spends space for; the others say how m
 
 @dataclass(frozen=True)
 class Targets:
-    """Bounds by tier (ALL: of all tiers together).
+    """Bounds by tier (ALL: all tiers together).
 
-    - hit_rate: least clone-hit rate.
-    - p95_s: greatest 95th percentile of the seconds of creates that succeed.
-    - space_gib: provisioned GiB that image-volumes may reach, the peaks of the tier's backends added up.
-    - price_month: of the image-volumes.
-    - errors: failed creates of the whole workload; tiers without a bound keep to what they have today or
-      without image-volumes, whichever is more.
-    - spare_volumes: places of every limit on volumes that stay free at the peak.
-    - confidence: of the intervals whose worse end has to keep the bounds; 0 is the mean.
+    - hit_rate: lowest allowed clone-hit rate.
+    - p95_s: highest allowed 95th percentile of the seconds of successful creates.
+    - space_gib: highest allowed provisioned GiB of image-volumes; the peaks of the tier's backends add up.
+    - price_month: highest allowed price of image-volumes per month.
+    - errors: highest allowed number of failed creates in the whole workload. A tier without a bound may have
+      as many as today or as without image-volumes, whichever is more.
+    - spare_volumes: volumes that must still fit under every volume limit at the peak.
+    - confidence: confidence level at which the bounds must hold; 0 checks the mean only.
     """
 
     hit_rate: Mapping[str, float] = field(default_factory=dict)

@@ -1,12 +1,12 @@
-"""Pictures of results: each function draws on the Axes that it is given, and gives them back.
+"""Pictures of results. Each function draws on matplotlib Axes and returns them.
 
-They are matplotlib's, and change neither its settings nor pyplot's figures. What they draw are the tables of
+The functions change neither matplotlib's settings nor pyplot's figures. They draw the tables of
 `sim.analysis.metrics`, `sim.analysis.curves`, `sim.model.records`, `sim.sweep` and `sim.report.aggregates`:
 
     fig, ax = plt.subplots()
     sim.plots.hit_rate_by_limit(sim.curve(case).curve.query("name == 'flash-a#p0'"), ax)
 
-`report.html` is made of the same pictures.
+`report.html` has the same pictures.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def hit_rate_by_limit(
     simulated: pd.DataFrame | None = None,
     limit: str | None = None,
 ) -> Axes:
-    """Hits against one limit of the cache of one pool or tier, and where it stands.
+    """Hits against one limit of the cache of one pool or tier, with marks for today's limit and others.
 
-    `curve`: rows of `sim.curve(…).curve` of one name and limit. `simulated`: what runs of an engine gave,
-    with value, hit_rate, hit_rate_low and hit_rate_high; `limit`: Cinder's option, if there is no curve to
-    tell. Shaded are 95 % intervals. A `today` of 0 is no limit, and is not drawn.
+    `curve`: rows of `sim.curve(…).curve` for one name and limit. `simulated`: results of engine runs, with
+    value, hit_rate, hit_rate_low and hit_rate_high. `limit`: Cinder's option, if `curve` is empty. 95 %
+    intervals are shaded. A `today` of 0 means no limit, and is not drawn.
     """
     if len(curve):
         limit = str(curve["limit"].iloc[0])
@@ -119,10 +119,10 @@ def by_value(
     names: str = "strategy",
     today: float | None = None,
 ) -> Axes:
-    """A measure against a value that a sweep varied, a line for each of `names`, with its interval.
+    """A measure against a value that a sweep varied: one line for each of `names`, with its interval.
 
-    `rows`: of `sim.sweep.intervals.intervals`, of one scope and name: `key`, `measure`, `{measure}_low`,
-    `{measure}_high`.
+    `rows`: rows of `sim.sweep.intervals.intervals` for one scope and name, with `key`, `measure`,
+    `{measure}_low`, `{measure}_high`.
     """
     for line, (name, of) in enumerate(rows.groupby(names, sort=False)):
         of = of.sort_values(key)
@@ -137,10 +137,10 @@ def by_value(
 
 
 def by_strategy(rows: pd.DataFrame, measure: str, ax: Axes, *, certain: pd.DataFrame | None = None) -> Axes:
-    """One measure of each strategy as bars, with its value written at it.
+    """One measure of each strategy as bars, with its value at each bar.
 
-    `rows`: of `sim.analysis.metrics.summary`, of one tier, a row a strategy. `certain`: of
-    `sim.analysis.comparison.Comparison.measures`, of that tier, for intervals.
+    `rows`: rows of `sim.analysis.metrics.summary` for one tier, one per strategy. `certain`: rows of
+    `sim.analysis.comparison.Comparison.measures` for that tier, for intervals.
     """
     values = rows[measure].to_numpy(float)
     at = np.arange(len(rows))
@@ -177,12 +177,12 @@ def pareto(
     names: str | None = "strategy",
     marked: Mapping[str, tuple[float, float]] | None = None,
 ) -> Axes:
-    """What each row costs and is worth, and the front of those to which no other is cheaper and better.
+    """Cost and worth of each row, and the Pareto front: rows that no other beats in both cost and worth.
 
-    Off the front, points are hollow.
+    Points off the front are hollow.
 
-    `rows`: of `sim.analysis.metrics.summary` of one tier, or of a sweep, of one scope and name; `names`: the
-    column of what is written at the points; `marked`: points by what they are called, `today` or
+    `rows`: rows of `sim.analysis.metrics.summary` for one tier, or of a sweep for one scope and name.
+    `names`: the column with the labels of the points. `marked`: extra points by name, `today` or
     `recommended`.
     """
     rows = rows.dropna(subset=[cost, worth])
@@ -215,10 +215,10 @@ def space_over_time(
     *,
     limits: Mapping[str, float | None] | None = None,
 ) -> Axes:
-    """Users' volumes, cache and store of one pool over time, one on the other.
+    """Users' volumes, cache and store of one pool over time, stacked.
 
-    `space`: rows of `Records.space` of one host. `quantity`: volumes, provisioned_gib or physical_gib.
-    `limits` by what they are called; those of None are left out.
+    `space`: rows of `Records.space` for one host. `quantity`: volumes, provisioned_gib or physical_gib.
+    `limits`: limits to draw, by name; None values are left out.
     """
     days = space["time"] / DAY_S
     levels = [space[f"{owner}_{quantity}"] for owner in OWNERS]
@@ -247,9 +247,11 @@ def space_over_time(
 
 
 def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = None) -> Axes:
-    """How long creates took, a row for each source, and hatched one for those that waited for a fill.
+    """Histograms of create seconds: one row for each source, and a hatched row for creates that waited for a
+    fill.
 
-    Rows are as high as their most frequent step: their shapes can be compared, and their counts are written.
+    Every row has the same height at its highest step, so compare shapes. The counts are written next to the
+    rows.
 
     `seconds`: of `sim.analysis.create_seconds.create_seconds`, of one strategy: from_s, to_s, source, waited,
     creates.
@@ -298,7 +300,7 @@ def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = N
 
 
 def images_worth(images: pd.DataFrame, ax: Axes) -> Axes:
-    """Hits of each cached image against the GiB-days that it was held: low on the right earns little.
+    """Hits of each cached image against the GiB-days of its place. Images low on the right earn little.
 
     `images`: of `sim.report.aggregates.images_of`: gib_days, hits, evicted_early.
     """

@@ -1,4 +1,4 @@
-"""Runs every cell of a sweep once, on all cores or a cluster, and keeps each as soon as it is done."""
+"""Run every cell of a sweep once, on all cores or on a cluster, and keep each as soon as it is finished."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WIDE = ("blocks", "tiers")  # lists, which a table does not show
 
 @dataclass(frozen=True)
 class Counted:
-    """What of a run counts: creates from `warm_up_s` on, as slow those above the seconds of their tier."""
+    """Creates that count: those from `warm_up_s` on. A create is slow above the seconds of its tier."""
 
     warm_up_s: float
     slow_s: tuple[tuple[str, float], ...]
@@ -37,9 +37,9 @@ class Counted:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a point, the replication of its workload, and the hash of all that decides what comes out.
+    """One run: a point, the replication of its workload, and a hash of everything that decides the result.
 
-    `base` is the part of that hash which all cells of a sweep share: a worker finds out if its files differ.
+    `base` is the part of the hash that all cells of a sweep share. With it, a worker notices changed files.
     """
 
     point: Point
@@ -61,13 +61,13 @@ def sweep(
     dask: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """The document of every cell, in the order of the points and, within, of the replications.
+    """Run every cell. Returns the documents, by point, then by replication.
 
     A document has `digest`, `values`, `strategy`, `replication`, `rows` (see `sim.sweep.measures.Measurer`),
-    `requests` (how many were simulated), `engine_s`, `cell_s` and `error` ('' if none). With `folder`, those
-    that are there already are not run again, and each that ends is written at once; failed ones are not kept.
-    `workers`: processes (-1: one a core); `dask`: the address of a scheduler whose workers run them instead.
-    `progress` is told how many cells are done. Raises BadInput.
+    `requests` (the number simulated), `engine_s`, `cell_s` and `error` ('' if none). `folder` keeps each
+    finished cell, and cells that it already has do not run again. It does not keep failed cells. `workers`:
+    number of processes (-1: one per core). `dask`: address of a scheduler whose workers run the cells
+    instead. `progress` is called with the number of finished cells. Raises BadInput.
     """
     check(case.scenario, points)
     if replications > 1 and case.scenario.workload.generate is None:
@@ -90,9 +90,9 @@ def sweep(
 
 
 def tidy(documents: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """A row for each cell and scope (tier, pool, backend, all): what was varied, then what came of it.
+    """One row for each cell and scope (tier, pool, backend, all): first the varied values, then the results.
 
-    A failed cell has one row, of scope `all`, with its `error`.
+    A failed cell has one row with scope `all` and its `error`.
     """
     rows = []
     for document in documents:

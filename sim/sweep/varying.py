@@ -1,4 +1,4 @@
-"""What a sweep varies: keys of a scenario, and the grid, list or sample of their values."""
+"""The points of a sweep: values of scenario keys, as a grid, a list or a sample."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?::(\d+))?")
 
 @dataclass(frozen=True)
 class Point:
-    """One combination: `values` by the key as it was given, and the strategy."""
+    """One combination: the `values` by key, as the user wrote the key, and the strategy."""
 
     values: tuple[tuple[str, Any], ...]
     strategy: str
 
 
 def parse(varied: Iterable[str]) -> dict[str, list[Any]]:
-    """The values of each `KEY=VALUES`: `a,b,c`, or whole numbers `0..100:5` (from, to, step).
+    """Parse each `KEY=VALUES`. Values are `a,b,c`, or whole numbers `0..100:5` (from, to, step).
 
-    Raises BadInput with everything that cannot be understood.
+    Raises BadInput with everything that it cannot parse.
     """
     problems = Problems()
     found: dict[str, list[Any]] = {}
@@ -76,7 +76,8 @@ def _values(key: str, text: str, problems: Problems) -> list[Any]:
 
 
 def grid(values: Mapping[str, Sequence[Any]], strategies: Sequence[str]) -> list[Point]:
-    """Every combination, the last key fastest, under each strategy (key `strategy` may name them)."""
+    """Every combination under each strategy; the last key changes fastest. The key `strategy` may name
+    strategies."""
     values = dict(values)
     names = list(map(str, values.pop(STRATEGY, strategies)))
     return [
@@ -89,7 +90,8 @@ def grid(values: Mapping[str, Sequence[Any]], strategies: Sequence[str]) -> list
 def sample(
     values: Mapping[str, Sequence[Any]], strategies: Sequence[str], count: int, latin: bool, seed: int
 ) -> list[Point]:
-    """So many combinations at random, each under every strategy; `latin`: spread as a Latin hypercube."""
+    """Draw `count` combinations, each under every strategy. `latin`: as a Latin hypercube, else
+    independently."""
     values = dict(values)
     names = list(map(str, values.pop(STRATEGY, strategies)))
     rng = np.random.default_rng(seed)
