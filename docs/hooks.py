@@ -1,9 +1,10 @@
-"""What the pages take out of the code when they are built, and how they link into the repository.
+"""Hooks for mkdocs: they copy parts of the code into the pages, and turn links into the repository into
+pages.
 
-A link alone on its line whose title is `keys CLASS` becomes the keys of a pydantic model and of the models
-below it, `code NAME` the source of an object, `file PATH` a file, `table PATH` a CSV file as a table,
-`commands` the help of all commands. Where Markdown is shown as it is, it leads to the file. The README is
-the first page.
+A link alone on its line is replaced by its title: `keys CLASS` by the keys of a pydantic model and of the
+models below it, `code NAME` by the source of an object, `file PATH` by a file, `table PATH` by a CSV file as
+a table, `commands` by the help of all commands. Where Markdown is not built, the link leads to the file. The
+README is the first page.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ COPIED = {
     "changelog.md": "CHANGELOG.md",
     "invariants.md": "tests/properties/INVARIANTS.md",
 }
-# How JSON Schema says it, and how the page does.
+# From the words of JSON Schema to those of the page.
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
 TYPES = {
     "boolean": "`true` or `false`",
@@ -65,13 +66,13 @@ log = logging.getLogger("mkdocs.hooks")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Pages whose text is elsewhere in the repository."""
+    """Add the pages whose text is elsewhere in the repository."""
     for page, source in COPIED.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """What is made of the code, and links as they are in the repository made those of the site."""
+    """Insert the parts taken from the code, and turn links of the repository into links of the site."""
     here = ROOT / COPIED.get(page.file.src_uri, f"docs/{page.file.src_uri}")
     for path in PATH.findall(markdown):
         if not any(ROOT.glob(path)):
@@ -98,7 +99,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 @cache
 def source() -> Any:
-    """The package as griffe reads it."""
+    """The package, read by griffe."""
     return griffe.load("sim", search_paths=[str(ROOT)])
 
 
@@ -124,8 +125,8 @@ def commands(_: str) -> str:
     """The help of all commands, as typer writes it."""
     command = [sys.executable, "-m", "typer", "sim.cli", "utils", "docs", "--name", "cinder-cache"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    text = text[text.index("\n## ") :]  # without its list of them, in which typer cuts what they do
-    text = text.replace("\b\n", "")  # what keeps click from filling a paragraph
+    text = text[text.index("\n## ") :]  # without the list of commands, where typer cuts the texts
+    text = text.replace("\b\n", "")  # it keeps click from filling a paragraph
     return EXAMPLE.sub(lambda match: f"{match[1]}\n\n```console\n{dedent(match[2])}```\n", text)
 
 
@@ -140,7 +141,7 @@ def _tables(model: type[BaseModel], path: str) -> Iterator[str]:
     found = source()[f"{model.__module__}.{model.__name__}".removeprefix("sim.")]
     if path:
         yield f"\n### `{path}` {{ #{_anchor(path)} }}\n\n{found.docstring.value}"
-    yield "\n| key | value | default | what it is |\n|---|---|---|---|"
+    yield "\n| key | value | default | meaning |\n|---|---|---|---|"
     deeper = []
     schema = model.model_json_schema()
     for name, field in model.model_fields.items():
@@ -176,7 +177,7 @@ def _unit(key: str) -> str:
 
 
 def _kind(of: dict[str, Any], unit: str = "") -> str:
-    """What a value may be, in words."""
+    """The allowed values, in words."""
     for either in ("anyOf", "oneOf"):
         if either in of:
             return " or ".join(_kind(one, unit) for one in of[either])

@@ -38,7 +38,7 @@ GROWING = (
     *("volumes", "slots", "lineages", "members", "member_since"),
     *("entries", "events", "casts", "cache_events"),
 )
-# Of a backend: what is there at the start fits whatever they are.
+# Keys of a backend. Changing these never changes which initial volumes fit.
 OF_CACHE = (
     *("image_volume_cache_enabled", "image_volume_cache_max_size_gb"),
     "image_volume_cache_max_count",
