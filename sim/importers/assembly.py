@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from cinder.scheduler.filters import extra_specs_ops
 
-from sim.importers import assumptions
+from sim.importers import assumptions, cloning
 from sim.importers.assumptions import Assumed
 from sim.importers.configuration import Section
 from sim.importers.names import Place, places
@@ -199,12 +199,7 @@ def _keys(section: Section | None) -> dict[str, Any]:
     keys: dict[str, Any] = dict(assumptions.times())
     if section is None:
         return keys
-    if section.volume_driver.startswith("cinder.volume.drivers.lvm.") and section.lvm_type == "default":
-        keys |= {
-            "thin": False,
-            "clone_mib_s": Assumed(keys["write_mib_s"].value, "thick LVM copies to clone"),
-        }
-    keys |= {key: one for key, one in assumptions.limits(section.volume_driver).items() if "." not in key}
+    keys |= cloning.keys(section, keys["write_mib_s"])
     ratio = section.max_over_subscription_ratio
     keys["max_over_subscription_ratio"] = Assumed(20.0, "cinder.conf says auto") if ratio is None else ratio
     for name in (
@@ -218,8 +213,7 @@ def _keys(section: Section | None) -> dict[str, Any]:
 
 
 def _pool(section: Section | None, volumes: int) -> dict[str, Assumed]:
-    limits = assumptions.limits(section.volume_driver) if section else {}
-    limit = limits.get("pools.max_volumes")
+    limit = cloning.pool_limit(section) if section else None
     return {"max_volumes": limit} if limit and int(limit.value) > volumes else {}
 
 
@@ -333,10 +327,7 @@ def _said(cloud: Cloud) -> Iterator[Note]:
         what = "services of one cluster count as nodes of their own, each with a cache of its own"
         yield Note("unknown", f"clustered services are not simulated: {what}")
     sections = cloud.sources.configuration.sections.values() if cloud.sources.configuration else ()
-    rbd = [one.name for one in sections if one.volume_driver.startswith("cinder.volume.drivers.rbd.")]
-    if rbd:
-        what = "if Glance keeps its images in the same Ceph, write driver_clones_raw: true"
-        yield Note("unknown", f"backend {', '.join(rbd)}: {what} (RBD then clones raw images itself)")
+    yield from cloning.notes(sections)
     pools = ", ".join(cloud.hosts.values())
     yield Note("unknown", f"capacity_gib of {pools}: no limit until you write it into scenario.yaml")
     timed = "create_s, clone_s, delete_s, write_mib_s, convert_mib_s, glance.stream_mib_s"

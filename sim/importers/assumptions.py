@@ -22,29 +22,20 @@ class Assumed:
 
 
 @cache
-def _table(name: str) -> pd.DataFrame:
+def table(name: str) -> pd.DataFrame:
     """A CSV of `sim/data`, as text."""
     with as_file(files("sim") / "data" / f"{name}.csv") as path:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
-def limits(volume_driver: str) -> dict[str, Assumed]:
-    """The limits of the array behind a Cinder driver (its class's path), by the scenario's key.
-
-    Keys: `max_volumes` and `max_clones_per_volume` of a backend, `pools.max_volumes` of each of its pools.
-    The longest entry of `sim/data/drivers.csv` that begins the path counts.
-    """
-    found = {}
-    numbers = _table("array_limits")
-    for row in _table("drivers").to_dict("records"):
-        if not volume_driver.startswith(row["volume_driver"]):
-            continue
-        same = numbers[(numbers["array"] == row["array"]) & (numbers["limit"] == row["limit"])]
-        for value, status in zip(same["value"], same["status"], strict=True):
-            if value.isdigit():
-                why = f"{row['array']}: {row['limit']}" + ("" if status == "read" else f" ({status})")
-                found[row["key"]] = Assumed(int(value), why)
-    return found
+def limit(array: str, what: str) -> Assumed | None:
+    """A limit of an array in `sim/data/array_limits.csv`; None if no number is known."""
+    numbers = table("array_limits")
+    same = numbers[(numbers["array"] == array) & (numbers["limit"] == what)]
+    for value, status in zip(same["value"], same["status"], strict=True):
+        if value.isdigit():
+            return Assumed(int(value), f"{array}: {what}" + ("" if status == "read" else f" ({status})"))
+    return None
 
 
 def times() -> dict[str, Assumed]:
@@ -70,5 +61,5 @@ def stream_mib_s() -> Assumed:
 
 
 def _measured(what: str) -> float:
-    rates = _table("copy_rates")
+    rates = table("copy_rates")
     return float(rates.loc[rates["what"] == what, "value"].iloc[0])

@@ -11,6 +11,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from sim.importers import drivers
 from sim.importers.notes import Note
 from sim.inputs.problems import Problems, quoted
 
@@ -33,7 +34,7 @@ _PER_BACKEND = (
     ("cinder.volume.driver", "volume_opts"),
     ("cinder.volume.driver", "image_opts"),
     ("cinder.volume.manager", "volume_backend_opts"),
-    ("cinder.volume.drivers.lvm", "volume_opts"),  # lvm_type, which decides what a clone is
+    ("cinder.volume.drivers.netapp.options", "netapp_proxy_opts"),  # which of its drivers is loaded
 )
 SHARED = "backend_defaults"  # cinder.volume.configuration.SHARED_CONF_GROUP
 _WHOLE = ("scheduler_max_attempts", "backend_stats_polling_interval", "quota_volumes", "quota_gigabytes")
@@ -47,7 +48,11 @@ CACHE_OPTIONS = (
 
 @dataclass(frozen=True)
 class Section:
-    """A backend of `enabled_backends`; the options are Cinder's. A ratio of None is `auto`."""
+    """A backend of `enabled_backends`; the options are Cinder's. A ratio of None is `auto`.
+
+    `loaded_driver` is the class that Cinder makes of `volume_driver`, `driver_options` are those of its own
+    options that decide what a clone is.
+    """
 
     name: str
     node: str
@@ -58,7 +63,8 @@ class Section:
     image_volume_cache_max_count: int
     max_over_subscription_ratio: float | None
     reserved_percentage: int
-    lvm_type: str
+    loaded_driver: str
+    driver_options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,8 @@ class _Reader:
         return {name: self._section(name) for name in dict.fromkeys(enabled) if name in there}
 
     def _section(self, name: str) -> Section:
-        fields = [field for field in Section.__annotations__ if field not in ("name", "node")]
+        others = ("name", "node", "loaded_driver", "driver_options")
+        fields = [field for field in Section.__annotations__ if field not in others]
         values = {field: self._of_backend(name, field) for field in fields}
         ratio = values["max_over_subscription_ratio"]
         values["max_over_subscription_ratio"] = None if ratio in (None, "auto") else float(ratio)
@@ -192,7 +199,18 @@ class _Reader:
         for limit in CACHE_OPTIONS[1:]:  # for Cinder all that is not positive is no limit
             values[limit] = max(0, values[limit] or 0)
         node = self._get("backend_host", name) or self._get("host")
-        return Section(name=name, node=node, **values)
+        loaded = drivers.loaded(values["volume_driver"], lambda option: self._of_backend(name, option))
+        own = self._driver_options(name, loaded)
+        return Section(name=name, node=node, loaded_driver=loaded, driver_options=own, **values)
+
+    def _driver_options(self, name: str, loaded: str) -> dict[str, Any]:
+        found = {}
+        for opt in drivers.options(loaded):
+            self.conf.register_opt(opt, group=SHARED)
+            self.conf.register_opt(opt, group=name)
+            self.conf.set_default(opt.name, None, group=name)
+            found[opt.name] = self._of_backend(name, opt.name)
+        return found
 
     def _of_backend(self, section: str, name: str) -> Any:
         value = self._get(name, section)

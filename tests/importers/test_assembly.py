@@ -10,9 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sim.importers import assumptions
 from sim.importers.assembly import Sources, assemble
-from sim.importers.assumptions import Assumed
 from sim.importers.configuration import Configuration, read
 from sim.importers.names import places
 from sim.importers.writing import write
@@ -103,21 +101,8 @@ def test_types_are_served_where_cinder_would_put_them(tmp_path: Path) -> None:
     assert list(cloud.backends) == ["a", "b", "old"]
 
 
-@pytest.mark.parametrize(
-    ("driver", "key", "limit"),
-    [
-        ("cinder.volume.drivers.dell_emc.powerflex.driver.PowerFlexDriver", "max_clones_per_volume", 126),
-        ("cinder.volume.drivers.dell_emc.powerstore.driver.PowerStoreDriver", "max_clones_per_volume", 32),
-        ("cinder.volume.drivers.netapp.common.NetAppDriver", "pools.max_volumes", 1024),
-        ("cinder.volume.drivers.solidfire.SolidFireDriver", "max_volumes", 4000),
-    ],
-)
-def test_published_limits(driver: str, key: str, limit: int) -> None:
-    assert assumptions.limits(driver)[key].value == limit
-
-
 def test_a_limit_that_is_exceeded_already_is_not_taken(tmp_path: Path) -> None:
-    driver = "cinder.volume.drivers.netapp.common.NetAppDriver"
+    driver = "cinder.volume.drivers.netapp.common.NetAppDriver\nnetapp_storage_protocol = iscsi"
     text = f"[DEFAULT]\nenabled_backends = a\n[a]\nvolume_driver = {driver}\n"
     there = pd.DataFrame(
         [
@@ -139,14 +124,6 @@ def test_a_limit_that_is_exceeded_already_is_not_taken(tmp_path: Path) -> None:
         Sources(conf(tmp_path / "c", text), history(events, [{"image_id": "i"}], initial=there[1:]))
     )
     assert cloud.backends["a"].pools["p"]["max_volumes"].value == 1024
-
-
-def test_thick_lvm_copies(tmp_path: Path) -> None:
-    cloud = assemble(
-        Sources(conf(tmp_path / "c", "[DEFAULT]\nenabled_backends = a\n[a]\nlvm_type = default\n"))
-    )
-    keys = cloud.backends["a"].keys
-    assert keys["thin"] is False and isinstance(keys["clone_mib_s"], Assumed)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""What the driver of a backend makes of clones: keys of the scenario, and what an operator has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sim.importers.assumptions import Assumed
+from sim.importers.configuration import Section
+from sim.importers.drivers import BACKGROUND_COPY, CINDER, FULL_COPY, NOT_KNOWN, Driver, driver
+from sim.importers.notes import Note
+
+
+def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:
+    """The backend's keys that its driver decides: its limit, and `clone_mib_s` if it copies to clone."""
+    known = driver(section.loaded_driver)
+    if known is None:
+        return {}
+    options = section.driver_options
+    found = {key: one for key, one in known.limits(options).items() if "." not in key}
+    kind, at = known.kind(options)
+    if kind == FULL_COPY:
+        line = at.partition(" ")[0]
+        found["clone_mib_s"] = Assumed(
+            write_mib_s.value, f"a clone is a full copy, at the write rate ({line})"
+        )
+    if options.get("lvm_type") == "default":
+        found["thin"] = False
+    return found
+
+
+def pool_limit(section: Section) -> Assumed | None:
+    """The published limit of volumes of each of the backend's pools."""
+    known = driver(section.loaded_driver)
+    return known.limits(section.driver_options).get("pools.max_volumes") if known else None
+
+
+def notes(sections: Iterable[Section]) -> Iterator[Note]:
+    """What an operator has to know of the clones of these backends, those that share it together."""
+    names: dict[Note, list[str]] = {}
+    for section in sections:
+        for note in _notes(section):
+            names.setdefault(note, []).append(section.name)
+    for note, backends in names.items():
+        yield Note(note.kind, f"backend {', '.join(backends)}: {note.text}")
+
+
+def _notes(section: Section) -> Iterator[Note]:
+    known = driver(section.loaded_driver)
+    if known is None:
+        what = "Cinder has no such driver of its own: it is assumed that its clones are not copies"
+        yield Note("unknown", f"no figure known for {section.loaded_driver}: {what} (Cinder {CINDER})")
+        return
+    yield from _kind(known, section.driver_options)
+    yield from _limit(known, section.driver_options)
+    if known.clone_lock:
+        whose = "of one volume" if known.clone_lock == "source" else "on this backend"
+        yield Note("unknown", f"{known.lock_at}: clones {whose} wait for each other, which is not simulated")
+    if known.clone_image:
+        yield Note(
+            "unknown", f"{known.clone_image_at}: the driver itself makes volumes of {known.clone_image}"
+        )
+
+
+def _kind(known: Driver, options: Mapping[str, Any]) -> Iterator[Note]:
+    kind, at = known.kind(options)
+    value = options.get(known.option)
+    decided = "" if value is None else f" with {known.option} = {value}"
+    if kind == FULL_COPY:
+        what = f"a clone is a full copy{decided}, made at the write rate: clone_mib_s"
+        yield Note("assumed", f"{at}: {what} ({known.how})")
+    elif kind == BACKGROUND_COPY:
+        what = f"a clone is ready at once and copied in the background{decided}, which is not simulated"
+        yield Note("unknown", f"{at}: {what} ({known.how})")
+    elif kind == NOT_KNOWN:
+        what = f"no figure known{decided}: it is assumed that a clone is not a copy"
+        yield Note("unknown", f"{at}: {what} ({known.how})")
+    elif decided:
+        what = (
+            f"a clone is copy-on-write{decided}, and a {known.then if kind == known.clone else known.clone}"
+        )
+        yield Note("assumed", f"{at}: {what} with other values ({known.how})")
+
+
+def _limit(known: Driver, options: Mapping[str, Any]) -> Iterator[Note]:
+    limits = known.limits(options)
+    for key, value in limits.items():
+        if not isinstance(value, Assumed):
+            what = f"{key} {value} is {known.limit_option}"
+            yield Note("read", f"{known.limit_at}: {what} (it counts for each {known.counts})")
+    if limits and known.counts.startswith("family"):
+        what = "the limit is of a whole family of clones, and the scenario counts those of one volume"
+        yield Note("unknown", f"{known.limit_at}: {what} ({known.counts})")

@@ -1,0 +1,106 @@
+"""How each of Cinder's drivers clones a volume: `sim/data/drivers.csv`, and the options that decide it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from oslo_config import cfg
+from oslo_utils import importutils
+
+from sim.importers import assumptions
+
+CINDER = "29.0.0"  # whose drivers `sim/data/drivers.csv` tells of
+FULL_COPY, BACKGROUND_COPY, NOT_KNOWN = "full copy", "background copy", "not known"
+_NETAPP = "cinder.volume.drivers.netapp.common"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A row of `sim/data/drivers.csv`; what ends in `_at` names a file, a line and a function of Cinder.
+
+    A clone is a `clone`; it is a `then` where `option` of the backend is `when` (a value, or `<=` a number).
+    `key` is the scenario's key of a limit, which is that of `array` and `limit` in
+    `sim/data/array_limits.csv`, or the value of `limit_option`.
+    """
+
+    volume_driver: str
+    clone: str
+    option: str
+    when: str
+    then: str
+    then_at: str
+    shown_at: str
+    key: str
+    array: str
+    limit: str
+    counts: str
+    limit_option: str
+    limit_at: str
+    clone_lock: str
+    lock_at: str
+    clone_image: str
+    clone_image_at: str
+    cloned_at: str
+    how: str
+
+    def kind(self, options: Mapping[str, Any]) -> tuple[str, str]:
+        """What a clone is with these options of the backend, and where Cinder's code shows it."""
+        value = options.get(self.option)
+        bound = self.when.removeprefix("<=")
+        if value is None:
+            same = False
+        elif bound != self.when:
+            same = int(value) <= int(bound)
+        else:
+            same = str(value).lower() == bound.lower()
+        return (self.then, self.then_at) if same else (self.clone, self.shown_at)
+
+    def limits(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The limit by its key: `Assumed` as published, or what the backend's option says."""
+        if chosen := int(options.get(self.limit_option) or 0):
+            return {self.key: chosen}
+        published = assumptions.limit(self.array, self.limit)
+        return {} if published is None else {self.key: published}
+
+
+@cache
+def _drivers() -> dict[str, Driver]:
+    rows = assumptions.table("drivers").to_dict("records")
+    return {row["volume_driver"]: Driver(**{str(key): value for key, value in row.items()}) for row in rows}
+
+
+def driver(volume_driver: str) -> Driver | None:
+    """What is known of the class at this path; None of one that is not Cinder's own."""
+    return _drivers().get(volume_driver)
+
+
+def loaded(volume_driver: str, option: Callable[[str], Any]) -> str:
+    """The path of the class that Cinder loads for `volume_driver`.
+
+    `cinder.volume.manager.MAPPING` has the drivers that were renamed. Two options of the backend, which
+    `option` gives, choose NetApp's.
+    """
+    renamed: dict[str, str] = importlib.import_module("cinder.volume.manager").MAPPING
+    path = renamed.get(volume_driver, volume_driver)
+    if path == f"{_NETAPP}.NetAppDriver":
+        families = importlib.import_module(_NETAPP).NETAPP_UNIFIED_DRIVER_REGISTRY
+        family = families.get(option("netapp_storage_family"), {})
+        path = family.get(option("netapp_storage_protocol"), path)
+    return path
+
+
+def options(volume_driver: str) -> list[cfg.Opt]:
+    """The driver's definitions of the options that decide on its clones, as far as this Cinder has them."""
+    known = driver(volume_driver)
+    names = {known.option, known.limit_option} - {""} if known else set()
+    if not names:
+        return []
+    try:
+        defined = importutils.import_class(volume_driver).get_driver_options()
+    except ImportError:
+        return []
+    return [opt for opt in defined if opt.name in names]
