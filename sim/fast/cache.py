@@ -306,7 +306,7 @@ def priority_of(s: State, entry: int) -> float:
 @compiled
 def next_use(s: State, pool: int, image: int) -> int:
     """Where in the trace an image is next asked for on a host, or may be placed there; NEVER if nowhere."""
-    images, pools = s.images.size, s.options[0].pools
+    images, pools = len(s.images), s.options[0].pools
     first = next_of(s, pool * images + image)
     for tier in range(s.options[0].tiers):
         if s.serves[s.pools[pool].backend, tier]:

@@ -319,7 +319,7 @@ def end(s: State, v: int, available: bool) -> None:
     r.under_way = False
     w.under_way -= 1
     if r.row != NONE:
-        row = s.rows[r.row & (s.rows.size - 1)]
+        row = s.rows[r.row & (len(s.rows) - 1)]
         row.end, row.host, row.attempts, row.available = w.now, r.pool, r.attempts, available
         row.lock_wait_s, row.stream_wait_s = r.lock_wait_s, r.stream_wait_s
         row.source = r.source if available else NO_SOURCE

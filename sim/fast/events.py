@@ -43,7 +43,7 @@ def later(s: State, seconds: float, what: int, who: int, pool: int) -> None:
 def cast(s: State, what: int, who: int, pool: int) -> None:
     """Schedule an event for later in this instant (an RPC cast, SimPy's `succeed`)."""
     w = s.world[0]
-    event = s.casts[(w.first_cast + w.casts) & (s.casts.size - 1)]
+    event = s.casts[(w.first_cast + w.casts) & (len(s.casts) - 1)]
     event.what, event.who, event.pool = what, who, pool
     w.casts += 1
 

@@ -3,6 +3,9 @@
 A named tuple of arrays would be passed as some two hundred values at every call. Compiled code gets a table
 of addresses and shapes instead; `s.volumes` is an array made of the table's entries. Nothing there holds
 references: Python keeps the arrays alive while compiled code runs.
+
+With NUMBA_DISABLE_JIT=1 nothing is compiled: all functions stay Python's, and a table is the state itself,
+seen through sim/fast/interpreted.py.
 """
 
 from __future__ import annotations
@@ -12,18 +15,20 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core.imputils import lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic, models, register_model
 from numba.np.arrayobj import populate_array
 
+from sim.fast import interpreted
 from sim.fast.state import DIMENSIONS, TYPES, State
 
 F = TypeVar("F", bound=Callable[..., Any])
 DTYPES = {name: np.dtype(of) for name, of in TYPES.items()}
+INTERPRETED = bool(numba.config.DISABLE_JIT)
 WORDS = 4  # of the table for each array: its address and up to three dimensions
 
 
@@ -43,14 +48,30 @@ def entry(function: F) -> F:
     return decorated
 
 
-def table_of(s: State) -> npt.NDArray[np.int64]:
-    """Where the arrays of a state are now."""
+def threaded_entry(function: F) -> F:
+    """As `entry`, for functions that threads call at once: they hold no lock of Python's while they run."""
+    decorated: F = numba.njit(cache=True, nogil=True)(function)
+    return decorated
+
+
+@compiled
+def _same(x: int) -> int:
+    return x
+
+
+# Whole numbers are int64, and what overflows is as with C's; Python's own do not overflow.
+wrapped = interpreted.wrapped if INTERPRETED else _same
+trailing_zeros = interpreted.trailing_zeros if INTERPRETED else numbers.trailing_zeros
+
+
+def table_of(s: State) -> Any:
+    """Where the arrays of a state are now: what `state_of` makes a state of, an array (N,) of int64."""
     words: list[int] = []
     for name, array in zip(State._fields, s, strict=True):
         if not (array.dtype is DTYPES[name] or array.dtype == DTYPES[name]) or not array.flags.c_contiguous:
             raise TypeError(f"{name} is an array of {array.dtype}, not of {TYPES[name]} in C order")
         words += (array.ctypes.data, *array.shape, *(0,) * (WORDS - 1 - array.ndim))
-    return np.array(words, np.int64)
+    return interpreted.viewed(s) if INTERPRETED else np.array(words, np.int64)
 
 
 class StateType(types.Type):
@@ -72,13 +93,19 @@ class StateModel(models.PrimitiveModel):
 
 
 @intrinsic
-def state_of(typing_context: Any, table: Any) -> Any:
-    """The state behind a table."""
+def _state_of(typing_context: Any, table: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return context.make_array(signature.args[0])(context, builder, args[0]).data
 
     return state_type(table), code
+
+
+def _itself(table: Any) -> Any:
+    return table
+
+
+state_of = _itself if INTERPRETED else _state_of  # the state behind a table
 
 
 @infer_getattr

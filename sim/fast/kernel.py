@@ -70,7 +70,7 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
     """
     s = state_of(table)
     w = s.world[0]
-    count = s.trace_time.size
+    count = len(s.trace_time)
     while budget > 0:
         budget -= 1
         if w.position == count and more:
@@ -102,7 +102,7 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
         else:
             event = s.casts[w.first_cast]
             what, who, pool = event.what, event.who, event.pool
-            w.first_cast = (w.first_cast + 1) & (s.casts.size - 1)
+            w.first_cast = (w.first_cast + 1) & (len(s.casts) - 1)
             w.casts -= 1
             run(s, what, who, pool)
     return PAUSE
@@ -165,14 +165,14 @@ def crowded(s: State, locations: int) -> bool:
     w = s.world[0]
     burst = w.entries + locations + MARGIN
     return (
-        w.events + MARGIN > s.events.size
-        or w.casts + burst > s.casts.size
-        or w.cache_events + burst > s.cache_events.size
-        or w.used_volumes + MARGIN > s.volumes.size
-        or w.used_slots + locations + MARGIN > s.slots.size
-        or w.used_lineages + locations + MARGIN > s.lineages.size
-        or w.used_entries + MARGIN > s.entries.size
-        or w.begun - w.flushed + 1 > s.rows.size
+        w.events + MARGIN > len(s.events)
+        or w.casts + burst > len(s.casts)
+        or w.cache_events + burst > len(s.cache_events)
+        or w.used_volumes + MARGIN > len(s.volumes)
+        or w.used_slots + locations + MARGIN > len(s.slots)
+        or w.used_lineages + locations + MARGIN > len(s.lineages)
+        or w.used_entries + MARGIN > len(s.entries)
+        or w.begun - w.flushed + 1 > len(s.rows)
     )
 
 
@@ -180,7 +180,7 @@ def crowded(s: State, locations: int) -> bool:
 def report_all(s: State, upcoming: float) -> None:
     """Every backend reports; of the reports before the next event the last is all that is ever seen."""
     w = s.world[0]
-    for backend in range(s.backends.size):
+    for backend in range(len(s.backends)):
         report(s, backend)
     w.report_at = math.inf
     if upcoming < math.inf:
@@ -286,7 +286,7 @@ def ask(s: State, at: int) -> None:
         if s.trace_event[at] == CREATE:
             row = w.begun
             w.begun += 1
-            s.rows[row & (s.rows.size - 1)].done = False
+            s.rows[row & (len(s.rows) - 1)].done = False
         error = refusal(s, image, size_gib, s.trace_project[at])
         if error != 0:
             s.by_code[code] = NONE
@@ -326,7 +326,7 @@ def refusal(s: State, image: int, size_gib: int, project: int) -> int:
 @compiled
 def refuse(s: State, row: int, size_gib: int, error: int) -> None:
     """The row of a create that the API refuses."""
-    r = s.rows[row & (s.rows.size - 1)]
+    r = s.rows[row & (len(s.rows) - 1)]
     r.end, r.host, r.attempts, r.available, r.done = s.world[0].now, NONE, 0, False, True
     r.lock_wait_s = r.stream_wait_s = 0.0
     r.source, r.cache_held, r.unplaced = 0, 0, False

@@ -17,10 +17,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numba.cpython.unsafe.numbers import trailing_zeros
+
+from sim.fast.jit import threaded_entry, trailing_zeros
 
 Whole = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
@@ -33,8 +33,6 @@ WORD = 64  # look-ups whose entries are one word of bits, and slots of the stack
 FIRST = WORD  # the number of the first look-up: 0 is none, and words of bits begin at multiples of 64
 NEVER = 0  # the depth of an image that is in the stack of no cache
 SLOTS_PER_IMAGE = 8
-
-COMPILED = numba.njit(cache=True, nogil=True)  # kept on disk; threads use all cores
 
 
 class LookUps(NamedTuple):
@@ -176,7 +174,7 @@ def _curve(asked: LookUps, place: Whole, places: int) -> Curve:
 # -- compiled ------------------------------------------------------------------------------------------
 
 
-@COMPILED
+@threaded_entry
 def _mark_changed(
     image: Codes,
     version: Whole,
@@ -193,7 +191,7 @@ def _mark_changed(
         last[x] = k + 1
 
 
-@COMPILED
+@threaded_entry
 def _replay(
     image: Codes,
     group: Groups,
@@ -247,7 +245,7 @@ def _replay(
     return evictions, refusals
 
 
-@COMPILED
+@threaded_entry
 def _depths(
     image: Codes,
     size: Whole,
@@ -291,7 +289,7 @@ def _depths(
         top += 1
 
 
-@COMPILED
+@threaded_entry
 def _close_up(size: Whole, where: Whole, owner: Codes, held: Whole, above: Whole) -> int:
     """Move the stack to the lowest slots; gives the first free one."""
     top = 0
@@ -312,7 +310,7 @@ def _close_up(size: Whole, where: Whole, owner: Codes, held: Whole, above: Whole
     return top
 
 
-@COMPILED
+@threaded_entry
 def _tally(
     image: Codes,
     group: Groups,

@@ -12,7 +12,7 @@ import numpy as np
 
 from sim.fast.cache import location
 from sim.fast.events import read_clock
-from sim.fast.jit import compiled
+from sim.fast.jit import compiled, wrapped
 from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
 from sim.model import lottery as shared
 
@@ -179,10 +179,9 @@ def lottery(s: State, first: int, end: int) -> int:
 def draw(s: State) -> float:
     """`sim.model.lottery.numbers`; the masks make shifts of int64 those of unsigned numbers."""
     w = s.world[0]
-    w.lottery += GAMMA
-    x = w.lottery
-    x = (x ^ ((x >> 30) & (2**34 - 1))) * FACTOR_1
-    x = (x ^ ((x >> 27) & (2**37 - 1))) * FACTOR_2
+    w.lottery = x = wrapped(w.lottery + GAMMA)
+    x = wrapped((x ^ ((x >> 30) & (2**34 - 1))) * FACTOR_1)
+    x = wrapped((x ^ ((x >> 27) & (2**37 - 1))) * FACTOR_2)
     x = x ^ ((x >> 31) & (2**33 - 1))
     return float((x >> 11) & (2**53 - 1)) / 2.0**53
 

@@ -37,7 +37,7 @@ def tally(
     are zeros before.
     """
     tiers = sources.shape[1]
-    for row in range(end.size):
+    for row in range(len(end)):
         pool, t, b, of = host[row] + 1, tier[row], block[row], source[row]
         sources[pool, t, of] += 1
         blocks[pool, t, CREATES, b] += 1
@@ -54,9 +54,9 @@ def tally(
         blocks[pool, t, SLOW_ALL, b] += int(taken > slow_s[tiers])
         late[pool, t] += int(taken > boot_timeout_s)
         first[(pool - 1) * tiers + t + 2] += 1
-    for place in range(2, first.size):
+    for place in range(2, len(first)):
         first[place] += first[place - 1]
-    for row in range(end.size):
+    for row in range(len(end)):
         if source[row] != NO_SOURCE:
             place = (
                 host[row] * tiers + tier[row] + 1

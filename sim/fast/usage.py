@@ -60,7 +60,7 @@ def pass_edges(s: State, upcoming: float) -> None:
     """Note the accounts at every edge before the next event."""
     w = s.world[0]
     while w.next_edge < upcoming:
-        for number in range(s.accounts.size):
+        for number in range(len(s.accounts)):
             a, noted = s.accounts[number], s.edge_accounts[w.edges, number]
             held = w.next_edge - a.since
             noted.since = w.next_edge
@@ -71,4 +71,4 @@ def pass_edges(s: State, upcoming: float) -> None:
             noted.provisioned_area = a.provisioned_area + held * a.provisioned
             noted.physical_area = a.physical_area + held * a.physical
         w.edges += 1
-        w.next_edge = s.edges[w.edges] if w.edges < s.edges.size else math.inf
+        w.next_edge = s.edges[w.edges] if w.edges < len(s.edges) else math.inf
