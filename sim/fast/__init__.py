@@ -4,7 +4,7 @@ It repeats the rules of Cinder 27 to 29; each function names the code of Cinder 
 two engines differ, engine `cinder` is right (`cinder-cache verify` compares them on a scenario).
 
     state.py      what a run's state is: named arrays of records
-    jit.py        compilation, and the state as compiled code gets it
+    jit.py        compilation, and the state as compiled code gets it; interpreted.py: as plain Python does
     build.py      a case as such a state
     arrays.py     space, places and clones (as sim/model/arrays.py); usage.py keeps the accounts of them
     events.py     the clock, waiting, Cinder's reading of the time
@@ -18,7 +18,6 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     kernel.py     the trace and the main loop
     engine.py     runs it and makes the tables; errors.py has the words of errors
     tally.py      counts creates for measures without tables
-    stream.py     the same for traces that stay on disk
     replay.py     the cache alone, without time: hit-rate curves
 
 Compiled code is kept on disk. Numba looks only at the file of a function to see whether its code is

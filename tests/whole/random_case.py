@@ -139,7 +139,7 @@ def _upload(draw: random.Random, b: Builder, time: float, volumes: list[str], im
     if not candidates:
         return
     volume = draw.choice([*candidates, *candidates[-3:]])
-    project = next((e["project"] for e in b.events if e.get("volume_id") == volume), "")
+    project = next((e.get("project", "") for e in b.events if e.get("volume_id") == volume), "")
     for name in images[: draw.choice((1, 1, 1, 2))]:
         images.remove(name)
         image = next(image for image in b.images if image["image_id"] == name)
