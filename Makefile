@@ -10,7 +10,7 @@ ON_OLDEST := (mixture or rescheduling or clone_limit or quota or stale or lru or
 # Many processes are started here, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: compare test lint docs compiled prove bench clean
+.PHONY: compare test lint docs compiled prove coverage bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
@@ -37,6 +37,15 @@ prove: export EXAMPLES ?= 200000
 prove: export NUMBA_BOUNDSCHECK = 1
 prove: $(READY)  ## engine fast is engine cinder, on many more drawn cases, and keeps to its arrays
 	$(BIN)/pytest tests/properties/test_fast.py --numprocesses auto
+
+# Both ways to run: the few functions that Numba calls while it compiles are reached by a small compilation.
+coverage: $(READY)  ## lines and branches of engine fast that its own tests reach when it is not compiled
+	rm -f out/coverage*
+	$(BIN)/coverage run -m pytest tests/fast/test_jit.py tests/fast/test_keeping.py
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest tests/fast tests/test_replay.py tests/sweep/test_measures.py \
+		-k "not same_as_the_tables and not warm_up and not libcachesims"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 bench: $(READY)  ## how fast the engine is, as ratios of one run
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -s

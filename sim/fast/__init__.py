@@ -5,6 +5,7 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
 
     state.py      what a run's state is: named arrays of records
     jit.py        compilation, and the state as compiled code gets it; interpreted.py: as plain Python does
+    keeping.py    compiled code on disk
     build.py      a case as such a state
     arrays.py     space, places and clones (as sim/model/arrays.py); usage.py keeps the accounts of them
     events.py     the clock, waiting, Cinder's reading of the time
@@ -19,27 +20,4 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     engine.py     runs it and makes the tables; errors.py has the words of errors
     tally.py      counts creates for measures without tables
     replay.py     the cache alone, without time: hit-rate curves
-
-Compiled code is kept on disk. Numba looks only at the file of a function to see whether its code is
-outdated, not at those of the functions that it calls; so the directory's name holds a hash of all sources.
 """
-
-from __future__ import annotations
-
-import hashlib
-import os
-from pathlib import Path
-
-import numba
-
-
-def _cache_dir() -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    checks = str(numba.config.BOUNDSCHECK).encode()  # with and without it, code is not the same
-    digest = hashlib.sha256(b"".join([checks, *(source.read_bytes() for source in sources)])).hexdigest()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return str(Path(base, "cinder-cache-planner", digest[:16]))
-
-
-if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = _cache_dir()

@@ -23,7 +23,7 @@ from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic, models, register_model
 from numba.np.arrayobj import populate_array
 
-from sim.fast import interpreted
+from sim.fast import interpreted, keeping
 from sim.fast.state import DIMENSIONS, TYPES, State
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,13 +44,17 @@ def compiled(function: F) -> F:
 
 def entry(function: F) -> F:
     """For functions that Python calls, with a `table`; kept on disk together with all that they call."""
-    decorated: F = numba.njit(cache=True, _nrt=False, no_cfunc_wrapper=True)(function)
-    return decorated
+    return _kept(numba.njit(_nrt=False, no_cfunc_wrapper=True)(function))
 
 
 def threaded_entry(function: F) -> F:
     """As `entry`, for functions that threads call at once: they hold no lock of Python's while they run."""
-    decorated: F = numba.njit(cache=True, nogil=True)(function)
+    return _kept(numba.njit(nogil=True)(function))
+
+
+def _kept(decorated: Any) -> Any:
+    if not INTERPRETED:
+        keeping.keep(decorated)
     return decorated
 
 

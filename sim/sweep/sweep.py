@@ -20,6 +20,7 @@ import pandas as pd
 from sim.fast.engine import Prepared
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
+from sim.model.sources import digest_of
 from sim.sweep.measures import Measurer
 from sim.sweep.varying import Point, apply, check, paths_of, reloads
 from sim.workload.loading import load
@@ -144,10 +145,9 @@ def _base(case: Case) -> str:
 
 @lru_cache(maxsize=1)
 def _sources() -> str:
-    """A hash of the package's own code and data: a change of it is another version, released or not."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parents[1]
-    for source in sorted([*package.rglob("*.py"), *package.glob("data/*.csv")]):
+    """A hash of the code and data that simulate a cell: a change is another version, released or not."""
+    digest = hashlib.sha256(digest_of(__name__, "sim").encode())
+    for source in sorted(Path(__file__).parents[1].glob("data/*.csv")):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

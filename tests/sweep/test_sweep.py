@@ -20,6 +20,7 @@ import sim
 from sim.cli import app
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
+from sim.model.sources import modules_of
 from sim.sweep.sweep import sweep, tidy
 from sim.sweep.varying import apply, grid
 
@@ -233,3 +234,11 @@ def test_keys_alike_are_told_apart(tmp_path: Path) -> None:
     heads = [line.split() for line in result.stdout.splitlines()]
     assert any(line[:2] == ["flash-a", "flash-b"] for line in heads), result.stdout
     assert any(line[:3] == ["max_volumes", "max_volumes", "seed"] for line in heads), result.stdout
+
+
+def test_only_what_simulates_makes_cells_outdated() -> None:
+    """An edit of a command, a report or the planner keeps finished cells."""
+    counted = set(modules_of("sim.sweep.sweep", "sim"))
+    assert {"sim.fast.kernel", "sim.model.lottery", "sim.workload.loading", "sim.sweep.measures"} <= counted
+    others = ("sim.cli", "sim.report", "sim.plots", "sim.api", "sim.planner", "sim.importers", "sim.cinder")
+    assert not [name for name in counted if name.startswith(others)]

@@ -1,0 +1,54 @@
+"""A state in compiled code: whatever Python wrote is read there, and the other way round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+
+from sim.fast import state
+from sim.fast.jit import INTERPRETED, state_of, table_of, wrapped
+from sim.fast.state import DIMENSIONS, TYPES, State
+
+SHAPE = {1: (4,), 2: (4, 3), 3: (4, 3, 2)}
+
+
+@pytest.fixture
+def s() -> State:
+    """Arrays of every type and number of dimensions."""
+    return State(*(np.zeros(SHAPE[DIMENSIONS.get(name, 1)], TYPES[name]) for name in State._fields))
+
+
+def change(table: Any) -> int:
+    s = state_of(table)
+    r = s.volumes[2]
+    r.phase, r.failed, r.error_gib = s.entry_of[3, 1] + 1, True, 2.5
+    s.same_data[3, 2, 1] = len(s.events) + s.may_use.shape[1]
+    lock = s.locks[1, 2]
+    lock.held = not lock.held
+    s.events[1] = s.events[0]
+    s.rows[3].error_pool = -1
+    return wrapped(r.phase * 2**62)
+
+
+def test_records_are_references(s: State) -> None:
+    s.entry_of[3, 1] = 5
+    s.events[0] = (1.5, 2, 3, 4, 5)
+    returned = (change if INTERPRETED else numba.njit(_nrt=False)(change))(table_of(s))
+    assert returned == -(2**63)  # 6 * 2^62, as int64 has it
+    assert s.volumes[2].tolist() == tuple(
+        {"phase": 6, "failed": True, "error_gib": 2.5}.get(name, 0) for name in state.VOLUMES.names or ()
+    )
+    assert not s.volumes[[0, 1, 3]]["failed"].any()
+    assert s.same_data[3, 2, 1] == 4 + 3
+    assert s.locks["held"].nonzero() == (1, 2)
+    assert s.events[1].tolist() == (1.5, 2, 3, 4, 5)
+    assert s.rows["error_pool"].tolist() == [0, 0, 0, -1]
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(4, "f8"), np.zeros((4, 6), "i8")[:, ::2]])
+def test_other_arrays_are_refused(s: State, wrong: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(TypeError, match="members is an array of"):
+        table_of(s._replace(members=wrong))
