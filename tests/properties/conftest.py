@@ -1,21 +1,6 @@
-"""Hypothesis profiles: `default` takes about a minute, HYPOTHESIS_PROFILE=thorough as long as an hour.
+"""Says at the end on how many drawn cases the engines were compared."""
 
-And, at the end, on how many drawn cases the engines were compared.
-"""
-
-import os
 from typing import Any
-
-from hypothesis import HealthCheck, settings
-
-COMMON = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
-    "print_blob": True,
-}
-settings.register_profile("default", max_examples=30, stateful_step_count=25, **COMMON)
-settings.register_profile("thorough", max_examples=1500, stateful_step_count=50, **COMMON)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
