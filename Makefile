@@ -10,12 +10,24 @@ ON_OLDEST := (mixture or rescheduling or clone_limit or quota or stale or lru or
 # Many processes are started here, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: compare test lint docs compiled prove coverage bench clean
+# What an edit needs at once: nothing here compiles engine `fast`, which runs as plain Python.
+UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_metrics.py test_statistics.py \
+	test_results.py test_comparison.py test_findings.py test_workload_changes.py planner/test_pickers.py \
+	properties/test_cache_machine.py properties/test_array_machine.py fast/test_interpreted.py)
+
+.PHONY: compare check units test lint docs compiled prove coverage bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
 
-test: $(READY) $(OLDEST)/ready  ## lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
+check: $(READY)  ## the edit loop: lint, types, units and some twenty cases on both engines, in a minute
+	$(MAKE) --jobs 2 lint units
+
+units: export NUMBA_DISABLE_JIT = 1
+units: $(READY)
+	$(BIN)/pytest -q $(UNITS)
+
+test: $(READY) $(OLDEST)/ready  ## what every change needs: lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
 	$(MAKE) --jobs 2 lint docs compiled
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole -k "$(ON_OLDEST)"
@@ -34,9 +46,12 @@ docs: $(READY)  ## the pages, into site/; links and anchors that lead nowhere ar
 	$(BIN)/mkdocs build --strict
 
 prove: export EXAMPLES ?= 200000
+prove: export SEED ?= $(shell date +%s)
+prove: export HYPOTHESIS_PROFILE = thorough
 prove: export NUMBA_BOUNDSCHECK = 1
-prove: $(READY)  ## engine fast is engine cinder, on many more drawn cases, and keeps to its arrays
-	$(BIN)/pytest tests/properties/test_fast.py --numprocesses auto
+prove: $(READY)  ## for hours: the engines agree and keep their invariants on new drawn cases; SEED= draws old ones
+	@echo "SEED=$(SEED)"
+	$(BIN)/pytest tests/properties --numprocesses auto
 
 # Both ways to run: the few functions that Numba calls while it compiles are reached by a small compilation.
 coverage: $(READY)  ## lines and branches of engine fast that its own tests reach when it is not compiled
