@@ -55,10 +55,11 @@ prove: $(READY)  ## for hours: the engines agree and keep their invariants on ne
 
 # Both ways to run: the few functions that Numba calls while it compiles are reached by a small compilation.
 coverage: $(READY)  ## lines and branches of engine fast that its own tests reach when it is not compiled
-	rm -f out/coverage*
+	mkdir -p out && rm -f out/coverage*
 	$(BIN)/coverage run -m pytest tests/fast/test_jit.py tests/fast/test_keeping.py
-	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest tests/fast tests/test_replay.py tests/sweep/test_measures.py \
-		-k "not same_as_the_tables and not warm_up and not libcachesims"
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest tests/fast tests/properties/test_fast.py tests/test_replay.py \
+		tests/sweep/test_measures.py \
+		-k "not shipped and not long and not same_as_the_tables and not warm_up and not libcachesims"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
