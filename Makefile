@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # What an edit needs at once: nothing here compiles engine `fast`, which runs as plain Python.
 UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_metrics.py test_statistics.py \
-	test_results.py test_comparison.py test_findings.py test_workload_changes.py planner/test_pickers.py \
+	test_results.py test_findings.py planner/test_pickers.py \
 	properties/test_cache_machine.py properties/test_array_machine.py fast/test_interpreted.py)
 
 .PHONY: compare check units test lint docs compiled prove coverage bench clean

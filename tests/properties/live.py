@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from sim.cinder import engine, recorder, rpc, standins
+from sim.cinder import engine, recorder, standins
 from sim.cinder.clock import TRACE
 from sim.inputs.strategies import STRATEGIES
 
@@ -51,7 +51,7 @@ class Live:
                     self.sim.db,
                     self.sim.quotas,
                     self.sim.glance,
-                    rpc.VolumeRPC(self.sim),
+                    self.sim.volume_rpcapi,
                     False,
                 )
             )
