@@ -100,11 +100,14 @@ def test_fills_that_failed_after_evicting(case: Case) -> None:
         fill(9, volume_id="b"),
         fill(9, event="skip", volume_id="c", reason="fill failed: OverQuota", host="fast#p1"),
     ]
+    limited = {("cinder", "internal_tenant_quota_volumes"): 10}
+    case = replace(case, scenario=case.scenario.varied(limited))
     assert findings(records_of([{}], events), case, "cache-only") == [
         "fast#p0: 2 cache fills failed (VolumeBackendAPIException 2) and cached nothing;"
         " 1 entry evicted to make room, which nothing replaced",
         "fast#p1: 1 cache fill failed (OverQuota 1) and cached nothing;"
-        " OverQuota is the internal tenant's quota",
+        " OverQuota is the internal tenant's quota (10 volumes), which caps the caches of all backends"
+        " together: raise it with openstack quota set",
     ]
 
 

@@ -34,7 +34,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
         _refused(records, case),
         _waits(records),
         _overshoots(records, case),
-        _failed_fills(records),
+        _failed_fills(records, case),
         _clone_limits(records, case),
         _orphans(records),
     ]
@@ -178,7 +178,7 @@ def _unit(limit: str) -> str:
     return "GiB" if limit.endswith("_gb") else "entries"
 
 
-def _failed_fills(records: Records) -> list[str]:
+def _failed_fills(records: Records, case: Case) -> list[str]:
     skips = _events(records, "skip")
     failed = skips[skips["reason"].astype(str).str.startswith(FAILED)]
     lines = []
@@ -188,9 +188,23 @@ def _failed_fills(records: Records) -> list[str]:
         evicted = f"; {entries} evicted to make room, which nothing replaced" if lost else ""
         reasons = _exceptions(chosen["reason"].astype(str).str.removeprefix(FAILED))
         fills = _count(len(chosen), "cache fill")
-        quota = "; OverQuota is the internal tenant's quota" if "OverQuota" in reasons else ""
+        quota = f"; {_quota(case)}" if "OverQuota" in reasons else ""
         lines.append(f"{host}: {fills} failed ({reasons}) and cached nothing{evicted}{quota}")
     return lines
+
+
+def _quota(case: Case) -> str:
+    """What the internal tenant's quota means, for findings of fills that it refused."""
+    options = case.scenario.cinder
+    limits = {
+        "volumes": options.internal_tenant_quota_volumes,
+        "GiB": options.internal_tenant_quota_gigabytes,
+    }
+    listed = ", ".join(f"{limit:,} {unit}" for unit, limit in limits.items() if limit is not None)
+    return (
+        f"OverQuota is the internal tenant's quota ({listed}), which caps the caches of all backends"
+        " together: raise it with openstack quota set"
+    )
 
 
 def _lost(events: pd.DataFrame, failed: pd.DataFrame) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,14 @@ import typer
 
 from sim.cli.shared import Fmt, Format, Json, app, clean_end, plain, print_json, progress, show, unwritable
 from sim.inputs.problems import BadInput, printable, quoted
+
+
+class PlacementOption(StrEnum):
+    """Where creates of an imported history are tried first."""
+
+    first_host = "first-host"
+    scheduler = "scheduler"
+
 
 HEADINGS = {"read": "Read", "assumed": "Assumed", "unknown": "Not known"}
 
@@ -35,7 +44,16 @@ def import_(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="cinder.conf, or a folder of such files. Give several in the order that Cinder reads them.",
+            help="cinder.conf of one service, or a folder of such files. Give several in the order that"
+            " Cinder reads them.",
+        ),
+    ] = None,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[,FILE]",
+            help="cinder.conf of one more service, such as one on another node or in another zone. Give the"
+            " option once for each service.",
         ),
     ] = None,
     db: Annotated[
@@ -56,34 +74,44 @@ def import_(
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="End of the period in UTC (default: now).")
     ] = None,
+    placement: Annotated[
+        PlacementOption,
+        typer.Option(
+            help="Where each create is tried first: on the host where the history has its volume, or where"
+            " the simulated scheduler puts it."
+        ),
+    ] = PlacementOption.first_host,
     fmt: Fmt = None,
     as_json: Json = False,
 ) -> None:
     """Make a scenario from a real cloud.
 
-    Give one or more of four sources: --conf, --db, --glance, --notifications. The command only reads from
-    them. It lists what it read, what it assumed and what it cannot know.
+    Give one or more of four sources: --conf (and --service), --db, --glance, --notifications. The command
+    only reads from them. It lists what it read, what it assumed and what it cannot know.
 
     \b
     Example: read Cinder's configuration and its database:
       cinder-cache import --out mycloud --conf /etc/cinder/cinder.conf \\
           --db mysql+pymysql://reader:secret@db/cinder
     """
+    services = [[Path(name) for name in files.split(",") if name] for files in service or ()]
     problems = unwritable(out)
     begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
     from sim.importers.importing import import_cloud, wrong
 
     if problems:
-        raise BadInput(problems + wrong(out, conf or (), db, glance, notifications or ()))
+        raise BadInput(problems + wrong(out, conf or (), services, db, glance, notifications or ()))
     with progress("importing", None, shown=True) as done:
         document = import_cloud(
             out,
             conf=conf or (),
+            services=services,
             db=db,
             glance=glance,
             notifications=notifications or (),
             since=begin,
             until=end,
+            placement=placement.value,
             fmt=(fmt or Format.csv).value,
             progress=done,
         )

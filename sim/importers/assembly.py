@@ -2,165 +2,70 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
-from cinder.scheduler.filters import extra_specs_ops
 
-from sim.importers import assumptions, cloning
+from sim.importers import assumptions, cinder_options, cloning, hosts, store, tiers
 from sim.importers.assumptions import Assumed
-from sim.importers.configuration import Section
-from sim.importers.names import Place, places
-from sim.importers.notes import Note
+from sim.importers.cloud import Backend, Cloud, Placement, Sources
+from sim.importers.conf_files import CACHE_OPTIONS
+from sim.importers.hosts import Hosts
+from sim.importers.names import Place
+from sim.importers.notes import Note, shortened
+from sim.importers.settings import Section
 from sim.model.arrays import GIB
 
-if TYPE_CHECKING:
-    from sim.importers.configuration import Configuration
-    from sim.importers.database import History
-    from sim.importers.notifications import Telemetry
+NO_CLUSTERS = pd.DataFrame({"host": pd.Series(dtype="str"), "cluster": pd.Series(dtype="str")})
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What was read; None what was not asked for. `glance`: rows of `sim.importers.glance.read`."""
-
-    configuration: Configuration | None = None
-    history: History | None = None
-    glance: pd.DataFrame | None = None
-    telemetry: Telemetry | None = None
-    glance_notes: tuple[Note, ...] = ()
-
-
-@dataclass
-class Backend:
-    """A backend of the scenario: keys with values that were told, or `Assumed`; `pools` likewise."""
-
-    volume_types: list[str]
-    node: str
-    keys: dict[str, Any]
-    pools: dict[str, dict[str, Assumed]]
-    remark: str = ""
-
-
-@dataclass
-class Cloud:
-    """A scenario in the making. `hosts`: the scenario's name of each of Cinder's."""
-
-    sources: Sources
-    places: dict[str, Place]
-    backends: dict[str, Backend]
-    tiers: list[str]
-    images: pd.DataFrame
-    initial: pd.DataFrame | None
-    store_home: str | Assumed
-    notes: list[Note] = field(default_factory=list)
-
-    @property
-    def hosts(self) -> dict[str, str]:
-        return {raw: place.host for raw, place in self.places.items()}
-
-    @property
-    def has_trace(self) -> bool:
-        """Whether a source tells what was created when."""
-        return self.sources.history is not None or self.sources.telemetry is not None
-
-    @property
-    def strategy(self) -> str | None:
-        """The strategy that describes today's settings, if they are known."""
-        return self.sources.configuration.strategy if self.sources.configuration else None
-
-    def assumed(self) -> dict[tuple[str, ...], Assumed]:
-        """Every assumed value by its key's path in the scenario."""
-        found: dict[tuple[str, ...], Assumed] = {("glance", "stream_mib_s"): assumptions.stream_mib_s()}
-        for name, backend in self.backends.items():
-            for key, one in backend.keys.items():
-                if isinstance(one, Assumed):
-                    found["backends", name, key] = one
-            for pool, keys in backend.pools.items():
-                found |= {("backends", name, "pools", pool, key): one for key, one in keys.items()}
-        return found
-
-
-def assemble(sources: Sources) -> Cloud:
+def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
     """The scenario of what was read; at least one source is there."""
-    raw = _hosts(sources)
-    found = places(raw)
-    served = _served(sources, found)
-    backends = _backends(sources, found, served)
+    history = sources.history
+    clusters = NO_CLUSTERS if history is None else history.placements[list(NO_CLUSTERS)]
+    found = hosts.find(_seen(sources), clusters, sources.configuration)
+    names = {host: place.host for host, place in found.places.items()}
+    types = pd.DataFrame(columns=["volume_type", "volume_backend_name"])
+    served, notes = tiers.served(
+        found.places,
+        found.sections if sources.configuration else None,
+        types if history is None else history.volume_types,
+        _lying(sources),
+    )
     cloud = Cloud(
         sources,
-        found,
-        backends,
-        tiers=list(dict.fromkeys(tier for backend in backends.values() for tier in backend.volume_types)),
-        images=_images(sources, {host: place.host for host, place in found.items()}),
-        initial=None if sources.history is None else _initial(sources.history, found),
-        store_home="",
+        found.places,
+        _backends(sources, found, served),
+        tiers=list(dict.fromkeys(tier for of in served.values() for tier in tiers.names(of))),
+        images=_images(sources, names),
+        initial=None if history is None else _initial(history, found.places),
+        store_home=None,
+        placement=placement,
     )
-    cloud.store_home = _store_home(cloud)
-    cloud.notes = [*_told(sources), *_said(cloud)]
+    notes += store.place(cloud)
+    cloud.notes = [*_told(sources), *notes, *store.notes(cloud), *cinder_options.notes(cloud), *_said(cloud)]
     return cloud
 
 
-def _hosts(sources: Sources) -> list[str]:
-    """All of Cinder's hosts, those of cinder.conf first; a section that has no volume gets a pool."""
+def _seen(sources: Sources) -> Iterator[str]:
+    """Cinder's hosts on which something lies or lay."""
     history, telemetry = sources.history, sources.telemetry
-    seen: list[str] = []
+    columns = []
     if history is not None:
-        for table in (history.placements, history.initial, history.fills, history.entries):
-            seen += sorted({host for host in table["host"] if host})
-        seen += sorted({host for hosts in history.images["store_hosts"] for host in hosts})
+        tables = history.placements, history.initial, history.fills, history.entries, history.stored
+        columns = [table["host"] for table in tables]
     if telemetry is not None:
-        seen += sorted(
-            {host for table in (telemetry.events, telemetry.counts) for host in table["host"] if host}
-        )
-    enabled = sources.configuration.sections if sources.configuration else {}
-    parts = places(seen)
-    ordered = [host for name in enabled for host, place in parts.items() if place.section == name]
-    idle = [
-        section
-        for name, section in enabled.items()
-        if name not in {place.section for place in parts.values()}
-    ]
-    if not seen and not enabled:
-        return ["cloud@backend#pool"]  # only Glance was read
-    return list(dict.fromkeys([*ordered, *(f"{section.node}@{section.name}" for section in idle), *seen]))
-
-
-def _served(sources: Sources, found: dict[str, Place]) -> dict[str, list[str]]:
-    """The volume types of each backend: those that lie there, and those of its `volume_backend_name`.
-
-    A type without that extra spec may be anywhere, but counts only if it is used.
-    """
-    served: dict[str, list[str]] = {place.backend: [] for place in found.values()}
-    lying = list(_lying(sources))
-    for host, tier in lying:
-        served[found[host].backend].append(tier)
-    sections = sources.configuration.sections if sources.configuration else {}
-    types = sources.history.volume_types.to_dict("records") if sources.history is not None else []
-    anywhere = {row["volume_type"] for row in types if not row["volume_backend_name"]}
-    for place in found.values():
-        if (section := sections.get(place.section)) is None:
-            continue
-        name = section.volume_backend_name
-        own = [row for row in types if row["volume_backend_name"]]
-        served[place.backend] += [
-            row["volume_type"] for row in own if extra_specs_ops.match(name, row["volume_backend_name"])
-        ]
-        served[place.backend] += [tier for _, tier in lying if tier in anywhere]
-        if not types:
-            served[place.backend].append(name)
-    everything = list(dict.fromkeys(tier for tiers in served.values() for tier in tiers)) or ["volumes"]
-    return {name: list(dict.fromkeys(tiers)) or everything for name, tiers in served.items()}
+        columns += [telemetry.events["host"], telemetry.counts["host"]]
+    for column in columns:
+        yield from sorted({host for host in column if host})
 
 
 def _lying(sources: Sources) -> Iterator[tuple[str, str]]:
     """Pairs of a host and a volume type of volumes there."""
     tables = []
     if sources.history is not None:
-        tables.append(sources.history.placements)
+        tables += [sources.history.placements, sources.history.stored]
     elif sources.telemetry is not None:
         tables.append(sources.telemetry.events)
     for table in tables:
@@ -170,22 +75,34 @@ def _lying(sources: Sources) -> Iterator[tuple[str, str]]:
         )
 
 
-def _backends(sources: Sources, found: dict[str, Place], served: dict[str, list[str]]) -> dict[str, Backend]:
+def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, Backend]:
     backends: dict[str, Backend] = {}
-    sections = sources.configuration.sections if sources.configuration else None
+    configuration = sources.configuration
     volumes = _volumes_by_host(sources)
-    for host, place in found.items():
-        section = sections.get(place.section) if sections is not None else None
+    for host, place in found.places.items():
+        section = found.sections[place.backend]
         if place.backend not in backends:
             keys, remark = _keys(section), ""
-            if sections is not None and section is None:
-                remark = "not in enabled_backends: no cache"
-                keys["image_volume_cache_enabled"] = False
-            backends[place.backend] = Backend(served[place.backend], place.node, keys, {}, remark)
+            if section is None and configuration is not None:
+                remark = "in no cinder.conf that was read: no cache"
+            if configuration is not None and configuration.caches:
+                keys["image_volume_cache_enabled"] = section is not None and section.caches
+            node = _node(place, section, place.backend in found.seen)
+            backends[place.backend] = Backend(served[place.backend], node, keys, {}, remark)
         backends[place.backend].pools[place.pool] = _pool(section, volumes.get(host, 0))
     for name, backend in backends.items():
-        _drop_exceeded(backend, sum(volumes.get(host, 0) for host in found if found[host].backend == name))
+        on = [host for host, place in found.places.items() if place.backend == name]
+        _drop_exceeded(backend, sum(volumes.get(host, 0) for host in on))
     return backends
+
+
+def _node(place: Place, section: Section | None, seen: bool) -> str | Assumed:
+    """Where a backend's service runs: what follows from backend_host is no node."""
+    if section is None or place.node not in (section.host, *section.nodes):
+        return place.node
+    if section.node_told or (seen and not section.host_told):
+        return section.node
+    return Assumed(section.node, "cinder.conf does not set host, so the name of the machine that imports")
 
 
 def _volumes_by_host(sources: Sources) -> dict[str, int]:
@@ -202,12 +119,7 @@ def _keys(section: Section | None) -> dict[str, Any]:
     keys |= cloning.keys(section, keys["write_mib_s"])
     ratio = section.max_over_subscription_ratio
     keys["max_over_subscription_ratio"] = Assumed(20.0, "cinder.conf says auto") if ratio is None else ratio
-    for name in (
-        "reserved_percentage",
-        "image_volume_cache_enabled",
-        "image_volume_cache_max_size_gb",
-        "image_volume_cache_max_count",
-    ):
+    for name in ("reserved_percentage", *CACHE_OPTIONS[1:]):
         keys[name] = getattr(section, name)
     return keys
 
@@ -275,18 +187,10 @@ def _image(row: dict[str, Any], hosts: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _initial(history: History, found: dict[str, Place]) -> pd.DataFrame:
+def _initial(history: Any, found: dict[str, Place]) -> pd.DataFrame:
     initial: pd.DataFrame = history.initial.copy()
     initial["host"] = initial["host"].map({host: place.host for host, place in found.items()})
     return initial
-
-
-def _store_home(cloud: Cloud) -> str | Assumed:
-    """The pool with most of the store's image-volumes, else the first one."""
-    hosts: list[str] = [host for cell in cloud.images["store_hosts"] for host in cell.split(";") if host]
-    if hosts:
-        return max(dict.fromkeys(hosts), key=hosts.count)
-    return Assumed(next(iter(cloud.places.values())).host, "no image is in a Cinder store today")
 
 
 def _told(sources: Sources) -> Iterator[Note]:
@@ -322,10 +226,10 @@ def _said(cloud: Cloud) -> Iterator[Note]:
     if not cloud.has_trace:
         why = "no source has a history; the database (--db) and notifications (--notifications) have"
         yield Note("assumed", f"workload: drawn like a month of real creations in another cloud: {why}")
-    placed = pd.DataFrame() if cloud.sources.history is None else cloud.sources.history.placements
-    if (placed.get("cluster", pd.Series(dtype="str")) != "").any():
-        what = "services of one cluster count as nodes of their own, each with a cache of its own"
-        yield Note("unknown", f"clustered services are not simulated: {what}")
+    placed = NO_CLUSTERS if cloud.sources.history is None else cloud.sources.history.placements
+    if (placed["cluster"] != "").any():
+        what = "services of one cluster are one backend on one node; in your cloud they take creates in turn"
+        yield Note("unknown", f"clusters are not simulated: {what}")
     sections = cloud.sources.configuration.sections.values() if cloud.sources.configuration else ()
     yield from cloning.notes(sections)
     pools = ", ".join(cloud.hosts.values())
@@ -337,19 +241,3 @@ def _said(cloud: Cloud) -> Iterator[Note]:
     yield Note("unknown", "prices: 0 until you write price_gib_month of each tier into scenario.yaml")
     if cloud.sources.configuration is None:
         yield Note("unknown", "today's cache limits and strategy: cinder.conf tells (--conf)")
-
-
-def shortened(names: Iterable[str], most: int = 5) -> str:
-    """Some names, and how many more there are."""
-    every = list(map(str, names))
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
-
-
-def quota(cloud: Cloud, resource: str) -> int | None:
-    """The internal tenant's hard limit ('volumes' or 'gigabytes'); None: unlimited, or nobody told."""
-    history, configuration = cloud.sources.history, cloud.sources.configuration
-    limit = history.quotas.get(resource) if history is not None else None
-    if limit is None and configuration is not None:
-        limit = getattr(configuration, f"quota_{resource}")
-    return None if limit is None or limit < 0 or math.isnan(limit) else int(limit)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sim.importers.assumptions import Assumed
-from sim.importers.configuration import Section
 from sim.importers.drivers import BACKGROUND_COPY, CINDER, FULL_COPY, NOT_KNOWN, Driver, driver
 from sim.importers.notes import Note
+from sim.importers.settings import Section
 
 
 def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class History:
     fills; NaN), smallest_gib (of volumes made from it; NaN), store_hosts (a list), creates.
     `volume_types`: volume_type, volume_backend_name ('' = any), encrypted. `placements`: host, volume_type,
     cluster, volumes (how many). `initial`: rows of an initial state, with project, last_used as a time.
-    `quotas`: the internal tenant's hard limits of `volumes` and `gigabytes`, where the database has them.
+    `quotas`: the internal tenant's own hard limits by resource (`volumes`, `gigabytes_TYPE`, …),
+    `default_quotas`: those of the default class; each as far as the database has them.
+    `stored`: image-volumes of the Cinder store there in the period: image_id, host, volume_type.
     `fills`: the internal tenant's image-volumes made in the period: volume_id, host, image_id, created_at,
     deleted_at (NaT = never), size_gib. `entries`: today's cache: host, image_id, size_gib, last_used.
     """
@@ -46,6 +48,8 @@ class History:
     placements: pd.DataFrame
     initial: pd.DataFrame
     quotas: dict[str, int]
+    default_quotas: dict[str, int]
+    stored: pd.DataFrame
     fills: pd.DataFrame
     entries: pd.DataFrame
     notes: list[Note]
@@ -124,14 +128,18 @@ def _read(
         return None
     initial = tables.initial(asked, notes)
     cached = initial.loc[initial["kind"] == "cache", "image_id"]
+    stored = tables.stored(asked)
+    quotas, default_quotas = tables.quotas(asked)
     return History(
         since=found[0].replace(tzinfo=UTC),
         until=found[1].replace(tzinfo=UTC),
-        images=tables.with_metadata(asked, images, cached),
+        images=tables.with_metadata(asked, images, cached, stored),
         volume_types=types,
         placements=tables.placements(asked),
         initial=initial,
-        quotas=tables.quotas(asked),
+        quotas=quotas,
+        default_quotas=default_quotas,
+        stored=stored,
         fills=tables.fills(asked),
         entries=tables.entries(asked),
         notes=notes,

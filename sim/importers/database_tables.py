@@ -106,9 +106,14 @@ def find_tenant(connection: sa.Connection, schema: Schema, notes: list[Note]) ->
 def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFrame, dict[str | None, str]]:
     """The types, deleted ones too, and their names by id. Of those with one name the live one counts."""
     types, specs, encryption = schema.types, schema.specs, schema.encryption
+    # Specs of a live type that were deleted count no more; those of a deleted type all are.
     backend = connection.execute(
         sa.select(specs.c.volume_type_id, specs.c.value)
-        .where(specs.c.key == "volume_backend_name")
+        .join(types, types.c.id == specs.c.volume_type_id)
+        .where(
+            specs.c.key.in_(["volume_backend_name", "capabilities:volume_backend_name"]),
+            sa.or_(specs.c.deleted.is_not(True), types.c.deleted.is_(True)),
+        )
         .order_by(specs.c.deleted.is_(True).desc())
     )
     backends = {row[0]: row[1] for row in backend}
@@ -145,7 +150,9 @@ def images(asked: Asked) -> pd.DataFrame:
     )
 
 
-def with_metadata(asked: Asked, found: pd.DataFrame, cached: Iterable[str]) -> pd.DataFrame:
+def with_metadata(
+    asked: Asked, found: pd.DataFrame, cached: Iterable[str], stored: pd.DataFrame
+) -> pd.DataFrame:
     """The images with names, formats and sizes from their newest volumes, virtual sizes from fills.
 
     `cached`: images of cache entries at the start, which may have no volume of their own in the period.
@@ -171,7 +178,7 @@ def with_metadata(asked: Asked, found: pd.DataFrame, cached: Iterable[str]) -> p
     images["virtual_gib"] = images["image_id"].map(virtual).astype(float)
     images["smallest_gib"] = images["smallest_gib"].astype(float)
     images["creates"] = images["creates"].astype("int64")
-    hosts = _store_hosts(asked)
+    hosts = {image: list(dict.fromkeys(of)) for image, of in stored.groupby("image_id")["host"]}
     images["store_hosts"] = [hosts.get(image, []) for image in images["image_id"]]
     columns = ["image_id", *IMAGE_KEYS.values(), "virtual_gib", "smallest_gib", "store_hosts", "creates"]
     return images[columns]
@@ -198,19 +205,18 @@ def _metadata(asked: Asked, rows: Mapping[str, int]) -> dict[str, dict[str, str]
     return found
 
 
-def _store_hosts(asked: Asked) -> dict[str, list[str]]:
-    """Where image-volumes of the Cinder store are, by image."""
+def stored(asked: Asked) -> pd.DataFrame:
+    """Image-volumes of the Cinder store: on which host is one of which image, and its type."""
     volumes = asked.schema.stored()
-    found: dict[str, list[str]] = {}
-    statement = (
-        sa.select(volumes.c.display_name, volumes.c.host)
+    found = asked.frame(
+        sa.select(volumes.c.display_name, volumes.c.host, volumes.c.type_id)
         .where(asked.there(volumes), volumes.c.host != "")
         .distinct()
         .order_by(volumes.c.display_name, volumes.c.host)
     )
-    for name, host in asked.connection.execute(statement):
-        found.setdefault(name.removeprefix(FILL), []).append(host)
-    return found
+    found["image_id"] = [name.removeprefix(FILL) for name in found["display_name"]]
+    found["volume_type"] = [asked.types.get(key, key) for key in found["type_id"]]
+    return found[["image_id", "host", "volume_type"]]
 
 
 def fills(asked: Asked) -> pd.DataFrame:
@@ -249,22 +255,19 @@ def placements(asked: Asked) -> pd.DataFrame:
     return found.groupby(keys_named, as_index=False).agg({"volumes": "sum"})
 
 
-def quotas(asked: Asked) -> dict[str, int]:
-    """The internal tenant's limits: its own, else those of the default class."""
+def quotas(asked: Asked) -> tuple[dict[str, int], dict[str, int]]:
+    """Limits by resource: the internal tenant's own, if it is known, and those of the default class."""
     own, classes = asked.schema.quotas, asked.schema.quota_classes
-    found: dict[str, int] = {}
+    found: list[dict[str, int]] = []
     for table, of in (
+        (own, own.c.project_id == (asked.schema.tenant or "")),
         (classes, classes.c.class_name == "default"),
-        (own, own.c.project_id == asked.schema.tenant),
     ):
         statement = sa.select(table.c.resource, table.c.hard_limit).where(
-            of,
-            table.c.resource.in_(["volumes", "gigabytes"]),
-            table.c.deleted.is_not(True),
-            table.c.hard_limit.is_not(None),
+            of, table.c.deleted.is_not(True), table.c.hard_limit.is_not(None)
         )
-        found |= {resource: int(limit) for resource, limit in asked.connection.execute(statement)}
-    return found if asked.schema.tenant else {}
+        found.append({resource: int(limit) for resource, limit in asked.connection.execute(statement)})
+    return found[0], found[1]
 
 
 def initial(asked: Asked, notes: list[Note]) -> pd.DataFrame:

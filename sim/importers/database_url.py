@@ -90,6 +90,12 @@ def parse_url(url: str, problems: Problems) -> Database | None:
             "database URL", "", f"cannot read a database of kind {backend!r}: must be like {EXAMPLES}"
         )
         return None
+    if "plugin" in parsed.query:
+        # SQLAlchemy would load and run them, and one that counts statements writes.
+        plugins = ", ".join(parsed.normalized_query["plugin"])
+        what = f"names the plugin {plugins}, which import does not load: leave plugin=… out of the URL"
+        problems.add(parsed.set(query={}).render_as_string(hide_password=True), "", what)
+        return None
     if backend == "sqlite":
         try:
             there = Path(parsed.database or "").is_file()

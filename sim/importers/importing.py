@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sim.importers.assembly import Sources, assemble
+from sim.importers.assembly import assemble
+from sim.importers.cloud import Placement, Sources
 from sim.importers.notes import Note
 from sim.importers.writing import write
 from sim.inputs.problems import BadInput, Problems
@@ -18,11 +19,13 @@ def import_cloud(
     out: Path,
     *,
     conf: Sequence[Path] = (),
+    services: Sequence[Sequence[Path]] = (),
     db: str | None = None,
     glance: str | None = None,
     notifications: Sequence[Path] = (),
     since: datetime | None = None,
     until: datetime | None = None,
+    placement: Placement = "first-host",
     fmt: Literal["csv", "parquet"] = "csv",
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
@@ -35,25 +38,30 @@ def import_cloud(
     """
     problems = Problems()
     out = out.resolve()
-    _asked(out, bool(conf or db or glance or notifications), since, until, problems)
+    _asked(out, bool(conf or services or db or glance or notifications), since, until, problems)
     if problems:
-        _look(conf, db, problems)
+        _look(conf, services, db, problems)
     problems.raise_any()
-    sources = _read(conf, db, glance, notifications, since, until, problems)
+    sources = _read(conf, services, db, glance, notifications, since, until, problems)
     problems.raise_any()
     try:
-        return write(assemble(sources), out, fmt, progress)
+        return write(assemble(sources, placement), out, fmt, progress)
     except OSError as error:
         raise BadInput([f"--out: {out}: {error.strerror or error}"]) from None
 
 
 def wrong(
-    out: Path, conf: Sequence[Path], db: str | None, glance: str | None, notifications: Sequence[Path]
+    out: Path,
+    conf: Sequence[Path],
+    services: Sequence[Sequence[Path]],
+    db: str | None,
+    glance: str | None,
+    notifications: Sequence[Path],
 ) -> list[str]:
     """Problems with the sources that a quick look finds. It asks no database and no Glance."""
     problems = Problems()
-    _asked(out.resolve(), bool(conf or db or glance or notifications), None, None, problems)
-    _look(conf, db, problems)
+    _asked(out.resolve(), bool(conf or services or db or glance or notifications), None, None, problems)
+    _look(conf, services, db, problems)
     return problems.lines()
 
 
@@ -66,18 +74,22 @@ def _asked(
     if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
         problems.add("--out", str(out), "is not an empty folder: an import overwrites nothing")
     if not something:
-        problems.add("import", "", "nothing to read: give --conf, --db, --glance or --notifications")
+        problems.add(
+            "import", "", "nothing to read: give --conf, --service, --db, --glance or --notifications"
+        )
     if since is not None and until is not None and since >= until:
         problems.add("--since", "", f"{since.isoformat()} is not before --until {until.isoformat()}")
 
 
-def _look(conf: Sequence[Path], db: str | None, problems: Problems) -> None:
+def _look(
+    conf: Sequence[Path], services: Sequence[Sequence[Path]], db: str | None, problems: Problems
+) -> None:
     """Note problems with the sources that are quick to read."""
     found = Problems()  # of their own: a reader gives up where there are some
-    if conf:
+    if conf or services:
         from sim.importers import configuration
 
-        configuration.read(conf, found)
+        configuration.read(conf, found, services)
     if db:
         from sim.importers.database_url import parse_url
 
@@ -87,6 +99,7 @@ def _look(conf: Sequence[Path], db: str | None, problems: Problems) -> None:
 
 def _read(
     conf: Sequence[Path],
+    services: Sequence[Sequence[Path]],
     db: str | None,
     glance: str | None,
     notifications: Sequence[Path],
@@ -97,10 +110,10 @@ def _read(
     """Each source by its own reader; their libraries are imported only for those that are asked for."""
     configuration = history = images = telemetry = None
     notes: list[Note] = []
-    if conf:
+    if conf or services:
         from sim.importers import configuration as configurations
 
-        configuration = configurations.read(conf, problems)
+        configuration = configurations.read(conf, problems, services)
     tenant = configuration.internal_tenant if configuration else None
     if db:
         from sim.importers import database

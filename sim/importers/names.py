@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cinder.volume import volume_utils
@@ -25,13 +25,19 @@ class Place:
         return f"{self.backend}#{self.pool}"
 
 
-def places(hosts: Iterable[str]) -> dict[str, Place]:
-    """A place for each of Cinder's hosts, in their order.
+def service(host: str) -> str:
+    """Cinder's host without its pool: `node@backend`."""
+    return host.partition("#")[0]
+
+
+def places(hosts: Iterable[str], same: Mapping[str, str] | None = None) -> dict[str, Place]:
+    """A place for each of Cinder's hosts, in their order. `same`: `node@backend` of which others are another
+    name, as services of one cluster are.
 
     A backend is called as its section in cinder.conf, with its node where several nodes have one of that
     name. Letters that a scenario's names may not have become `_`.
     """
-    parts = {host: _parts(host) for host in dict.fromkeys(hosts)}
+    parts = {host: _parts(host, same or {}) for host in dict.fromkeys(hosts)}
     nodes: dict[str, set[str]] = defaultdict(set)
     for node, section, _ in parts.values():
         nodes[section].add(node)
@@ -46,9 +52,9 @@ def places(hosts: Iterable[str]) -> dict[str, Place]:
     return found
 
 
-def _parts(host: str) -> tuple[str, str, str]:
-    node = volume_utils.extract_host(host, "host")
-    backend = volume_utils.extract_host(host, "backend")
+def _parts(host: str, same: Mapping[str, str]) -> tuple[str, str, str]:
+    backend = same.get(service(host), volume_utils.extract_host(host, "backend"))
+    node = volume_utils.extract_host(backend, "host")
     pool = volume_utils.extract_host(host, "pool", default_pool_name=True)
     return node, backend.partition("@")[2] or node, pool
 

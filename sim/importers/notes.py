@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,3 +13,10 @@ class Note:
 
     kind: Literal["read", "assumed", "unknown"]
     text: str
+
+
+def shortened(names: Iterable[str], most: int = 5) -> str:
+    """Some names, and how many more there are."""
+    every = list(map(str, names))
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from sim.importers import assumptions
-from sim.importers.assembly import Cloud, quota, shortened
+from sim.importers import assumptions, cinder_options
 from sim.importers.assumptions import Assumed
-from sim.importers.notes import Note
+from sim.importers.cloud import Cloud
+from sim.importers.notes import Note, shortened
 from sim.inputs.problems import Problems
 from sim.inputs.scenario import STRATEGY_NAMES, Scenario
 from sim.inputs.spec import validated
@@ -171,8 +171,9 @@ def _events(cloud: Cloud) -> Iterator[pd.DataFrame]:
         if batch.empty:
             continue
         due = updates["time"] <= batch["time"].iloc[-1]
+        placed = batch["host"].map(cloud.hosts).fillna("") if cloud.placement == "first-host" else ""
         mapped = batch.assign(
-            host=batch["host"].map(cloud.hosts).fillna(""),
+            host=placed,
             size_gib=batch["size_gib"].where(batch["event"] == "create").astype("Int64"),
         )
         both = pd.concat([updates[due], mapped]) if due.any() else mapped
@@ -216,14 +217,7 @@ def _write_initial(initial: pd.DataFrame, path: Path) -> None:
 
 
 def _scenario(cloud: Cloud, workload: dict[str, Any]) -> str:
-    configuration, history = cloud.sources.configuration, cloud.sources.history
-    cinder: dict[str, Any] = {}
-    if configuration is not None:
-        for name in ("lock_scope", "scheduler_max_attempts", "backend_stats_polling_interval"):
-            cinder[name] = getattr(configuration, name)
-    if configuration is not None or (history is not None and history.quotas):
-        for resource in ("volumes", "gigabytes"):
-            cinder[f"internal_tenant_quota_{resource}"] = quota(cloud, resource)
+    history = cloud.sources.history
     today = [cloud.strategy] if cloud.strategy else []
     template = (files("sim.importers") / "scenario.yaml.j2").read_text()
     environment = jinja2.Environment(
@@ -236,7 +230,7 @@ def _scenario(cloud: Cloud, workload: dict[str, Any]) -> str:
         until=history.until.strftime("%Y-%m-%d %H:%M:%S UTC") if history else "",
         strategy=cloud.strategy,
         stream_mib_s=assumptions.stream_mib_s(),
-        cinder=cinder,
+        cinder=cinder_options.options(cloud),
         tiers=cloud.tiers,
         backends=cloud.backends,
         images=len(cloud.images),

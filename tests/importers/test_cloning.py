@@ -17,7 +17,8 @@ import cinder
 import pytest
 
 from sim.importers import assumptions
-from sim.importers.assembly import Sources, assemble
+from sim.importers.assembly import assemble
+from sim.importers.cloud import Sources
 from sim.importers.configuration import read
 from sim.importers.drivers import CINDER
 from sim.importers.writing import write

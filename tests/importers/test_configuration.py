@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.importers.configuration import Configuration, read
+from sim.importers.configuration import read
+from sim.importers.settings import Configuration
 from sim.inputs.problems import Problems
 
 TENANT = "cinder_internal_tenant_project_id = t\ncinder_internal_tenant_user_id = u\n"
@@ -63,12 +64,13 @@ def test_values_come_from_the_section_else_from_backend_defaults(tmp_path: Path)
     a, b = found.sections["a"], found.sections["b"]
     assert (a.image_volume_cache_max_count, b.image_volume_cache_max_count) == (7, 50)
     assert (a.image_volume_cache_enabled, a.reserved_percentage) == (True, 5)
-    assert (a.volume_backend_name, b.volume_backend_name) == ("flash", "b")
+    assert (a.volume_backend_name, b.volume_backend_name) == ("flash", "LVM")
     assert (a.volume_driver, b.volume_driver) == (
         "cinder.volume.drivers.rbd.RBDDriver",
         "cinder.volume.drivers.lvm.LVMVolumeDriver",  # Cinder's default
     )
-    assert (a.node, b.node) == ("node1", "cluster")
+    assert (a.host, b.host) == ("node1", "cluster")
+    assert (a.node, b.node) == ("node1", "node1")
     assert (a.max_over_subscription_ratio, b.max_over_subscription_ratio) == (2.5, None)
     texts = " ".join(note.text for note in found.notes)
     assert "[DEFAULT] image_volume_cache_max_count: Cinder does not look there" in texts
@@ -76,21 +78,17 @@ def test_values_come_from_the_section_else_from_backend_defaults(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("schemes", "cache", "tenant", "strategy"),
-    [
-        ("", False, True, "none"),
-        ("cinder", False, True, "store-only"),
-        ("file, cinder", True, True, "combined"),
-        ("file", True, True, "cache-only"),
-        ("cinder", True, False, "store-only"),  # without its tenant Cinder caches nothing
-    ],
+    ("schemes", "cache", "tenant"),
+    [("", False, True), ("file, cinder", True, True), ("file", True, True), ("cinder", True, False)],
 )
-def test_strategy(tmp_path: Path, schemes: str, cache: bool, tenant: bool, strategy: str) -> None:
+def test_what_cinder_may_clone(tmp_path: Path, schemes: str, cache: bool, tenant: bool) -> None:
+    """Without its tenant Cinder caches nothing (`context.get_internal_tenant_context`)."""
     text = f"[DEFAULT]\nenabled_backends = a\n{TENANT if tenant else ''}"
     text += f"allowed_direct_url_schemes = {schemes}\n" if schemes else ""
     path = conf(tmp_path / "c", f"{text}[a]\nimage_volume_cache_enabled = {cache}\n")
     found = good(path)
-    assert found.strategy == strategy
+    assert found.allows_store == ("cinder" in schemes)
+    assert found.caches == (cache and tenant)
     silent = "Cinder caches nothing" in " ".join(note.text for note in found.notes)
     assert silent == (cache and not tenant)
 
@@ -116,10 +114,11 @@ def test_later_files_win_and_a_folder_counts_where_it_is_given(tmp_path: Path) -
     last = conf(tmp_path / "2.conf", "[DEFAULT]\nquota_volumes = 2\nscheduler_max_attempts = 5\n")
     conf(tmp_path / "d" / "b.conf", "[DEFAULT]\nquota_volumes = 4\n")
     conf(tmp_path / "d" / "a.conf", "[DEFAULT]\nquota_volumes = 3\nquota_gigabytes = -1\n")
-    assert good(first, last).quota_volumes == 2
-    assert good(last, first).quota_volumes == 1
+    assert good(first, last).whole["quota_volumes"] == 2
+    assert good(last, first).whole["quota_volumes"] == 1
     found = good(first, last, tmp_path / "d")
-    assert (found.quota_volumes, found.quota_gigabytes, found.scheduler_max_attempts) == (4, -1, 5)
+    names = ("quota_volumes", "quota_gigabytes", "scheduler_max_attempts")
+    assert [found.whole[name] for name in names] == [4, -1, 5]
 
 
 def test_interpolation(tmp_path: Path) -> None:

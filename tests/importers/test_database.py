@@ -99,7 +99,11 @@ def test_what_is_around_the_events(empty_database: URL) -> None:
     }
     assert golden[list(expected)].to_dict() == expected
     assert history.volume_types.set_index("volume_type").loc["gold"].to_list() == ["gold", False]
-    assert history.quotas == {"volumes": 40, "gigabytes": 1000}
+    assert history.quotas == {"volumes": 40}
+    assert {name: history.default_quotas[name] for name in ("volumes", "gigabytes")} == {
+        "volumes": 10,
+        "gigabytes": 1000,
+    }
     fills = history.fills
     assert [list(fills["image_id"]), hours(fills["created_at"]), list(fills["size_gib"])] == [
         [image_id("golden"), image_id("short-lived")],

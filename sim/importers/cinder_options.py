@@ -1,0 +1,102 @@
+"""The scenario's key `cinder`: locks, the scheduler and the internal tenant's quota."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from sim.importers.assumptions import Assumed
+from sim.importers.cloud import Cloud
+from sim.importers.configuration_notes import HANDLERS
+from sim.importers.notes import Note
+from sim.importers.settings import Configuration
+from sim.inputs.scenario import Weigher
+
+DEFAULT = "Cinder's default, as no source sets it: Cinder's database may"
+
+
+def options(cloud: Cloud) -> dict[str, Any]:
+    """Values by the scenario's key, `Assumed` where nobody tells them."""
+    configuration, history = cloud.sources.configuration, cloud.sources.history
+    found: dict[str, Any] = {} if configuration is None else _scheduling(configuration)
+    if configuration is not None or (history is not None and (history.quotas or history.default_quotas)):
+        for resource in ("volumes", "gigabytes"):
+            found[f"internal_tenant_quota_{resource}"] = _quota(cloud, resource)
+    return found
+
+
+def _scheduling(configuration: Configuration) -> dict[str, Any]:
+    """What differs from the defaults, but for three values that are always of interest."""
+    whole = configuration.whole
+    found: dict[str, Any] = {"lock_scope": configuration.lock_scope}
+    for name in ("scheduler_max_attempts", "backend_stats_polling_interval"):
+        found[name] = whole[name]
+    known = [name for name in dict.fromkeys(whole["scheduler_default_weighers"]) if name in get_args(Weigher)]
+    if "scheduler_default_weighers" in configuration.told and (
+        known or not whole["scheduler_default_weighers"]
+    ):
+        found["scheduler_default_weighers"] = known
+    for name in (
+        "capacity_weight_multiplier",
+        "allocated_capacity_weight_multiplier",
+        "volume_number_multiplier",
+    ):
+        if name in configuration.told:
+            found[name] = whole[name]
+    handler = whole["scheduler_weight_handler"].rpartition(".")[2]
+    if "scheduler_weight_handler" in configuration.told and handler in HANDLERS:
+        found["scheduler_weight_handler"] = handler
+    if any(section.image_upload_use_internal_tenant for section in configuration.sections.values()):
+        found["image_upload_use_internal_tenant"] = True
+    return found
+
+
+def _quota(cloud: Cloud, resource: str) -> int | Assumed | None:
+    """The internal tenant's hard limit ('volumes' or 'gigabytes'); None: unlimited, or nobody told.
+
+    As `cinder.quota.DbQuotaDriver.get_project_quotas`: the project's own, else that of the default class
+    (unless `use_default_quota_class` is off), else that of cinder.conf.
+    """
+    history, configuration = cloud.sources.history, cloud.sources.configuration
+    limit: float | None = None
+    if history is not None:
+        limit = history.quotas.get(resource)
+        if limit is None and (configuration is None or configuration.whole["use_default_quota_class"]):
+            limit = history.default_quotas.get(resource)
+    assumed = False
+    if limit is None and configuration is not None:
+        limit = configuration.whole[f"quota_{resource}"]
+        assumed = f"quota_{resource}" not in configuration.told
+    if limit is None or limit < 0 or math.isnan(limit):
+        return None
+    return Assumed(int(limit), DEFAULT) if assumed else int(limit)
+
+
+def _of_types(limits: dict[str, int]) -> dict[str, int]:
+    """Limits of a volume type, such as volumes_flash."""
+    kinds = ("volumes_", "gigabytes_")
+    return {name: limit for name, limit in limits.items() if name.startswith(kinds) and limit >= 0}
+
+
+def notes(cloud: Cloud) -> Iterator[Note]:
+    """What the quota means for the cache."""
+    history = cloud.sources.history
+    told, assumed = [], []
+    for resource, unit in (("volumes", "volumes"), ("gigabytes", "GiB")):
+        limit = _quota(cloud, resource)
+        if isinstance(limit, Assumed):
+            assumed.append(f"{limit.value:,} {unit}")
+        elif limit is not None:
+            told.append(f"{limit:,} {unit}")
+    what = "quota of the cache's project"
+    means = "the caches of all backends together never hold more; `openstack quota set` for it raises it"
+    if told:
+        yield Note("read", f"{what}: {' and '.join(told)}: {means}")
+    if assumed:
+        yield Note("assumed", f"{what}: {' and '.join(assumed)} ({DEFAULT}, --db): {means}")
+    by_type = {} if history is None else _of_types(history.default_quotas | history.quotas)
+    if by_type:
+        every = ", ".join(f"{name} {limit:,}" for name, limit in sorted(by_type.items()))
+        what = "quotas of volume types bind the cache's project too, and are not simulated"
+        yield Note("unknown", f"{every}: {what}")

@@ -1,0 +1,83 @@
+"""Cinder's hosts, the backend that each is of, and the section of cinder.conf that tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sim.importers.names import Place, places, service
+from sim.importers.settings import Configuration, Section
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """`places` by Cinder's host (`node@backend#pool`), `sections` by the scenario's backend.
+
+    A section is None where no file tells of the backend. `seen`: backends that something lies on.
+    """
+
+    places: dict[str, Place]
+    sections: dict[str, Section | None]
+    seen: frozenset[str]
+
+
+def find(seen: Iterable[str], clusters: pd.DataFrame, configuration: Configuration | None) -> Hosts:
+    """Hosts of cinder.conf first, in its order; a section on which nothing lies gets a pool.
+
+    `seen`: hosts on which something lies. `clusters`: the columns `host` and `cluster` of some of them.
+    """
+    seen = list(dict.fromkeys(seen))
+    enabled = list(configuration.sections.values()) if configuration else []
+    same = _same(seen, clusters, enabled)
+    parts = places(seen, same)
+    told = _told(parts.values(), configuration)
+    ordered = [
+        host
+        for section in enabled
+        for host, place in parts.items()
+        if told[place.node, place.section] is section
+    ]
+    idle = [f"{one.host}@{one.name}" for one in enabled if not any(each is one for each in told.values())]
+    if not seen and not enabled:
+        idle = ["cloud@backend#pool"]  # only Glance was read
+    # In the order of the files, those without volumes last.
+    found = places([*ordered, *idle, *(host for host in seen if host not in ordered)], same)
+    told = _told(found.values(), configuration)
+    sections = {place.backend: told[place.node, place.section] for place in found.values()}
+    return Hosts(found, sections, frozenset(found[host].backend for host in seen))
+
+
+def _same(seen: list[str], clusters: pd.DataFrame, enabled: list[Section]) -> dict[str, str]:
+    """For services of a cluster the first of them: they share their backend."""
+    of = {
+        service(host): cluster
+        for host, cluster in zip(clusters["host"], clusters["cluster"], strict=True)
+        if cluster
+    }
+    for section in enabled:
+        mine = f"{section.cluster}@{section.name}"
+        for host in (service(host) for host in seen):
+            if section.cluster and host.endswith(f"@{section.name}"):
+                of.setdefault(host, mine)
+        if section.cluster:
+            of.setdefault(f"{section.host}@{section.name}", mine)
+    first: dict[str, str] = {}
+    for host in dict.fromkeys([*map(service, seen), *of]):
+        if host in of:
+            first.setdefault(of[host], host)
+    return {host: first[cluster] for host, cluster in of.items()}
+
+
+def _told(
+    found: Iterable[Place], configuration: Configuration | None
+) -> Mapping[tuple[str, str], Section | None]:
+    """The section of each node and backend. Services that do not tell their host are given in turn."""
+    of: dict[tuple[str, str], Section | None] = {}
+    for node, name in dict.fromkeys((place.node, place.section) for place in found):
+        same = [one for one in configuration.sections.values() if one.name == name] if configuration else []
+        exact = [one for one in same if one.cluster or node in (one.host, *one.nodes)]
+        free = [one for one in same if not one.host_told and not any(one is each for each in of.values())]
+        of[node, name] = next(iter([*exact, *free, *same]), None)
+    return of

@@ -1,0 +1,118 @@
+"""What cinder.conf says, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim.importers.backend_names import Reported
+from sim.importers.conf_files import ConfFiles
+from sim.importers.notes import Note
+
+# Options that the whole of Cinder has: the first service that sets one counts.
+WHOLE = (
+    *("allowed_direct_url_schemes", "quota_volumes", "quota_gigabytes", "use_default_quota_class"),
+    *("scheduler_max_attempts", "backend_stats_polling_interval", "image_conversion_disable"),
+    *("scheduler_default_filters", "scheduler_default_weighers", "scheduler_weight_handler"),
+    *("capacity_weight_multiplier", "allocated_capacity_weight_multiplier", "volume_number_multiplier"),
+    *("cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id"),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A backend of `enabled_backends`; the options are Cinder's. A ratio of None is `auto`.
+
+    `host` is the part of Cinder's host before `@` (`backend_host`, else `host`), `node` where the service
+    runs (`host`), `nodes` where all services run that share this backend. `host_told`, `node_told`: whether
+    the files say so, or it is the name of the machine that reads them. `reported`: the `volume_backend_name`
+    that the scheduler sees. `caches`: whether the cache is on and its service has the internal tenant.
+    `loaded_driver` is the class that Cinder makes of `volume_driver`, `driver_options` are those of its own
+    options that decide what a clone is.
+    """
+
+    name: str
+    host: str
+    host_told: bool
+    node: str
+    node_told: bool
+    nodes: tuple[str, ...]
+    cluster: str
+    reported: Reported
+    caches: bool
+    volume_driver: str
+    image_volume_cache_enabled: bool
+    image_volume_cache_max_size_gb: int
+    image_volume_cache_max_count: int
+    max_over_subscription_ratio: float | None
+    reserved_percentage: int
+    loaded_driver: str
+    driver_options: dict[str, Any]
+    image_upload_use_cinder_backend: bool
+    image_upload_use_internal_tenant: bool
+    volume_copy_bps_limit: int
+    filter_function: str | None
+    goodness_function: str | None
+    backend_availability_zone: str | None
+
+    @property
+    def volume_backend_name(self) -> str:
+        """The name that the scheduler sees, or the section's where the files do not tell it ('' = none)."""
+        return self.name if self.reported.name is None else self.reported.name
+
+    @property
+    def owner(self) -> str:
+        """Whose backend it is: that of a cluster, or of a host. Services with the same one share it."""
+        return f"cluster {self.cluster}" if self.cluster else f"host {self.host}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service's files, its backends, and its values of `WHOLE`; `told` are those that the files set."""
+
+    files: ConfFiles
+    sections: tuple[Section, ...]
+    whole: dict[str, Any]
+    told: frozenset[str]
+    lock_url: str
+    zone: str
+
+    @property
+    def tenant(self) -> str | None:
+        """The cache's project; None if project or user is not set."""
+        project = self.whole["cinder_internal_tenant_project_id"]
+        return project if project and self.whole["cinder_internal_tenant_user_id"] else None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What cinder.conf says of the image-volume cache, the Cinder store and placing.
+
+    `sections`: by name, of several services `name.host` where names clash. `whole`: values of `WHOLE`, `told`
+    those that a file sets. `internal_tenant` is None unless project and user are set: without both Cinder
+    caches nothing (`cinder.context.get_internal_tenant_context`).
+    """
+
+    sections: dict[str, Section]
+    whole: dict[str, Any]
+    told: frozenset[str]
+    internal_tenant: str | None
+    lock_scope: str
+    notes: tuple[Note, ...] = field(default=(), repr=False)
+
+    @property
+    def allows_store(self) -> bool:
+        """Whether Cinder clones from the Cinder store, if there is one."""
+        return "cinder" in [scheme.strip() for scheme in self.whole["allowed_direct_url_schemes"]]
+
+    @property
+    def caches(self) -> bool:
+        """Whether any backend caches images today."""
+        return any(section.caches for section in self.sections.values())
+
+    def section(self, host: str, name: str) -> Section | None:
+        """The backend of Cinder's host `host@name`, else one of that name, of another service if need be."""
+        same = [section for section in self.sections.values() if section.name == name]
+        exact = [section for section in same if section.host == host]
+        unsure = [section for section in same if not section.host_told]
+        return next(iter([*exact, *unsure, *same]), None)

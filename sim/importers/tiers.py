@@ -1,0 +1,92 @@
+"""Which volume types each backend serves, as Cinder's scheduler matches types with backends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from cinder.scheduler.filters import extra_specs_ops
+
+from sim.importers.assumptions import Assumed
+from sim.importers.names import Place
+from sim.importers.notes import Note
+from sim.importers.settings import Section
+
+Tiers = dict[str, list[str] | Assumed]
+
+
+def served(
+    found: Mapping[str, Place],
+    sections: Mapping[str, Section | None] | None,
+    types: pd.DataFrame,
+    lying: Iterable[tuple[str, str]],
+) -> tuple[Tiers, list[Note]]:
+    """The volume types of each backend, `Assumed` where nobody tells, and what to say of them.
+
+    `found`: places by Cinder's host. `sections`: cinder.conf of each backend, None of one that is in no file;
+    None without any file. `types`: rows of `History.volume_types`, none without a database. `lying`: pairs of
+    a host and the type of a volume there.
+
+    `CapabilitiesFilter` compares a type's volume_backend_name with what a backend reports; a type without
+    one may be anywhere, which counts only if it is used. What lies somewhere stays there.
+    """
+    there: dict[str, list[str]] = {place.backend: [] for place in found.values()}
+    for host, tier in lying:
+        there[found[host].backend].append(tier)
+    of_names = _of_names(there, sections or {}, set(types["volume_type"]))
+    used = {tier for tiers in there.values() for tier in tiers}
+    tiers: Tiers = {}
+    notes: list[Note] = []
+    for name, own in there.items():
+        section = sections[name] if sections else None
+        new = [*own, *of_names.get(section.volume_backend_name if section else "", [])]
+        if not sections or section is not None:
+            anywhere = _anywhere(types)
+            new += _named(types, section.volume_backend_name if section else "")
+            new += [tier for tier in anywhere if tier in used] or ([] if new else anywhere)
+        tiers[name] = list(dict.fromkeys(new)) or _unasked(name, section, types)
+        if not new and len(types):
+            what = f"no volume type asks for {section.volume_backend_name or 'it'}" if section else "no type"
+            then = "nothing is placed there; it has a tier of its own, which no create names"
+            notes.append(Note("read", f"backend {name}: {what} and no volume lies there: {then}"))
+    return tiers, notes
+
+
+def names(of: list[str] | Assumed) -> list[str]:
+    """The volume types of a backend, assumed or told."""
+    return list(of.value) if isinstance(of, Assumed) else of
+
+
+def _anywhere(types: pd.DataFrame) -> list[str]:
+    return list(types.loc[types["volume_backend_name"] == "", "volume_type"])
+
+
+def _named(types: pd.DataFrame, name: str) -> Iterator[str]:
+    """The types that ask for a backend's name."""
+    for row in types[types["volume_backend_name"] != ""].to_dict("records"):
+        if name and extra_specs_ops.match(name, row["volume_backend_name"]):
+            yield row["volume_type"]
+
+
+def _of_names(
+    there: Mapping[str, list[str]], sections: Mapping[str, Section | None], known: set[Any]
+) -> dict[str, list[str]]:
+    """Types by the name of the backends on which they lie, where no database tells what they ask for.
+
+    The scheduler cannot tell backends of one name apart, so what is on one may be on the others.
+    """
+    found: dict[str, list[str]] = {}
+    for name, section in sections.items():
+        if section is not None and section.volume_backend_name:
+            own = [tier for tier in there[name] if tier not in known]
+            found.setdefault(section.volume_backend_name, []).extend(own)
+    return found
+
+
+def _unasked(name: str, section: Section | None, types: pd.DataFrame) -> list[str] | Assumed:
+    """A tier of a backend of which no volume type is known."""
+    own = [(section.volume_backend_name if section else "") or name]
+    if len(types):
+        return Assumed(own, "no volume type asks for this backend")
+    return Assumed(own, "a volume type of the backend's name; the database tells the real ones (--db)")
