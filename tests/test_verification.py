@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import sim
 from sim.analysis import verification
 from sim.analysis.verification import TABLES, WIDTH, Verdict, difference
-from sim.cinder import engine
+from sim.cinder import engine, release
 from sim.cli import app
 from sim.inputs.scenario import Case
 from sim.model.records import Records, uploads_table
@@ -266,7 +266,7 @@ class TestCommand:
     def test_an_older_cinder(
         self, scenario: Path, monkeypatch: pytest.MonkeyPatch, installed: str, warned: bool
     ) -> None:
-        monkeypatch.setattr(verification, "version", lambda _: installed)
+        monkeypatch.setattr(release, "version", lambda _: installed)
         result = CliRunner().invoke(app, ["verify", str(scenario), "--strategies", "none"])
         assert result.exit_code == 0
         assert (f"Cinder {installed} is installed" in result.stderr) == warned

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from sim.model.records import Records
 from sim.run import run
 
 ENGINES = ("cinder", "fast")
-OLDEST = 27  # the oldest Cinder whose rules engine `fast` repeats
 TABLES = ("requests", "cache_events", "cache", "uploads", "volumes", "usage", "space")
 WIDTH = 80
 
@@ -58,18 +56,6 @@ def verdict(case: Case, strategy: str, progress: Callable[[int], None] | None = 
 
 def _from(progress: Callable[[int], None] | None, before: int) -> Callable[[int], None] | None:
     return None if progress is None else lambda done: progress(before + done)
-
-
-def caution() -> str:
-    """What to expect of a Cinder that decides by other rules than engine `fast` ('': it does not)."""
-    installed = version("cinder")
-    if int(installed.partition(".")[0]) >= OLDEST:
-        return ""
-    return (
-        f"Cinder {installed} is installed; engine fast repeats the rules of {OLDEST} to 29.\n"
-        "They differ at clone limits (up to 26 the image-volume stays as an orphan) and\n"
-        "where a download is tried again (24.0 and 25.0 refuse its glance metadata)."
-    )
 
 
 def difference(first: Records, second: Records, names: tuple[str, str] = ENGINES) -> str | None:

@@ -6,24 +6,18 @@ code that runs here calls them. State grows with live volumes, not with the leng
 
 from __future__ import annotations
 
-import inspect
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 from cinder import exception
 
-try:
-    from cinder.db.sqlalchemy import api as db_api  # before 29
-except ImportError:
-    from cinder.db import api as db_api
-
 from sim.cinder.clock import Clock, current_process
+from sim.cinder.release import EarlierCalls, rewrites_metadata
 
 INTERNAL_PROJECT = "(internal tenant)"  # no name that a trace is likely to have
 INTERNAL_USER = "(internal user)"
@@ -179,7 +173,7 @@ class VolumeClass:
         return volume
 
 
-class Database:
+class Database(EarlierCalls):
     """Cinder's tables. `on_entry` hears of cache entries made (`create`) and gone (`delete`)."""
 
     def __init__(self, clock: Clock, on_entry: Callable[[str, Entry], None]) -> None:
@@ -282,10 +276,6 @@ class Database:
         """How many rows of `volumes` a pool has, in any status: image-volumes and failed volumes too."""
         return sum(volume.host == host for volume in self.volumes.values())
 
-    def volume_get_all_by_host(self, context: Any, host: str, filters: dict[str, Any]) -> list[Volume]:
-        """Cinder before 28 asks this instead of `volume_get_all`."""
-        return self.volume_get_all(context, {**filters, "host": host})
-
     def volume_glance_metadata_get(self, context: Any, volume_id: str) -> list[SimpleNamespace]:
         metadata = self._glance_metadata.get(volume_id)
         if not metadata:
@@ -320,23 +310,6 @@ class Database:
 
     def volume_update_status_based_on_attachment(self, context: Any, volume_id: str) -> None:
         self.volumes[volume_id].status = "available"  # attachments are not simulated
-
-
-@cache
-def rewrites_metadata() -> bool:
-    """Whether a later attempt may write the glance metadata that an earlier one left; Cinder's code is asked.
-
-    Cinder 24.0 and 25.0 refuse it, so that a download which was rescheduled fails at its end.
-    """
-    found = SimpleNamespace(value="value")
-    query = SimpleNamespace(all=lambda: [found])
-    query.filter_by = lambda **_: query
-    context = SimpleNamespace(session=SimpleNamespace(query=lambda model: query))
-    try:
-        inspect.unwrap(db_api.volume_glance_metadata_bulk_create)(context, "volume", {"key": "value"})
-    except exception.GlanceMetadataExists:
-        return False
-    return True
 
 
 class Quotas:

@@ -166,7 +166,8 @@ def verify(
     """
     chosen = _listed(strategies)
     case = checked(scenario, chosen, unknown("cinder", chosen or []))
-    from sim.analysis.verification import caution, verdict
+    from sim.analysis.verification import verdict
+    from sim.cinder.release import caution
 
     if expect := caution():
         print(expect, file=sys.stderr)

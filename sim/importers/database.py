@@ -1,6 +1,6 @@
 """Reads Cinder's database: creates and deletes as a trace, and all that the database knows around them.
 
-`cinder.db.sqlalchemy.models` says what is in it (since 29 `cinder.db.models`). Nothing is written, ever.
+Cinder's `models` say what is in it (`sim.cinder.release`). Nothing is written, ever.
 """
 
 from __future__ import annotations

@@ -13,12 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from cinder.objects import fields
 
+from sim.cinder.release import models
 from sim.inputs.problems import Problems
-
-try:
-    from cinder.db.sqlalchemy import models  # before 29
-except ImportError:
-    from cinder.db import models
 
 TABLES = {
     "volumes": "id created_at deleted_at deleted project_id host size status launched_at display_name "

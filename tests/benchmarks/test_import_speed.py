@@ -23,11 +23,12 @@ import sqlalchemy as sa
 from pytest_benchmark.fixture import BenchmarkFixture
 from sqlalchemy.engine import URL
 
+from sim.cinder.release import models
 from sim.importers.database_schema import reflect
 from sim.importers.database_url import parse_url
 from sim.inputs.problems import Problems
 from tests.importers import servers
-from tests.whole.process import connected, models
+from tests.whole.process import connected
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Cinder and its libraries warn of each other
 

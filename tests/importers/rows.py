@@ -15,7 +15,8 @@ from cinder.volume import volume_types
 from oslo_utils import timeutils
 from sqlalchemy.engine import URL
 
-from tests.whole.process import admin, connected, db_api
+from sim.cinder.release import db_api
+from tests.whole.process import admin, connected
 
 INTERNAL = "internal"
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from sim.cinder.release import db_api
 from tests.importers import workload
 from tests.importers.reading import events, hours, noted, read, refused, text
 from tests.importers.rows import HOST, INTERNAL, at, everything, image_id, writing
 from tests.importers.workload import EVENT
-from tests.whole.process import db_api
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Cinder's code and its libraries warn of each other
 

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
+from sim.cinder.release import models
 from sim.importers.database_url import parse_url
 from sim.inputs.problems import BadInput, Problems
 from tests.importers.reading import read, refused, text
 from tests.importers.rows import at, writing
 from tests.importers.servers import PASSWORD, Server, free_port
-from tests.whole.process import models
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Cinder's code and its libraries warn of each other
 

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from sim.cinder.release import models
 from tests.importers.reading import events, hours, noted, read, refused
 from tests.importers.rows import Rows, at, writing
-from tests.whole.process import models
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Cinder's code and its libraries warn of each other
 

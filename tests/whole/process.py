@@ -30,17 +30,11 @@ from oslo_config import cfg
 from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import timeutils
 
+from sim.cinder.release import db_api
 from sim.model.lottery import numbers
 
 from . import simtime
 from .cloud import Cloud, ImageService, SchedulerAPI, VolumeAPI
-
-try:
-    from cinder.db.sqlalchemy import api as db_api  # before 29
-    from cinder.db.sqlalchemy import models
-except ImportError:
-    from cinder.db import api as db_api
-    from cinder.db import models  # noqa: F401
 
 CONF = cfg.CONF
 

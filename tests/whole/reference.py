@@ -22,9 +22,11 @@ from cinder.volume import volume_types
 from cinder.volume.flows.api import create_volume as api_flow
 from oslo_config import cfg
 
+from sim.cinder.release import db_api
+
 from . import simtime
 from .cloud import INTERNAL_PROJECT, ImageService, image_uuid
-from .process import admin, db_api, simulated
+from .process import admin, simulated
 from .records import Request, Upload
 from .start import StartedCloud
 

@@ -17,6 +17,8 @@ from cinder.volume import configuration, volume_types
 from cinder.volume import driver as volume_driver
 from cinder.volume import manager as volume_manager
 
+from sim.cinder.release import db_api
+
 from . import simtime
 from .arrays import GIB, Array
 from .cloud import (
@@ -29,7 +31,7 @@ from .cloud import (
     image_gib,
     image_uuid,
 )
-from .process import admin, db_api
+from .process import admin
 
 EPOCH = datetime.datetime(2026, 1, 1)
 WITH_STORE = ("store-only", "combined", "replicated-store")

@@ -1,0 +1,82 @@
+"""What differs between the supported releases of Cinder. No other file knows where a release keeps a module.
+
+Everything else imports what moved from here; ruff's `banned-api` holds that (pyproject.toml).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from cinder import exception
+
+try:
+    from cinder.db.sqlalchemy import api as db_api  # before 29
+    from cinder.db.sqlalchemy import models
+except ImportError:
+    from cinder.db import api as db_api
+    from cinder.db import models
+
+__all__ = ["EarlierCalls", "caution", "db_api", "models", "places", "rewrites_metadata"]
+
+REPEATED = 27  # the oldest Cinder whose rules engine `fast` repeats
+# Modules, as Cinder 29 names them, and where an older release keeps what is in them.
+EARLIER = {
+    "cinder.db.api": "cinder.db.sqlalchemy.api",
+    "cinder.db.models": "cinder.db.sqlalchemy.models",
+    "cinder.scheduler.sched_utils": "cinder.utils",
+}
+
+
+def places(module: str) -> Iterator[str]:
+    """The modules in which a release may keep what Cinder 29 keeps in `module`: the first that has it."""
+    if module in EARLIER:
+        yield EARLIER[module]
+    yield module
+
+
+def caution() -> str:
+    """What to expect of a Cinder that decides by other rules than engine `fast` ('': it does not)."""
+    installed = version("cinder")
+    if int(installed.partition(".")[0]) >= REPEATED:
+        return ""
+    return (
+        f"Cinder {installed} is installed; engine fast repeats the rules of {REPEATED} to 29.\n"
+        "They differ at clone limits (up to 26 the image-volume stays as an orphan) and\n"
+        "where a download is tried again (24.0 and 25.0 refuse its glance metadata)."
+    )
+
+
+class Volumes(Protocol):
+    """A database that finds volumes as Cinder 28 and later ask for them."""
+
+    def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Any]: ...
+
+
+class EarlierCalls:
+    """Calls of the database that only older releases make."""
+
+    def volume_get_all_by_host(self: Volumes, context: Any, host: str, filters: dict[str, Any]) -> list[Any]:
+        """Cinder before 28 asks this instead of `volume_get_all`."""
+        return self.volume_get_all(context, {**filters, "host": host})
+
+
+@cache
+def rewrites_metadata() -> bool:
+    """Whether a later attempt may write the glance metadata that an earlier one left; Cinder's code is asked.
+
+    Cinder 24.0 and 25.0 refuse it, so that a download which was rescheduled fails at its end.
+    """
+    found = SimpleNamespace(value="value")
+    query = SimpleNamespace(all=lambda: [found])
+    query.filter_by = lambda **_: query
+    context = SimpleNamespace(session=SimpleNamespace(query=lambda model: query))
+    try:
+        inspect.unwrap(db_api.volume_glance_metadata_bulk_create)(context, "volume", {"key": "value"})
+    except exception.GlanceMetadataExists:
+        return False
+    return True
