@@ -18,6 +18,7 @@ from cinder import exception
 
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.release import EarlierCalls, rewrites_metadata
+from sim.model.repeats import repeats
 
 INTERNAL_PROJECT = "(internal tenant)"  # no name that a trace is likely to have
 INTERNAL_USER = "(internal user)"
@@ -195,6 +196,7 @@ class Database(EarlierCalls):
 
     # -- image_volume_cache_entries ----------------------------------------------------------
 
+    @repeats("cinder.db.api", "image_volume_cache_create")
     def image_volume_cache_create(
         self,
         context: Any,
@@ -233,12 +235,14 @@ class Database(EarlierCalls):
         self._entries[volume_id] = entry
         return entry
 
+    @repeats("cinder.db.api", "image_volume_cache_delete")
     def image_volume_cache_delete(self, context: Any, volume_id: str) -> None:
         entry = self._entries.pop(volume_id, None)
         if entry is not None:
             del self._used[entry["host"]][entry["image_id"]]
             self._on_entry("delete", entry)
 
+    @repeats("cinder.db.api", "image_volume_cache_get_and_update_last_used")
     def image_volume_cache_get_and_update_last_used(
         self, context: Any, image_id: str, host: str
     ) -> Entry | None:
@@ -249,9 +253,11 @@ class Database(EarlierCalls):
             used.move_to_end(image_id)
         return entry
 
+    @repeats("cinder.db.api", "image_volume_cache_get_by_volume_id")
     def image_volume_cache_get_by_volume_id(self, context: Any, volume_id: str) -> Entry | None:
         return self._entries.get(volume_id)
 
+    @repeats("cinder.db.api", "image_volume_cache_get_all")
     def image_volume_cache_get_all(self, context: Any, host: str) -> list[Entry]:
         return list(reversed(self._used.get(host, {}).values()))
 
@@ -266,22 +272,26 @@ class Database(EarlierCalls):
 
     # -- volumes and their metadata ----------------------------------------------------------
 
+    @repeats("cinder.db.api", "volume_get_all")
     def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Volume]:
         """Made last first, as Cinder sorts them; the order of the ids asked for is chance."""
         found = (self.volumes.get(volume_id) for volume_id in filters["id"])
         here = [volume for volume in found if volume and volume.host == filters["host"]]
         return sorted(here, key=lambda volume: volume.number, reverse=True)
 
+    @repeats("cinder.db.api", "volume_data_get_for_host")
     def volume_data_get_for_host(self, context: Any, host: str, count_only: bool) -> int:
         """How many rows of `volumes` a pool has, in any status: image-volumes and failed volumes too."""
         return sum(volume.host == host for volume in self.volumes.values())
 
+    @repeats("cinder.db.api", "volume_glance_metadata_get")
     def volume_glance_metadata_get(self, context: Any, volume_id: str) -> list[SimpleNamespace]:
         metadata = self._glance_metadata.get(volume_id)
         if not metadata:
             raise exception.GlanceMetadataNotFound(id=volume_id)
         return [SimpleNamespace(key=key, value=value) for key, value in metadata.items()]
 
+    @repeats("cinder.db.api", "volume_glance_metadata_bulk_create")
     def volume_glance_metadata_bulk_create(
         self, context: Any, volume_id: str, metadata: dict[str, Any]
     ) -> None:
@@ -291,11 +301,13 @@ class Database(EarlierCalls):
                 raise exception.GlanceMetadataExists(key=key, volume_id=volume_id)
             kept[key] = str(value)
 
+    @repeats("cinder.db.api", "volume_glance_metadata_copy_from_volume_to_volume")
     def volume_glance_metadata_copy_from_volume_to_volume(
         self, context: Any, source_id: str, volume_id: str
     ) -> None:
         self._glance_metadata[volume_id] = dict(self._glance_metadata.get(source_id, {}))
 
+    @repeats("cinder.db.api", "volume_glance_metadata_delete_by_volume")
     def volume_glance_metadata_delete_by_volume(self, context: Any, volume_id: str) -> None:
         self._glance_metadata.pop(volume_id, None)
 
@@ -308,6 +320,7 @@ class Database(EarlierCalls):
         kept = {pair["key"]: pair["value"] for pair in volume.volume_metadata} | metadata
         volume.volume_metadata = [{"key": key, "value": value} for key, value in kept.items()]
 
+    @repeats("cinder.db.api", "volume_update_status_based_on_attachment")
     def volume_update_status_based_on_attachment(self, context: Any, volume_id: str) -> None:
         self.volumes[volume_id].status = "available"  # attachments are not simulated
 
@@ -323,6 +336,8 @@ class Quotas:
     def add_volume_type_opts(self, *_: Any) -> None:
         """Quotas by volume type are not simulated (Cinder's default: unlimited)."""
 
+    @repeats("cinder.db.api", "quota_reserve")
+    @repeats("cinder.quota:QuotaEngine", "reserve")
     def reserve(self, context: Context, project_id: str | None = None, **deltas: int) -> dict[str, int]:
         """Take quota, or raise `OverQuota`, as `cinder.db.api.quota_reserve` does."""
         if (project_id or context.project_id) != INTERNAL_PROJECT:

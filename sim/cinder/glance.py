@@ -17,6 +17,7 @@ from sim.cinder.database import Context, Volume
 from sim.inputs.scenario import Glance as GlanceSpec
 from sim.inputs.scenario import Image
 from sim.model.arrays import MIB
+from sim.model.repeats import repeats
 
 MARKED = "cinder-raw"  # the scheme of locations that are raw, though the image is not
 PUBLIC_OWNER = "(image owner)"  # the project that uploaded the images which everyone may use
@@ -87,6 +88,7 @@ class Glance:
         deleted = self.images.pop(image_id, None)
         return deleted.store_volumes if deleted else []
 
+    @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
     def locations(self, image_id: str, project: str) -> list[Volume]:
         """The image's volumes in the Cinder store that a project may clone; none if the image is gone.
 

@@ -22,6 +22,7 @@ from sim.cinder.driver import Driver
 from sim.cinder.policies import ObservedCache, OfBackend
 from sim.cinder.recorder import Recorder
 from sim.model.arrays import Array
+from sim.model.repeats import repeats
 
 
 class VolumeAPI(api.API):  # type: ignore[misc]
@@ -128,6 +129,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._create = task(self, db, places, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
+    @repeats("cinder.volume.manager:VolumeManager", "create_volume")
+    @repeats("cinder.volume.flows.manager.create_volume", "get_flow")
     def create_volume(
         self,
         context: Context,
@@ -202,6 +205,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         if request.fill_error:
             self._recorder.not_filled(volume_ref, image_id, request.fill_error)
 
+    @repeats("cinder.volume.manager:VolumeManager", "publish_service_capabilities")
     def publish_service_capabilities(self, context: Context | None) -> None:
         """Note what is reported now; the scheduler gets the newest report before it next decides.
 
@@ -213,6 +217,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
             for host, pool in self.array.pools.items()
         ]
 
+    @repeats("cinder.volume.manager:VolumeManager", "_append_volume_stats")
     def pool_stats(self) -> list[dict[str, Any]]:
         """The last report's pools, as a driver's `get_volume_stats` and `_append_volume_stats` make them."""
         spec = self.array.spec

@@ -11,6 +11,7 @@ from sim.cinder.database import Context, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.policies import ObservedCache
 from sim.inputs.images import Image
+from sim.model.repeats import repeats
 
 
 class OnDemandStore(ObservedCache):
@@ -92,6 +93,7 @@ class OnDemand:
         return found
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
 def clonable(image_meta: dict[str, Any]) -> bool:
     """Whether `_clone_image_volume` clones such images."""
     return (image_meta["disk_format"], image_meta["container_format"]) == ("raw", "bare")

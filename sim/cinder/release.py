@@ -21,8 +21,15 @@ except ImportError:
     from cinder.db import api as db_api
     from cinder.db import models
 
-__all__ = ["EarlierCalls", "caution", "db_api", "models", "places", "rewrites_metadata"]
+__all__ = ["SUPPORTED", "EarlierCalls", "caution", "db_api", "models", "places", "rewrites_metadata"]
 
+# All releases that are supported, by number; `make map` compares what they have of the code that is repeated.
+SUPPORTED = (
+    *("24.0.0", "24.1.0", "24.2.0", "24.3.0", "24.4.0", "24.5.0"),
+    *("25.0.0", "25.1.0", "25.2.0", "25.3.0", "25.3.1"),
+    *("26.0.0", "26.1.0", "26.2.0", "26.3.0"),
+    *("27.0.0", "28.0.0", "29.0.0"),
+)
 REPEATED = 27  # the oldest Cinder whose rules engine `fast` repeats
 # Modules, as Cinder 29 names them, and where an older release keeps what is in them.
 EARLIER = {

@@ -13,6 +13,7 @@ from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
 from sim.inputs.scenario import Scenario
 from sim.inputs.strategies import Strategy
+from sim.model.repeats import repeats
 
 
 class Service(dict[str, Any]):
@@ -47,6 +48,8 @@ class Clones:
         self._db = db
         self._uses_store = strategy.uses_store
 
+    @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
+    @repeats("cinder.image.cache:ImageVolumeCache", "get_entry")
     def on(self, host: str, image_id: str | None, project: str) -> bool:
         """Whether a project gets a clone on a host: by its driver, from the Cinder store or from the cache.
 
@@ -104,6 +107,7 @@ class Scheduler:
         self._task = ScheduleCreateVolumeTask(self._driver)
         self._seen: dict[str, datetime | None] = {}
 
+    @repeats("cinder.scheduler.manager:SchedulerManager", "create_volume")
     def create_volume(
         self,
         context: Context,

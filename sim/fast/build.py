@@ -21,6 +21,7 @@ from sim.inputs.trace import EVENTS
 from sim.model.arrays import GIB, MIB, content_of, file_of
 from sim.model.initial import Placed, store_hosts
 from sim.model.lottery import first_state
+from sim.model.repeats import repeats
 
 PROJECT = "project"  # of requests that name none
 KINDS = {"user": state.USER, "store": state.STORE, "cache": state.CACHE}
@@ -190,6 +191,12 @@ def power_of_two(count: int) -> int:
     return 1 << max(count - 1, 0).bit_length()
 
 
+@repeats(
+    "cinder.scheduler.filters.capabilities_filter:CapabilitiesFilter",
+    "backend_passes",
+    "_satisfies_extra_specs",
+)
+@repeats("cinder.scheduler.filters.extra_specs_ops", "match")
 def _tiers(s: State, case: Case, names: Names) -> State:
     for number, backend in enumerate(case.scenario.backends.values()):
         for tier in backend.volume_types:
@@ -267,6 +274,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     )
 
 
+@repeats("cinder.scheduler.host_manager:HostManager", "_choose_backend_weighers")
 def _fill_weighing(s: State, case: Case) -> None:
     """The scheduler's weighers (`HostManager._choose_backend_weighers`)."""
     o, cinder = s.options[0], case.scenario.cinder

@@ -9,10 +9,13 @@ from __future__ import annotations
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, read_clock
 from sim.fast.jit import compiled
 from sim.fast.state import BELADY, EVICTED, GDSF, LRU, MADE, NONE, SIEVE, STALE, State
+from sim.model.repeats import repeats
 
 NEVER = 2**62
 
 
+@repeats("cinder.image.cache:ImageVolumeCache", "get_entry", "_get_query_filters", "_should_update_entry")
+@repeats("cinder.db.api", "image_volume_cache_get_and_update_last_used")
 @compiled
 def look_up(s: State, v: int) -> int:
     """`get_entry`: the entry of a request's image on its host, used now; one that is stale goes."""
@@ -40,6 +43,7 @@ def slot_of(s: State, entry: int) -> int:
     return NONE if entry == NONE else s.entries[entry].slot
 
 
+@repeats("cinder.image.cache:ImageVolumeCache", "delete_cached_volume")
 @compiled
 def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
     """`delete_cached_volume`: the entry goes at once (`volume.API.delete`), its volume is to be deleted."""
@@ -48,6 +52,9 @@ def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
     cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
 
 
+@repeats("cinder.volume.api:API", "delete")
+@repeats("cinder.image.cache:ImageVolumeCache", "get_by_image_volume", "evict")
+@repeats("cinder.db.api", "image_volume_cache_delete")
 @compiled
 def drop_entry(s: State, v: int, entry: int, event: int) -> None:
     """`volume.API.delete` of an entry's image-volume, but for what it tells the service."""
@@ -68,6 +75,8 @@ def drop_entry(s: State, v: int, entry: int, event: int) -> None:
     s.world[0].free_entry = entry
 
 
+@repeats("cinder.image.cache:ImageVolumeCache", "__init__", "ensure_space")
+@repeats("cinder.db.api", "image_volume_cache_get_all")
 @compiled
 def ensure_space(s: State, v: int) -> bool:
     """`ensure_space`: make room for a volume of the request's present size; whether there is."""
@@ -95,6 +104,8 @@ def ensure_space(s: State, v: int) -> bool:
     return True
 
 
+@repeats("cinder.image.cache:ImageVolumeCache", "create_cache_entry")
+@repeats("cinder.db.api", "image_volume_cache_create")
 @compiled
 def create_entry(s: State, v: int, slot: int) -> None:
     """`create_cache_entry`: the volume in `slot` is what later creates are cloned from."""
@@ -158,6 +169,12 @@ def add_location(s: State, image: int, slot: int) -> None:
     s.slots[last].next = slot
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_clone_image_volume",
+    "_extract_cinder_ids",
+)
+@repeats("cinder.db.api", "volume_get_all")
 @compiled
 def location(s: State, image: int, pool: int, project: int) -> int:
     """The slot of the newest raw location of an image in a pool that a project may clone, or NONE."""
@@ -176,6 +193,7 @@ def location(s: State, image: int, pool: int, project: int) -> int:
     return newest
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_create_from_image")
 @compiled
 def caches(s: State, v: int) -> bool:
     """Whether a miss is to leave an image-volume: in the cache, or, on demand, in the store."""
@@ -185,6 +203,7 @@ def caches(s: State, v: int) -> bool:
     return s.backends[s.pools[r.pool].backend].cache and not r.encrypted
 
 
+@repeats("cinder.image.cache:ImageVolumeCache", "get_entry")
 @compiled
 def found(s: State, v: int) -> bool:
     """`get_entry`: whether there is an image-volume to clone from."""
@@ -238,6 +257,7 @@ def leave_ages(s: State, entry: int) -> None:
 # -- which entry goes --------------------------------------------------------------------------------
 
 
+@repeats("cinder.image.cache:ImageVolumeCache", "ensure_space")
 @compiled
 def victim(s: State, pool: int) -> int:
     """The entry that `ensure_space` gives up next."""

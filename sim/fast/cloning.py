@@ -18,8 +18,10 @@ from sim.fast.phases import (
 )
 from sim.fast.places import AT_ONCE, NO, cloned, make_place, refused
 from sim.fast.state import AT_CLONE_LIMIT, CLONE_LIMIT, NONE, USER, State
+from sim.model.repeats import repeats
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
 @compiled
 def clone_from_store(s: State, v: int) -> bool:
     """`_clone_image_volume`: an image-volume of the Cinder store in the same pool, if there is one."""
@@ -28,6 +30,7 @@ def clone_from_store(s: State, v: int) -> bool:
     return next_phase(s, v, CACHE_LOCK if cloned(s, v) == NONE else CLONE_STORED, 0.0)
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
 @compiled
 def clone_stored(s: State, v: int) -> bool:
     """The clone of `_clone_image_volume`; failures pass."""
@@ -42,6 +45,11 @@ def clone_stored(s: State, v: int) -> bool:
     return next_phase(s, v, CACHE_LOCK, 0.0)
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_create_from_image_cache_or_download",
+    "_create_from_image_cache",
+)
 @compiled
 def clone_from_cache(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: look for an entry."""
@@ -57,6 +65,12 @@ def clone_from_cache(s: State, v: int) -> bool:
     return download(s, v)
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_create_from_image_cache",
+    "_create_from_image_cache_or_download",
+    "_create_from_source_volume",
+)
 @compiled
 def clone_cached(s: State, v: int) -> bool:
     """The clone of `_create_from_image_cache`; failures pass, but for the clone limit."""
@@ -75,6 +89,9 @@ def clone_cached(s: State, v: int) -> bool:
     return download(s, v)
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_create_from_image_cache")
+@repeats("cinder.image.cache:ImageVolumeCache", "delete_cached_volume")
+@repeats("cinder.volume.api:API", "delete")
 @compiled
 def gives_up(s: State, v: int, slot: int) -> bool:
     """`delete_cached_volume` of an image-volume at its clone limit; false if it is being deleted already.

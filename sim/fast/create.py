@@ -82,6 +82,7 @@ from sim.fast.state import (
     State,
 )
 from sim.fast.upload import UPLOAD, upload_step
+from sim.model.repeats import repeats
 
 RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 
@@ -151,6 +152,17 @@ def step(s: State, v: int) -> bool:
     return finish(s, v)
 
 
+@repeats("cinder.scheduler.flows.create_volume:ScheduleCreateVolumeTask", "execute", "_handle_failure")
+@repeats(
+    "cinder.scheduler.filter_scheduler:FilterScheduler",
+    "schedule_create_volume",
+    "populate_filter_properties",
+    "_populate_retry",
+    "_max_attempts",
+    "_post_select_populate_filter_properties",
+    "_add_retry_backend",
+)
+@repeats("cinder.scheduler.driver", "volume_update_db")
 @compiled
 def schedule(s: State, v: int) -> None:
     """`ScheduleCreateVolumeTask`: place a volume and start the attempt, or end the create."""
@@ -176,6 +188,16 @@ def schedule(s: State, v: int) -> None:
     end(s, v, False)
 
 
+@repeats("cinder.volume.manager:VolumeManager", "create_volume", "_update_allocated_capacity")
+@repeats("cinder.volume.flows.manager.create_volume", "get_flow")
+@repeats("cinder.volume.flows.manager.create_volume:ExtractVolumeSpecTask", "execute")
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "execute",
+    "_create_from_image",
+    "_handle_bootable_volume_glance_meta",
+    "_capture_volume_image_metadata",
+)
 @compiled
 def attempt(s: State, v: int) -> bool:
     """`VolumeManager.create_volume`, `ExtractVolumeSpecTask` and the start of `_create_from_image`."""
@@ -203,6 +225,7 @@ def attempt(s: State, v: int) -> bool:
     return next_phase(s, v, STORE_LOOK, 0.0)
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_create_raw_volume")
 @compiled
 def create_blank(s: State, v: int) -> bool:
     """`_create_raw_volume`."""
@@ -214,6 +237,7 @@ def create_blank(s: State, v: int) -> bool:
     return again == AT_ONCE if again != NO else fail(s, v, int(-seconds))
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_create_from_image")
 @compiled
 def clone_beside(s: State, v: int) -> bool:
     """`driver.clone_image`."""
@@ -225,6 +249,12 @@ def clone_beside(s: State, v: int) -> bool:
     return again == AT_ONCE if again != NO else fail(s, v, int(-seconds))
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_create_from_image",
+    "_prepare_image_cache_entry",
+)
+@repeats("cinder.coordination", "synchronized")
 @compiled
 def lock(s: State, v: int) -> bool:
     """`_create_from_image`: with a cache, `_prepare_image_cache_entry` first, under the image's lock."""
@@ -240,6 +270,7 @@ def lock(s: State, v: int) -> bool:
     return acquire_lock(s, v, s.locks[s.pools[r.pool].locks, r.image])
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_prepare_image_cache_entry")
 @compiled
 def locked(s: State, v: int) -> bool:
     """`_prepare_image_cache_entry`: with an entry the lock is given up at once, else kept for the fill."""
@@ -253,6 +284,12 @@ def locked(s: State, v: int) -> bool:
     return next_phase(s, v, LOOK, 0.0)
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_create_from_image",
+    "_prepare_image_cache_entry",
+)
+@repeats("cinder.utils", "retry")
 @compiled
 def unlock(s: State, v: int) -> bool:
     """The end of `_prepare_image_cache_entry`, or of a create without it."""
@@ -268,6 +305,7 @@ def unlock(s: State, v: int) -> bool:
     return give_up(s, v)
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeOnFinishTask", "execute")
 @compiled
 def finish(s: State, v: int) -> bool:
     """`CreateVolumeOnFinishTask`."""
@@ -287,6 +325,16 @@ def fail(s: State, v: int, error: int) -> bool:
     return give_up(s, v)
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:OnFailureRescheduleTask",
+    "__init__",
+    "revert",
+    "_pre_reschedule",
+    "_reschedule",
+    "_post_reschedule",
+)
+@repeats("cinder.volume.manager:VolumeManager", "driver_delete_volume")
+@repeats("cinder.volume.flows.common", "error_out")
 @compiled
 def give_up(s: State, v: int) -> bool:
     """`OnFailureRescheduleTask.revert`: schedule again, unless pinned or the error is final."""

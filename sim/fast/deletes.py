@@ -16,8 +16,10 @@ from sim.fast.jit import compiled
 from sim.fast.places import end_image_delete, stays
 from sim.fast.scheduler import report
 from sim.fast.state import BUSY, NONE, State
+from sim.model.repeats import repeats
 
 
+@repeats("cinder.volume.api:API", "delete")
 @compiled
 def delete_image(s: State, image: int) -> None:
     """The volumes that it has in the Cinder store are deleted (`volume.API.delete`)."""
@@ -30,6 +32,7 @@ def delete_image(s: State, image: int) -> None:
         slot = s.slots[slot].next
 
 
+@repeats("cinder.volume.api:API", "delete")
 @compiled
 def user_deletes(s: State, v: int) -> None:
     """`volume.API.delete`: at once where no backend has it, else a cast to its backend."""
@@ -40,6 +43,7 @@ def user_deletes(s: State, v: int) -> None:
     cast(s, BEGIN_DELETE, v, NONE)
 
 
+@repeats("cinder.volume.manager:VolumeManager", "delete_volume")
 @compiled
 def begin_user_delete(s: State, v: int) -> None:
     """`VolumeManager.delete_volume` of a user's volume; a busy one stays, and nothing tries again."""
@@ -53,6 +57,7 @@ def begin_user_delete(s: State, v: int) -> None:
         end_user_delete(s, v)
 
 
+@repeats("cinder.volume.manager:VolumeManager", "delete_volume", "_update_allocated_capacity")
 @compiled
 def end_user_delete(s: State, v: int) -> None:
     r = s.volumes[v]
@@ -64,6 +69,7 @@ def end_user_delete(s: State, v: int) -> None:
     forget(s, v)
 
 
+@repeats("cinder.volume.manager:VolumeManager", "delete_volume")
 @compiled
 def begin_image_delete(s: State, slot: int) -> None:
     """`VolumeManager.delete_volume` of an image-volume; one that stays busy is an orphan."""
@@ -76,6 +82,7 @@ def begin_image_delete(s: State, slot: int) -> None:
         end_image_delete(s, slot)
 
 
+@repeats("cinder.volume.flows.manager.create_volume:OnFailureRescheduleTask", "_post_reschedule")
 @compiled
 def end_leftover_delete(s: State, v: int, pool: int) -> None:
     """The end of `OnFailureRescheduleTask._post_reschedule`."""

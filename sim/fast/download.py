@@ -32,8 +32,14 @@ from sim.fast.phases import (
 )
 from sim.fast.places import AT_ONCE, NO, make_place, refused
 from sim.fast.state import CACHE, COPY, DOWNLOAD, NONE, REFUSED, SKIPPED, STORE, USER, State
+from sim.model.repeats import repeats
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_create_from_image_cache_or_download",
+)
+@repeats("cinder.image.image_utils:TemporaryImages", "fetch")
 @compiled
 def download(s: State, v: int) -> bool:
     """The start of a download."""
@@ -53,6 +59,11 @@ def fetch(s: State, v: int) -> bool:
     return next_phase(s, v, FETCHED, s.images[r.image].fetch_s)
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_create_from_image_cache_or_download",
+)
+@repeats("cinder.image.image_utils", "check_virtual_size")
 @compiled
 def fetched(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: to fill the cache, the volume is made at the minimal size."""
@@ -65,6 +76,7 @@ def fetched(s: State, v: int) -> bool:
     return next_phase(s, v, CREATE_TO_WRITE, 0.0)
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_create_from_image_download")
 @compiled
 def create_to_write(s: State, v: int) -> bool:
     """The driver's volume of `_create_from_image_download`."""
@@ -80,6 +92,8 @@ def create_to_write(s: State, v: int) -> bool:
     return next_phase(s, v, EXTEND, 0.0)
 
 
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_create_from_image_download")
+@repeats("cinder.volume.volume_utils", "copy_image_to_volume")
 @compiled
 def copy_image(s: State, v: int) -> bool:
     """`copy_image_to_volume`: take the space and one of the backend's write streams."""
@@ -115,6 +129,7 @@ def written(s: State, v: int) -> bool:
     return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[s.pools[r.pool].fill_lock])
 
 
+@repeats("cinder.volume.manager:VolumeManager", "_create_image_cache_volume_entry")
 @compiled
 def fill(s: State, v: int) -> bool:
     """`_create_image_cache_volume_entry`: room, quota, and a clone of the user's new volume."""
@@ -139,6 +154,8 @@ def not_filled(s: State, v: int, reason: int) -> bool:
     return end_fill(s, v)
 
 
+@repeats("cinder.volume.manager:VolumeManager", "_create_image_cache_volume_entry")
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeOnFinishTask", "execute")
 @compiled
 def filled(s: State, v: int) -> bool:
     """The image-volume is there (`CreateVolumeOnFinishTask`): enter it."""
@@ -161,6 +178,10 @@ def end_fill(s: State, v: int) -> bool:
     return next_phase(s, v, EXTEND, 0.0)
 
 
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_create_from_image_cache_or_download",
+)
 @compiled
 def extend_back(s: State, v: int) -> bool:
     """The `finally` of `_create_from_image_cache_or_download`: the size asked for, on failures too."""

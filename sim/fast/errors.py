@@ -8,11 +8,13 @@ from sim.fast import state
 from sim.fast.build import Names
 from sim.fast.state import Array
 from sim.inputs.scenario import Case, Image
+from sim.model.repeats import repeats
 
 BACKEND = "Bad or unexpected response from the storage volume backend API: "
 NO_POOL = "no pool of the volume type passes the scheduler's filters"
 
 
+@repeats("cinder.exception", "NoValidBackend")
 def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> list[str]:
     """The `error` column of creates (rows of `state.ROWS`, and what was asked for) that ended in an error."""
     columns = (
@@ -43,6 +45,17 @@ def _no_maximum() -> str:
         return f"ValueError: {error}"
 
 
+@repeats(
+    "cinder.exception",
+    "ImageCopyFailure",
+    "ImageNotFound",
+    "ImageUnacceptable",
+    "InvalidInput",
+    "SnapshotLimitReached",
+    "VolumeBackendAPIException",
+)
+@repeats("cinder.volume.volume_utils", "check_image_metadata", "copy_image_to_volume")
+@repeats("cinder.image.image_utils", "check_virtual_size")
 def _text(case: Case, error: int, host: str, gib: float, image: Image, volume_id: str, size_gib: int) -> str:
     """Of the attempt that failed last, or of the API."""
     if error == state.IMAGE_GONE:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sim.fast.jit import compiled
 from sim.fast.state import NO_LIMIT, NONE, State
+from sim.model.repeats import repeats
 
 # What happens: a request goes on; deletes begin and end; a request is scheduled again; streams are granted.
 RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
@@ -106,6 +107,7 @@ def read_clock(s: State) -> int:
 # -- waiting: locks, and streams as SimPy's Resource grants them -----------------------------------
 
 
+@repeats("cinder.coordination", "synchronized")
 @compiled
 def acquire_lock(s: State, v: int, lock: Any) -> bool:
     """Take a lock, a record of `LOCKS`, or queue for it (`coordination.synchronized`)."""

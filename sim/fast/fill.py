@@ -6,8 +6,11 @@ from sim.fast.arrays import clone, find
 from sim.fast.jit import compiled
 from sim.fast.scheduler import report
 from sim.fast.state import NONE, OVER_QUOTA, State
+from sim.model.repeats import repeats
 
 
+@repeats("cinder.volume.manager:VolumeManager", "_clone_image_volume")
+@repeats("cinder.db.api", "quota_reserve")
 @compiled
 def clone_image_volume(s: State, v: int, kind: int, tenant: bool) -> float:
     """`VolumeManager._clone_image_volume`: the seconds that it lasts, or, negative, why not.

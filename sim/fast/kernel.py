@@ -55,6 +55,7 @@ from sim.fast.state import (
 )
 from sim.fast.upload import begin_upload
 from sim.fast.usage import pass_edges
+from sim.model.repeats import repeats
 
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
 OVER, MORE_EVENTS, MORE_ROOM, PAUSE = range(4)
@@ -309,6 +310,9 @@ def ask(s: State, at: int) -> None:
         schedule(s, v)
 
 
+@repeats("cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "_get_image_metadata")
+@repeats("cinder.volume.volume_utils", "check_image_metadata")
+@repeats("cinder.image.image_utils", "check_virtual_size")
 @compiled
 def refusal(s: State, image: int, size_gib: int, project: int) -> int:
     """`ExtractVolumeRequestTask._get_image_metadata`: why the API refuses a create, or 0."""

@@ -9,6 +9,7 @@ from sim.fast.jit import compiled
 from sim.fast.scheduler import report
 from sim.fast.state import ARRAY_FULL, BUSY, CACHE, FOR_USER, NONE, POOL_FULL, State
 from sim.fast.usage import orphan
+from sim.model.repeats import repeats
 
 NO, AT_ONCE, LATER = range(3)
 
@@ -68,6 +69,7 @@ def stays(s: State, slot: int) -> None:
         orphan(s, d.pool, d.tier)
 
 
+@repeats("cinder.volume.manager:VolumeManager", "delete_volume", "_update_allocated_capacity")
 @compiled
 def end_image_delete(s: State, slot: int) -> None:
     d, w = s.slots[slot], s.world[0]

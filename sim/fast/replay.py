@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.fast.jit import threaded_entry, trailing_zeros
+from sim.model.repeats import repeats
 
 Whole = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
@@ -191,6 +192,7 @@ def _mark_changed(
         last[x] = k + 1
 
 
+@repeats("cinder.image.cache:ImageVolumeCache", "get_entry", "ensure_space")
 @threaded_entry
 def _replay(
     image: Codes,
@@ -245,6 +247,7 @@ def _replay(
     return evictions, refusals
 
 
+@repeats("cinder.image.cache:ImageVolumeCache", "get_entry", "ensure_space")
 @threaded_entry
 def _depths(
     image: Codes,

@@ -15,6 +15,7 @@ from sim.fast.events import read_clock
 from sim.fast.jit import compiled, wrapped
 from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
 from sim.model import lottery as shared
+from sim.model.repeats import repeats
 
 BREAKS = -2
 # Of cinder/scheduler/weights/capacity.py: what it gives pools without a capacity.
@@ -25,6 +26,7 @@ GAMMA, FACTOR_1, FACTOR_2 = (
 )
 
 
+@repeats("cinder.volume.manager:VolumeManager", "publish_service_capabilities", "_append_volume_stats")
 @compiled
 def report(s: State, backend: int) -> None:
     """`VolumeManager.publish_service_capabilities`."""
@@ -39,6 +41,23 @@ def report(s: State, backend: int) -> None:
         p.reported_allocated = p.allocated
 
 
+@repeats(
+    "cinder.scheduler.filter_scheduler:FilterScheduler",
+    "_schedule",
+    "_get_weighted_candidates",
+    "_choose_top_backend",
+)
+@repeats(
+    "cinder.scheduler.host_manager:HostManager",
+    "_choose_backend_filters",
+    "get_filtered_backends",
+    "get_weighed_backends",
+    "get_all_backend_states",
+    "revert_volume_consumed_capacity",
+)
+@repeats("cinder.scheduler.base_filter:BaseFilterHandler", "get_filtered_objects")
+@repeats("cinder.scheduler.base_filter:BaseFilter", "filter_all", "run_filter_for_index")
+@repeats("cinder.scheduler.filters:BaseBackendFilter", "_filter_one")
 @compiled
 def choose(s: State, v: int) -> int:
     """`FilterScheduler._schedule`: the pool for a volume, already counted there.
@@ -70,6 +89,11 @@ def choose(s: State, v: int) -> int:
     return chosen
 
 
+@repeats("cinder.scheduler.base_weight:BaseWeightHandler", "get_weighed_objects")
+@repeats("cinder.scheduler.base_weight:BaseWeigher", "weigh_objects")
+@repeats("cinder.scheduler.base_weight", "normalize")
+@repeats("cinder.scheduler.weights.capacity:CapacityWeigher", "weigh_objects")
+@repeats("cinder.scheduler.weights.stochastic:StochasticHostWeightHandler", "get_weighed_objects")
 @compiled
 def weigh_all(s: State, v: int, weigher: int, first: int, end: int) -> bool:
     """`BaseWeightHandler.get_weighed_objects`: add a weigher's weights of the pools that passed.
@@ -102,6 +126,10 @@ def weigh_all(s: State, v: int, weigher: int, first: int, end: int) -> bool:
     return True
 
 
+@repeats("cinder.scheduler.weights.capacity:CapacityWeigher", "_weigh_object")
+@repeats("cinder.scheduler.weights.capacity:AllocatedCapacityWeigher", "_weigh_object")
+@repeats("cinder.scheduler.weights.volume_number:VolumeNumberWeigher", "_weigh_object")
+@repeats("cinder.db.api", "volume_data_get_for_host")
 @compiled
 def weigh_by(s: State, v: int, weigher: int, pool: int) -> float:
     """`_weigh_object` of one weigher."""
@@ -116,6 +144,9 @@ def weigh_by(s: State, v: int, weigher: int, pool: int) -> float:
     return 1.0 if can_clone(s, v, pool) else 0.0
 
 
+@repeats("cinder.scheduler.weights.capacity:CapacityWeigher", "weight_multiplier")
+@repeats("cinder.scheduler.weights.capacity:AllocatedCapacityWeigher", "weight_multiplier")
+@repeats("cinder.scheduler.weights.volume_number:VolumeNumberWeigher", "weight_multiplier")
 @compiled
 def multiplier_of(s: State, weigher: int) -> float:
     """`weight_multiplier` of one weigher."""
@@ -145,6 +176,8 @@ def can_clone(s: State, v: int, pool: int) -> bool:
     return b.cache and entry != NONE and s.entries[entry].version == i.version
 
 
+@repeats("cinder.scheduler.base_weight:BaseWeightHandler", "get_weighed_objects")
+@repeats("cinder.scheduler.filter_scheduler:FilterScheduler", "_choose_top_backend")
 @compiled
 def heaviest(s: State, first: int, end: int) -> int:
     """`OrderedHostWeightHandler`: the first of equals wins."""
@@ -155,6 +188,7 @@ def heaviest(s: State, first: int, end: int) -> int:
     return chosen
 
 
+@repeats("cinder.scheduler.weights.stochastic:StochasticHostWeightHandler", "get_weighed_objects")
 @compiled
 def lottery(s: State, first: int, end: int) -> int:
     """`StochasticHostWeightHandler`: the first whose sum passes the number drawn, or the first of all."""
@@ -186,6 +220,7 @@ def draw(s: State) -> float:
     return float((x >> 11) & (2**53 - 1)) / 2.0**53
 
 
+@repeats("cinder.scheduler.host_manager:BackendState", "consume_from_volume")
 @compiled
 def consume(s: State, pool: int, size_gib: int) -> None:
     """`BackendState.consume_from_volume`: a volume's full size, thin or not."""
@@ -195,6 +230,18 @@ def consume(s: State, pool: int, size_gib: int) -> None:
     p.seen_free -= size_gib
 
 
+@repeats(
+    "cinder.scheduler.host_manager:BackendState",
+    "update_backend",
+    "update_capabilities",
+    "update_from_volume_capability",
+    "update_pools",
+    "_append_backend_info",
+)
+@repeats("cinder.scheduler.host_manager:PoolState", "update_from_volume_capability")
+@repeats(
+    "cinder.scheduler.host_manager:HostManager", "update_service_capabilities", "_update_backend_state_map"
+)
 @compiled
 def refresh(s: State, pool: int) -> None:
     """`PoolState.update_from_volume_capability`: the last report, unless something was placed since."""
@@ -208,6 +255,8 @@ def refresh(s: State, pool: int) -> None:
     p.seen_allocated = p.reported_allocated
 
 
+@repeats("cinder.scheduler.filters.capacity_filter:CapacityFilter", "backend_passes")
+@repeats("cinder.scheduler.sched_utils", "calculate_max_over_subscription_ratio")
 @compiled
 def passes(s: State, pool: int, size_gib: int) -> bool:
     """`CapacityFilter.backend_passes`."""
@@ -220,6 +269,7 @@ def passes(s: State, pool: int, size_gib: int) -> bool:
     return free_capacity(s, pool) >= size_gib
 
 
+@repeats("cinder.scheduler.sched_utils", "calculate_virtual_free_capacity")
 @compiled
 def free_capacity(s: State, pool: int) -> float:
     """`sched_utils.calculate_virtual_free_capacity` of a pool whose capacity is finite."""
@@ -230,6 +280,7 @@ def free_capacity(s: State, pool: int) -> float:
     return two_decimals(free)
 
 
+@repeats("cinder.scheduler.sched_utils", "calculate_capacity_factors")
 @compiled
 def available(s: State, pool: int) -> float:
     """`total_available_capacity` of `sched_utils.calculate_capacity_factors`."""

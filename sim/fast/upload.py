@@ -41,11 +41,13 @@ from sim.fast.state import (
     TWIN_LOCATION,
     State,
 )
+from sim.model.repeats import repeats
 
 UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(32, 39)
 TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(39, 46)
 
 
+@repeats("cinder.volume.api:API", "copy_volume_to_image", "_merge_volume_image_meta")
 @compiled
 def begin_upload(s: State, u: int, v: int) -> bool:
     """`copy_volume_to_image` of the API; whether the volume's request goes on at once."""
@@ -111,6 +113,9 @@ def upload_step(s: State, v: int) -> bool:
     return False
 
 
+@repeats(
+    "cinder.volume.manager:VolumeManager", "copy_volume_to_image", "_clone_image_volume_and_add_location"
+)
 @compiled
 def make_image(s: State, v: int) -> bool:
     """A clone of the volume becomes a location, or its data are copied, converted first if need be."""
@@ -130,6 +135,7 @@ def make_image(s: State, v: int) -> bool:
     return take_stream(s, b, b.write_streams, v)
 
 
+@repeats("cinder.volume.manager:VolumeManager", "_clone_image_volume_and_add_location")
 @compiled
 def located(s: State, v: int) -> None:
     """The clone of a volume is there: add its location, marked if the image is not raw and bare."""
@@ -227,6 +233,7 @@ def twinned(s: State, v: int) -> bool:
     return next_phase(s, v, UNWANTED, begin_delete(s, r.fill))
 
 
+@repeats("cinder.volume.manager:VolumeManager", "_create_image_cache_volume_entry")
 @compiled
 def enter(s: State, v: int) -> bool:
     """`_create_image_cache_volume_entry`, with its locks."""
@@ -252,6 +259,7 @@ def release_locks(s: State, v: int) -> None:
     release_lock(s, s.locks[p.locks, s.volumes[v].image])
 
 
+@repeats("cinder.volume.manager:VolumeManager", "_delete_image")
 @compiled
 def upload_fails(s: State, v: int, error: int) -> bool:
     """`_delete_image`: what is not active goes."""
