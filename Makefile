@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
 # Of the comparisons with the whole of Cinder, those on what differs, or may differ, between its releases.
-ON_OLDEST := (mixture or rescheduling or clone_limit or quota or stale or lru or herd or refused) and not upload
+ON_OLDEST := (mixture or rescheduling or clone_limit or quota or stale or lru or herd or refused or installed) and not upload
 
 # Many processes are started here, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,7 +15,7 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 	test_results.py test_findings.py planner/test_pickers.py \
 	properties/test_cache_machine.py properties/test_array_machine.py fast/test_interpreted.py)
 
-.PHONY: compare check units test lint docs compiled prove coverage bench clean
+.PHONY: compare check units test lint docs map compiled prove coverage bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
@@ -30,7 +30,7 @@ units: $(READY)
 test: $(READY) $(OLDEST)/ready  ## what every change needs: lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
 	$(MAKE) --jobs 2 lint docs compiled
 	$(BIN)/pytest --numprocesses auto --dist worksteal
-	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole -k "$(ON_OLDEST)"
+	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole tests/repeated -k "$(ON_OLDEST)"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -44,6 +44,9 @@ compiled: $(READY)  ## engine fast, once, and not in every process of the tests
 docs: export NO_MKDOCS_2_WARNING = 1  # the theme's advertisement of its successor
 docs: $(READY)  ## the pages, into site/; links and anchors that lead nowhere are errors
 	$(BIN)/mkdocs build --strict
+
+map: $(READY)  ## what Cinder's functions that are repeated are in every supported release
+	$(BIN)/python -m tests.repeated.trees
 
 prove: export EXAMPLES ?= 200000
 prove: export SEED ?= $(shell date +%s)

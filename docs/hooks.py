@@ -3,8 +3,8 @@ pages.
 
 A link alone on its line is replaced by its title: `keys CLASS` by the keys of a pydantic model and of the
 models below it, `code NAME` by the source of an object, `file PATH` by a file, `table PATH` by a CSV file as
-a table, `commands` by the help of all commands. Where Markdown is not built, the link leads to the file. The
-README is the first page.
+a table, `commands` by the help of all commands, `repeated` by what is repeated of Cinder. Where Markdown is
+not built, the link leads to the file. The README is the first page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 
 ROOT = Path(__file__).parent.parent
-MADE = re.compile(r'^( *)\[.*\]\(\S+ "(keys|code|file|table|commands) ?(\S*)"\)$', re.M)
+MADE = re.compile(r'^( *)\[.*\]\(\S+ "(keys|code|file|table|commands|repeated) ?(\S*)"\)$', re.M)
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(?=[)#])")
 PATH = re.compile(r"`((?:sim|tests|scenarios|notebooks|docs)/[\w./*-]*)`")
 EXAMPLE = re.compile(r"^(Example.*:)\n((?: +\S.*\n)+)", re.M)
@@ -92,7 +92,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             files.append(File.generated(config, f"files/{path}", content=target.read_bytes()))
         return f"files/{path}"
 
-    makers = {"keys": keys, "code": code, "file": file, "table": table, "commands": commands}
+    makers = {
+        "keys": keys, "code": code, "file": file, "table": table, "commands": commands, "repeated": repeated
+    }  # fmt: skip
     markdown = LINK.sub(linked, markdown)
     return MADE.sub(lambda match: indent(makers[match[2]](match[3]), match[1]), markdown)
 
@@ -128,6 +130,12 @@ def commands(_: str) -> str:
     text = text[text.index("\n## ") :]  # without the list of commands, where typer cuts the texts
     text = text.replace("\b\n", "")  # it keeps click from filling a paragraph
     return EXAMPLE.sub(lambda match: f"{match[1]}\n\n```console\n{dedent(match[2])}```\n", text)
+
+
+def repeated(_: str) -> str:
+    """What is repeated of Cinder, and by which functions."""
+    command = [sys.executable, "-m", "tests.repeated.trees", "page"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def keys(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What is repeated of Cinder is as it was read, what changes is told, and nothing that decides is left out."""
+"""What is repeated of Cinder is as it was read; a change is told; nothing that decides is left out."""
 
 from __future__ import annotations
 
