@@ -179,10 +179,15 @@ def difference(function: str, before: Path, after: Path) -> str:
 
 
 def told(found: list[Change], root: Path, folder_of: Callable[[str], Path]) -> str:
-    """The changes as text; `folder_of` gives the folder of a release."""
-    return "\n\n".join(
-        f"{change}\n{difference(change.function, folder_of(change.release), root)}" for change in found
-    )
+    """The changes as text; `folder_of` gives the folder of a release, or fails as pip does."""
+    parts = []
+    for change in found:
+        try:
+            what = difference(change.function, folder_of(change.release), root)
+        except subprocess.CalledProcessError:
+            what = f"(pip does not get cinder {change.release}, so that what changed cannot be shown)"
+        parts.append(f"{change}\n{what}")
+    return "\n\n".join(parts)
 
 
 def unpacked(release: str, folder: Path) -> Path:
