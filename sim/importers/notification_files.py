@@ -1,7 +1,8 @@
-"""Notifications out of files: a JSON object a line, bare or in oslo.messaging's envelope, or a log."""
+"""Notifications out of files: JSON in lines, arrays or documents, bare or carried, and logs."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import re
@@ -14,75 +15,198 @@ from typing import IO, Any
 
 from cinder.volume import volume_utils
 
+from sim.importers.notes import Note
+from sim.importers.notification_wrappers import LOGGER, carriers, notifications_in, value_in
 from sim.inputs.problems import Problems
 
-LONGEST = 2**24  # bytes of a line; a notification has some thousand
-LOGGER = b"oslo.messaging.notification."  # of oslo.messaging's driver `log`
+LONGEST = 2**24  # bytes of a line or a value; a notification has some thousand
+CHUNK = 2**20  # bytes read of documents at once
+HEAD = 2**12  # bytes that tell lines from documents
+ACCEPTED = (
+    "accepted are JSON (one notification a line, an array, what rabbitmqadmin get, Elasticsearch, fluentd, "
+    "Docker or Ceilometer writes) and logs of oslo.messaging's driver log"
+)
 # How a line of a log starts: with a time (oslo.log's, systemd's) or a priority (syslog's).
 _LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |<\d{1,3}>")
+_TABBED = re.compile(rb"(\S*\t)+(?=\{)")  # fluentd: time, tag, record; rabbitmqadmin -f tsv
+_KUBERNETES = re.compile(rb"\S+ (stdout|stderr) ([PF]) ")  # P: goes on in the next line of this stream
+# Tables and lists of rabbitmqadmin, in whose lines or between which the payloads are.
+_RABBITMQADMIN = re.compile(
+    rb"[|+]|\xe2\x94|\xe2\x95|-+$|(routing_key|exchange|message_count|payload\w*|properties|redelivered)\b"
+)
+_HITS = re.compile(
+    r'\s*\{[^\[]*?"hits"\s*:\s*\{[^\[]*?"hits"\s*:\s*\[\s*'
+)  # before the first hit of a response
+_BETWEEN = re.compile(r"[\s,\[\]}]*")  # values of arrays and documents
+_DOCUMENT = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*[\[{"\]]|\{\s*\n\s*"|\{[^\[\n]{0,500}?"hits"\s*:\s*\{)')
 _GZIP = b"\x1f\x8b"
+_DECODER = json.JSONDecoder()
 Taker = Callable[[dict[str, Any], datetime], None]  # of a notification and its time
 
 
-def notifications(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def notifications(path: Path, problems: Problems, notes: list[Note]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Every notification of a file with its line number, one at a time; what is none is a problem.
 
-    In a log other lines are left out: a file is one from its first line on that starts as a log's do.
+    In a log other lines are left out: a file is one from its first line on that starts as a log's do. What is
+    cut at the end of a file is left out, and noted.
     """
-    logged = False
-    for number, line in _lines(path, problems):
-        found = line.find(LOGGER)
-        begin = line.find(b"{")
-        logged = logged or found >= 0 or _LOG_LINE.match(line) is not None
-        if found < 0 and not line.startswith(b"{"):
-            if not logged and line:
-                problems.add(path, f"line {number}", "is not a notification (a JSON object)")
-            continue
-        message = _decoded(line[begin:] if begin >= 0 else b"", path, number, problems)
-        if message is not None:
-            yield number, message
-
-
-def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, bytes]]:
-    """Lines without what surrounds them, numbered from 1; gzip'd files are unpacked."""
     try:
         with path.open("rb") as plain:
             zipped = plain.read(2) == _GZIP
             plain.seek(0)
             with gzip.open(plain) if zipped else plain as file:
-                yield from _text_lines(file, path, problems)
-    except (OSError, EOFError, zlib.error) as error:
+                reader = _Reader(path, file, problems)
+                yield from reader.notifications()
+    except (OSError, zlib.error) as error:
         problems.add(path, "", getattr(error, "strerror", None) or f"cannot be unpacked: {error}")
+        return
+    if reader.cut:
+        notes.append(Note("read", f"{path}: its end is cut: 1 notification that is not whole was skipped"))
 
 
-def _text_lines(
-    file: IO[bytes] | gzip.GzipFile, path: Path, problems: Problems
-) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while line := file.readline(LONGEST):
-        number += 1
-        if b"\0" in line or len(line) == LONGEST:
-            problems.add(path, f"line {number}", "is not text: notifications are read as lines of JSON")
-            return
-        yield number, line.strip()
+class _Reader:
+    """A file of notifications. `cut`: whether its last line or value is not whole."""
 
+    def __init__(self, path: Path, file: IO[bytes] | gzip.GzipFile, problems: Problems) -> None:
+        self.path, self.file, self.problems = path, file, problems
+        self.cut = False
+        self._logged = self._refused = False
+        self._parts: dict[Any, str] = {}  # of lines that Docker or Kubernetes divided, by their stream
 
-def _decoded(text: bytes, path: Path, number: int, problems: Problems) -> dict[str, Any] | None:
-    """The notification in a line; without its envelope, if it has one."""
-    where = f"line {number}"
-    try:
-        message = json.loads(text)
-        if isinstance(message, dict) and "oslo.message" in message:
-            message = json.loads(message["oslo.message"])
-    except (ValueError, TypeError, RecursionError) as error:
+    def notifications(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        head = self._read(lambda: self.file.peek(HEAD))  # type: ignore[union-attr]
+        for number, value in self._documents() if _DOCUMENT.match(head) else self._lines():
+            try:
+                found = list(notifications_in(value))
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+                self._broken(number, error)
+                continue
+            if not found and not carriers(value):
+                # Nothing of it is shown: contexts of older releases have tokens.
+                self._refuse(number, "is JSON, but not a notification: it has no event_type")
+            yield from ((number, message) for message in found)
+
+    def _read(self, read: Callable[[], bytes]) -> bytes:
+        """What is read next; nothing where a packed file is cut."""
+        try:
+            return read()
+        except EOFError:
+            self.cut = True
+            return b""
+
+    def _refuse(self, number: int, what: str) -> None:
+        """Note what is no notification; the first time in a file with what would be one."""
+        accepted = "" if self._refused else f"; {ACCEPTED}"
+        self._refused = True
+        self.problems.add(self.path, f"line {number}", f"{what}{accepted}", what)
+
+    def _broken(self, number: int, error: Exception) -> None:
         at = f" (column {error.colno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
-        problems.add(path, where, f"is broken JSON{at}", "is broken JSON")
+        self.problems.add(self.path, f"line {number}", f"is broken JSON{at}", "is broken JSON")
+
+    # -- a value in a line ----------------------------------------------------------------------
+
+    def _lines(self) -> Iterator[tuple[int, Any]]:
+        """The value of each line that has one. A line is cut if none follows."""
+        number, cut = 0, None
+        while line := self._read(lambda: self.file.readline(LONGEST)):
+            number += 1
+            if cut is not None:
+                self._broken(number - 1, cut)
+                cut = None
+            if b"\0" in line or len(line) == LONGEST:
+                self._refuse(number, "is not text")
+                return
+            try:
+                value = self._value(line.strip(), number)
+            except (ValueError, RecursionError) as error:
+                cut = error if _is_cut(error) else None
+                if cut is None:
+                    self._broken(number, error)
+                continue
+            if value is not None:
+                yield number, value
+        self.cut = self.cut or cut is not None
+        for text in self._parts.values():
+            try:
+                yield number, value_in(text) or {"log": text}
+            except ValueError:
+                self.cut = True
+
+    def _value(self, line: bytes, number: int) -> Any:
+        """The JSON value of a line; None if it has none and needs none."""
+        if divided := _KUBERNETES.match(line):
+            text = line[divided.end() :].decode(errors="replace")
+            return self._joined(divided[1], text, whole=divided[2] == b"F")
+        found, begin = line.find(LOGGER.encode()), line.find(b"{")
+        tagged = _TABBED.match(line) is not None or _RABBITMQADMIN.match(line) is not None
+        self._logged = self._logged or found >= 0 or (not tagged and _LOG_LINE.match(line) is not None)
+        if found < 0 and begin and (begin < 0 or not tagged):
+            if line and not self._logged and not tagged:
+                self._refuse(number, "is not a notification (a JSON object)")
+            return None
+        text = line[begin:].decode() if begin >= 0 else ""
+        value, end = _DECODER.raw_decode(text)
+        if begin == 0 and end < len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        if isinstance(value, dict) and isinstance(value.get("log"), str):
+            alone = value.keys() <= {
+                "log",
+                "stream",
+                "time",
+                "attrs",
+            }  # of Docker itself, which keeps the end
+            goes_on = value.get("partial_message") == "true" or value.get("logtag") == "P"
+            goes_on = goes_on or ("stream" in value and alone and not value["log"].endswith("\n"))
+            stream = value.get("container_id"), value.get("stream")
+            return self._joined(stream, value["log"], whole=not goes_on)
+        return value
+
+    def _joined(self, stream: Any, text: str, whole: bool) -> Any:
+        """A line of a container's log of which this text is the end; None if it is not."""
+        text = self._parts.pop(stream, "") + text
+        if whole or len(text) > LONGEST:
+            return {"log": text}
+        self._parts[stream] = text
         return None
-    if not isinstance(message, dict) or not isinstance(message.get("event_type"), str):
-        # Nothing of it is shown: contexts of older releases have tokens.
-        problems.add(path, where, "is JSON, but not a notification: it has no event_type")
-        return None
-    return message
+
+    # -- arrays and documents of many lines -----------------------------------------------------
+
+    def _documents(self) -> Iterator[tuple[int, Any]]:
+        """The values of arrays, one after the other, of an Elasticsearch's response; whole documents."""
+        decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
+        text, at, number, ended = "", 0, 1, False
+        while True:
+            between = _HITS.match(text, at) or _BETWEEN.match(text, at)
+            after = between.end() if between is not None else at
+            try:
+                value, end = _DECODER.raw_decode(text, after)
+            except (ValueError, RecursionError) as error:
+                if ended and after == len(text):
+                    return
+                if not _is_cut(error) or len(text) - at > LONGEST:
+                    self._broken(number + text.count("\n", at, after), error)
+                    return
+                if ended:
+                    self.cut = True
+                    return
+                more = self._read(lambda: self.file.read(CHUNK))
+                ended = not more
+                text, at = text[at:] + decode(more, ended), 0
+                continue
+            number += text.count("\n", at, after)
+            yield number, value
+            number += text.count("\n", after, end)
+            at = end
+
+
+def _is_cut(error: Exception) -> bool:
+    """Whether JSON is broken only in that it ends too early."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    rest = error.doc[error.pos :].strip()
+    inside = error.msg.startswith(("Unterminated string", "Invalid \\u")) and "\n" not in rest
+    return inside or any(word.startswith(rest) for word in ("true", "false", "null", "-"))
 
 
 def instant(text: str) -> datetime:

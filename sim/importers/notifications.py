@@ -11,9 +11,15 @@ import pandas as pd
 
 from sim.importers.cache_telemetry import CacheTelemetry
 from sim.importers.notes import Note
-from sim.importers.notification_files import instant, notifications
+from sim.importers.notification_files import ACCEPTED, instant, notifications
 from sim.importers.notified_volumes import NotifiedVolumes
 from sim.inputs.problems import Problems
+
+WANTED = f"event types volume.create.*, volume.delete.start and image_volume_cache.* are wanted; {ACCEPTED}"
+EVENTS = (
+    "Ceilometer's events do not tell formats and sizes of images, nor whether a create was a download, nor "
+    "when it ended: the time of its notification is taken"
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ def read(
     internal_tenant: str | None,
     problems: Problems,
 ) -> Telemetry | None:
-    """Reads files of notifications line by line; None if there is a problem.
+    """Reads files of notifications one by one; None if there is a problem.
 
     `since` and `until` bound the period. `internal_tenant` is the project of Cinder's own image-volumes; if
     it is None, they are known by their names.
@@ -45,24 +51,30 @@ def read(
     before = len(problems.lines())
     cache, volumes = CacheTelemetry(since, until), NotifiedVolumes(internal_tenant)
     takers = cache.takers | volumes.takers
-    taken = 0
+    taken = of_ceilometer = 0
+    told: list[Note] = []
     for path in paths:
-        for number, message in notifications(path, problems):
+        for number, message in notifications(path, problems, told):
             take = takers.get(message["event_type"])
             if take is None:
                 continue
             try:
                 take(message, instant(message["timestamp"]))
                 taken += 1
+                of_ceilometer += "of_ceilometer" in message
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 what = f"{message['event_type']} is not as Cinder sends it"
                 problems.add(path, f"line {number}", f"{what} ({type(error).__name__}: {error})", what)
     if not taken and len(problems.lines()) == before:
         for path in paths:
-            problems.add(path, "", "has no notification of Cinder's volumes or of its image-volume cache")
+            problems.add(
+                path, "", f"has no notification of Cinder's volumes or of its image-volume cache: {WANTED}"
+            )
     if len(problems.lines()) > before:
         return None
     made = volumes.made(since, until)
     counts = cache.counts(made)
     events, images, notes = volumes.tables(since, until)
-    return Telemetry(counts, events, images, [*cache.notes(counts, made), *notes])
+    if of_ceilometer:
+        told.append(Note("unknown", EVENTS))
+    return Telemetry(counts, events, images, [*told, *cache.notes(counts, made), *notes])
