@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from sim.inputs.scenario import Case
-from sim.model.records import Records, uploads_table
+from sim.model.records import OTHERS, Records, uploads_table
 from sim.model.usage import space_table
 from sim.workload.loading import load
 
@@ -113,10 +113,12 @@ def records_of(
     requests: list[dict[str, Any]],
     events: list[dict[str, Any]] | None = None,
     usage: list[tuple[Any, ...]] | None = None,
+    others: list[dict[str, Any]] | None = None,
 ) -> Records:
     """Tables with a row per dict; what a dict leaves out is as in REQUEST and EVENT."""
     return Records(
         requests=pd.DataFrame([REQUEST | row for row in requests], columns=list(REQUEST)),
+        others=pd.DataFrame([REQUEST | row for row in others or []], columns=list(OTHERS)),
         cache_events=pd.DataFrame([EVENT | row for row in events or []], columns=list(EVENT)),
         cache=pd.DataFrame(
             [("fast#p0", "007", 2, 3.5)], columns=["host", "image_id", "size_gib", "last_used"]

@@ -52,6 +52,17 @@ def test_failed_creates_by_exception(case: Case) -> None:
     )
 
 
+def test_failed_creates_without_an_image(case: Case) -> None:
+    held = FAILED | {"image_id": "", "cache_held": 2}
+    lines = findings(records_of([{}], others=[held, held | {"cache_held": 3}, {}]), case, "cache-only")
+    assert lines == [
+        "2 creates without an image of 3 failed: NoSpace 2",
+        "flash: 2 creates without an image failed at the array's volume limit while up to 3 cached"
+        " image-volumes, which never give way to users, held places: lower image_volume_cache_max_count"
+        " or raise max_volumes",
+    ]
+
+
 def test_refused_images(case: Case) -> None:
     events = [
         fill(1, image_id="huge", size_gib=40, **REFUSED),

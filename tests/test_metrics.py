@@ -9,7 +9,7 @@ from handmade import FAILED, case_of, records_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.analysis.metrics import summary
+from sim.analysis.metrics import pools_table, summary
 from sim.inputs.scenario import Case
 
 
@@ -31,6 +31,17 @@ def test_hit_rates_count_errors_against_them(case: Case) -> None:
     assert flash["errors"] == 1
     assert flash["clone_hit_rate"] == 3 / 5
     assert flash["driver_hit_rate"] == flash["store_hit_rate"] == flash["cache_hit_rate"] == 1 / 5
+
+
+def test_creates_without_an_image_count_as_other_errors_alone(case: Case) -> None:
+    others: list[dict[str, Any]] = [FAILED, FAILED | {"volume_type": "disk"}, FAILED | {"host": ""}, {}]
+    records = records_of([{}, FAILED], others=others)
+    table = summary(records, case, "none")
+    assert list(table["other_errors"]) == [2, 1, 3]
+    assert list(table["errors"]) == [1, 0, 1]
+    assert list(table["creates"]) == [2, 0, 2]
+    pools = pools_table(records, case)
+    assert dict(zip(pools["host"], pools["other_errors"], strict=True))["fast#p0"] == 2
 
 
 def test_rows_are_the_tiers_in_order_then_all(case: Case) -> None:

@@ -54,6 +54,38 @@ def test_stretches_give_what_the_whole_gives(case: Case, batch: int, fmt: str, t
     pd.testing.assert_frame_equal(written.summary, summary(whole, case, "combined"), rtol=1e-12)
 
 
+def without_images(case: Case) -> Case:
+    """The same with every fourth create from no image, on arrays that take few volumes."""
+    events = case.trace.events.copy()
+    creates = events.index[events["event"] == "create"][::4]
+    events.loc[creates, "image_id"] = ""
+    backends = {
+        name: backend.model_copy(update={"max_volumes": 40})
+        for name, backend in case.scenario.backends.items()
+    }
+    scenario = case.scenario.model_copy(update={"backends": backends})
+    return replace(case, scenario=scenario, trace=replace(case.trace, events=events))
+
+
+@pytest.mark.parametrize("fmt", ["parquet", "csv"])
+def test_creates_without_an_image_have_a_table_of_their_own(case: Case, fmt: str, tmp_path: Path) -> None:
+    mixed = without_images(case)
+    whole = run(mixed, "cache-only")
+    failed = (whole.others["status"] == "error").sum()
+    assert 0 < failed < len(whole.others)
+    written = stream(on_disk(mixed, tmp_path / "trace.parquet"), "cache-only", tmp_path, fmt, batch=333)
+    assert written.creates == len(whole.requests)
+    for path, table in ((written.requests, whole.requests), (written.others, whole.others)):
+        if fmt == "csv":
+            assert path.read_text() == table.to_csv(index=False, lineterminator="\n")
+        else:
+            pd.testing.assert_frame_equal(pd.read_parquet(path), table, check_exact=True)
+    pd.testing.assert_frame_equal(written.pools, pools_table(whole, mixed), check_exact=True)
+    expected = summary(whole, mixed, "cache-only")
+    assert expected["other_errors"].iloc[-1] == failed
+    pd.testing.assert_frame_equal(written.summary, expected, rtol=1e-12)
+
+
 def test_a_create_that_outlasts_the_trace_is_in_the_means(case: Case, tmp_path: Path) -> None:
     """Its end, not the last change on an array, is the end of the run."""
     events = case.trace.events

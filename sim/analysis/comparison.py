@@ -20,7 +20,7 @@ BASELINE = "none"
 RATIOS = {"clone_hit_rate": ("clones", "creates"), "create_s_mean": ("seconds", "made")}
 DIFFERENCES = (
     *("clone_hit_rate", "create_s_mean", "create_s_p95"),
-    *("errors", "image_provisioned_gib_mean", "price_month"),
+    *("errors", "other_errors", "image_provisioned_gib_mean", "price_month"),
 )
 
 
@@ -50,8 +50,11 @@ def counted(records: Records, warm_up_s: float) -> Records:
     """The records without the creates before `warm_up_s`."""
     if not warm_up_s:
         return records
-    later = records.requests["time"] >= warm_up_s
-    return replace(records, requests=records.requests[later].reset_index(drop=True))
+    requests, others = (
+        creates[creates["time"] >= warm_up_s].reset_index(drop=True)
+        for creates in (records.requests, records.others)
+    )
+    return replace(records, requests=requests, others=others)
 
 
 def of_replications(summaries: Sequence[pd.DataFrame], warm_up_s: float = 0.0) -> Comparison:

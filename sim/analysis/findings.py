@@ -29,6 +29,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
     """The lines on what stands out, the gravest kinds first; empty if nothing does."""
     kinds = [
         _errors(records),
+        _other_errors(records),
         _held_by_cache(records, case),
         _slow(records, case),
         _refused(records, case),
@@ -108,14 +109,23 @@ def _errors(records: Records) -> list[str]:
     return [f"{_share(failed, records)} failed: {_exceptions(failed['error'])}"]
 
 
+def _other_errors(records: Records) -> list[str]:
+    others = records.others
+    failed = others[others["status"] == "error"]
+    if failed.empty:
+        return []
+    share = f"{_count(len(failed), 'create')} without an image of {len(others):,}"
+    return [f"{share} failed: {_exceptions(failed['error'])}"]
+
+
 def _held_by_cache(records: Records, case: Case) -> list[str]:
     never = "" if case.scenario.what_if.evict_for_users else ", which never give way to users,"
-    refused = records.requests[records.requests["cache_held"] > 0]
     return [
-        f"{tier}: {_count(len(chosen), 'create')} failed at the array's volume limit while up to"
+        f"{tier}: {_count(len(chosen), 'create')}{without} failed at the array's volume limit while up to"
         f" {_count(int(chosen['cache_held'].max()), 'cached image-volume')}{never}"
         " held places: lower image_volume_cache_max_count or raise max_volumes"
-        for tier, chosen in _by(refused, "volume_type")
+        for creates, without in ((records.requests, ""), (records.others, " without an image"))
+        for tier, chosen in _by(creates[creates["cache_held"] > 0], "volume_type")
     ]
 
 

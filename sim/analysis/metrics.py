@@ -40,7 +40,8 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
     - `create_s_mean`, `create_s_p50`, `create_s_p95`, `create_s_p99`: seconds of the successful creates
       (percentiles interpolate linearly between order statistics, numpy's default). NaN without any.
     - `boot_timeout_share`: the share of creates that succeed only after `boot_timeout_s`.
-    - `errors`: failed creates. `downloaded_gib`: GiB (`size_bytes`) of the images that creates downloaded.
+    - `errors`: failed creates; `other_errors`: failed creates without an image (`Records.others`), which
+      count in no other column. `downloaded_gib`: GiB (`size_bytes`) of the images that creates downloaded.
     - `{image,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak}`: image-volumes,
       image = cache + store; means are time-weighted.
     - `price_month`: mean physical GiB and mean volumes of cache and store at the tier's prices;
@@ -50,12 +51,11 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
 
     Raises RuntimeError unless the creates by source add up, and the errors are those without a source.
     """
-    requests = records.requests
+    requests, others = records.requests, records.others
     boot_timeout_s = case.scenario.boot_timeout_s
-    of_tier = {tier: requests[requests["volume_type"] == tier] for tier in case.scenario.tiers}
-    rows = {**of_tier, ALL: requests}
-    tallies = {name: tally(of_row, case.images, boot_timeout_s) for name, of_row in rows.items()}
-    percentiles = {name: _percentiles(seconds_of(of_row)) for name, of_row in rows.items()}
+    rows = {name: (of_tier(requests, name), of_tier(others, name)) for name in (*case.scenario.tiers, ALL)}
+    tallies = {name: tally(*of_row, case.images, boot_timeout_s) for name, of_row in rows.items()}
+    percentiles = {name: _percentiles(seconds_of(of_row)) for name, (of_row, _) in rows.items()}
     return summary_of(tallies, percentiles, records.usage, case, strategy)
 
 
@@ -83,14 +83,23 @@ def summary_of(
     return table
 
 
+def of_tier(creates: pd.DataFrame, tier: str) -> pd.DataFrame:
+    """The rows of a tier; of ALL, every row."""
+    return creates if tier == ALL else creates[creates["volume_type"] == tier]
+
+
 def seconds_of(requests: pd.DataFrame) -> npt.NDArray[np.float64]:
     """The seconds of the creates that succeed."""
     done = requests[requests["status"] == "available"]
     return (done["end"] - done["time"]).to_numpy(dtype=float)
 
 
-def tally(requests: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: float) -> pd.Series[float]:
-    """What can be added up of creates: of each source, errors, late ones, seconds and downloaded GiB."""
+def tally(
+    requests: pd.DataFrame, others: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: float
+) -> pd.Series[float]:
+    """What can be added up of creates: of each source, errors, late ones, seconds and downloaded GiB; and
+    the errors of creates without an image.
+    """
     by_source = {source: int((requests["source"] == source).sum()) for source in SOURCES}
     errors = int((requests["status"] == "error").sum())
     if sum(by_source.values()) != len(requests) or by_source["none"] != errors:
@@ -104,6 +113,7 @@ def tally(requests: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: f
             **by_source,
             "creates": len(requests),
             "errors": errors,
+            "other_errors": int((others["status"] == "error").sum()),
             "late": int((seconds > boot_timeout_s).sum()),
             "seconds": float(seconds.sum()),
             "downloaded_gib": float(gib.sum()),
@@ -171,6 +181,7 @@ def _row(counted: pd.Series[float], percentiles: Sequence[float]) -> dict[str, f
         **dict(zip(("create_s_p50", "create_s_p95", "create_s_p99"), percentiles, strict=True)),
         "boot_timeout_share": _share(counted["late"], creates),
         "errors": errors,
+        "other_errors": int(counted["other_errors"]),
         "downloaded_gib": float(counted["downloaded_gib"]),
     }
 
@@ -246,13 +257,14 @@ def pools_table(records: Records, case: Case) -> pd.DataFrame:
 
     Columns: host, volume_type (several joined by ';'), requests, store_clones, cache_clones,
     driver_clones, downloads, errors (creates count on the pool where they ended; creates that no pool
-    took do not count), then {user,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak},
+    took do not count), other_errors (the same of creates without an image), then
+    {user,cache,store}_{volumes,provisioned_gib,physical_gib}_{mean,peak},
     and orphans at the end of the run.
     """
-    return pools_table_of(pool_counts(records.requests, case), records.usage, case)
+    return pools_table_of(pool_counts(records.requests, records.others, case), records.usage, case)
 
 
-def pool_counts(requests: pd.DataFrame, case: Case) -> pd.DataFrame:
+def pool_counts(requests: pd.DataFrame, others: pd.DataFrame, case: Case) -> pd.DataFrame:
     """The columns of `pools_table` that count creates, by host (the index)."""
     hosts = pd.Index(list(case.scenario.pools()))
     counted = {
@@ -262,6 +274,7 @@ def pool_counts(requests: pd.DataFrame, case: Case) -> pd.DataFrame:
         "driver_clones": requests.loc[requests["source"] == "driver", "host"],
         "downloads": requests.loc[requests["source"] == "download", "host"],
         "errors": requests.loc[requests["status"] == "error", "host"],
+        "other_errors": others.loc[others["status"] == "error", "host"],
     }
     return pd.DataFrame({name: _count_by(column, hosts) for name, column in counted.items()}, index=hosts)
 

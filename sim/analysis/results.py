@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 Format = Literal["csv", "parquet"]
-TABLES = ("requests", "pools", "cache_events", "cache", "uploads", "summary", "space")
+TABLES = ("requests", "others", "pools", "cache_events", "cache", "uploads", "summary", "space")
 MANIFEST = "manifest.json"
 VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numba", "numpy", "pandas", "pyarrow")
 TEXT = (

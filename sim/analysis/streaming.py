@@ -22,17 +22,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sim.analysis.create_seconds import create_seconds, together
-from sim.analysis.metrics import ALL, percentiles_of_many, pool_counts, pools_table_of, summary_of, tally
+from sim.analysis.metrics import (
+    ALL,
+    of_tier,
+    percentiles_of_many,
+    pool_counts,
+    pools_table_of,
+    summary_of,
+    tally,
+)
 from sim.fast import state
 from sim.fast.build import Names, build, exists, numbers_of
 from sim.fast.engine import (
     cache_events_of,
     cache_of,
     most_locations,
-    requests_of,
     room,
     room_for,
     space_of,
+    tables_of,
     usage_of,
 )
 from sim.fast.jit import table_of
@@ -44,12 +52,11 @@ from sim.inputs.strategies import STRATEGIES
 from sim.inputs.tables import parquet_batches
 from sim.inputs.trace import last_time_s, read_batches
 from sim.model.initial import place
-from sim.model.records import uploads_table
+from sim.model.records import ASKED, uploads_table
 from sim.model.usage import UsageMeter, instants
 
 BATCH = 500_000  # events of the trace in memory
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
-ASKED = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Streamed:
     """
 
     requests: Path
+    others: Path
     cache_events: Path
     cache: pd.DataFrame
     uploads: pd.DataFrame
@@ -79,7 +87,7 @@ def stream(
     progress: Callable[[int], None] | None = None,
     batch: int = BATCH,
 ) -> Streamed:
-    """Run a case that was loaded without its events; write requests and cache_events into `folder`.
+    """Run a case that was loaded without its events; write its long tables into `folder`.
 
     Raises BadInput for problems in a part of the trace, or if the initial volumes do not fit.
     """
@@ -112,6 +120,7 @@ def stream(
     }
     return Streamed(
         requests=output.requests.path,
+        others=output.others.path,
         cache_events=output.cache_events.path,
         cache=cache_of(run.s, names),
         uploads=uploads_table([]),
@@ -119,7 +128,7 @@ def stream(
         summary=summary_of(tallies, percentiles, usage, case, strategy),
         space=space_of(run.s, names),
         seconds=output.steps,
-        creates=int(run.s.world[0]["begun"]),
+        creates=int(tallies[ALL]["creates"]),
         engine_s=engine_s,
     )
 
@@ -224,9 +233,7 @@ class _Run:
         self.s = self.s._replace(by_code=np.append(self.s.by_code, known), **trace)
         self.s.world[0]["position"] = 0
         self.until = float(events["time"].iloc[-1])
-        self._output.ask(
-            events.loc[(trace["trace_event"] == state.CREATE) & (trace["trace_image"] != NONE), ASKED]
-        )
+        self._output.ask(events.loc[trace["trace_event"] == state.CREATE, list(ASKED)])
         return True
 
 
@@ -251,6 +258,7 @@ class Output:
 
     def __init__(self, case: Case, names: Names, folder: Path, fmt: str) -> None:
         self.requests = _File(folder / f".requests.{fmt}")
+        self.others = _File(folder / f".others.{fmt}")
         self.cache_events = _File(folder / f".cache_events.{fmt}")
         self.last_end = 0.0
         none = pd.DataFrame({name: pd.Series(dtype="str") for name in ASKED})
@@ -258,11 +266,12 @@ class Output:
         self._asked = none  # of rows that are not written yet
         self._case, self._names = case, names
         self._first = 0  # the number of the first of them
-        empty = requests_of(np.zeros(0, state.ROWS), case, names, none)
-        self.requests.add(empty)
-        self.tallies = {name: self._tally(empty) for name in (*case.scenario.tiers, ALL)}
-        self.pools = pool_counts(empty, case)
-        self.steps = create_seconds(empty)
+        empty = tables_of(np.zeros(0, state.ROWS), case, names, none)
+        self.requests.add(empty[0])
+        self.others.add(empty[1])
+        self.tallies = {name: self._tally(*empty) for name in (*case.scenario.tiers, ALL)}
+        self.pools = pool_counts(*empty, case)
+        self.steps = create_seconds(empty[0])
 
     def __enter__(self) -> Output:
         return self
@@ -270,7 +279,7 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in (self.requests, self.cache_events):
+        for file in (self.requests, self.others, self.cache_events):
             file.close()
             if kind is not None:
                 file.path.unlink(missing_ok=True)
@@ -290,18 +299,19 @@ class Output:
         over = int(under_way[0]) if len(under_way) else len(rows)
         if not over:
             return
-        table = requests_of(
+        requests, others = tables_of(
             rows[:over], self._case, self._names, self._asked.iloc[:over].reset_index(drop=True)
         )
         self._asked = self._asked.iloc[over:].reset_index(drop=True)
         self._first += over
         w["flushed"] += over
         self.last_end = max(self.last_end, float(rows["end"][:over].max()))
-        self.requests.add(table)
-        self.pools += pool_counts(table, self._case)
-        self.steps = together(self.steps, create_seconds(table))
+        self.requests.add(requests)
+        self.others.add(others)
+        self.pools += pool_counts(requests, others, self._case)
+        self.steps = together(self.steps, create_seconds(requests))
         for name in self.tallies:
-            self.tallies[name] += self._tally(table if name == ALL else table[table["volume_type"] == name])
+            self.tallies[name] += self._tally(of_tier(requests, name), of_tier(others, name))
 
     def seconds(self, tier: str | None) -> Iterator[npt.NDArray[np.float64]]:
         """The seconds of all creates (of a tier) that succeeded, read back in parts."""
@@ -310,8 +320,8 @@ class Output:
             chosen = part[done if tier is None else done & (part["volume_type"] == tier)]
             yield (chosen["end"] - chosen["time"]).to_numpy(float)
 
-    def _tally(self, requests: pd.DataFrame) -> pd.Series[float]:
-        return tally(requests, self._case.images, self._case.scenario.boot_timeout_s)
+    def _tally(self, requests: pd.DataFrame, others: pd.DataFrame) -> pd.Series[float]:
+        return tally(requests, others, self._case.images, self._case.scenario.boot_timeout_s)
 
 
 class _File:

@@ -281,7 +281,7 @@ class Simulation:
     def _happen(self, _: float, event: str, volume_id: str, image_id: str, *create: Any) -> None:
         self._happened += 1
         if event == "create":
-            request = self.recorder.request(volume_id, image_id)
+            request = self.recorder.request(volume_id)
             self.clock.start(self._create, request, image_id, *create)
         elif event == "prefetch":
             if self._wanted(image_id, host=create[2]):

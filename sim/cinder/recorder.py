@@ -1,4 +1,4 @@
-"""What a run leaves: a row for every create from an image and for every event of the cache."""
+"""What a run leaves: a row for every create and for every event of the cache."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from sim.cinder.database import Entry, Volume
 from sim.cinder.uploads import Upload
 from sim.model.arrays import Array
 from sim.model.records import (
+    ASKED,
     EVENT_COLUMNS,
     SOURCES,
     Records,
     cache_events_table,
     cache_table,
-    requests_table,
+    tables_of_creates,
     uploads_table,
     volumes_table,
 )
@@ -28,7 +29,7 @@ from sim.model.usage import UsageMeter
 class Request:
     """A create under way, and what has become of it so far.
 
-    `row` is its place among the creates from an image, None for a volume without one.
+    `row` is its place among the creates of the trace, None for one that the trace does not have.
     """
 
     __slots__ = (
@@ -55,9 +56,7 @@ class Recorder:
     """Collects the rows of a run: some bytes for each create, in arrays; a tuple for each cache event."""
 
     def __init__(self, events: pd.DataFrame, clock: Clock) -> None:
-        chosen = (events["event"] == "create") & (events["image_id"] != "")
-        columns = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
-        self._asked = events.loc[chosen, columns].reset_index(drop=True)
+        self._asked = events.loc[events["event"] == "create", list(ASKED)].reset_index(drop=True)
         count = len(self._asked)
         self._clock = clock
         self._begun = 0
@@ -73,10 +72,8 @@ class Recorder:
         self._cache_events: list[tuple[Any, ...]] = []
         self._uploads: list[list[Any]] = []
 
-    def request(self, volume_id: str, image_id: str) -> Request:
+    def request(self, volume_id: str) -> Request:
         """The next create of the trace."""
-        if not image_id:
-            return Request(volume_id, None)
         self._begun += 1
         return Request(volume_id, self._begun - 1)
 
@@ -153,7 +150,7 @@ class Recorder:
         """The run's tables; `until` is when the trace was over, `placed` the ids at the start."""
         clock = self._clock
         asked = self._asked
-        requests = requests_table(
+        requests, others = tables_of_creates(
             asked,
             host=self._hosts,
             end=self._end,
@@ -172,6 +169,7 @@ class Recorder:
         end = max(until, float(self._end.max(initial=0.0)), meter.last)
         return Records(
             requests=requests,
+            others=others,
             cache_events=cache_events_table(
                 dict(zip(EVENT_COLUMNS, zip(*self._cache_events, strict=True), strict=False))
             ),

@@ -49,7 +49,7 @@ def outcome_of(
 ) -> Outcome:
     """Run a strategy, and write its tables if `out` is given.
 
-    Only the table of requests has the creates before the blocks.
+    Only the tables of requests and others have the creates before the blocks.
     """
     from sim.analysis.comparison import counted, in_blocks
     from sim.analysis.findings import findings
@@ -65,6 +65,7 @@ def outcome_of(
     records = counted(whole, blocks.start_s)
     tables = {
         "requests": whole.requests,
+        "others": whole.others,
         "pools": pools_table(records, case),
         "cache_events": records.cache_events,
         "cache": records.cache,

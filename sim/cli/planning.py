@@ -60,7 +60,8 @@ def plan(
         list[str] | None,
         typer.Option(
             metavar="[TIER=]N",
-            help="Most creates that may fail (default: as many as today or, if more, without image-volumes).",
+            help="Most creates that may fail, from an image or not (default: as many as today or, if more, "
+            "without image-volumes).",
         ),
     ] = None,
     spare_volumes: Annotated[

@@ -24,10 +24,11 @@ from sim.model.arrays import PAYERS
 from sim.model.initial import Placed, initial_volumes, place
 from sim.model.prefetch import with_prefetches
 from sim.model.records import (
+    ASKED,
     Records,
     cache_events_table,
     cache_table,
-    requests_table,
+    tables_of_creates,
     uploads_table,
     volumes_table,
 )
@@ -80,7 +81,7 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
 class Prepared:
     """A case made ready to be run often, with other options and limits of the same tiers and pools.
 
-    `asked` are the creates from an image, of which `State.rows` has the results.
+    `asked` are all creates of the trace, of which `State.rows` has the results.
     """
 
     def __init__(self, case: Case) -> None:
@@ -93,9 +94,8 @@ class Prepared:
         codes, self.ids = _codes(before, events)
         self._before = dict(zip(before, codes[: len(before)].tolist(), strict=True))
         self._trace = self.names.events(events, codes[len(before) :])
-        creates = (self._trace["trace_event"] == state.CREATE) & (self._trace["trace_image"] != NONE)
-        columns = ["volume_id", "image_id", "volume_type", "size_gib", "time"]
-        self.asked = events.loc[creates, columns].reset_index(drop=True)
+        creates = self._trace["trace_event"] == state.CREATE
+        self.asked = events.loc[creates, list(ASKED)].reset_index(drop=True)
         self._placed: tuple[object, list[Placed], npt.NDArray[np.int64]] | None = None  # of the run before
         self._lengths: dict[str, int] = {}  # of the arrays that grew in the runs before
 
@@ -222,8 +222,10 @@ def records(
     """The run's tables."""
     rows = s.rows[: len(asked)]
     until = max(float(case.trace.events["time"].iloc[-1]), float(rows["end"].max(initial=0.0)))
+    requests, others = tables_of(rows, case, names, asked)
     return Records(
-        requests=requests_of(rows, case, names, asked),
+        requests=requests,
+        others=others,
         cache_events=cache_events_of(s, names, asked["volume_id"].to_numpy(object), 0),
         cache=cache_of(s, names),
         uploads=uploads_of(s, names, ids),
@@ -234,11 +236,14 @@ def records(
     )
 
 
-def requests_of(rows: Array, case: Case, names: Names, asked: pd.DataFrame) -> pd.DataFrame:
+def tables_of(
+    rows: Array, case: Case, names: Names, asked: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`Records.requests` and `Records.others` of creates."""
     failed = np.flatnonzero(~rows["available"])
     error = np.full(len(rows), "", dtype=object)
     error[failed] = error_texts(case, names, rows[failed], asked.iloc[failed])
-    return requests_table(
+    return tables_of_creates(
         asked,
         host=_named(rows["host"], names.hosts),
         end=rows["end"],
@@ -258,10 +263,7 @@ def _named(numbers: Array, names: Sequence[str] | npt.NDArray[Any]) -> npt.NDArr
 
 
 def cache_events_of(s: State, names: Names, volume_ids: npt.NDArray[Any], first: int) -> pd.DataFrame:
-    """The events noted; `volume_ids` are those of the creates from row `first` on.
-
-    An event during a create without an image names no volume, as that create has no row.
-    """
+    """The events noted; `volume_ids` are those of the creates from row `first` on."""
     noted = s.cache_events[: int(s.world[0]["cache_events"])]
     skipped = noted["event"] == state.SKIPPED
     reason = _by_number(REASONS, noted["event"], "")

@@ -32,7 +32,7 @@ def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> l
             continue
         if error:
             host = names.hosts[pool]
-            text = _text(case, error, host, gib, case.images[image_id], volume_id, size_gib)
+            text = _text(case, error, host, gib, case.images.get(image_id), volume_id, size_gib)
         texts.append(f"NoValidBackend: {text or NO_POOL}" if unplaced else text)
     return texts
 
@@ -45,19 +45,11 @@ def _no_maximum() -> str:
         return f"ValueError: {error}"
 
 
-@repeats(
-    "cinder.exception",
-    "ImageCopyFailure",
-    "ImageNotFound",
-    "ImageUnacceptable",
-    "InvalidInput",
-    "SnapshotLimitReached",
-    "VolumeBackendAPIException",
-)
-@repeats("cinder.volume.volume_utils", "check_image_metadata", "copy_image_to_volume")
+@repeats("cinder.exception", "ImageNotFound", "ImageUnacceptable", "InvalidInput")
+@repeats("cinder.volume.volume_utils", "check_image_metadata")
 @repeats("cinder.image.image_utils", "check_virtual_size")
-def _text(case: Case, error: int, host: str, gib: float, image: Image, volume_id: str, size_gib: int) -> str:
-    """Of the attempt that failed last, or of the API."""
+def _of_image(error: int, image: Image, size_gib: int) -> str:
+    """Of the API, or of an attempt whose image is gone; '' of any other error."""
     if error == state.IMAGE_GONE:
         return f"ImageNotFound: Image {image.image_id} could not be found."
     if error == state.NOT_ACTIVE:
@@ -74,6 +66,17 @@ def _text(case: Case, error: int, host: str, gib: float, image: Image, volume_id
             f"ImageUnacceptable: Image {image.image_id} is unacceptable: Image virtual size is {size}GB"
             f" and doesn't fit in a volume of size {size_gib}GB."
         )
+    return ""
+
+
+@repeats("cinder.exception", "ImageCopyFailure", "SnapshotLimitReached", "VolumeBackendAPIException")
+@repeats("cinder.volume.volume_utils", "copy_image_to_volume")
+def _text(
+    case: Case, error: int, host: str, gib: float, image: Image | None, volume_id: str, size_gib: int
+) -> str:
+    """Of the attempt that failed last, or of the API; `image`: None of a create without one."""
+    if image is not None and (text := _of_image(error, image, size_gib)):
+        return text
     backend, _, pool = host.partition("#")
     spec = case.scenario.backends[backend]
     if error == state.CLONE_LIMIT:
@@ -81,11 +84,12 @@ def _text(case: Case, error: int, host: str, gib: float, image: Image, volume_id
             "SnapshotLimitReached: Exceeded the configured limit of"
             f" {spec.max_clones_per_volume} snapshots per volume."
         )
+    virtual_gib = image.virtual_size_bytes / 2**30 if image is not None else 0.0
     reasons = {
         state.POOL_FULL: f"{host} is at its limit of {spec.pools[pool].max_volumes} volumes",
         state.ARRAY_FULL: f"{backend} is at its limit of {spec.max_volumes} volumes",
         state.NO_PROVISION: f"{host} has no {int(gib)} GiB left to provision",
-        state.NO_SPACE: f"{host} has no {image.virtual_size_bytes / 2**30:g} GiB of physical space left",
+        state.NO_SPACE: f"{host} has no {virtual_gib:g} GiB of physical space left",
         state.MISSING: f"volume {volume_id} is not on {backend}",
         state.STILL_THERE: f"volume {volume_id} is still on {backend}",
     }

@@ -283,11 +283,11 @@ def ask(s: State, at: int) -> None:
     w = s.world[0]
     image, size_gib, code = s.trace_image[at], s.trace_size_gib[at], s.trace_code[at]
     row = NONE
+    if s.trace_event[at] == CREATE:
+        row = w.begun
+        w.begun += 1
+        s.rows[row & (len(s.rows) - 1)].done = False
     if image != NONE:
-        if s.trace_event[at] == CREATE:
-            row = w.begun
-            w.begun += 1
-            s.rows[row & (len(s.rows) - 1)].done = False
         error = refusal(s, image, size_gib, s.trace_project[at])
         if error != 0:
             s.by_code[code] = NONE

@@ -6,8 +6,8 @@ from sim.fast.jit import entry
 from sim.fast.state import DOWNLOAD, NO_SOURCE, Array
 
 # What is counted in blocks of time (see `sim.sweep.measures.Measurer.rows`).
-COUNTS = ("creates", "clones", "errors", "made", "slow", "slow_all")
-CREATES, CLONES, ERRORS, MADE, SLOW, SLOW_ALL = range(len(COUNTS))
+COUNTS = ("creates", "clones", "errors", "made", "slow", "slow_all", "other_errors")
+CREATES, CLONES, ERRORS, MADE, SLOW, SLOW_ALL, OTHER_ERRORS = range(len(COUNTS))
 
 
 @entry
@@ -15,6 +15,8 @@ def tally(
     end: Array,
     host: Array,
     source: Array,
+    available: Array,
+    other: Array,
     asked: Array,
     tier: Array,
     block: Array,
@@ -30,6 +32,7 @@ def tally(
 ) -> None:
     """Count creates, one a row of the first arrays, by pool (from 1 on, 0 being none) and tier.
 
+    Of those without an image, which `other` marks, only errors count, as OTHER_ERRORS.
     `slow_s` (T + 1): above it one is slow, by tier, then for all. Counted in: `sources` (P + 1, T, sources),
     `late` (P + 1, T) above `boot_timeout_s`, `downloaded` (P + 1, T) bytes, `blocks` (P + 1, T, COUNTS,
     blocks). `seconds` gets those of the creates that succeed, by pool and tier: those of pool p (from 0 on)
@@ -39,6 +42,9 @@ def tally(
     tiers = sources.shape[1]
     for row in range(len(end)):
         pool, t, b, of = host[row] + 1, tier[row], block[row], source[row]
+        if other[row]:
+            blocks[pool, t, OTHER_ERRORS, b] += int(not available[row])
+            continue
         sources[pool, t, of] += 1
         blocks[pool, t, CREATES, b] += 1
         if of == NO_SOURCE:

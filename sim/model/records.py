@@ -13,8 +13,13 @@ import pandas as pd
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
+ASKED = ("volume_id", "image_id", "volume_type", "size_gib", "time")  # of a create, as the trace has it
 SOURCES = ("none", "download", "cache", "store", "driver")
 EVENT_COLUMNS = ("time", "host", "event", "image_id", "size_gib", "reason", "volume_id")
+OTHERS = (
+    *("volume_id", "volume_type", "host", "size_gib", "time", "end"),
+    *("status", "error", "attempts", "cache_held"),
+)
 UPLOAD_TEXT = ("volume_id", "image_id", "host", "error")
 
 
@@ -27,6 +32,7 @@ class Records:
       download | none), `status` (available | error), `error` ('' or "ExceptionName: text"), `attempts`; and
       `lock_wait_s`, `stream_wait_s` (seconds waited for the image's lock and for Glance), `cache_held`
       (cached image-volumes on the array when its volume limit refused the last attempt, else 0).
+    - others: one row per create without an image, in trace order: OTHERS, as in requests.
     - cache_events: events of the cache, sorted by time: `time`, `host`, `event` (create | evict | skip |
       stale | clone_limit), `image_id`, `size_gib`, `reason`, `volume_id` (the create during which it
       happened, '' if none).
@@ -46,6 +52,7 @@ class Records:
     """
 
     requests: pd.DataFrame
+    others: pd.DataFrame
     cache_events: pd.DataFrame
     cache: pd.DataFrame
     uploads: pd.DataFrame
@@ -55,8 +62,10 @@ class Records:
     engine_s: float
 
 
-def requests_table(asked: pd.DataFrame, source: Numbers, available: Mask, **columns: object) -> pd.DataFrame:
-    """`Records.requests` of creates that were asked for (volume_id, image_id, volume_type, size_gib, time).
+def tables_of_creates(
+    asked: pd.DataFrame, source: Numbers, available: Mask, **columns: object
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`Records.requests` and `Records.others` of creates that were asked for: ASKED, '' without an image.
 
     `source` are positions in SOURCES; `columns` the others, but for the status, each of as many rows.
     """
@@ -71,7 +80,10 @@ def requests_table(asked: pd.DataFrame, source: Numbers, available: Mask, **colu
             **columns,
         }
     )
-    return table.astype({"host": "str", "source": "str", "error": "str"})
+    table = table.astype({"host": "str", "source": "str", "error": "str"})
+    blank = (table["image_id"] == "").to_numpy()
+    others = table.loc[blank, list(OTHERS)].reset_index(drop=True)
+    return (table[~blank].reset_index(drop=True) if blank.any() else table), others
 
 
 def cache_events_table(columns: Mapping[str, object]) -> pd.DataFrame:

@@ -215,8 +215,8 @@ def candidates_table(plan: Plan) -> pd.DataFrame:
     """One row for each strategy, backend and pair of limits that was simulated, for `sim.planner.pickers`.
 
     Columns: strategy, backend, Cinder's three options; hit_rate (of the backend's creates), hit_rate_low and
-    _high, p95_s, errors, space_gib_mean, space_gib_peak (provisioned, of image-volumes), volumes_peak (all
-    volumes), price_month.
+    _high, p95_s, errors (creates that failed, from an image or not), space_gib_mean, space_gib_peak
+    (provisioned, of image-volumes), volumes_peak (all volumes), price_month.
     """
     scenario, factor = plan.load.case.scenario, plan.sample.factor(_shown(plan))
     parts = []
@@ -232,7 +232,7 @@ def candidates_table(plan: Plan) -> pd.DataFrame:
                 "hit_rate_low": rate.point - spread,
                 "hit_rate_high": rate.point + spread,
                 "p95_s": measured.mean("create_s_p95"),
-                "errors": measured.mean("errors"),
+                "errors": measured.failed(ALL).mean(axis=1),
                 "space_gib_mean": measured.mean("image_provisioned_gib_mean"),
                 "space_gib_peak": measured.peak("image_provisioned_gib_peak"),
                 "volumes_peak": measured.peak("volumes_peak"),

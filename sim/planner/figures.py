@@ -21,7 +21,8 @@ def figures(
 ) -> dict[str, dict[str, Figures]]:
     """`tiers` (with `all`) and `backends` by name: what a plan's document says of each.
 
-    hit_rate, p95_s, errors, space_gib_mean and price_month have `_low` and `_high` beside them,
+    errors: creates that failed, from an image or not; other_errors: of these, those not from an image.
+    hit_rate, p95_s, errors, other_errors, space_gib_mean and price_month have `_low` and `_high` beside them,
     over replications, or by a bootstrap over the blocks of the one history; None where that cannot tell
     (`p95_s` of one history: see `p95_interval`). Peaks are the greatest of the replications.
     """
@@ -47,7 +48,8 @@ def _figures(
     estimates = {
         "hit_rate": sample.ratio(of.units("clones", tier), creates) if creates.sum() else None,
         "p95_s": _over_replications(of, "create_s_p95", sample) if made.sum() else None,
-        "errors": sample.total(of.units("errors", tier)),
+        "errors": sample.total(of.failures(tier)),
+        "other_errors": sample.total(of.units("other_errors", tier)),
         "space_gib_mean": sample.mean(of.levels("image_provisioned_gib")),
         "price_month": sample.mean(of.prices(scenario)),
     }

@@ -56,9 +56,13 @@ class Measured:
         first = self.rows[0]
         return len(first) if len(first) > 1 else len(first[0]["blocks"][measure])
 
-    def counts(self, measure: str, tier: str) -> Floats:
-        """(candidates, replications): a count of the tier's creates over all time."""
-        units = self.units(measure, tier)
+    def failures(self, tier: str) -> Floats:
+        """(candidates, units): the tier's creates that failed, from an image or not."""
+        return self.units("errors", tier) + self.units("other_errors", tier)
+
+    def failed(self, tier: str) -> Floats:
+        """(candidates, replications): `failures` over all time."""
+        units = self.failures(tier)
         found: Floats = units if len(self.rows[0]) > 1 else units.sum(axis=1, keepdims=True)
         return found
 
@@ -95,7 +99,7 @@ class Table:
 
     limits: by group. backends: rows by backend, a candidate of its group each.
     `creates` by tier (and ALL): (units,), the same in every cell. `unplaced` by tier and ALL, and by group:
-    (candidates, replications), errors that ended on no backend.
+    (candidates, replications), failed creates that ended on no backend.
     """
 
     strategy: str
@@ -192,7 +196,7 @@ def _unplaced(
     groups: Groups,
     batches: Sequence[tuple[Mapping[str, Sequence[Limits]], Sequence[Sequence[Mapping[str, Any]]]]],
 ) -> dict[str, dict[str, Floats]]:
-    """By tier and ALL, and by group: errors of the tier's creates that ended on no backend.
+    """By tier and ALL, and by group: the tier's failed creates that ended on no backend.
 
     They are the doing of the group whose candidates differ, of those that serve the tier. Where that is no
     single one, each candidate of the first of them has the most of any cell.
@@ -220,9 +224,9 @@ def _unplaced(
 
 def _unplaced_of(scenario: Scenario, cell: Sequence[Mapping[str, Any]], tier: str) -> list[float]:
     """By replication."""
-    errors = [float(_row(document, "tier", tier)["errors"]) for document in cell]
+    errors = list(scopes([cell], scenario)[tier].failed(tier)[0])
     for name, backend in scenario.backends.items():
         if tier in backend.volume_types:
-            of = backend_of(scenario, name, [cell]).counts("errors", tier)[0]
+            of = backend_of(scenario, name, [cell]).failed(tier)[0]
             errors = [every - its for every, its in zip(errors, of, strict=True)]
     return errors

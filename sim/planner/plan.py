@@ -230,9 +230,9 @@ def _looked_at(
 
 
 def _errors(cell: Cell, case: Case) -> dict[str, float]:
-    """Failed creates by tier, the most of the replications."""
+    """Failed creates by tier, with an image or without, the most of the replications."""
     of = scopes([cell], case.scenario)
-    return {tier: float(of[tier].counts("errors", tier)[0].max()) for tier in case.scenario.tiers}
+    return {tier: float(of[tier].failed(tier)[0].max()) for tier in case.scenario.tiers}
 
 
 # -- simulated whole -----------------------------------------------------------------------------------

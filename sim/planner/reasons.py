@@ -144,7 +144,7 @@ def _errors(plan: Plan) -> list[Reason]:
     today, planned = (scopes([cell], scenario) for cell in (plan.today, plan.best.cell))
     found = []
     for tier in scenario.tiers:
-        before, after = (float(of[tier].mean("errors")[0]) for of in (today, planned))
+        before, after = (float(of[tier].failed(tier)[0].mean()) for of in (today, planned))
         if after > before:
             text = (
                 f"{tier}: {after:,.0f} creates fail, today {before:,.0f}: image-volumes take places or clones"

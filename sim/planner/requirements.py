@@ -143,7 +143,7 @@ def of_table(
 def _errors(tier: str, table: Table, group: str, sample: Sample) -> Estimate:
     first, *others = (table.backends[name] for name in table.groups[group])
     errors = table.unplaced[tier][group] + sum(
-        (each.counts("errors", tier) for each in others), start=first.counts("errors", tier)
+        (each.failed(tier) for each in others), start=first.failed(tier)
     )
     return _certain(-errors.max(axis=1), first, sample)
 

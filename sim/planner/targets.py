@@ -33,8 +33,8 @@ class Targets:
     - p95_s: highest allowed 95th percentile of the seconds of successful creates.
     - space_gib: highest allowed provisioned GiB of image-volumes; the peaks of the tier's backends add up.
     - price_month: highest allowed price of image-volumes per month.
-    - errors: highest allowed number of failed creates in the whole workload. A tier without a bound may have
-      as many as today or as without image-volumes, whichever is more.
+    - errors: highest allowed number of failed creates in the whole workload, from an image or not. A tier
+      without a bound may have as many as today or as without image-volumes, whichever is more.
     - spare_volumes: volumes that must still fit under every volume limit at the peak.
     - confidence: confidence level at which the bounds must hold; 0 checks the mean only.
     """

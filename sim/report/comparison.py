@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sim.analysis.curves import Curves
 
 SHOWN = (
-    *("clone_hit_rate", "create_s_mean", "create_s_p95", "errors", "price_month"),
+    *("clone_hit_rate", "create_s_mean", "create_s_p95", "errors", "other_errors", "price_month"),
     *("image_provisioned_gib_mean", "image_provisioned_gib_peak"),
     *("image_volumes_mean", "image_volumes_peak"),
     *("store_hit_rate", "cache_hit_rate", "create_s_p50"),
@@ -107,10 +107,11 @@ def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
             f"Mean create seconds: from {number(seconds.min())} ({seconds.idxmin()})"
             f" to {number(seconds.max())} ({seconds.idxmax()})."
         )
-    errors = rows["errors"]
+    errors = rows["errors"] + rows["other_errors"]
     if errors.any():
         few, many = number(float(errors.min())), number(float(errors.max()))
-        lines.append(f"Failed creates: from {few} ({errors.idxmin()}) to {many} ({errors.idxmax()}).")
+        of = ", those without an image, too" if rows["other_errors"].any() else ""
+        lines.append(f"Failed creates{of}: from {few} ({errors.idxmin()}) to {many} ({errors.idxmax()}).")
     if found is not None:
         of = "replications" if found.of == "replications" else "blocks of the one history"
         lines.append(f"Behind ±: half of a {100 * found.confidence:g} % interval over {found.units:,} {of}.")
@@ -143,10 +144,11 @@ def _answer(summaries: pd.DataFrame, found: Comparison | None) -> list[Numbers]:
             if found is not None and found.of == "replications"
             else f"{int(rows['creates'].iloc[0]):,}"
         )
-        cells = {name: _with_halves(rows, name, tier, found) for name in SHOWN}
+        shown = [each for each in SHOWN if each != "other_errors" or rows[each].any()]
+        cells = {each: _with_halves(rows, each, tier, found) for each in shown}
         name = "All tiers" if tier == ALL else f"Tier {tier}"
         tables.append(
-            numbers(rows[["strategy", *SHOWN]], f"{name}: {creates} creates", f"{tier}.csv", cells=cells)
+            numbers(rows[["strategy", *shown]], f"{name}: {creates} creates", f"{tier}.csv", cells=cells)
         )
     return tables
 

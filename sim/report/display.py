@@ -29,6 +29,7 @@ LEGEND = (
     "image GiB, vols: image-volumes of cache and store, GiB as provisioned, means\n"
     "over time; price: for their mean physical GiB and volumes. More: --json, --out"
 )
+OTHERS_LEGEND = "other err.: creates without an image that failed\n"
 
 
 def tables_text(summaries: pd.DataFrame) -> str:
@@ -42,8 +43,16 @@ def tables_text(summaries: pd.DataFrame) -> str:
         rows = summaries[summaries["tier"] == tier]
         creates = rows["creates"].iloc[0]
         title = f"{tier}: {creates:,} create{'' if creates == 1 else 's'}"
-        parts += [Text(title, style="bold"), _table(rows, COLUMNS), ""]
-    return text_of(*parts, Text(LEGEND, style="dim"))
+        parts += [Text(title, style="bold"), _table(rows, _told(COLUMNS, rows)), ""]
+    legend = OTHERS_LEGEND + LEGEND if summaries["other_errors"].any() else LEGEND
+    return text_of(*parts, Text(legend, style="dim"))
+
+
+def _told(columns: Columns, rows: pd.DataFrame) -> Columns:
+    """The columns, without that of other errors where there are none; else both kinds in a few letters."""
+    if rows["other_errors"].any():
+        return columns | {"errors": ("err.", _whole)}
+    return {key: column for key, column in columns.items() if key != "other_errors"}
 
 
 def uploads_text(uploads: pd.DataFrame) -> str:
@@ -100,6 +109,7 @@ COLUMNS: Columns = {
     "create_s_p50": ("create\np50 s", _number),
     "create_s_p95": ("create\np95 s", _number),
     "errors": ("errors", _whole),
+    "other_errors": ("other\nerr.", _whole),
     "image_provisioned_gib_mean": ("image\nGiB\nmean", _number),
     "image_provisioned_gib_peak": ("image\nGiB\npeak", _whole),
     "image_volumes_mean": ("image\nvols\nmean", _number),
@@ -124,6 +134,7 @@ COMPARED = {
     "create_s_mean": "create\nmean s",
     "create_s_p95": "create\np95 s",
     "errors": "errors",
+    "other_errors": "other\nerrors",
     "image_provisioned_gib_mean": "image GiB\nmean",
     "price_month": "price\na month",
 }
@@ -150,7 +161,8 @@ def _compared(found: Comparison, tier: str) -> Table:
     """A row a strategy. Differences stand beside few figures, and below many."""
     own, apart = (rows[rows["tier"] == tier] for rows in (found.measures, found.differences))
     names, others = (list(dict.fromkeys(rows["strategy"])) for rows in (own, apart))
-    measures = [measure for measure in COMPARED if measure in set(own["measure"])]
+    there = set(own.loc[(own["measure"] != "other_errors") | (own["mean"] != 0), "measure"])
+    measures = [measure for measure in COMPARED if measure in there]
     beside = found.of == "blocks"
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", overflow="fold")
@@ -306,7 +318,11 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
     varied, else_ = _varied(rows[keys]) if many else (rows[keys].astype(str).to_numpy().tolist(), "")
     for name in ["varied"] if many else _short(keys).values():
         shown.add_column(name, justify="left" if many else "right", overflow="fold", vertical="bottom")
-    columns = ("clone_hit_rate", "create_s_p95", "errors", "image_provisioned_gib_mean", "price_month")
+    names = (
+        *("clone_hit_rate", "create_s_p95", "errors", "other_errors"),
+        *("image_provisioned_gib_mean", "price_month"),
+    )
+    columns = _told({name: COLUMNS[name] for name in names}, rows)
     for column in columns:
         shown.add_column(COLUMNS[column][0], justify="right", overflow="fold", vertical="bottom")
     for values, row in zip(varied, rows.head(SWEEP_ROWS).to_dict("records"), strict=False):

@@ -27,6 +27,7 @@ HEADINGS = {
     "later_clones": "cloned",
     "later_downloads": "downloaded",
     "later_errors": "failed",
+    "other_errors": "errors without an image",
     "image_provisioned_gib_mean": "image GiB, mean",
     "image_provisioned_gib_peak": "image GiB, peak",
     "image_volumes_mean": "image volumes, mean",

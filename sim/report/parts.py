@@ -135,7 +135,14 @@ def _left_out(there: int, shown: int, where: str) -> list[str]:
 def strategies_section(
     draw: Pictures, summaries: pd.DataFrame, certain: pd.DataFrame | None, title: str
 ) -> Section:
-    """Strategies side by side, in all and by tier, and what of them is worth its price."""
+    """Strategies side by side, in all and by tier, and what of them is worth its price.
+
+    Failed creates are those without an image, too.
+    """
+    table = summaries
+    if "other_errors" in summaries and summaries["other_errors"].any():
+        summaries = summaries.assign(errors=summaries["errors"] + summaries["other_errors"])
+        certain = None if certain is None else certain[certain["measure"] != "errors"]
     tiers = list(dict.fromkeys(summaries["tier"]))
     shown = [ALL, *(tier for tier in tiers if tier != ALL)] if len(tiers) > 2 else tiers[:1]
     priced = (summaries["price_month"] > 0).any()
@@ -174,7 +181,7 @@ def strategies_section(
         title,
         [text],
         groups=groups,
-        numbers=[numbers(summaries, "All figures", "summary.csv", labels=2)],
+        numbers=[numbers(table, "All figures", "summary.csv", labels=2)],
     )
 
 

@@ -123,11 +123,12 @@ def _named(point: pd.Series[Any], keys: list[str]) -> str:
 def _answer(points: pd.DataFrame, keys: list[str]) -> Numbers:
     """The points with most hits, each figure with its interval."""
     ranked = points.sort_values("clone_hit_rate", ascending=False, kind="stable").head(SHOWN)
-    cells = {measure: [_between(row, measure) for _, row in ranked.iterrows()] for measure in MEASURES}
+    measures = [each for each in MEASURES if each != "other_errors" or points[each].any()]
+    cells = {measure: [_between(row, measure) for _, row in ranked.iterrows()] for measure in measures}
     caption = "All creates, most hits first"
     if len(points) > SHOWN:
         caption += f": {SHOWN} of {len(points):,} points"
-    columns = ["strategy", *keys, *MEASURES]
+    columns = ["strategy", *keys, *measures]
     return numbers(ranked[columns], caption, "best.csv", labels=1 + len(keys), cells=cells)
 
 

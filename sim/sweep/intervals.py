@@ -15,7 +15,7 @@ from sim.sweep.varying import apply
 
 MEASURES = (
     *("clone_hit_rate", "create_s_mean", "create_s_p95"),
-    *("errors", "image_provisioned_gib_mean", "price_month"),
+    *("errors", "other_errors", "image_provisioned_gib_mean", "price_month"),
 )
 
 
@@ -65,6 +65,7 @@ def _of_blocks(case: Case, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
         estimates = {
             "clone_hit_rate": sample.ratio(blocks["clones"], blocks["creates"]),
             "errors": sample.total(blocks["errors"]),
+            "other_errors": sample.total(blocks["other_errors"]),
             "image_provisioned_gib_mean": sample.mean(blocks["image_provisioned_gib"]),
             "price_month": sample.mean(price),
         }

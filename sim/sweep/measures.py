@@ -12,7 +12,7 @@ from sim.analysis.metrics import GIB, PERCENTILES
 from sim.analysis.statistics import Blocks
 from sim.fast.engine import Prepared
 from sim.fast.state import ACCOUNTS, Array, State
-from sim.fast.tally import COUNTS, tally
+from sim.fast.tally import COUNTS, OTHER_ERRORS, tally
 from sim.inputs.scenario import Scenario
 from sim.model.initial import Placed
 from sim.model.records import SOURCES
@@ -53,6 +53,7 @@ class Measurer:
         sizes = {image.image_id: image.size_bytes for image in case.images.values()}
         self._tier = asked["volume_type"].astype("str").map(number).to_numpy(np.int64)
         self._bytes = asked["image_id"].astype("str").map(sizes).to_numpy(np.float64)
+        self.other = (asked["image_id"] == "").to_numpy()
         self._block = blocks.of(self._asked)
         self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, "")])
 
@@ -68,9 +69,9 @@ class Measurer:
         have `volumes_peak`: the most volumes there at once, of whatever kind (what max_volumes limits).
 
         `blocks` (empty for pools): by measure a list, a number per block: `creates` asked for in it and, of
-        these, `clones`, `errors`, `made` (that succeed), `slow` and `slow_all`; and the time-weighted means
-        `image_volumes`, `image_provisioned_gib` and `image_physical_gib`. `tiers` of a backend that serves
-        several: the counts by tier; else it is empty.
+        these, `clones`, `errors`, `made` (that succeed), `slow` and `slow_all`; `other_errors`: failed
+        creates without an image; and the time-weighted means `image_volumes`, `image_provisioned_gib` and
+        `image_physical_gib`. `tiers` of a backend that serves several: the counts by tier; else it is empty.
         """
         names = self.prepared.names
         done = s.rows[: len(self.time)]
@@ -91,6 +92,7 @@ class Measurer:
                     "scope": scope,
                     "name": name,
                     **_counted(sources[number], times[scope][number], late[number]),
+                    "other_errors": sum(blocks[number][OTHER_ERRORS]),
                     "downloaded_gib": downloaded[number] / GIB,
                     **dict(zip(USAGE, held[number], strict=True)),
                     "blocks": {},
@@ -117,9 +119,10 @@ class Measurer:
         late, downloaded = np.zeros((pools + 1, tiers), np.int64), np.zeros((pools + 1, tiers))
         blocks = np.zeros((pools + 1, tiers, len(COUNTS), self.blocks), np.int64)
         first, seconds = np.zeros(pools * tiers + 2, np.int64), np.empty(len(done))
-        of_creates = (self._asked, self._tier, self._block, self._bytes)
+        of_creates = (self.other, self._asked, self._tier, self._block, self._bytes)
         counted = (sources, late, downloaded, blocks, first, seconds)
-        tally(done["end"], done["host"], done["source"], *of_creates, self._slow_s, boot_timeout_s, *counted)
+        became = (done["end"], done["host"], done["source"], done["available"])
+        tally(*became, *of_creates, self._slow_s, boot_timeout_s, *counted)
         return (sources, late, downloaded, blocks), _times(seconds, first, s)
 
     def _tiers(self, blocks: Ints, backend: int, s: State) -> dict[str, dict[str, list[int]]]:

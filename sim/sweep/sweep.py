@@ -236,7 +236,7 @@ def run_cell(path: Path, cell: Cell) -> dict[str, Any]:
         scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values), measurer.raw)
         state, _, document["engine_s"] = measurer.play(scenario, cell.point.strategy)
         document["rows"] = measurer.rows(state, scenario)
-        document["requests"] = len(measurer.time)
+        document["requests"] = int((~measurer.other).sum())
     except Exception as error:
         document["error"] = " ".join(f"{type(error).__name__}: {error}".split())
     return document | {"cell_s": time.perf_counter() - began}

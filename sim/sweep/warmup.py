@@ -18,15 +18,16 @@ CLONES = [number for number, source in enumerate(SOURCES) if source not in ("non
 def warm_ups_s(case: Case, strategies: Iterable[str]) -> dict[str, float]:
     """The seconds after which each strategy's creates are as likely clones as later, by engine `fast`.
 
-    MSER-5 on the series of creates, 1 for a clone and 0 for every other; 0 if nothing is to be left out.
+    MSER-5 on the series of creates from an image, 1 for a clone and 0 for every other; 0 if nothing is to be left out.
     Raises BadInput as `Prepared.play` does.
     """
     prepared = Prepared(case)
-    time = prepared.asked["time"].to_numpy(np.float64)
+    chosen = np.flatnonzero(prepared.asked["image_id"] != "")
+    time = prepared.asked["time"].to_numpy(np.float64)[chosen]
     found = {}
     for strategy in strategies:
         state, _, _ = prepared.play(case.scenario, strategy)
-        found[strategy] = start_s(time, np.isin(state.rows["source"][: len(time)], CLONES))
+        found[strategy] = start_s(time, np.isin(state.rows["source"][chosen], CLONES))
     return found
 
 

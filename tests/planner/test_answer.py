@@ -19,6 +19,8 @@ from sim.cli import app
 from sim.planner import answer, lines
 from sim.planner.targets import Targets
 from sim.sweep.varying import apply
+from tests.whole.build import Builder
+from tests.whole.registry import small
 
 SCENARIO = """
 name: small
@@ -259,3 +261,21 @@ def test_bad_usage_is_told_at_once(path: Path) -> None:
     ):
         result = CliRunner().invoke(app, ["plan", str(path), *wrong, "--out", str(path.parent / "x")])
         assert result.exit_code == 2 and told in result.stderr
+
+
+def test_creates_without_an_image_pay_for_a_cache_that_is_too_large(tmp_path: Path) -> None:
+    """Four places: three images, each asked for twice, then three volumes without an image at once."""
+    b = Builder(*small(3)).backend("a", pools={"p0": {"max_volumes": 4}}, delete_s=0)
+    for number in range(6):
+        time = 1000 * number
+        b.create(time, f"i{number // 2}").delete(time + 900, f"v{number}")
+    for _ in range(3):
+        b.create(9000, "")
+    path = b.case(tmp_path).path
+    found = answer.plan(path, Targets(errors={"": 0}), workers=1).document
+    today, planned = found["today"]["tiers"]["all"], found["tiers"]["all"]
+    assert (today["errors"], today["other_errors"]) == (2, 2)  # three image-volumes leave one place
+    assert (planned["errors"], planned["other_errors"], planned["hit_rate"]) == (0, 0, 0.5)
+    assert found["met"]
+    assert found["strategy"] == "cache-only"
+    assert found["backends"]["a"]["image_volumes_peak"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from drawn import drawn_case
 
 import sim
+from sim.analysis.comparison import counted
 from sim.analysis.metrics import pools_table, summary
 from sim.analysis.statistics import DAY_S, Blocks
 from sim.cinder import engine as cinder
@@ -117,6 +119,25 @@ def test_blocks_add_up(mixed: Case, warm_up_s: float) -> None:
         assert np.sum(split, axis=0).tolist() == both["blocks"][measure]
         assert rows["backend", "flash"]["tiers"] == rows["backend", "vault"]["tiers"] == {}
     assert rows["all", ""]["creates"] == (mixed_asked(mixed) >= warm_up_s).sum()
+
+
+@pytest.mark.parametrize("warm_up_s", [0.0, 5.2 * DAY_S])
+def test_creates_without_an_image_count_as_other_errors_alone(mixed: Case, warm_up_s: float) -> None:
+    events = mixed.trace.events.copy()
+    events.loc[events.index[events["event"] == "create"][::3], "image_id"] = ""
+    case = replace(mixed, trace=replace(mixed.trace, events=events))
+    _, rows = played(case, "cache-only", warm_up_s)
+    records = counted(sim.run(case, "cache-only", "fast"), warm_up_s)
+    table = summary(records, case, "cache-only").set_index("tier")
+    assert table["other_errors"]["all"] > 0
+    for tier in ("flash", "disk", "cold", "all"):
+        row = rows["all", ""] if tier == "all" else rows["tier", tier]
+        assert row["other_errors"] == sum(row["blocks"]["other_errors"]) == table["other_errors"][tier]
+        assert (row["creates"], row["errors"]) == (table["creates"][tier], table["errors"][tier])
+        assert row["clone_hit_rate"] == pytest.approx(table["clone_hit_rate"][tier], nan_ok=True)
+        assert row["create_s_p95"] == pytest.approx(table["create_s_p95"][tier], nan_ok=True)
+    pools = pools_table(records, case)
+    assert [rows["pool", host]["other_errors"] for host in pools["host"]] == pools["other_errors"].tolist()
 
 
 def mixed_asked(case: Case) -> Any:

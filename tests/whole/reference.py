@@ -40,12 +40,13 @@ UPLOADS = ["volume_id", "image_id", "host", "time", "end", "status", "error"]
 
 @dataclass(frozen=True)
 class Result:
-    """`requests` and `cache` as the contract has them; `orphans` (host, image_id, size_gib).
+    """`requests`, `others` and `cache` as the contract has them; `orphans` (host, image_id, size_gib).
 
     `uploads`: a row for each, in the order of the trace; `error` is the name of an exception's class.
     """
 
     requests: pd.DataFrame
+    others: pd.DataFrame
     cache: pd.DataFrame
     orphans: pd.DataFrame
     uploads: pd.DataFrame
@@ -108,8 +109,7 @@ class Run(StartedCloud):
     def _on_create(self, event: Any) -> None:
         request = Request(event, self.time.env.event())
         self.by_name[event.volume_id] = request
-        if event.image_id:
-            self.requests.append(request)
+        self.requests.append(request)
         self.time.spawn(lambda: self._create(request))
 
     def _on_update_image(self, event: Any) -> None:
@@ -317,7 +317,9 @@ class Run(StartedCloud):
     # What came of it
 
     def _result(self) -> Result:
-        requests = pd.DataFrame([r.row() for r in self.requests], columns=REQUESTS)
+        creates = pd.DataFrame([r.row() for r in self.requests], columns=REQUESTS)
+        without = creates["image_id"] == ""
+        requests, others = (creates[of].reset_index(drop=True) for of in (~without, without))
         with db_api.main_context_manager.reader.using(admin()) as session:
             entries = session.query(db_api.models.ImageVolumeCacheEntry).all()
             held = {entry.volume_id for entry in entries}
@@ -342,6 +344,7 @@ class Run(StartedCloud):
         ]
         return Result(
             requests,
+            others,
             pd.DataFrame(rows, columns=CACHE),
             pd.DataFrame(orphans, columns=CACHE[:3]),
             pd.DataFrame([u.row() for u in self.uploads.values()], columns=UPLOADS),

@@ -458,6 +458,20 @@ def no_finite_capacity(multiplier: float) -> Builder:
     return b.backend("a").backend("b").create(0, "i0", "").create(1.1, "i1", "b#p0")
 
 
+@scenario("none", "cache-only", placed=("host", "scheduler"))
+def creates_without_an_image(placed: str) -> Builder:
+    """Image-volumes that outlive their users hold the places that creates without an image need."""
+    b = Builder(*small(3)).backend(
+        "a", pools={"p0": {"max_volumes": 4}}, create_s=1, clone_s=2, write_mib_s=100, delete_s=0
+    )
+    host = {"host": "a#p0", "scheduler": ""}[placed]
+    for number in range(3):
+        b.create(1000 * number, f"i{number}", host).delete(1000 * number + 900, f"v{number}")
+    for number in range(4):
+        b.create(6000 + number, "", host)
+    return b
+
+
 # Waiting
 
 

@@ -20,6 +20,7 @@ from .scenarios import CASES, STRATEGIES
 pytestmark = [pytest.mark.whole, pytest.mark.filterwarnings("ignore")]
 
 DECISIONS = [*("volume_id", "image_id", "volume_type", "host", "size_gib", "source", "status", "attempts")]
+OTHERS = [*("volume_id", "volume_type", "host", "size_gib", "status", "attempts")]
 UPLOADED = ["volume_id", "image_id", "host", "status", "error"]
 ENTRY = ["host", "image_id", "size_gib"]
 
@@ -36,6 +37,7 @@ def test_engines_agree_with_whole_cinder(name: str, strategy: str, tmp_path: Pat
         assert difference(light, run_fast(case, strategy)) is None
     for ours, theirs, decided in (
         (light.requests, whole.requests, DECISIONS),
+        (light.others, whole.others, OTHERS),
         (light.uploads, whole.uploads, UPLOADED),
     ):
         pd.testing.assert_frame_equal(ours[decided].astype(str), theirs[decided].astype(str))
@@ -89,6 +91,14 @@ def test_busy_arrays_leave_orphans(tmp_path: Path) -> None:
 
 def test_a_larger_cache_can_have_fewer_hits(tmp_path: Path) -> None:
     assert "cache" not in set(run("larger_cache_fewer_hits", tmp_path).requests.source)
+
+
+@pytest.mark.parametrize("placed", ["host", "scheduler"])
+def test_creates_without_an_image_pay_for_the_cache(placed: str, tmp_path: Path) -> None:
+    name = f"creates_without_an_image-{placed}"
+    plain, cached = (run(name, tmp_path / each, each).others.status for each in ("none", "cache-only"))
+    assert list(plain) == ["available"] * 4
+    assert list(cached) == ["available", *["error"] * 3]
 
 
 def test_waiters_are_served_what_they_read(tmp_path: Path) -> None:
