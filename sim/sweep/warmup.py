@@ -18,8 +18,8 @@ CLONES = [number for number, source in enumerate(SOURCES) if source not in ("non
 def warm_ups_s(case: Case, strategies: Iterable[str]) -> dict[str, float]:
     """The seconds after which each strategy's creates are as likely clones as later, by engine `fast`.
 
-    MSER-5 on the series of creates from an image, 1 for a clone and 0 for every other; 0 if nothing is to be left out.
-    Raises BadInput as `Prepared.play` does.
+    MSER-5 on the series of creates from an image, 1 for a clone and 0 for every other; 0 if nothing is to be
+    left out. Raises BadInput as `Prepared.play` does.
     """
     prepared = Prepared(case)
     chosen = np.flatnonzero(prepared.asked["image_id"] != "")
