@@ -25,9 +25,10 @@ def tables_of(case: Case) -> dict[str, pd.DataFrame]:
         FAILED | {"volume_id": "none", "host": "", "error": 'Odd: "a, b"\nnan'},
     ]
     events = [{"reason": "larger than image_volume_cache_max_size_gb", "event": "skip"}, {}]
-    records = records_of(rows, events)
+    records = records_of(rows, events, others=rows)
     return {
         "requests": records.requests,
+        "others": records.others,
         "pools": pools_table(records, case),
         "cache_events": records.cache_events,
         "cache": records.cache,
