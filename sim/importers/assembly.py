@@ -232,8 +232,7 @@ def _said(cloud: Cloud) -> Iterator[Note]:
         yield Note("unknown", f"clusters are not simulated: {what}")
     sections = cloud.sources.configuration.sections.values() if cloud.sources.configuration else ()
     yield from cloning.notes(sections)
-    pools = ", ".join(cloud.hosts.values())
-    yield Note("unknown", f"capacity_gib of {pools}: no limit until you write it into scenario.yaml")
+    yield from _space(cloud)
     timed = "create_s, clone_s, delete_s, write_mib_s, convert_mib_s, glance.stream_mib_s"
     yield Note(
         "assumed", f"{timed}: published or guessed; `cinder-cache calibrate` fits them to what was seen"
@@ -241,3 +240,26 @@ def _said(cloud: Cloud) -> Iterator[Note]:
     yield Note("unknown", "prices: 0 until you write price_gib_month of each tier into scenario.yaml")
     if cloud.sources.configuration is None:
         yield Note("unknown", "today's cache limits and strategy: cinder.conf tells (--conf)")
+
+
+def _space(cloud: Cloud) -> Iterator[Note]:
+    pools = ", ".join(cloud.hosts.values())
+    yield Note("unknown", f"capacity_gib of {pools}: no limit until you write it into scenario.yaml")
+    if cloud.has_trace and cloud.placement == "first-host":
+        return
+    # `CapacityWeigher` weighs unlimited pools alike, and of equals the first is taken.
+    hosts_of = {
+        tier: list(
+            dict.fromkeys(
+                place.host
+                for place in cloud.places.values()
+                if tier in tiers.names(cloud.backends[place.backend].volume_types)
+            )
+        )
+        for tier in cloud.tiers
+    }
+    for tier, pools_of in hosts_of.items():
+        if len(pools_of) > 1:
+            what = f"without capacity_gib the scheduler puts every create on the first, {pools_of[0]}"
+            then = "write the capacity of each before you compare"
+            yield Note("unknown", f"tier {tier} has {len(pools_of)} pools: {what}; {then}")

@@ -47,7 +47,7 @@ def notes(found: Configuration, services: list[Service], shared: list[list[Secti
         yield from _files(service)
     yield from _differences(services)
     for same in shared:
-        yield from _merged(same)
+        yield from _merged(same, found.lock_scope)
     for label, section in found.sections.items():
         yield from _cache(label, section)
         yield from _name(label, section)
@@ -84,9 +84,23 @@ def _files(service: Service) -> Iterator[Note]:
     if stray:
         where = f"they belong into [{SHARED}] or a backend's section"
         yield Note("read", f"[DEFAULT] {stray}: Cinder does not look there; {where}")
+    misplaced = [one.name for one in sections if _sets(service, one.name, "host")]
+    if misplaced:
+        what = "Cinder does not look there; the option of a backend is backend_host"
+        yield Note("read", f"[{', '.join(misplaced)}] host is set: {what}")
     if sections and not sections[0].node_told:
         what = f"the nodes of its backends are taken to be called {sections[0].node}"
         yield Note("assumed", f"{shown} does not set host: {what}; write host, or give the database (--db)")
+
+
+def _sets(service: Service, section: str, option: str) -> bool:
+    """Whether a file writes an option in a section, which oslo.config compares without case."""
+    return any(
+        option in options
+        for sections in service.files.raw().values()
+        for name, options in sections.items()
+        if name.lower() == section.lower()
+    )
 
 
 def _names(text: str) -> frozenset[str]:
@@ -101,16 +115,18 @@ def _differences(services: list[Service]) -> Iterator[Note]:
             listed = ", ".join(str(value) for value in values)
             yield Note("read", f"{name} differs between the services ({listed}): the first one is taken")
     if len({service.lock_url for service in services if service.sections}) > 1:
-        what = "two nodes may then cache one image at the same time"
+        what = "unless they name one system, two nodes may cache one image at the same time"
         yield Note("read", f"[coordination] backend_url differs between the services: {what}")
 
 
-def _merged(same: list[Section]) -> Iterator[Note]:
+def _merged(same: list[Section], lock_scope: str) -> Iterator[Note]:
     first, nodes = same[0], sorted({one.node for one in same})
     if len(same) > 1:
         what = f"share {first.owner}, so they are one backend; the scenario has it on node {first.node}"
-        lock = "the image lock of one node does not hold on the others, which is not simulated"
-        yield Note("read", f"[{first.name}] on nodes {', '.join(nodes)}: the services {what}; {lock}")
+        lock = (
+            "; each node has image locks of its own, which is not simulated" if lock_scope == "node" else ""
+        )
+        yield Note("read", f"[{first.name}] on nodes {', '.join(nodes)}: the services {what}{lock}")
     elif first.cluster:
         what = "all services of a cluster are one backend, here on one node"
         yield Note("read", f"[{first.name}] is of cluster {first.cluster}: {what}")

@@ -146,6 +146,43 @@ def test_services_that_share_a_backend_have_it_once(tmp_path: Path, own: str, ho
     assert "image_volume_cache_max_count differs between its services" in texts(found)
 
 
+def test_pools_without_capacity_are_told(tmp_path: Path) -> None:
+    """`CapacityWeigher` sees equal, infinite space: a service on each node, as openstack-ansible makes."""
+    text = "[DEFAULT]\nmy_ip = 192.0.2.{0}\nhost = n{0}\nenabled_backends = lvm\n[lvm]\n{1}"
+    name = "volume_backend_name = LVM_iSCSI\n"
+    found = good(*(write(tmp_path / f"{n}", text.format(n, name)) for n in (1, 2)))
+    assert "tier LVM_iSCSI has 2 pools: without capacity_gib" in texts(assemble(Sources(found)))
+    found = good(*(write(tmp_path / f"{n}", text.format(n, f"volume_backend_name = x{n}\n")) for n in (1, 2)))
+    assert "has 2 pools" not in texts(assemble(Sources(found)))
+
+
+def test_deployments_as_tools_write_them(tmp_path: Path) -> None:
+    """A chart: backends in a file of their own, one host for all pods. A charm: a host in a section.
+
+    RHOSO: folders of numbered files, one a service, that all allow cinder:// and have no Cinder store.
+    """
+    ceph = "volume_driver = cinder.volume.drivers.rbd.RBDDriver\nvolume_backend_name = ceph\n"
+    chart = write(tmp_path / "chart", "[DEFAULT]\nenabled_backends = rbd1\nhost = worker\n")
+    backends = write(tmp_path / "backends", f"[rbd1]\n{ceph}")
+    (section,) = good([chart, backends], [chart, backends]).sections.values()
+    assert (section.host, section.nodes, section.node_told) == ("worker", ("worker",), True)
+    charm = write(tmp_path / "charm", f"[DEFAULT]\nenabled_backends = CEPH\n{TENANT}[CEPH]\n{ceph}host = x\n")
+    found = good(charm)
+    assert found.sections["CEPH"].host != "x" and "[CEPH] host is set: Cinder does not look" in texts(found)
+    services = []
+    for name, driver in (("ceph", ceph), ("nfs", NFS)):
+        (tmp_path / name).mkdir()
+        schemes = "[DEFAULT]\nallowed_direct_url_schemes = cinder\n"
+        write(tmp_path / name / "00-defaults.conf", schemes)
+        write(tmp_path / name / "03-custom.conf", f"[DEFAULT]\nenabled_backends = {name}\n[{name}]\n{driver}")
+        services += ["--service", tmp_path / name]
+    result = run("import", "--out", tmp_path / "out", *services, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["strategy"] == "none"
+    assert "has cinder: that alone is no Cinder store" in result.stdout
+    assert set(load(tmp_path / "out" / "scenario.yaml").scenario.backends) == {"ceph", "nfs"}
+
+
 def test_hosts_of_a_cluster_are_one_backend(tmp_path: Path) -> None:
     """Volumes of a cluster have any of its nodes as host (`VolumeManager._set_resource_host`)."""
     events = [create("1", "c1@r#p"), create("2", "c2@r#p", time=70), create("3", "c3@x#p", time=80)]
