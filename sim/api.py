@@ -178,21 +178,25 @@ def plan(
     warm_up_s: float = 0.0,
     folder: Path | None = None,
     workers: int = -1,
+    dask: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Answer:
     """Choose the strategy and the limits of every backend's cache, such as
     `plan("scenario.yaml", Targets(hit_rate={"flash": 0.9}))`.
 
-    `sim.planner.answer.plan` describes the options and the result. Raises `BadInput`.
-    """
-    from sim.planner.answer import plan as make
+    - growth: multiplies the load.
+    - train: share of the time until the last create to plan on; the rest tests the plan.
+    - replications: draws of a generated workload.
+    - warm_up_s: earlier creates do not count.
+    - folder: keeps the finished cells; see `sim.sweep.sweep.sweep` for it, `workers` and `dask`.
+    - progress: called with the number of finished cells and of all cells so far.
 
-    return make(
-        path,
-        targets,
-        growth=growth,
-        train=train,
-        replications=replications,
-        warm_up_s=warm_up_s,
-        folder=folder,
-        workers=workers,
-    )
+    Raises `BadInput`.
+    """
+    from pathlib import Path
+
+    from sim.planner.answer import answer_of
+    from sim.planner.simulator import Options
+
+    options = Options(growth, train, replications, warm_up_s, folder, workers, dask, progress)
+    return answer_of(Path(path), targets, options)

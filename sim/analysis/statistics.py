@@ -105,6 +105,10 @@ class Sample:
             return _over_replications(values)
         return self._resampled(values.mean(axis=-1), values @ self._draws / self.units)
 
+    def certain(self, values: npt.ArrayLike) -> Estimate:
+        """Of values (...,) without a spread."""
+        return self.mean(np.repeat(np.asarray(values, np.float64)[..., None], self.units, axis=-1))
+
     def total(self, values: npt.ArrayLike) -> Estimate:
         """Estimate the total of a history from counts (..., units): the mean of replications, or the sum of
         blocks."""

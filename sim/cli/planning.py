@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim import api
 from sim.cli.shared import (
     Dask,
     Json,
@@ -122,10 +123,8 @@ def plan(
     folder = out or Path(f"plan-{case.scenario.name}")
     if replications is None:
         replications = 1 if case.scenario.workload.generate is None else REPLICATIONS
-    from sim.planner.answer import plan as make
-
     with progress("cells", None, shown=True) as done:
-        answer = make(
+        answer = api.plan(
             scenario,
             targets,
             growth=growth,

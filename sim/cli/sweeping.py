@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from sim.inputs.scenario import Case
     from sim.report.parts import Ran
+    from sim.sweep.results import Result
     from sim.sweep.varying import Point
 
 
@@ -105,7 +105,7 @@ def sweep(
     check(case.scenario, points)
     counted_from_s = warm_up_s(warm_up, case, list(dict.fromkeys(point.strategy for point in points)))
     with progress("cells", len(points) * replications, shown=True) as done:
-        documents = run_cells(
+        results = run_cells(
             case,
             points,
             replications=replications,
@@ -115,27 +115,25 @@ def sweep(
             dask=dask,
             progress=done,
         )
-    table = tidy(documents)
+    table = tidy(results)
     write_csv(table, folder / "sweep.csv")
-    certain = intervals(case, documents)
+    certain = intervals(case, results)
     write_csv(certain, folder / "intervals.csv")
     if len(certain):
-        _report(case, certain, documents, counted_from_s, folder)
+        _report(case, certain, results, counted_from_s, folder)
     if as_json:
         print_json({"scenario": case.scenario.name, "cells": plain(table), "intervals": plain(certain)})
     else:
-        show(_shown(table, certain, documents))
+        show(_shown(table, certain, results))
     print(f"sweep: written to {printable(str(folder / 'sweep.csv'))}", file=sys.stderr)
-    for document in documents:
-        if document["error"]:
-            values = ", ".join(f"{key}={value}" for key, value in document["values"].items())
-            print(f"cell {document['strategy']} {values} failed: {document['error']}", file=sys.stderr)
-    raise typer.Exit(1 if any(document["error"] for document in documents) else 0)
+    failed = [result for result in results if result.error]
+    for result in failed:
+        values = ", ".join(f"{key}={value}" for key, value in result.values.items())
+        print(f"cell {result.strategy} {values} failed: {result.error}", file=sys.stderr)
+    raise typer.Exit(1 if failed else 0)
 
 
-def _report(
-    case: Case, certain: pd.DataFrame, documents: list[dict[str, Any]], warm_up_s: float, folder: Path
-) -> None:
+def _report(case: Case, certain: pd.DataFrame, results: list[Result], warm_up_s: float, folder: Path) -> None:
     """Write `report.html` next to the tables."""
     from sim.api import curve
     from sim.inputs.strategies import STRATEGIES
@@ -143,17 +141,17 @@ def _report(
     from sim.report.swept import recommended, sweep_page
     from sim.sweep.intervals import points
 
-    chosen = _ran(case, points(documents)[recommended(certain)][0], warm_up_s)
+    chosen = _ran(case, points(results)[recommended(certain)][0], warm_up_s)
     curves, strategies = None, [chosen.strategy, *certain["strategy"].unique()]
     cached = [name for name in strategies if STRATEGIES[name].image_volume_cache_enabled]
     if cached:
         with suppress(BadInput):  # another eviction than Cinder's
             curves = cached[0], curve(case, cached[0], engine="fast")
-    failed = sum(bool(document["error"]) for document in documents)
+    failed = sum(bool(result.error) for result in results)
     write(sweep_page(case, certain, failed, curves, chosen, made_of(case, "fast", warm_up_s)), folder)
 
 
-def _ran(case: Case, document: Mapping[str, Any], warm_up_s: float) -> Ran:
+def _ran(case: Case, point: Result, warm_up_s: float) -> Ran:
     """Run a point once more, because a cell keeps no rows of its run."""
     from sim.analysis.comparison import counted
     from sim.analysis.findings import findings
@@ -164,8 +162,8 @@ def _ran(case: Case, document: Mapping[str, Any], warm_up_s: float) -> Ran:
     from sim.workload.loading import load
 
     raw = case.scenario.model_dump(by_alias=True)
-    values = {path: value for key, value in document["values"].items() for path in paths_of(key, raw)}
-    at, strategy = load(case.path, values=values), document["strategy"]
+    values = {path: value for key, value in point.values.items() for path in paths_of(key, raw)}
+    at, strategy = load(case.path, values=values), point.strategy
     records = counted(run(at, strategy, "fast"), warm_up_s)
     return Ran(
         "recommended", strategy, at, aggregates(records, at, warm_up_s), findings(records, at, strategy)
@@ -190,8 +188,8 @@ def _points(
     return varying.sample(values, strategies, sample, sampling == Sampling.latin, case.scenario.seed)
 
 
-def _shown(table: pd.DataFrame, certain: pd.DataFrame, documents: list[dict[str, Any]]) -> str:
+def _shown(table: pd.DataFrame, certain: pd.DataFrame, results: list[Result]) -> str:
     from sim.report.display import sweep_text
 
-    requests = sum(document["requests"] for document in documents)
-    return f"{sweep_text(table, certain)}\n\n{len(documents):,} cells, {requests:,} creates simulated"
+    requests = sum(result.requests for result in results)
+    return f"{sweep_text(table, certain)}\n\n{len(results):,} cells, {requests:,} creates simulated"

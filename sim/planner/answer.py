@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,13 @@ from sim.planner.figures import EVERY, Figures, figures, p95_interval
 from sim.planner.grid import chosen_point
 from sim.planner.hindsight import back_test
 from sim.planner.lines import conf_lines, quota_binds, quota_commands, quotas
-from sim.planner.plan import ENOUGH, Plan, Simulator, load_of
-from sim.planner.plan import plan as choose
-from sim.planner.reasons import binding, runners_up, what
+from sim.planner.reasons import binding, runners_up
+from sim.planner.search import ENOUGH, Plan, search
 from sim.planner.sensitivity import sensitivity
-from sim.planner.targets import ALL, Targets
+from sim.planner.simulator import Options, Simulator, load_of
+from sim.planner.targets import Targets
 from sim.run import run
+from sim.sweep.results import ALL
 from sim.sweep.varying import apply
 
 
@@ -68,46 +68,27 @@ class Answer:
             beside.replace(folder / name)
 
 
-def plan(
-    path: str | Path,
-    targets: Targets,
-    *,
-    growth: float = 1.0,
-    train: float | None = None,
-    replications: int = 1,
-    warm_up_s: float = 0.0,
-    folder: Path | None = None,
-    workers: int = -1,
-    dask: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Answer:
-    """Choose the strategy and the limits of every backend's cache for a scenario.
-
-    `growth`: multiplies the load. `train`: share of the time until the last create to plan on; the rest tests
-    the plan. `replications`: draws of a generated workload. `warm_up_s`: earlier creates do not count.
-    `folder`: keeps the finished cells; see `sim.sweep.sweep.sweep` for it, `workers` and `dask`. `progress`
-    is called with the number of finished cells and of all cells. Raises BadInput.
-    """
-    options: dict[str, Any] = {"folder": folder, "workers": workers, "dask": dask, "progress": progress}
-    changes: dict[str, Any] = {} if growth == 1 else {"workload.growth": growth}
-    load = load_of(Path(path), changes, replications, warm_up_s)
+def answer_of(path: Path, targets: Targets, options: Options) -> Answer:
+    """Choose the strategy and the limits of every backend's cache for a scenario. Raises BadInput."""
+    changes: dict[str, Any] = {} if options.growth == 1 else {"workload.growth": options.growth}
+    load = load_of(path, changes, options.replications, options.warm_up_s)
     rest = None
-    if train is not None:
-        cut_s = train * load.case.last_create_s
-        rest = Simulator(replace(load, warm_up_s=cut_s), targets, **options)
-        load = load_of(Path(path), {**changes, "workload.until": cut_s}, replications, warm_up_s)
-    simulator = Simulator(load, targets, **options)
-    made = choose(load, targets, simulator)
-    today = whole(load.case, made.todays_strategy)
-    planned = whole(planned_case(made), made.best.choice.strategy)
-    told = document(made, today, planned)
-    told["sensitivity"] = sensitivity(made, simulator)
+    if options.train is not None:
+        cut_s = options.train * load.case.last_create_s
+        rest = Simulator(replace(load, warm_up_s=cut_s), targets, options)
+        load = load_of(path, {**changes, "workload.until": cut_s}, options.replications, options.warm_up_s)
+    simulator = Simulator(load, targets, options)
+    plan = search(load, targets, simulator)
+    today = whole(load.case, plan.todays_strategy)
+    planned = whole(planned_case(plan), plan.best.choice.strategy)
+    told = document(plan, today, planned)
+    told["sensitivity"] = sensitivity(plan, simulator)
     if rest is not None:
-        told["back_test"] = back_test(made, rest)
+        told["back_test"] = back_test(plan, rest)
     every = [simulator] if rest is None else [simulator, rest]
     told["cells"] = sum(each.cells for each in every)
     told["requests_simulated"] = sum(each.requests for each in every)
-    candidates = candidates_table(made)
+    candidates = candidates_table(plan)
     return Answer(told, candidates, frontier_table(candidates), today, planned)
 
 
@@ -122,10 +103,11 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
     Today's settings and the plan have been simulated whole once more, by engine `fast`; the plan is, by
     engine `cinder`, whose figures have to be the same.
     """
-    scenario, records = plan.load.case.scenario, planned.records
+    task, records = plan.task, planned.records
+    scenario, confidence = task.scenario, task.targets.shown_confidence
     checked = run(planned.case, planned.strategy, "cinder")
-    best = figures(plan.best.cell, scenario, plan.sample, _shown(plan))
-    now = figures(plan.today, scenario, plan.sample, _shown(plan))
+    best = figures(plan.best.runs, scenario, task.sample, confidence)
+    now = figures(plan.today, scenario, task.sample, confidence)
     if len(plan.load.cases) == 1:
         _add_p95(best, records, plan)
         _add_p95(now, today.records, plan)
@@ -151,11 +133,11 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
         "targets": [
             {
                 "constraint": each.kind,
-                "where": each.tier or EVERY,
+                "where": each.where,
                 "bound": each.bound,
                 "asked": each.given,
                 "met": margin >= ENOUGH,
-                "text": what(each),
+                "text": each.text,
             }
             for each, margin in plan.best.margins.items()
         ],
@@ -163,8 +145,8 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
         "runners_up": runners_up(plan),
         "cinder_conf": conf_lines(plan),
         "quota": {**quota, "commands": quota_commands(plan, quota)},
-        "confidence": plan.targets.confidence,
-        "intervals": {"of": plan.sample.kind, "units": plan.sample.units, "confidence": _shown(plan)},
+        "confidence": task.targets.confidence,
+        "intervals": {"of": task.sample.kind, "units": task.sample.units, "confidence": confidence},
         "warm_up_s": plan.load.warm_up_s,
         "checked_by_cinder": {
             "requests": len(checked.requests),
@@ -180,11 +162,6 @@ def planned_case(plan: Plan) -> Case:
     return replace(plan.load.case, scenario=apply(plan.load.case.scenario, dict(point.values)))
 
 
-def _shown(plan: Plan) -> float:
-    """The confidence of the intervals that are shown: also where a plan is one on the mean."""
-    return plan.targets.confidence or 0.95
-
-
 def _options(limits: Limits) -> dict[str, Any]:
     return {ENABLED: limits.enabled, MAX_SIZE: limits.max_size_gb, MAX_COUNT: limits.max_count}
 
@@ -195,7 +172,7 @@ def _add_p95(told: dict[str, dict[str, Figures]], records: Records, plan: Plan) 
         (records.requests["status"] == "available") & (records.requests["time"] >= plan.load.warm_up_s)
     ]
     time, seconds = made["time"].to_numpy(float), (made["end"] - made["time"]).to_numpy(float)
-    block = plan.load.blocks_of(time)
+    block, confidence = plan.load.blocks_of(time), plan.task.targets.shown_confidence
     tier, host = (
         made["volume_type"].to_numpy(object),
         made["host"].astype(str).str.partition("#")[0].to_numpy(object),
@@ -204,7 +181,7 @@ def _add_p95(told: dict[str, dict[str, Figures]], records: Records, plan: Plan) 
         for name, its in names.items():
             here = np.ones(len(made), bool) if name == EVERY and column is tier else column == name
             if its["p95_s"] is not None:
-                low, high = p95_interval(seconds[here], block[here], plan.sample, _shown(plan))
+                low, high = p95_interval(seconds[here], block[here], plan.task.sample, confidence)
                 its["p95_s_low"], its["p95_s_high"] = low, high
 
 
@@ -218,14 +195,15 @@ def candidates_table(plan: Plan) -> pd.DataFrame:
     _high, p95_s, errors (creates that failed, from an image or not), space_gib_mean, space_gib_peak
     (provisioned, of image-volumes), volumes_peak (all volumes), price_month.
     """
-    scenario, factor = plan.load.case.scenario, plan.sample.factor(_shown(plan))
+    scenario, sample = plan.task.scenario, plan.task.sample
+    factor = sample.factor(plan.task.targets.shown_confidence)
     parts = []
     for strategy, chooser in plan.choosers.items():
         table = chooser.table
         pairs = [(group, name) for group, members in table.groups.items() for name in members]
         for group, name in pairs:
             measured = table.backends[name]
-            rate = plan.sample.ratio(measured.units("clones", ALL), measured.units("creates", ALL))
+            rate = sample.ratio(measured.units("clones", ALL), measured.units("creates", ALL))
             spread = factor * np.linalg.norm(rate.deviations, axis=-1)
             columns = {
                 "hit_rate": rate.point,
@@ -235,7 +213,7 @@ def candidates_table(plan: Plan) -> pd.DataFrame:
                 "errors": measured.failed(ALL).mean(axis=1),
                 "space_gib_mean": measured.mean("image_provisioned_gib_mean"),
                 "space_gib_peak": measured.peak("image_provisioned_gib_peak"),
-                "volumes_peak": measured.peak("volumes_peak"),
+                "volumes_peak": measured.volumes_peak(),
                 "price_month": measured.prices(scenario).mean(axis=1),
             }
             options = pd.DataFrame([_options(limits) for limits in table.limits[group]])

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from sim.analysis.statistics import Estimate, Sample
+from sim.analysis.statistics import Estimate
 from sim.inputs.limits import Limits
-from sim.inputs.scenario import Scenario
 from sim.planner.grid import Groups, of_backends
 from sim.planner.measured import Floats, Table
-from sim.planner.optimum import Row, optimum
+from sim.planner.optimum import Bound, optimum
 from sim.planner.pickers import worst_larger
-from sim.planner.requirements import Requirement, factor, of_table
-from sim.planner.targets import ALL, Targets
+from sim.planner.requirements import HitRate, Requirement
+from sim.planner.task import Task
+from sim.sweep.results import ALL
 
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Limits of every group of backends. `short`: what they lack of the bounds, 0 if they keep all.
+    """Limits of every group of backends, with figures of the grid's cells.
 
-    hits: clones per create. cost: mean provisioned GiB and volumes of image-volumes at the tiers' prices (GiB
-    if nothing has a price). Both as the grid's cells have them.
+    - short: what they lack of the bounds; 0 if they keep all.
+    - hits: clones per create.
+    - cost: mean provisioned GiB and volumes of image-volumes at the tiers' prices (GiB if nothing has a
+      price).
     """
 
     strategy: str
@@ -48,54 +50,53 @@ class Choice:
 
 
 class Chooser:
-    """Chooses under one strategy. `confidence` is that of the targets."""
+    """Chooses limits under one strategy from the table of what its cells measured."""
 
-    def __init__(
-        self,
-        table: Table,
-        sample: Sample,
-        required: Sequence[Requirement],
-        targets: Targets,
-        scenario: Scenario,
-    ) -> None:
-        self.table, self.sample, self.required = table, sample, required
-        self.targets, self.scenario = targets, scenario
-        self._parts = {each: of_table(each, table, sample, scenario) for each in required}
-        self._factors = {each: factor(each, sample, targets.confidence) for each in required}
-        self._hits = of_table(Requirement("hit_rate", ALL, 0.0), table, sample, scenario)[0]
+    def __init__(self, table: Table, task: Task) -> None:
+        self.table, self.task = table, task
+        self._bounds = {each: task.bound(each, table) for each in task.required}
+        self._hits = HitRate(ALL, 0.0).margins(table, task.sample, task.scenario)
         self._cost = {
             group: np.sum([self._costs(name) for name in members], axis=0)
             for group, members in table.groups.items()
         }
         self.allowed = self._allowed()
-        self._worst = {each: self._worst_of(each) for each in required if each.goal}
+        self._with_larger = {each: self._worst(each) for each in task.required}
 
     def requiring(self, required: Sequence[Requirement]) -> Chooser:
         """One for other requirements."""
-        return Chooser(self.table, self.sample, required, self.targets, self.scenario)
+        return Chooser(self.table, replace(self.task, required=required))
 
     def choose(self, tighter: Mapping[Requirement, float]) -> Choice:
         """The best limits, with so much less room in some requirements."""
-        rows = [self._row(each, tighter.get(each, 0.0), worst=True) for each in self.required]
+        bounds = [
+            replace(bound, room=bound.room - tighter.get(each, 0.0))
+            for each, bound in self._with_larger.items()
+        ]
         order = {
             name: np.argsort(np.argsort(np.array(limits, dtype=object))).astype(float)
             for name, limits in self.table.limits.items()
         }
         hits = {name: -of.point for name, of in self._hits.items()}
-        wanted = [self._cost, order] if self.targets.goals else [hits, self._cost, order]
-        found = optimum(self.allowed, rows, wanted)
+        wanted = [self._cost, order] if self.task.targets.goals else [hits, self._cost, order]
+        found = optimum(self.allowed, bounds, wanted)
         return self._choice(found.chosen, found.short)
 
     def chosen(self, limits: Mapping[str, Limits]) -> Choice:
         """The choice of these limits, as if they kept all bounds."""
-        return self._choice({name: self.table.limits[name].index(each) for name, each in limits.items()}, 0.0)
+        return self._choice(self._numbers(limits), 0.0)
+
+    def margins(self, limits: Mapping[str, Limits]) -> dict[Requirement, float]:
+        """What the grid's cells say that limits leave to each requirement (goals: what the worst larger
+        limits leave).
+        """
+        chosen = self._numbers(limits)
+        return {each: bound.margin(chosen) for each, bound in self._with_larger.items()}
 
     def dip(self, requirement: Requirement, limits: Mapping[str, Limits]) -> float:
         """How much less margin the worst larger limits leave than these; 0 but for goals."""
-        if not requirement.goal:
-            return 0.0
-        chosen = {name: self.table.limits[name].index(each) for name, each in limits.items()}
-        own, worst = (self._row(requirement, 0.0, worst).margin(chosen) for worst in (False, True))
+        chosen = self._numbers(limits)
+        own, worst = (of[requirement].margin(chosen) for of in (self._bounds, self._with_larger))
         return max(0.0, own - worst)
 
     def next_to(self, limits: Mapping[str, Limits], larger: bool) -> list[dict[str, Limits]]:
@@ -117,10 +118,9 @@ class Chooser:
             found += [{**limits, name: step} for step in nearest]
         return found
 
-    def margins(self, limits: Mapping[str, Limits]) -> dict[Requirement, float]:
-        """What the grid's cells say that limits leave to each requirement; of goals, what larger ones do."""
-        chosen = {name: self.table.limits[name].index(each) for name, each in limits.items()}
-        return {each: self._row(each, 0.0, worst=True).margin(chosen) for each in self.required}
+    def _numbers(self, limits: Mapping[str, Limits]) -> dict[str, int]:
+        """The position of each group's limits among its candidates."""
+        return {name: self.table.limits[name].index(each) for name, each in limits.items()}
 
     def _choice(self, chosen: Mapping[str, int], short: float) -> Choice:
         limits = {name: self.table.limits[name][number] for name, number in chosen.items()}
@@ -128,44 +128,37 @@ class Chooser:
         cost = sum(float(self._cost[name][number]) for name, number in chosen.items())
         return Choice(self.table.strategy, self.table.groups, limits, short, hits, cost)
 
-    def _row(self, requirement: Requirement, tighter: float, worst: bool) -> Row:
-        margins, room = self._parts[requirement]
-        if worst and requirement.goal:
-            of = self._worst[requirement]
-            margins = {
-                name: Estimate(each.point[of[name]], each.deviations[of[name]])
-                for name, each in margins.items()
-            }
-        return Row(margins, room - tighter, self._factors[requirement], requirement.scale)
-
     def _allowed(self) -> dict[str, Mask]:
         """Candidates that do not break a budget or limit by themselves, all other backends at their best.
 
         Where a bound cannot be kept by any choice, it forbids none.
         """
         allowed = {name: np.ones(len(of), bool) for name, of in self.table.limits.items()}
-        for requirement in self.required:
+        for requirement, bound in self._bounds.items():
             if requirement.goal:
                 continue
-            margins, room = self._parts[requirement]
-            best = {name: float(of.point.max()) for name, of in margins.items()}
-            left = room + sum(best.values())
+            best = {name: float(of.point.max()) for name, of in bound.margins.items()}
+            left = bound.room + sum(best.values())
             if left < 0:
                 continue
-            for name, of in margins.items():
+            for name, of in bound.margins.items():
                 allowed[name] &= left - best[name] + of.point >= 0
         return {name: mask if mask.any() else ~mask for name, mask in allowed.items()}
 
-    def _worst_of(self, requirement: Requirement) -> dict[str, npt.NDArray[np.intp]]:
-        found = {}
-        for name, of in self._parts[requirement][0].items():
-            spread = np.linalg.norm(of.deviations, axis=-1)
-            worth = of.point - self._factors[requirement] * spread
-            found[name] = worst_larger(self.table.limits[name], worth, self.allowed[name])
-        return found
+    def _worst(self, requirement: Requirement) -> Bound:
+        """A goal: each candidate has the margin of the worst larger limits. Other bounds stay as they are."""
+        bound = self._bounds[requirement]
+        if not requirement.goal:
+            return bound
+        margins = {}
+        for name, of in bound.margins.items():
+            worth = of.point - bound.factor * np.linalg.norm(of.deviations, axis=-1)
+            worst = worst_larger(self.table.limits[name], worth, self.allowed[name])
+            margins[name] = Estimate(of.point[worst], of.deviations[worst])
+        return replace(bound, margins=margins)
 
     def _costs(self, name: str) -> Floats:
-        scenario = self.scenario
+        scenario = self.task.scenario
         measured = self.table.backends[name]
         prices = [scenario.tiers[tier] for tier in scenario.backends[name].volume_types]
         if not any(tier.price_gib_month or tier.price_volume_month for tier in scenario.tiers.values()):

@@ -1,23 +1,22 @@
-"""What a cell comes to, each figure with its interval: by tier, by backend and in all."""
+"""What one point came to, each figure with its interval: by tier, by backend and in all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sim.analysis.statistics import Estimate, Sample
 from sim.inputs.scenario import Scenario
-from sim.planner.measured import Floats, Measured, backend_of, scopes
-from sim.planner.targets import ALL
+from sim.planner.measured import Floats, Measured, Runs, backend_of, tiers_of
+from sim.sweep.results import ALL
 
 Figures = dict[str, Any]
 EVERY = "all"  # the name of ALL in documents
 
 
 def figures(
-    cell: Sequence[Mapping[str, Any]], scenario: Scenario, sample: Sample, confidence: float
+    runs: Runs, scenario: Scenario, sample: Sample, confidence: float
 ) -> dict[str, dict[str, Figures]]:
     """`tiers` (with `all`) and `backends` by name: what a plan's document says of each.
 
@@ -26,7 +25,7 @@ def figures(
     over replications, or by a bootstrap over the blocks of the one history; None where that cannot tell
     (`p95_s` of one history: see `p95_interval`). Peaks are the greatest of the replications.
     """
-    tiers = scopes([cell], scenario)
+    tiers = tiers_of(scenario, [runs])
     told = {
         tier or EVERY: _figures(of, tier, of.units("creates", tier)[0], scenario, sample, confidence)
         for tier, of in tiers.items()
@@ -35,9 +34,9 @@ def figures(
     told[EVERY] |= _told("price_month", sum(prices[1:], start=prices[0]), sample, confidence)
     backends = {}
     for name in scenario.backends:
-        of = backend_of(scenario, name, [cell])
+        of = backend_of(scenario, name, [runs])
         backends[name] = _figures(of, ALL, of.units("creates", ALL)[0], scenario, sample, confidence)
-        backends[name]["volumes_peak"] = int(of.peak("volumes_peak")[0])
+        backends[name]["volumes_peak"] = int(of.volumes_peak()[0])
     return {"tiers": told, "backends": backends}
 
 
@@ -64,7 +63,7 @@ def _figures(
 
 
 def _over_replications(of: Measured, column: str, sample: Sample) -> Estimate | None:
-    values = np.array([[row[column] for row in rows] for rows in of.rows])
+    values = of.values(column)
     return sample.mean(values) if values.shape[1] > 1 and not np.isnan(values).any() else None
 
 
@@ -83,8 +82,9 @@ def p95_interval(
 ) -> tuple[float, float]:
     """Low and high of the 95th percentile of `seconds` of creates that succeed, by `block` of the history.
 
-    Those T of which the share of creates that take longer may be 5 %, with its own bootstrap interval
-    (Woodruff, JASA 47, 1952): the upper end is the bound that a plan with that share keeps.
+    The share of creates that take longer than T has a bootstrap interval. The ends are the first and the last
+    T at which this interval allows for 5 % (Woodruff, JASA 47, 1952): the upper end is the bound that a plan
+    with that share keeps.
     """
     made = np.bincount(block, minlength=sample.units).astype(float)
     ordered = np.unique(seconds)
@@ -96,7 +96,7 @@ def p95_interval(
         return float(share.point) - 0.05 / len(seconds) + spread >= 0
 
     def first(sign: int) -> float:
-        low, high = 0, len(ordered) - 1  # of all nothing takes longer than the last
+        low, high = 0, len(ordered) - 1  # no create takes longer than the last
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if beyond(float(ordered[middle]), sign) else (middle + 1, high)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.planner.figures import EVERY, figures
+from sim.planner.figures import EVERY, Figures, figures
 from sim.planner.grid import chosen_point
-from sim.planner.measured import sample_of
-from sim.planner.plan import Cell, Plan, Simulator, plan
+from sim.planner.measured import Runs, sample_of
+from sim.planner.search import Plan, search
+from sim.planner.simulator import Simulator
 from sim.sweep.varying import Point
 
 
@@ -18,7 +19,7 @@ def back_test(made: Plan, rest: Simulator) -> list[dict[str, Any]]:
     would have filled by then; peaks and means of space are of the whole time.
     """
     load, choice = rest.load, made.best.choice
-    hindsight = plan(load, made.targets, rest).best
+    hindsight = search(load, made.task.targets, rest).best
     mine, now = rest.run(
         [
             chosen_point(choice.strategy, choice.backends, load.common),
@@ -26,18 +27,17 @@ def back_test(made: Plan, rest: Simulator) -> list[dict[str, Any]]:
         ]
     )
     rows = {
-        "promised": (choice.strategy, made.best.cell),
+        "promised": (choice.strategy, made.best.runs),
         "the plan": (choice.strategy, mine),
-        "hindsight's best": (hindsight.choice.strategy, hindsight.cell),
+        "hindsight's best": (hindsight.choice.strategy, hindsight.runs),
         "today": (made.todays_strategy, now),
     }
     return [
-        {"which": which, "strategy": strategy, **_in_all(cell, made)}
-        for which, (strategy, cell) in rows.items()
+        {"which": which, "strategy": strategy, **_in_all(runs, made)}
+        for which, (strategy, runs) in rows.items()
     ]
 
 
-def _in_all(cell: Cell, made: Plan) -> dict[str, Any]:
-    scenario = made.load.case.scenario
-    confidence = made.targets.confidence or 0.95
-    return figures(cell, scenario, sample_of(cell, scenario.seed), confidence)["tiers"][EVERY]
+def _in_all(runs: Runs, made: Plan) -> Figures:
+    scenario, confidence = made.task.scenario, made.task.targets.shown_confidence
+    return figures(runs, scenario, sample_of(runs, scenario.seed), confidence)["tiers"][EVERY]

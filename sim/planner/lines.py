@@ -6,7 +6,8 @@ from typing import Any
 
 from sim.inputs.conf import conf_of
 from sim.planner.figures import EVERY
-from sim.planner.plan import Plan
+from sim.planner.search import Plan
+from sim.sweep.results import ALL
 
 QUOTAS = {"volumes": "internal_tenant_quota_volumes", "gigabytes": "internal_tenant_quota_gigabytes"}
 
@@ -22,7 +23,7 @@ def quotas(plan: Plan) -> dict[str, int | None]:
     None: today's is unlimited, or enough.
     """
     scenario, limits = plan.load.case.scenario, plan.best.choice.backends
-    rows = [row for document in plan.best.cell for row in document["rows"] if row["scope"] == "all"]
+    rows = [result.rows["all", ALL].figures for result in plan.best.runs]
     found: dict[str, int | None] = {}
     for name, quantity, limit in (
         ("volumes", "cache_volumes_peak", "max_count"),

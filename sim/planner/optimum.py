@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy import optimize
 
 from sim.analysis.statistics import Estimate
 
@@ -18,7 +18,7 @@ MOST_CUTS = 200
 
 
 @dataclass(frozen=True)
-class Row:
+class Bound:
     """A bound: the margins that the chosen candidates add, by backend, and `room` must not be below 0.
 
     Of the sum `factor` standard errors are taken off first. `scale`: what counts as one when a bound cannot
@@ -67,7 +67,7 @@ class Optimum:
 
 def optimum(
     allowed: Mapping[str, npt.NDArray[np.bool_]],
-    rows: Sequence[Row],
+    bounds: Sequence[Bound],
     objectives: Sequence[Mapping[str, Floats]],
 ) -> Optimum:
     """One candidate of each backend: the least short of the bounds, then the least of each objective in turn.
@@ -78,41 +78,41 @@ def optimum(
     """
     sizes = {name: len(of) for name, of in allowed.items()}
     count = sum(sizes.values())
-    one_each = np.zeros((len(sizes), count + len(rows)))
+    one_each = np.zeros((len(sizes), count + len(bounds)))
     at = 0
     for number, size in enumerate(sizes.values()):
         one_each[number, at : at + size] = 1
         at += size
-    upper = np.concatenate([*(of.astype(float) for of in allowed.values()), np.full(len(rows), np.inf)])
-    program = _Program(one_each, upper, list(sizes.items()), rows)
-    shortfall = np.concatenate([np.zeros(count), [1 / row.scale for row in rows]])
+    upper = np.concatenate([*(of.astype(float) for of in allowed.values()), np.full(len(bounds), np.inf)])
+    program = _Program(one_each, upper, list(sizes.items()), bounds)
+    shortfall = np.concatenate([np.zeros(count), [1 / bound.scale for bound in bounds]])
     chosen, short = program.least(shortfall)
     program.keep(shortfall, short * (1 + TOLERANCE))
     for objective in objectives:
-        costs = np.concatenate([*objective.values(), np.zeros(len(rows))])
+        costs = np.concatenate([*objective.values(), np.zeros(len(bounds))])
         chosen, least = program.least(costs)
         program.keep(costs, least + TOLERANCE * max(1.0, abs(least)))
     return Optimum(chosen, 0.0 if short <= 10 * TOLERANCE else short)
 
 
 class _Program:
-    """Binary variables for the candidates, and what each row is short of; cuts are added as found."""
+    """Binary variables for the candidates, and what each bound is short of; cuts are added as found."""
 
     def __init__(
-        self, one_each: Floats, upper: Floats, sizes: list[tuple[str, int]], rows: Sequence[Row]
+        self, one_each: Floats, upper: Floats, sizes: list[tuple[str, int]], bounds: Sequence[Bound]
     ) -> None:
-        self._sizes, self._rows = sizes, rows
-        self._cut: set[tuple[int, ...]] = set()  # rows, each with a choice at which its cut is exact
-        self._count = one_each.shape[1] - len(rows)
-        self._bounds = Bounds(0, upper)
-        self._integral = np.concatenate([np.ones(self._count), np.zeros(len(rows))])
-        self._constraints = [LinearConstraint(one_each, 1, 1)]
-        for number in range(len(rows)):
+        self._sizes, self._bounds = sizes, bounds
+        self._cut: set[tuple[int, ...]] = set()  # bounds, each with a choice at which its cut is exact
+        self._count = one_each.shape[1] - len(bounds)
+        self._range = optimize.Bounds(0, upper)
+        self._integral = np.concatenate([np.ones(self._count), np.zeros(len(bounds))])
+        self._constraints = [optimize.LinearConstraint(one_each, 1, 1)]
+        for number in range(len(bounds)):
             self._add_cut(number, None)
 
     def keep(self, costs: Floats, most: float) -> None:
         """From now on the costs stay below this."""
-        self._constraints.append(LinearConstraint(costs[None, :], -np.inf, most))
+        self._constraints.append(optimize.LinearConstraint(costs[None, :], -np.inf, most))
 
     def least(self, costs: Floats) -> tuple[dict[str, int], float]:
         """The choice of least cost, and that cost."""
@@ -122,8 +122,8 @@ class _Program:
             slack = found.x[self._count :]
             broken = [
                 number
-                for number, row in enumerate(self._rows)
-                if row.margin(chosen) + slack[number] < -10 * TOLERANCE * row.scale
+                for number, bound in enumerate(self._bounds)
+                if bound.margin(chosen) + slack[number] < -10 * TOLERANCE * bound.scale
                 and (number, *chosen.values()) not in self._cut  # else what lacks is the solver's tolerance
             ]
             if not broken:
@@ -135,10 +135,10 @@ class _Program:
     def _solved(self, costs: Floats) -> Any:
         """The solver's answer. Its presolve ends some programs, whose numbers differ much, with an error."""
         for presolve in (True, False):
-            found = milp(
+            found = optimize.milp(
                 costs,
                 integrality=self._integral,
-                bounds=self._bounds,
+                bounds=self._range,
                 constraints=self._constraints,
                 options={"mip_rel_gap": 0.0, "presolve": presolve},
             )
@@ -151,21 +151,21 @@ class _Program:
 
         It keeps every cut, those to come as well: what it costs may be asked of later solutions.
         """
-        x, at = np.zeros(self._count + len(self._rows)), 0
+        x, at = np.zeros(self._count + len(self._bounds)), 0
         for name, size in self._sizes:
             x[at + chosen[name]] = 1
             at += size
-        x[at:] = [max(0.0, -row.margin(chosen)) for row in self._rows]
+        x[at:] = [max(0.0, -bound.margin(chosen)) for bound in self._bounds]
         return x
 
     def _add_cut(self, number: int, chosen: dict[str, int] | None) -> None:
         if chosen is not None:
             self._cut.add((number, *chosen.values()))
-        coefficients, constant = self._rows[number].cut(chosen)
-        slack = np.zeros(len(self._rows))
+        coefficients, constant = self._bounds[number].cut(chosen)
+        slack = np.zeros(len(self._bounds))
         slack[number] = 1
         self._constraints.append(
-            LinearConstraint(np.concatenate([coefficients, slack])[None, :], -constant, np.inf)
+            optimize.LinearConstraint(np.concatenate([coefficients, slack])[None, :], -constant, np.inf)
         )
 
     def _chosen(self, x: Floats) -> dict[str, int]:

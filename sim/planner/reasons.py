@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,19 +9,12 @@ import numpy as np
 from sim.inputs.limits import MAX_SIZE, Limits
 from sim.inputs.scenario import Case
 from sim.model.records import Records
-from sim.planner.measured import scopes
-from sim.planner.plan import ENOUGH, Confirmed, Plan
+from sim.planner.measured import tiers_of, volume_limits
 from sim.planner.requirements import Requirement
+from sim.planner.search import ENOUGH, Confirmed, Plan
+from sim.sweep.results import ALL
 
 Reason = dict[str, Any]
-WHAT = {
-    "hit_rate": "the hit rate",
-    "p95_s": "the 95th percentile of create seconds",
-    "space_gib": "the space of image-volumes",
-    "price_month": "the price of image-volumes",
-    "errors": "failed creates",
-    "spare_volumes": "places that stay free",
-}
 
 
 def binding(plan: Plan, records: Records, planned: Case) -> list[Reason]:
@@ -42,44 +34,19 @@ def binding(plan: Plan, records: Records, planned: Case) -> list[Reason]:
     ]
 
 
-def what(requirement: Requirement) -> str:
-    """A requirement in words."""
-    of = f" of {requirement.tier}" if requirement.tier else " in all"
-    if requirement.kind == "hit_rate":
-        bound = f"at least {100 * requirement.bound:g} %"
-    elif requirement.kind == "spare_volumes":
-        bound = f"at least {requirement.bound:g}"
-    else:
-        unit = {"p95_s": " s", "space_gib": " GiB", "price_month": " a month"}.get(requirement.kind, "")
-        bound = f"at most {requirement.bound:g}{unit}"
-    kept = "" if requirement.given else " (no more than today or without image-volumes)"
-    return f"{WHAT[requirement.kind]}{of}: {bound}{kept}"
+def _reason(requirement: Requirement, text: str) -> Reason:
+    return {"constraint": requirement.kind, "where": requirement.where, "text": text}
 
 
 def _short(plan: Plan) -> list[Reason]:
     """The bounds that are not kept, and how near the plan comes."""
-    return [
-        {
-            "constraint": each.kind,
-            "where": each.tier or "all",
-            "text": f"cannot be kept: {what(each)}{_nearest(plan, each, margin)}",
-        }
-        for each, margin in plan.best.margins.items()
-        if margin < ENOUGH
-    ]
-
-
-def _nearest(plan: Plan, requirement: Requirement, margin: float) -> str:
-    """How near; a 95th percentile's margin is a share of creates, which says little."""
-    if requirement.kind == "p95_s":
-        return ""
-    value = requirement.bound + margin if requirement.least else requirement.bound - margin
-    sure = ", at the worse end of its interval" if requirement.sure and plan.targets.confidence else ""
-    return (
-        f"; the plan has {100 * value:.1f} %{sure}"
-        if requirement.kind == "hit_rate"
-        else f"; the plan has {value:,.5g}{sure}"
-    )
+    found = []
+    for each in plan.best.broken:
+        near = each.nearest(plan.best.margins[each])
+        sure = ", at the worse end of its interval" if each.sure and plan.task.targets.confidence else ""
+        text = f"cannot be kept: {each.text}" + (f"; the plan has {near}{sure}" if near else "")
+        found.append(_reason(each, text))
+    return found
 
 
 def _grid(plan: Plan) -> list[Reason]:
@@ -102,30 +69,32 @@ def _grid(plan: Plan) -> list[Reason]:
         for (requirement, name), which in broken.items():
             tried = " or ".join(told(each) for each in which)
             members = ", ".join(chooser.table.groups[name])
-            text = f"{members}: with {word} limits ({tried}), not kept: {what(requirement)}"
+            text = f"{members}: with {word} limits ({tried}), not kept: {requirement.text}"
             found.append({"constraint": requirement.kind, "where": name, "text": text})
     return found
 
 
 def _given_up(plan: Plan) -> list[Reason]:
     """What could be had without one of the budgets and limits, as the grid has it."""
-    found = []
-    for given_up in plan.required:
-        others = [each for each in plan.required if each != given_up]
-        if given_up.goal or (plan.targets.goals and not plan.best.short):
+    found, goals = [], plan.task.targets.goals
+    if goals and not plan.best.short:
+        return []
+    for given_up in plan.task.required:
+        if given_up.goal:
             continue
+        others = [each for each in plan.task.required if each != given_up]
         choices = [chooser.requiring(others).choose({}) for chooser in plan.choosers.values()]
-        best = min(choices, key=lambda each: each.rank(plan.targets.goals))
-        nearer = best.short < plan.best.short if plan.targets.goals else best.hits > _rate(plan.best) + 0.001
+        best = min(choices, key=lambda each: each.rank(goals))
+        nearer = best.short < plan.best.short if goals else best.hits > _rate(plan.best) + 0.001
         margin = plan.choosers[best.strategy].margins(best.limits)[given_up]
         if nearer and margin < ENOUGH:
-            value = given_up.bound + margin if given_up.least else given_up.bound - margin
             reached = "everything else is kept" if not best.short else "one comes nearer"
             text = (
-                f"{reached} with {100 * best.hits:.1f} % hits in all ({best.strategy}), if {value:,.5g} "
-                f"instead of {given_up.bound:,.5g} may be {WHAT[given_up.kind]} of {given_up.tier or 'all'}"
+                f"{reached} with {100 * best.hits:.1f} % hits in all ({best.strategy}), if "
+                f"{given_up.reached(margin):,.5g} instead of {given_up.bound:,.5g} may be "
+                f"{given_up.words} of {given_up.where}"
             )
-            found.append({"constraint": given_up.kind, "where": given_up.tier or "all", "text": text})
+            found.append(_reason(given_up, text))
     return found
 
 
@@ -140,10 +109,9 @@ def told(limits: Limits) -> str:
 
 def _errors(plan: Plan) -> list[Reason]:
     """Tiers of which more creates fail than today."""
-    scenario = plan.load.case.scenario
-    today, planned = (scopes([cell], scenario) for cell in (plan.today, plan.best.cell))
+    today, planned = (tiers_of(plan.task.scenario, [runs]) for runs in (plan.today, plan.best.runs))
     found = []
-    for tier in scenario.tiers:
+    for tier in plan.task.scenario.tiers:
         before, after = (float(of[tier].failed(tier)[0].mean()) for of in (today, planned))
         if after > before:
             text = (
@@ -154,16 +122,14 @@ def _errors(plan: Plan) -> list[Reason]:
 
 
 def _arrays(plan: Plan) -> list[Reason]:
-    """Limits on volumes that the peak reaches."""
-    scenario, found = plan.load.case.scenario, []
-    for document in plan.best.cell[:1]:
-        peaks = {(row["scope"], row["name"]): row.get("volumes_peak") for row in document["rows"]}
-        for name, backend in scenario.backends.items():
-            limits = {("pool", f"{name}#{pool}"): spec.max_volumes for pool, spec in backend.pools.items()}
-            for of, limit in {**limits, ("backend", name): backend.max_volumes}.items():
-                if limit is not None and peaks[of] >= limit - plan.targets.spare_volumes:
-                    text = f"{of[1]} has {peaks[of]:,} volumes at its peak, of {limit:,} that it takes"
-                    found.append({"constraint": "max_volumes", "where": of[1], "text": text})
+    """Limits on volumes that the peak reaches, in the first replication."""
+    scenario, rows, found = plan.task.scenario, plan.best.runs[0].rows, []
+    for backend in scenario.backends:
+        for of, limit in volume_limits(scenario, backend):
+            peak = rows[of].volumes_peak or 0
+            if peak >= limit - plan.task.targets.spare_volumes:
+                text = f"{of[1]} has {peak:,} volumes at its peak, of {limit:,} that it takes"
+                found.append({"constraint": "max_volumes", "where": of[1], "text": text})
     return found
 
 
@@ -219,33 +185,28 @@ def runners_up(plan: Plan) -> list[Reason]:
 
 
 def _lost(plan: Plan, other: Confirmed) -> str:
-    if other.short and not plan.best.short:
-        broken = [what(each) for each, margin in other.margins.items() if margin < ENOUGH]
+    best, broken = plan.best, [each.text for each in other.broken]
+    if other.short and not best.short:
         return "cannot keep " + "; nor ".join(broken)
-    best = plan.best
     if other.short > best.short:
-        broken = [what(each) for each, margin in other.margins.items() if margin < ENOUGH]
         return f"lacks more, with {_hits(other)} hits in all: " + "; ".join(broken)
-    if not plan.targets.goals and _rate(other) < _rate(best):
+    if not plan.task.targets.goals and _rate(other) < _rate(best):
         return f"{_hits(other)} hits, fewer than {_hits(best)}"
-    spent, least = (_space(each) for each in (other, best))
-    text = f"keeps everything too, with {spent:,.0f} GiB of image-volumes on average instead of {least:,.0f}"
+    spent, least = (_mean(each, "image_provisioned_gib_mean") for each in (other, best))
+    if best.short:
+        return f"comes as near, with {spent:,.0f} GiB instead of {least:,.0f}"
     if round(spent) == round(least):
-        text = "keeps everything too, and takes no less space"
-    return text if plan.best.short == 0 else f"comes as near, with {spent:,.0f} GiB instead of {least:,.0f}"
+        return "keeps everything too, and takes no less space"
+    return f"keeps everything too, with {spent:,.0f} GiB of image-volumes on average instead of {least:,.0f}"
 
 
 def _rate(of: Confirmed) -> float:
-    return float(np.mean([row["clone_hit_rate"] for row in _all(of)]))
+    return _mean(of, "clone_hit_rate")
 
 
 def _hits(of: Confirmed) -> str:
     return f"{100 * _rate(of):.1f} %"
 
 
-def _space(of: Confirmed) -> float:
-    return float(np.mean([row["image_provisioned_gib_mean"] for row in _all(of)]))
-
-
-def _all(of: Confirmed) -> list[Mapping[str, Any]]:
-    return [row for document in of.cell for row in document["rows"] if row["scope"] == "all"]
+def _mean(of: Confirmed, figure: str) -> float:
+    return float(np.mean([result.rows["all", ALL].figures[figure] for result in of.runs]))

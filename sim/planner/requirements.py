@@ -1,158 +1,203 @@
-"""Targets as margins: how much room a candidate leaves to each bound, and how sure that is."""
+"""The kinds of bounds that a plan keeps: for each kind a class, which measures the room that is left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
+from sim.sweep.results import ALL
 
-from sim.analysis.statistics import Estimate, Sample
-from sim.inputs.scenario import Backend, Scenario
-from sim.planner.measured import Floats, Measured, Table
-from sim.planner.targets import ALL, GOALS, KINDS, Targets
+if TYPE_CHECKING:
+    from sim.analysis.statistics import Estimate, Sample
+    from sim.inputs.scenario import Scenario
+    from sim.planner.measured import Measured, Table
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """One bound of one tier (ALL: of all), or of a backend (`spare_volumes`).
+class Requirement(ABC):
+    """One bound, of the tier `name` (ALL: of all tiers together; `SpareVolumes`: of a backend).
 
-    `sure`: it is kept with the worse end of the interval, else by every replication. `given`: it was asked
-    for; else a plan keeps to it all the same.
+    A margin is the room that is left to the bound: it is kept where the margin is 0 or more. `given`: it was
+    asked for; a plan keeps the others all the same.
     """
 
-    kind: str
-    tier: str
+    name: str
     bound: float
-    sure: bool = True
     given: bool = True
 
-    @property
-    def least(self) -> bool:
-        """Whether the bound is one from below."""
-        return self.kind in ("hit_rate", "spare_volumes")
+    kind: ClassVar[str]
+    words: ClassVar[str]  # what is bounded
+    option: ClassVar[str]  # of the command
+    highest: ClassVar[float] = math.inf  # bound that can be asked for; the lowest is 0
+    value: ClassVar[str]  # what the option's value is
+    unit: ClassVar[str] = ""
+    goal: ClassVar[bool] = False  # what one spends space for; the others say how much
+    from_below: ClassVar[bool] = False
+    sure: ClassVar[bool] = False  # kept at the worse end of the interval; else in every replication
 
     @property
-    def goal(self) -> bool:
-        """Whether it is what one spends space for."""
-        return self.kind in GOALS
-
-    @property
-    def room(self) -> float:
-        """The part of a margin that no backend gives: margins of backends and this add up."""
-        return -self.bound if self.least else 0.0 if self.kind == "p95_s" else self.bound
+    def where(self) -> str:
+        """The tier or backend, as documents name it."""
+        return self.name or "all"
 
     @property
     def scale(self) -> float:
         """What counts as one when bounds cannot all be kept: goals give way before budgets and limits do."""
         return 1.0 if self.goal else max(1.0, self.bound) / 1000
 
-    def margins(self, measured: Measured, creates: Floats, sample: Sample, scenario: Scenario) -> Estimate:
-        """(candidates,): what the measured rows add to the margin; the bound is kept where the sum is >= 0.
+    def reached(self, margin: float) -> float:
+        """The value that leaves this margin."""
+        return self.bound + margin if self.from_below else self.bound - margin
 
-        A hit rate counts in shares of the tier's `creates` (units,). A 95th percentile is at most T if at
-        most 5 % of the creates that succeed take longer, which adds up over backends; its margin is a share
-        of the creates too. Space is that of the peak.
-        Errors are for `of_table`.
-        """
-        if self.kind == "hit_rate":
-            return sample.ratio(measured.units("clones", self.tier), creates)
-        if self.kind == "p95_s":
-            slow = measured.units("slow_all" if self.tier == ALL else "slow", self.tier)
-            return sample.ratio(0.05 * measured.units("made", self.tier) - slow, creates)
-        if self.kind == "spare_volumes":
-            return _certain(
-                measured.free_volumes if self.tier == measured.backend else None, measured, sample
-            )
-        if self.tier != ALL and self.tier not in measured.tiers:
-            return _certain(None, measured, sample)
-        if self.kind == "space_gib":
-            return _certain(-measured.peak("image_provisioned_gib_peak"), measured, sample)
+    def said(self, value: float) -> str:
+        """A value in words."""
+        return f"{value:g}{self.unit}"
+
+    def nearest(self, margin: float) -> str:
+        """The value that leaves this margin, in words ('': it says little)."""
+        return f"{self.reached(margin):,.5g}"
+
+    @property
+    def text(self) -> str:
+        """The bound in words."""
+        of = f" of {self.name}" if self.name else " in all"
+        kept = "" if self.given else " (no more than today or without image-volumes)"
+        most = "at least" if self.from_below else "at most"
+        return f"{self.words}{of}: {most} {self.said(self.bound)}{kept}"
+
+    def factor(self, sample: Sample, confidence: float) -> float:
+        """How many standard errors of its margin have to fit into it."""
+        return sample.factor(confidence) if self.sure else 0.0
+
+    def room(self, table: Table, sample: Sample) -> float:
+        """The part of a margin that no backend gives: the margins of backends and this add up."""
+        return -self.bound if self.from_below else self.bound
+
+    @abstractmethod
+    def margins(self, table: Table, sample: Sample, scenario: Scenario) -> dict[str, Estimate]:
+        """By group, (candidates,): what its backends add to the margin."""
+
+
+class _OfBackends(Requirement):
+    """A bound on what adds up over backends."""
+
+    def margins(self, table: Table, sample: Sample, scenario: Scenario) -> dict[str, Estimate]:
+        found = {}
+        for group, members in table.groups.items():
+            first, *others = (self._of_backend(name, table, sample, scenario) for name in members)
+            found[group] = sum(others, start=first)
+        return found
+
+    @abstractmethod
+    def _of_backend(self, backend: str, table: Table, sample: Sample, scenario: Scenario) -> Estimate:
+        """(candidates,): what a backend adds to the margin."""
+
+
+class HitRate(_OfBackends):
+    """Clone hits in shares of the tier's creates."""
+
+    kind, words = "hit_rate", "the hit rate"
+    option, value, highest = "--target-hit-rate", "a share from 0 to 1", 1.0
+    goal = from_below = sure = True
+
+    def said(self, value: float) -> str:
+        return f"{100 * value:g} %"
+
+    def nearest(self, margin: float) -> str:
+        return f"{100 * self.reached(margin):.1f} %"
+
+    def _of_backend(self, backend: str, table: Table, sample: Sample, scenario: Scenario) -> Estimate:
+        clones = table.backends[backend].units("clones", self.name)
+        return sample.ratio(clones, table.creates[self.name])
+
+
+class CreateP95(_OfBackends):
+    """A 95th percentile is at most T if at most 5 % of the creates that succeed take longer than T.
+
+    This adds up over backends. The margin is a share of the tier's creates, which says little to a reader.
+    """
+
+    kind, words, unit = "p95_s", "the 95th percentile of create seconds", " s"
+    option, value = "--max-p95-s", "seconds"
+    goal = sure = True
+
+    def nearest(self, margin: float) -> str:
+        return ""
+
+    def room(self, table: Table, sample: Sample) -> float:
+        """Numpy's 95th percentile lies between two creates: 5 % of one of them is taken off."""
+        creates = table.creates[self.name]
+        counts = creates if sample.kind == "replications" else creates.sum(keepdims=True)
+        return -float((0.05 / counts.clip(1)).mean())
+
+    def _of_backend(self, backend: str, table: Table, sample: Sample, scenario: Scenario) -> Estimate:
+        measured = table.backends[backend]
+        slow = measured.units("slow_all" if self.name == ALL else "slow", self.name)
+        return sample.ratio(0.05 * measured.units("made", self.name) - slow, table.creates[self.name])
+
+
+class _OfVolumes(_OfBackends):
+    """What the image-volumes of the backends that serve a tier come to."""
+
+    def _of_backend(self, backend: str, table: Table, sample: Sample, scenario: Scenario) -> Estimate:
+        measured = table.backends[backend]
+        if self.name != ALL and self.name not in measured.tiers:
+            return sample.certain([0.0] * len(measured))
+        return self._of_volumes(measured, sample, scenario)
+
+    @abstractmethod
+    def _of_volumes(self, measured: Measured, sample: Sample, scenario: Scenario) -> Estimate: ...
+
+
+class Space(_OfVolumes):
+    """Provisioned GiB at the peak."""
+
+    kind, words, unit = "space_gib", "the space of image-volumes", " GiB"
+    option, value = "--budget-gib", "GiB"
+
+    def _of_volumes(self, measured: Measured, sample: Sample, scenario: Scenario) -> Estimate:
+        return sample.certain(-measured.peak("image_provisioned_gib_peak"))
+
+
+class Price(_OfVolumes):
+    """The price of image-volumes a month."""
+
+    kind, words, unit = "price_month", "the price of image-volumes", " a month"
+    option, value = "--budget-price", "a price a month"
+    sure = True
+
+    def _of_volumes(self, measured: Measured, sample: Sample, scenario: Scenario) -> Estimate:
         return sample.mean(-measured.prices(scenario))
 
 
-def _certain(values: Floats | None, measured: Measured, sample: Sample) -> Estimate:
-    """(candidates,): figures without a spread (None: zeros)."""
-    points = np.zeros(len(measured)) if values is None else values
-    return sample.mean(np.repeat(points[:, None], sample.units, axis=1))
+class Errors(Requirement):
+    """Creates that fail, in a group's worst replication, with those that ended on none of its backends."""
+
+    kind, words = "errors", "failed creates"
+    option, value = "--max-errors", "a number of creates"
+
+    def margins(self, table: Table, sample: Sample, scenario: Scenario) -> dict[str, Estimate]:
+        found = {}
+        for group, members in table.groups.items():
+            errors = sum(table.backends[name].failed(self.name) for name in members)
+            found[group] = sample.certain(-(table.unplaced[self.name][group] + errors).max(axis=1))
+        return found
 
 
-def requirements(
-    targets: Targets, scenario: Scenario, today: Mapping[str, float], without: Mapping[str, float]
-) -> list[Requirement]:
-    """Those of the targets, and of errors also where none is given.
+class SpareVolumes(_OfBackends):
+    """Places that stay free at the peak, of the fullest limit on volumes of the backend `name`."""
 
-    `today`, `without`: errors by tier with today's settings and without image-volumes. Creates that fail
-    beyond both fail because image-volumes take their place: no hit is worth that unless somebody says so.
-    """
-    found = [
-        Requirement(kind, tier, bound, sure=kind not in ("space_gib", "errors"))
-        for kind in KINDS
-        for tier, bound in targets.of(kind).items()
-    ]
-    if targets.spare_volumes:
-        found += [
-            Requirement("spare_volumes", name, targets.spare_volumes, sure=False)
-            for name, backend in scenario.backends.items()
-            if limited(backend)
-        ]
-    if ALL not in targets.errors:
-        found += [
-            Requirement("errors", tier, max(today[tier], without[tier]), sure=False, given=False)
-            for tier in scenario.tiers
-            if tier not in targets.errors
-        ]
-    return found
+    kind, words = "spare_volumes", "places that stay free"
+    from_below = True
+
+    def _of_backend(self, backend: str, table: Table, sample: Sample, scenario: Scenario) -> Estimate:
+        measured = table.backends[backend]
+        free = measured.free_volumes if backend == self.name else None
+        return sample.certain([0.0] * len(measured) if free is None else free)
 
 
-def limited(backend: Backend) -> bool:
-    """Whether an array or one of its pools takes only so many volumes."""
-    return backend.max_volumes is not None or any(
-        pool.max_volumes is not None for pool in backend.pools.values()
-    )
-
-
-def factor(requirement: Requirement, sample: Sample, confidence: float) -> float:
-    """How many standard errors of its margin have to fit into it."""
-    return sample.factor(confidence) if requirement.sure else 0.0
-
-
-def of_table(
-    requirement: Requirement, table: Table, sample: Sample, scenario: Scenario
-) -> tuple[dict[str, Estimate], float]:
-    """By group the margins of its candidates, and the part that no backend gives.
-
-    Errors are those of a group's worst replication, with those that ended on none of its backends.
-    """
-    if requirement.kind == "errors":
-        errors = {group: _errors(requirement.tier, table, group, sample) for group in table.groups}
-        return errors, requirement.room
-    creates = table.creates.get(requirement.tier, np.ones(sample.units))
-    margins = {}
-    for group, members in table.groups.items():
-        first, *others = (
-            requirement.margins(table.backends[name], creates, sample, scenario) for name in members
-        )
-        margins[group] = sum(others, start=first)
-    room = requirement.room
-    if requirement.kind == "p95_s":
-        room -= float(np.mean(interpolated(creates, sample)))
-    return margins, room
-
-
-def _errors(tier: str, table: Table, group: str, sample: Sample) -> Estimate:
-    first, *others = (table.backends[name] for name in table.groups[group])
-    errors = table.unplaced[tier][group] + sum(
-        (each.failed(tier) for each in others), start=first.failed(tier)
-    )
-    return _certain(-errors.max(axis=1), first, sample)
-
-
-def interpolated(creates: Floats, sample: Sample) -> Floats:
-    """What numpy's 95th percentile, which lies between two creates, takes off the margin: 5 % of one of them.
-
-    (units,) of replications, (1,) of one history; so that the percentile of figures keeps its bound, too.
-    """
-    counts = creates if sample.kind == "replications" else creates.sum(keepdims=True)
-    found: Floats = 0.05 / np.maximum(counts, 1)
-    return found
+# The kinds that may be asked for by tier, by the names of their fields in `Targets`.
+KINDS: dict[str, type[Requirement]] = {each.kind: each for each in (HitRate, CreateP95, Space, Price, Errors)}
+GOALS = [kind for kind, of in KINDS.items() if of.goal]

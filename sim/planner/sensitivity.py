@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sim.inputs.limits import Limits
 from sim.inputs.scenario import Scenario
 from sim.planner.figures import EVERY, figures
 from sim.planner.grid import chosen_point
-from sim.planner.measured import sample_of
-from sim.planner.plan import ENOUGH, Cell, Plan, Simulator, margin_of
+from sim.planner.measured import Runs, sample_of
 from sim.planner.requirements import Requirement
+from sim.planner.search import ENOUGH, Plan, margins_of
+from sim.planner.simulator import Simulator
 
 # All limits of the plan times these, looked at under each change; 1 is the plan.
 FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
@@ -45,20 +47,20 @@ def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
     reach the goals, too, if at a higher price (None: none does, no goal was asked for, or nothing
     is changed).
     """
-    scenario, choice = plan.load.case.scenario, plan.best.choice
+    scenario, choice = plan.task.scenario, plan.best.choice
     cached = any(limits.enabled for limits in choice.backends.values())
-    factors = FACTORS if cached and plan.targets.goals else (1.0,)
+    factors = FACTORS if cached and plan.task.targets.goals else (1.0,)
     found = {"as it is": {}, **changes(scenario)}
     points = [
         chosen_point(choice.strategy, _scaled(choice.backends, factor), {**plan.load.common, **values})
         for values in found.values()
         for factor in factors
     ]
-    cells = iter(simulator.run(points))
+    runs = iter(simulator.run(points))
     rows = []
     for change in found:
-        of_factor = {factor: next(cells) for factor in factors}
-        broken = {factor: _broken(plan, cell) for factor, cell in of_factor.items()}
+        of_factor = {factor: next(runs) for factor in factors}
+        broken = {factor: _broken(plan, its) for factor, its in of_factor.items()}
         enough = [
             factor
             for factor in factors
@@ -66,14 +68,16 @@ def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
             and not any(each.goal for other in factors if other > factor for each in broken[other])
         ]
         sample = sample_of(of_factor[1.0], scenario.seed)
-        told = figures(of_factor[1.0], scenario, sample, plan.targets.confidence or 0.95)["tiers"][EVERY]
+        told = figures(of_factor[1.0], scenario, sample, plan.task.targets.shown_confidence)["tiers"][EVERY]
         names = ("hit_rate", "hit_rate_low", "hit_rate_high", "p95_s", "errors")
         rows.append(
             {
                 "change": change,
                 **{name: told[name] for name in names},
                 "met": not broken[1.0],
-                "limits_factor": min(enough, default=None) if plan.targets.goals and found[change] else None,
+                "limits_factor": min(enough, default=None)
+                if plan.task.targets.goals and found[change]
+                else None,
             }
         )
     return rows
@@ -90,13 +94,8 @@ def _times(limit: int, factor: float) -> int:
     return max(1, round(limit * factor)) if limit else 0
 
 
-def _broken(plan: Plan, cell: Cell) -> list[Requirement]:
-    """What was asked for that a cell does not keep."""
-    scenario = plan.load.case.scenario
-    sample = sample_of(cell, scenario.seed)
-    return [
-        each
-        for each in plan.required
-        if each.given
-        and margin_of(each, cell, plan.best.choice, sample, scenario, plan.targets.confidence) < ENOUGH
-    ]
+def _broken(plan: Plan, runs: Runs) -> list[Requirement]:
+    """What was asked for that a point does not keep."""
+    task = replace(plan.task, sample=sample_of(runs, plan.task.scenario.seed))
+    margins = margins_of(task, plan.best.choice, runs)
+    return [each for each, margin in margins.items() if each.given and margin < ENOUGH]

@@ -8,21 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sim.inputs.problems import Problems, quoted
+from sim.planner.requirements import GOALS, KINDS
+from sim.sweep.results import ALL
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Scenario
-
-ALL = ""  # what a target without a tier is of
-
-# Each kind of target: its option, its least value, its greatest, and what the value is.
-KINDS = {
-    "hit_rate": ("--target-hit-rate", 0.0, 1.0, "a share from 0 to 1"),
-    "p95_s": ("--max-p95-s", 0.0, math.inf, "seconds"),
-    "space_gib": ("--budget-gib", 0.0, math.inf, "GiB"),
-    "price_month": ("--budget-price", 0.0, math.inf, "a price a month"),
-    "errors": ("--max-errors", 0.0, math.inf, "a number of creates"),
-}
-GOALS = ("hit_rate", "p95_s")  # what one spends space for; the others say how much
 
 
 @dataclass(frozen=True)
@@ -53,6 +43,11 @@ class Targets:
         return bounds
 
     @property
+    def shown_confidence(self) -> float:
+        """The confidence of the intervals that are shown: 0.95 where the mean alone keeps the bounds."""
+        return self.confidence or 0.95
+
+    @property
     def goals(self) -> bool:
         """Whether something is to be reached; if not, a plan gets the most hits that the budgets allow."""
         return any(self.of(kind) for kind in GOALS)
@@ -68,17 +63,17 @@ def parse(texts: Mapping[str, Iterable[str]], spare_volumes: int, confidence: fl
     problems = Problems()
     bounds: dict[str, dict[str, float]] = {kind: {} for kind in KINDS}
     for kind, given in texts.items():
-        option, least, greatest, what = KINDS[kind]
+        of = KINDS[kind]
         for text in given:
             tier, _, number = text.rpartition("=")
             try:
                 value = float(number)
             except ValueError:
                 value = math.nan
-            if not least <= value <= greatest or math.isinf(value):
-                problems.add(option, quoted(text), f"is not {what}, or TIER={what}")
+            if not 0 <= value <= of.highest or math.isinf(value):
+                problems.add(of.option, quoted(text), f"is not {of.value}, or TIER={of.value}")
             elif tier in bounds[kind]:
-                problems.add(option, quoted(text), "is a second value for the same")
+                problems.add(of.option, quoted(text), "is a second value for the same")
             else:
                 bounds[kind][tier] = value
     if not 0 <= confidence < 1:
@@ -90,10 +85,10 @@ def parse(texts: Mapping[str, Iterable[str]], spare_volumes: int, confidence: fl
 def check(targets: Targets, scenario: Scenario, creates: Mapping[str, int]) -> None:
     """Raises BadInput for tiers that the scenario lacks, or that have no creates to keep a bound."""
     problems = Problems()
-    for kind, (option, *_) in KINDS.items():
+    for kind, of in KINDS.items():
         for tier in targets.of(kind):
             if tier != ALL and tier not in scenario.tiers:
-                problems.add(option, quoted(tier), f"is no tier, only {', '.join(scenario.tiers)}")
-            elif kind in GOALS and not (sum(creates.values()) if tier == ALL else creates.get(tier, 0)):
-                problems.add(option, quoted(tier or "all"), "has no creates from an image")
+                problems.add(of.option, quoted(tier), f"is no tier, only {', '.join(scenario.tiers)}")
+            elif of.goal and not (sum(creates.values()) if tier == ALL else creates.get(tier, 0)):
+                problems.add(of.option, quoted(tier or "all"), "has no creates from an image")
     problems.raise_any()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from sim.inputs.scenario import Scenario
 from sim.model.initial import Placed
 from sim.model.records import SOURCES
 from sim.model.usage import KINDS
+from sim.sweep.results import ALL, Row, Rows, Scope
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,8 +31,8 @@ class Measurer:
     """Plays and measures one prepared case.
 
     `warm_up_s`: creates before it are left out. `slow_s`: a create that succeeds is slow if it takes more
-    than the seconds of its tier, and more than those of "" among all creates; without seconds none is.
-    `blocks` blocks of `block_s` seconds split the time from `warm_up_s` on (see
+    than the seconds of its tier, and more than those of ALL among all creates; without seconds none is.
+    The time from `warm_up_s` on is split into `blocks` blocks of `block_s` seconds (see
     `sim.analysis.statistics.Blocks`).
     """
 
@@ -55,59 +55,54 @@ class Measurer:
         self._bytes = asked["image_id"].astype("str").map(sizes).to_numpy(np.float64)
         self.other = (asked["image_id"] == "").to_numpy()
         self._block = blocks.of(self._asked)
-        self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, "")])
+        self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, ALL)])
 
     def play(self, scenario: Scenario, strategy: str) -> tuple[State, list[Placed], float]:
         """`Prepared.play`, in a way that `rows` can measure."""
         return self.prepared.play(scenario, strategy, edges=self._edges)
 
-    def rows(self, s: State, scenario: Scenario) -> list[dict[str, Any]]:
-        """A row for each tier, pool and backend, and one for all, of what `play` came to.
-
-        Columns are those of `sim.analysis.metrics.summary`, with `scope`, `name` and usage of users' volumes
-        too; that of a backend is the sum over its pools: its peaks are bounds from above. Pools and backends
-        have `volumes_peak`: the most volumes there at once, of whatever kind (what max_volumes limits).
-
-        `blocks` (empty for pools): by measure a list, a number per block: `creates` asked for in it and, of
-        these, `clones`, `errors`, `made` (that succeed), `slow` and `slow_all`; `other_errors`: failed
-        creates without an image; and the time-weighted means `image_volumes`, `image_provisioned_gib` and
-        `image_physical_gib`. `tiers` of a backend that serves several: the counts by tier; else it is empty.
-        """
+    def rows(self, s: State, scenario: Scenario) -> Rows:
+        """A row for each tier, pool and backend, and one for all, of what `play` came to."""
         names = self.prepared.names
         done = s.rows[: len(self.time)]
         end = max(self.last_event, float(done["end"].max(initial=0.0)), float(s.world[0]["last_change"]))
         counts, times = self._count(done[self._first :], s, scenario.boot_timeout_s)
         usage, means = _usage(s, end), _block_means(s, end)
-        rows = []
-        for scope, of_scope in (
-            ("tier", names.tiers),
-            ("pool", names.hosts),
-            ("backend", names.backends),
-            ("all", [""]),
-        ):
+        peaks = {"pool": s.pools["volumes_peak"].tolist(), "backend": s.backends["volumes_peak"].tolist()}
+        scopes: dict[Scope, Sequence[str]] = {
+            "tier": names.tiers,
+            "pool": names.hosts,
+            "backend": names.backends,
+            "all": [ALL],
+        }
+        rows: dict[tuple[Scope, str], Row] = {}
+        total = 0.0
+        for scope, of_scope in scopes.items():
             sources, late, downloaded, blocks = (_of_creates(scope, array, s).tolist() for array in counts)
             held, its_means = (_of_usage(scope, array, s).tolist() for array in (usage, means))
             for number, name in enumerate(of_scope):
-                row = {
-                    "scope": scope,
-                    "name": name,
+                figures = {
                     **_counted(sources[number], times[scope][number], late[number]),
                     "other_errors": sum(blocks[number][OTHER_ERRORS]),
                     "downloaded_gib": downloaded[number] / GIB,
                     **dict(zip(USAGE, held[number], strict=True)),
-                    "blocks": {},
-                    "tiers": {},
                 }
-                if scope == "pool":
-                    row["volumes_peak"] = int(s.pools["volumes_peak"][number])
-                else:
-                    its_blocks = [*blocks[number], *its_means[number]]
-                    row["blocks"] = dict(zip((*COUNTS, *MEANS), its_blocks, strict=True))
-                if scope == "backend":
-                    row["volumes_peak"] = int(s.backends["volumes_peak"][number])
-                    row["tiers"] = self._tiers(counts[-1], number, s)
-                rows.append(row)
-        _add_prices(rows, scenario)
+                price = total if scope == "all" else _price(scope, name, figures, scenario)
+                total += price if scope == "tier" else 0.0
+                hits = 100 * figures["clone_hit_rate"]
+                figures["price_month"] = price
+                figures["gib_per_point"] = (
+                    figures["image_provisioned_gib_mean"] / hits if hits > 0 else np.nan
+                )
+                its_blocks = zip((*COUNTS, *MEANS), [*blocks[number], *its_means[number]], strict=True)
+                rows[scope, name] = Row(
+                    scope,
+                    name,
+                    figures,
+                    peaks[scope][number] if scope in peaks else None,
+                    {} if scope == "pool" else dict(its_blocks),
+                    self._tiers(counts[-1], number, s) if scope == "backend" else {},
+                )
         return rows
 
     def _count(
@@ -138,7 +133,7 @@ class Measurer:
         }
 
 
-def _of_creates(scope: str, array: Array, s: State) -> Array:
+def _of_creates(scope: Scope, array: Array, s: State) -> Array:
     """The sums, by name of the scope, of an array (P + 1, T, ...) by pool (from 1 on) and tier."""
     if scope == "tier":
         return np.asarray(array.sum(axis=0))
@@ -148,7 +143,7 @@ def _of_creates(scope: str, array: Array, s: State) -> Array:
     return of_pools if scope == "pool" else np.add.reduceat(of_pools, s.backends["first_pool"])
 
 
-def _of_usage(scope: str, array: Array, s: State) -> Array:
+def _of_usage(scope: Scope, array: Array, s: State) -> Array:
     """The part, by name of the scope, of an array (P + T + 1, ...) by pool, tier and all."""
     pools = len(s.pools)
     if scope == "tier":
@@ -240,20 +235,11 @@ def _block_means(s: State, end: float) -> Floats:
     return np.divide(areas, length, out=means, where=length > 0)
 
 
-def _add_prices(rows: list[dict[str, Any]], scenario: Scenario) -> None:
-    """`price_month` and `gib_per_point`; a pool or backend of several tiers has no price of its own."""
-    total = 0.0
-    for row in rows:
-        tiers = [row["name"]]
-        if row["scope"] in ("pool", "backend"):
-            tiers = list(scenario.backends[row["name"].partition("#")[0]].volume_types)
-        price = np.nan
-        if row["scope"] != "all" and len(tiers) == 1:
-            tier = scenario.tiers[tiers[0]]
-            price = tier.price_gib_month * row["image_physical_gib_mean"]
-            price += tier.price_volume_month * row["image_volumes_mean"]
-        if row["scope"] == "tier":
-            total += price
-        row["price_month"] = total if row["scope"] == "all" else price
-        hits = 100 * row["clone_hit_rate"]
-        row["gib_per_point"] = row["image_provisioned_gib_mean"] / hits if hits > 0 else np.nan
+def _price(scope: Scope, name: str, figures: Mapping[str, float], scenario: Scenario) -> float:
+    """The price a month of the image-volumes; NaN of a pool or backend that serves several tiers."""
+    tiers = [name] if scope == "tier" else scenario.backends[name.partition("#")[0]].volume_types
+    if len(tiers) > 1:
+        return np.nan
+    tier = scenario.tiers[tiers[0]]
+    of_space = tier.price_gib_month * figures["image_physical_gib_mean"]
+    return of_space + tier.price_volume_month * figures["image_volumes_mean"]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,9 @@ from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.model.sources import digest_of
 from sim.sweep.measures import Measurer
+from sim.sweep.results import ALL, Result
 from sim.sweep.varying import Point, apply, check, paths_of, reloads
 from sim.workload.loading import load
-
-WIDE = ("blocks", "tiers")  # lists, which a table does not show
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,12 @@ def sweep(
     workers: int = -1,
     dask: str | None = None,
     progress: Callable[[int], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Run every cell. Returns the documents, by point, then by replication.
+) -> list[Result]:
+    """Run every cell. Returns the results, by point, then by replication.
 
-    A document has `digest`, `values`, `strategy`, `replication`, `rows` (see `sim.sweep.measures.Measurer`),
-    `requests` (the number simulated), `engine_s`, `cell_s` and `error` ('' if none). `folder` keeps each
-    finished cell, and cells that it already has do not run again. It does not keep failed cells. `workers`:
-    number of processes (-1: one per core). `dask`: address of a scheduler whose workers run the cells
-    instead. `progress` is called with the number of finished cells. Raises BadInput.
+    `folder` keeps each finished cell, and cells that it already has do not run again. It does not keep failed
+    cells. `workers`: number of processes (-1: one per core). `dask`: address of a scheduler whose workers run
+    the cells instead. `progress` is called with the number of finished cells. Raises BadInput.
     """
     check(case.scenario, points)
     if replications > 1 and case.scenario.workload.generate is None:
@@ -81,30 +77,30 @@ def sweep(
     if progress is not None:
         progress(len(cells) - len(todo))
     found = dict(kept)
-    for document in _run(case, todo, workers, dask):
-        found[document["digest"]] = document
-        if folder is not None and not document["error"]:
-            _keep(folder, document)
+    for result in _run(case, todo, workers, dask):
+        found[result.digest] = result
+        if folder is not None and not result.error:
+            _keep(folder, result)
         if progress is not None:
             progress(len(found))
     return [found[cell.digest] for cell in cells]
 
 
-def tidy(documents: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def tidy(results: Sequence[Result]) -> pd.DataFrame:
     """One row for each cell and scope (tier, pool, backend, all): first the varied values, then the results.
 
     A failed cell has one row with scope `all` and its `error`.
     """
     rows = []
-    for document in documents:
+    for result in results:
         about = {
-            "strategy": document["strategy"],
-            **document["values"],
-            "replication": document["replication"],
-            "error": document["error"],
+            "strategy": result.strategy,
+            **result.values,
+            "replication": result.replication,
+            "error": result.error,
         }
-        for row in document["rows"] or [{"scope": "all", "name": ""}]:
-            rows.append({**about, **{key: value for key, value in row.items() if key not in WIDE}})
+        own = [row.flat() for row in result.rows.values()] or [{"scope": "all", "name": ALL}]
+        rows += [about | row for row in own]
     return pd.DataFrame(rows)
 
 
@@ -152,48 +148,32 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
+def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, Result]:
     found = {}
     for cell in cells:
         path = folder / "cells" / f"{cell.digest}.json"
         try:
-            document = _filled(json.loads(path.read_text()))
+            result = Result.of_json(path.read_text())
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue  # not there, or not whole: it is run
-        if document.get("digest") == cell.digest:
-            found[cell.digest] = document | {"values": dict(cell.point.values)}
+        if result.digest == cell.digest:
+            found[cell.digest] = replace(result, values=dict(cell.point.values))
     return found
 
 
-def _keep(folder: Path, document: dict[str, Any]) -> None:
+def _keep(folder: Path, result: Result) -> None:
     cells = folder / "cells"
     cells.mkdir(parents=True, exist_ok=True)
-    beside = cells / f".{document['digest']}.{os.getpid()}"
-    beside.write_text(json.dumps(_emptied(document), allow_nan=False))
-    beside.replace(cells / f"{document['digest']}.json")
-
-
-def _emptied(document: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: a value that is none is null."""
-    rows = [
-        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
-        for row in document["rows"]
-    ]
-    return {**document, "rows": rows}
-
-
-def _filled(document: dict[str, Any]) -> dict[str, Any]:
-    rows = [
-        {key: math.nan if value is None else value for key, value in row.items()} for row in document["rows"]
-    ]
-    return {**document, "rows": rows}
+    beside = cells / f".{result.digest}.{os.getpid()}"
+    beside.write_text(result.to_json())
+    beside.replace(cells / f"{result.digest}.json")
 
 
 # -- running -------------------------------------------------------------------------------------------
 
 
-def _run(case: Case, cells: Sequence[Cell], workers: int, dask: str | None) -> Iterator[dict[str, Any]]:
-    """The documents as they are done, in any order."""
+def _run(case: Case, cells: Sequence[Cell], workers: int, dask: str | None) -> Iterator[Result]:
+    """The results as they are done, in any order."""
     if not cells:
         return
     path = case.path.resolve()
@@ -218,28 +198,20 @@ def _backend(dask: str | None, workers: int) -> Iterator[None]:
         yield
 
 
-def run_cell(path: Path, cell: Cell) -> dict[str, Any]:
-    """Run one cell; what fails in it is told in its document."""
+def run_cell(path: Path, cell: Cell) -> Result:
+    """Run one cell; the result says what failed in it."""
     began = time.perf_counter()
-    document: dict[str, Any] = {
-        "digest": cell.digest,
-        "values": dict(cell.point.values),
-        "strategy": cell.point.strategy,
-        "replication": cell.replication,
-        "rows": [],
-        "requests": 0,
-        "engine_s": 0.0,
-        "error": "",
-    }
+    found: dict[str, Any] = {}
     try:
         measurer = _measurer(path, cell.base, cell.replication, cell.counted, _reloading(cell))
         scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values), measurer.raw)
-        state, _, document["engine_s"] = measurer.play(scenario, cell.point.strategy)
-        document["rows"] = measurer.rows(state, scenario)
-        document["requests"] = int((~measurer.other).sum())
+        state, _, engine_s = measurer.play(scenario, cell.point.strategy)
+        rows = measurer.rows(state, scenario)
+        found = {"rows": rows, "requests": int((~measurer.other).sum()), "engine_s": engine_s}
     except Exception as error:
-        document["error"] = " ".join(f"{type(error).__name__}: {error}".split())
-    return document | {"cell_s": time.perf_counter() - began}
+        found = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+    about = (cell.digest, dict(cell.point.values), cell.point.strategy, cell.replication)
+    return Result(*about, cell_s=time.perf_counter() - began, **found)
 
 
 @lru_cache(maxsize=4)

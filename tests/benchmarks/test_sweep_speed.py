@@ -9,7 +9,6 @@ benchmarks disabled, a small case is run once, to see that it still runs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ import yaml
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import sim
+from sim.sweep.results import Result
 from sim.sweep.sweep import Counted, _cells, run_cell
 from sim.sweep.varying import grid
 
@@ -36,14 +36,14 @@ def test_cell(strategy: str, benchmark: BenchmarkFixture, tmp_path: Path) -> Non
     cells = _cells(sim.load(path), grid({KEY: COUNTS}, [strategy]), 1, Counted(0.0, (("", 60.0),)))
     run_cell(path, cells[-1])  # compiled, or loaded; prepared
     left = iter(cells)
-    documents: list[dict[str, Any]] = []
-    benchmark.pedantic(lambda: documents.append(run_cell(path, next(left))), rounds=len(cells), iterations=1)
-    assert [document["error"] for document in documents] == [""] * len(documents)
+    results: list[Result] = []
+    benchmark.pedantic(lambda: results.append(run_cell(path, next(left))), rounds=len(cells), iterations=1)
+    assert [result.error for result in results] == [""] * len(results)
     if benchmark.stats is None:
         return
     cell_ms, engine_ms = (
-        1e3 * float(np.median([document[of] for document in documents])) for of in ("cell_s", "engine_s")
+        1e3 * float(np.median([getattr(result, of) for result in results])) for of in ("cell_s", "engine_s")
     )
     benchmark.extra_info["cell/engine"] = cell_ms / engine_ms
-    print(f"\n{strategy}, {documents[0]['requests']:,} creates: a cell {cell_ms:.1f} ms,", end=" ")
+    print(f"\n{strategy}, {results[0].requests:,} creates: a cell {cell_ms:.1f} ms,", end=" ")
     print(f"its engine {engine_ms:.1f} ms, cell/engine {cell_ms / engine_ms:.2f}")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import sim
 from sim.analysis.metrics import summary
 from sim.cli import app
-from sim.planner import answer, lines
+from sim.planner import lines
 from sim.planner.targets import Targets
 from sim.sweep.varying import apply
 from tests.whole.build import Builder
@@ -183,15 +183,15 @@ def test_the_frontier_is_written(path: Path, planned: dict[str, Any]) -> None:
 
 def test_growth_needs_room(path: Path) -> None:
     targets = Targets(hit_rate={"flash": 0.6}, confidence=0)
-    grown = answer.plan(path, targets, growth=2.0, workers=1).document
-    plain = answer.plan(path, targets, workers=1).document
+    grown = sim.plan(path, targets, growth=2.0, workers=1).document
+    plain = sim.plan(path, targets, workers=1).document
     assert grown["tiers"]["flash"]["creates"] == pytest.approx(2 * plain["tiers"]["flash"]["creates"])
     assert grown["backends"]["disk-a"]["image_volume_cache_max_count"] == 2  # no target: as today
 
 
 def test_a_back_test_is_of_the_rest(path: Path) -> None:
     case = sim.load(path)
-    document = answer.plan(path, Targets(hit_rate={"": 0.6}), train=0.7, workers=1).document
+    document = sim.plan(path, Targets(hit_rate={"": 0.6}), train=0.7, workers=1).document
     cut_s = 0.7 * case.last_create_s
     promised, mine, hindsight, today = document["back_test"]
     times = case.trace.events.query("event == 'create'")["time"]
@@ -212,7 +212,7 @@ def test_sensitivity_begins_with_the_plan_itself(planned: dict[str, Any]) -> Non
 
 def test_what_cannot_be_kept_is_named(path: Path) -> None:
     targets = Targets(hit_rate={"flash": 0.99}, space_gib={"flash": 6}, confidence=0)
-    document = answer.plan(path, targets, workers=1).document
+    document = sim.plan(path, targets, workers=1).document
     assert document["met"] is False
     lacking = [each for each in document["targets"] if not each["met"]]
     assert [(each["constraint"], each["where"]) for each in lacking] == [("hit_rate", "flash")]
@@ -234,7 +234,7 @@ def test_users_that_no_array_takes_count_for_the_limits_that_fill_them(tmp_path:
     trace = pd.read_csv(tmp_path / "trace.csv", keep_default_na=False)
     trace.loc[trace["volume_type"] == "flash", "host"] = ""
     trace.to_csv(tmp_path / "trace.csv", index=False)
-    document = answer.plan(path, Targets(hit_rate={"flash": 0.1}, confidence=0), workers=1).document
+    document = sim.plan(path, Targets(hit_rate={"flash": 0.1}, confidence=0), workers=1).document
     case = sim.load(path)
     assert (sim.run(case, "none", "fast").requests["host"] == "").any()  # else nothing is tried
     flash = document["tiers"]["flash"]
@@ -272,7 +272,7 @@ def test_creates_without_an_image_pay_for_a_cache_that_is_too_large(tmp_path: Pa
     for _ in range(3):
         b.create(9000, "")
     path = b.case(tmp_path).path
-    found = answer.plan(path, Targets(errors={"": 0}), workers=1).document
+    found = sim.plan(path, Targets(errors={"": 0}), workers=1).document
     today, planned = found["today"]["tiers"]["all"], found["tiers"]["all"]
     assert (today["errors"], today["other_errors"]) == (2, 2)  # three image-volumes leave one place
     assert (planned["errors"], planned["other_errors"], planned["hit_rate"]) == (0, 0, 0.5)

@@ -10,16 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sim.analysis.statistics import Estimate
-from sim.planner.optimum import Row, optimum
+from sim.planner.optimum import Bound, optimum
 
 BACKENDS = ("a", "b", "c")
 TOLD = 1e-5
 
 
-def drawn(rng: np.random.Generator, sizes: dict[str, int], rows: int) -> list[Row]:
+def drawn(rng: np.random.Generator, sizes: dict[str, int], rows: int) -> list[Bound]:
     """Bounds on sums of random margins with correlated spreads, about half of which hold."""
     return [
-        Row(
+        Bound(
             {
                 name: Estimate(rng.normal(size=size).round(2), rng.normal(scale=0.2, size=(size, 6)).round(2))
                 for name, size in sizes.items()
@@ -79,7 +79,7 @@ def test_bounds_that_cannot_be_kept_have_a_nearest_choice(seed: int) -> None:
     }
     failed = {name: Estimate(-rng.integers(0, 60, count).astype(float), none) for name in hits}
     places = {name: Estimate(-rng.integers(0, 2, count).astype(float), none) for name in hits}
-    bounds = [Row(hits, -0.9, 2.2), Row(failed, 97.0, 0.0, 0.097), Row(places, 1.0, 0.0, 0.001)]
+    bounds = [Bound(hits, -0.9, 2.2), Bound(failed, 97.0, 0.0, 0.097), Bound(places, 1.0, 0.0, 0.001)]
     costs = {name: rng.random(count) * 100 for name in hits}
     order = {name: np.arange(count).astype(float) for name in hits}
     found = optimum({name: np.ones(count, bool) for name in hits}, bounds, [costs, order])

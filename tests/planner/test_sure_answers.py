@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sim.planner import answer
+import sim
 from sim.planner.targets import Targets
 from tests.planner.checking import check, planned, rules, shown
 from tests.planner.enumerated import (
@@ -33,7 +33,7 @@ from tests.planner.enumerated import (
 
 def test_the_lower_end_keeps_the_target(alone: Everything, tmp_path: Path) -> None:
     target = 0.55
-    made = answer.plan(alone.case.path, Targets(hit_rate={"": target}), workers=1)
+    made = sim.plan(alone.case.path, Targets(hit_rate={"": target}), workers=1)
     its = made.document["backends"]["one"]
     assert made.document["met"] and its["hit_rate_low"] >= target
     chosen = said(its)
@@ -150,7 +150,7 @@ def cluster() -> Iterator[str]:
 def test_the_same_bytes_however_it_is_run(together: Everything, cluster: str, tmp_path: Path) -> None:
     path, targets = together.case.path, Targets(hit_rate={"flash": 0.5}, space_gib={"": 6.0})
     first, *others = (
-        answer.plan(path, targets, **how)
+        sim.plan(path, targets, **how)
         for how in ({"workers": 1}, {"workers": 2}, {"dask": cluster}, {"workers": 1, "folder": tmp_path})
     )
     first.write(tmp_path / "1")
@@ -159,5 +159,5 @@ def test_the_same_bytes_however_it_is_run(together: Everything, cluster: str, tm
         each.write(tmp_path / "2")
         for name in ("plan.json", "candidates.csv", "frontier.csv"):
             assert (tmp_path / "2" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
-    again = answer.plan(path, targets, workers=1, folder=tmp_path)  # of cells that are there already
+    again = sim.plan(path, targets, workers=1, folder=tmp_path)  # of cells that are there already
     assert json.dumps(again.document) == json.dumps(first.document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ POINTS = [Point(((COUNT, 2),), "cache-only"), Point(((COUNT, 8),), "cache-only")
 
 def test_of_replications() -> None:
     case = sim.load(SCENARIOS / "generated.yaml")
-    documents = sweep(case, POINTS, replications=3, workers=1)
-    found, table = intervals(case, documents), tidy(documents)
+    results = sweep(case, POINTS, replications=3, workers=1)
+    found, table = intervals(case, results), tidy(results)
     assert len(found) == len(table) / 3
     assert set(found["of"]) == {"replications"} and set(found["units"]) == {3}
     for key, rows in table.groupby([COUNT, "scope", "name"]):
@@ -42,25 +43,25 @@ def test_of_replications() -> None:
 def test_of_one_history() -> None:
     case = sim.load(SCENARIOS / "two_tiers.yaml")
     prices = (*POINTS, Point((("tiers.disk.price_gib_month", 2.0),), "combined"))
-    documents = sweep(case, prices, workers=1)
-    found = intervals(case, documents)
+    results = sweep(case, prices, workers=1)
+    found = intervals(case, results)
     assert set(found["of"]) == {"blocks"} and set(found["scope"]) == {"tier", "backend", "all"}
     sample = Sample.of_blocks(int(found["units"].iloc[0]), seed=case.scenario.seed)
-    told = [row for document in documents for row in document["rows"] if row["blocks"]]
+    told = [row for result in results for row in result.rows.values() if row.blocks]
     assert len(told) == len(found)
     for row, own in zip(found.to_dict("records"), told, strict=True):
-        blocks = own["blocks"]
+        blocks = own.blocks
         rate = sample.interval(sample.ratio(blocks["clones"], blocks["creates"]))
         assert (row["clone_hit_rate"], row["clone_hit_rate_low"]) == pytest.approx((rate.mean, rate.low))
         errors = sample.interval(sample.total(blocks["errors"]))
         assert (row["errors"], row["errors_high"]) == pytest.approx((errors.mean, errors.high))
         for measure in MEASURES:
-            assert row[measure] == pytest.approx(own[measure], nan_ok=True)
+            assert row[measure] == pytest.approx(own.figures[measure], nan_ok=True)
             asked = measure in ("create_s_mean", "create_s_p95")
-            assert np.isnan(row[f"{measure}_low"]) == (asked or np.isnan(own[measure]))
-        if own["scope"] == "tier":
-            spec = case.scenario.tiers[own["name"]]
-            dear = own["name"] == "disk" and row["strategy"] == "combined"
+            assert np.isnan(row[f"{measure}_low"]) == (asked or np.isnan(own.figures[measure]))
+        if own.scope == "tier":
+            spec = case.scenario.tiers[own.name]
+            dear = own.name == "disk" and row["strategy"] == "combined"
             gib = 2.0 if dear else spec.price_gib_month
             price = gib * np.array(blocks["image_physical_gib"])
             price += spec.price_volume_month * np.array(blocks["image_volumes"])
@@ -70,10 +71,10 @@ def test_of_one_history() -> None:
 
 def test_failed_cells_are_left_out() -> None:
     case = sim.load(SCENARIOS / "generated.yaml")
-    documents = sweep(case, POINTS[:1], replications=3, workers=1)
-    failed = [documents[0] | {"rows": [], "error": "RuntimeError: no"}, *documents[1:]]
+    results = sweep(case, POINTS[:1], replications=3, workers=1)
+    failed = [replace(results[0], rows={}, error="RuntimeError: no"), *results[1:]]
     assert set(intervals(case, failed)["units"]) == {2}
-    assert intervals(case, [one | {"rows": []} for one in documents]).empty
+    assert intervals(case, [replace(one, rows={}) for one in results]).empty
 
 
 def test_replications_are_shown_as_means(tmp_path: Path) -> None:

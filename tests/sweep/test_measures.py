@@ -21,6 +21,7 @@ from sim.fast.tally import COUNTS
 from sim.inputs.scenario import Case
 from sim.model.usage import UsageMeter
 from sim.sweep.measures import Measurer
+from sim.sweep.results import Rows
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_tiers.yaml"
 
@@ -39,7 +40,7 @@ def prepared(case: Case) -> Prepared:
 def test_same_as_the_tables(case: Case, prepared: Prepared, strategy: str) -> None:
     measurer = Measurer(prepared)
     state, _, _ = measurer.play(case.scenario, strategy)
-    rows = pd.DataFrame(measurer.rows(state, case.scenario))
+    rows = pd.DataFrame([row.flat() for row in measurer.rows(state, case.scenario).values()])
     records = sim.run(case, strategy, "fast")
 
     expected = summary(records, case, strategy).drop(columns=["tier", "strategy"])
@@ -89,12 +90,11 @@ def mixed() -> Case:
     )
 
 
-def played(case: Case, strategy: str, *args: Any) -> tuple[Measurer, dict[tuple[str, str], dict[str, Any]]]:
+def played(case: Case, strategy: str, *args: Any) -> tuple[Measurer, Rows]:
     """A measurer and the rows that it makes of a run, by scope and name."""
     measurer = Measurer(Prepared(case), *args)
     state, _, _ = measurer.play(case.scenario, strategy)
-    rows = measurer.rows(state, case.scenario)
-    return measurer, {(row["scope"], row["name"]): row for row in rows}
+    return measurer, measurer.rows(state, case.scenario)
 
 
 @pytest.mark.parametrize("warm_up_s", [0.0, 1.3 * DAY_S, 5.2 * DAY_S, 20 * DAY_S])
@@ -102,23 +102,24 @@ def test_blocks_add_up(mixed: Case, warm_up_s: float) -> None:
     _, rows = played(mixed, "combined", warm_up_s, {"flash": 25.0, "": 50.0})
     for (scope, _), row in rows.items():
         if scope == "pool":
-            assert row["blocks"] == row["tiers"] == {}
+            assert row.blocks == row.tiers == {}
             continue
-        total = {measure: sum(row["blocks"][measure]) for measure in COUNTS}
-        hits = row["creates"] * row["clone_hit_rate"] if row["creates"] else 0
-        assert (total["creates"], total["errors"]) == (row["creates"], row["errors"])
-        assert total["made"] == row["creates"] - row["errors"]
+        total = {measure: sum(row.blocks[measure]) for measure in COUNTS}
+        creates, errors = row.figures["creates"], row.figures["errors"]
+        hits = creates * row.figures["clone_hit_rate"] if creates else 0
+        assert (total["creates"], total["errors"]) == (creates, errors)
+        assert total["made"] == creates - errors
         assert total["clones"] == pytest.approx(hits)
-    whole = rows["all", ""]["blocks"]
+    whole = rows["all", ""].blocks
     for measure in COUNTS:
-        tiers = [row["blocks"][measure] for (scope, _), row in rows.items() if scope == "tier"]
+        tiers = [row.blocks[measure] for (scope, _), row in rows.items() if scope == "tier"]
         assert np.sum(tiers, axis=0).tolist() == whole[measure]
         both = rows["backend", "both"]
-        assert list(both["tiers"]) == ["flash", "disk"]
-        split = [of_tier[measure] for of_tier in both["tiers"].values()]
-        assert np.sum(split, axis=0).tolist() == both["blocks"][measure]
-        assert rows["backend", "flash"]["tiers"] == rows["backend", "vault"]["tiers"] == {}
-    assert rows["all", ""]["creates"] == (mixed_asked(mixed) >= warm_up_s).sum()
+        assert list(both.tiers) == ["flash", "disk"]
+        split = [of_tier[measure] for of_tier in both.tiers.values()]
+        assert np.sum(split, axis=0).tolist() == both.blocks[measure]
+        assert rows["backend", "flash"].tiers == rows["backend", "vault"].tiers == {}
+    assert rows["all", ""].figures["creates"] == (mixed_asked(mixed) >= warm_up_s).sum()
 
 
 @pytest.mark.parametrize("warm_up_s", [0.0, 5.2 * DAY_S])
@@ -132,12 +133,17 @@ def test_creates_without_an_image_count_as_other_errors_alone(mixed: Case, warm_
     assert table["other_errors"]["all"] > 0
     for tier in ("flash", "disk", "cold", "all"):
         row = rows["all", ""] if tier == "all" else rows["tier", tier]
-        assert row["other_errors"] == sum(row["blocks"]["other_errors"]) == table["other_errors"][tier]
-        assert (row["creates"], row["errors"]) == (table["creates"][tier], table["errors"][tier])
-        assert row["clone_hit_rate"] == pytest.approx(table["clone_hit_rate"][tier], nan_ok=True)
-        assert row["create_s_p95"] == pytest.approx(table["create_s_p95"][tier], nan_ok=True)
+        assert row.figures["other_errors"] == sum(row.blocks["other_errors"]) == table["other_errors"][tier]
+        assert (row.figures["creates"], row.figures["errors"]) == (
+            table["creates"][tier],
+            table["errors"][tier],
+        )
+        assert row.figures["clone_hit_rate"] == pytest.approx(table["clone_hit_rate"][tier], nan_ok=True)
+        assert row.figures["create_s_p95"] == pytest.approx(table["create_s_p95"][tier], nan_ok=True)
     pools = pools_table(records, case)
-    assert [rows["pool", host]["other_errors"] for host in pools["host"]] == pools["other_errors"].tolist()
+    assert [rows["pool", host].figures["other_errors"] for host in pools["host"]] == pools[
+        "other_errors"
+    ].tolist()
 
 
 def mixed_asked(case: Case) -> Any:
@@ -161,12 +167,12 @@ def test_slow_creates_recounted(mixed: Case) -> None:
         for scope, of in (("tier", requests["volume_type"]), ("backend", backend)):
             for (_, name), row in ((of_row, row) for of_row, row in rows.items() if of_row[0] == scope):
                 chosen = block[these & (of == name)]
-                assert row["blocks"][measure] == np.bincount(chosen, minlength=measurer.blocks).tolist()
+                assert row.blocks[measure] == np.bincount(chosen, minlength=measurer.blocks).tolist()
         of_disk = block[these & (backend == "both") & (requests["volume_type"] == "disk")]
-        split = rows["backend", "both"]["tiers"]["disk"][measure]
+        split = rows["backend", "both"].tiers["disk"][measure]
         assert split == np.bincount(of_disk, minlength=measurer.blocks).tolist()
         expected = np.bincount(block[these], minlength=measurer.blocks)
-        assert rows["all", ""]["blocks"][measure] == expected.tolist()
+        assert rows["all", ""].blocks[measure] == expected.tolist()
         assert 0 < expected.sum() < len(requests)
 
 
@@ -195,12 +201,12 @@ def test_volumes_peak_recounted(mixed: Case, changes: Changes) -> None:
     _, rows = played(mixed, "combined")
     for scope, of in (("pool", "host"), ("backend", "backend")):
         peaks = changes.groupby(of)["volumes"].agg(lambda change: change.cumsum().max())
-        mine = {name: row["volumes_peak"] for (its, name), row in rows.items() if its == scope}
+        mine = {name: row.volumes_peak for (its, name), row in rows.items() if its == scope}
         assert mine == peaks.to_dict()
-    assert rows["backend", "vault"]["volumes_peak"] == 9  # all there from the start
-    pools = [row["volumes_peak"] for (scope, name), row in rows.items() if name.startswith("both#")]
-    assert len(pools) == 2 and rows["backend", "both"]["volumes_peak"] < sum(pools)
-    assert "volumes_peak" not in rows["tier", "flash"] and "volumes_peak" not in rows["all", ""]
+    assert rows["backend", "vault"].volumes_peak == 9  # all there from the start
+    pools = [row.volumes_peak for (scope, name), row in rows.items() if name.startswith("both#")]
+    assert len(pools) == 2 and rows["backend", "both"].volumes_peak < sum(pools)
+    assert rows["tier", "flash"].volumes_peak is None and rows["all", ""].volumes_peak is None
 
 
 @pytest.mark.parametrize("warm_up_s", [0.0, 3.4 * DAY_S])
@@ -218,10 +224,10 @@ def test_block_means_recounted(mixed: Case, changes: Changes, warm_up_s: float) 
         held = np.maximum(0.0, edges[:, np.newaxis] - its["time"].to_numpy())
         for quantity in ("volumes", "provisioned_gib", "physical_gib"):
             means = np.diff(held @ its[quantity].to_numpy(float)) / np.diff(edges)
-            assert row["blocks"][f"image_{quantity}"] == pytest.approx(means.tolist(), rel=1e-9, abs=1e-9)
+            assert row.blocks[f"image_{quantity}"] == pytest.approx(means.tolist(), rel=1e-9, abs=1e-9)
             if warm_up_s == 0:
-                mean = np.average(row["blocks"][f"image_{quantity}"], weights=np.diff(edges))
-                assert mean == pytest.approx(row[f"image_{quantity}_mean"], rel=1e-9)
+                mean = np.average(row.blocks[f"image_{quantity}"], weights=np.diff(edges))
+                assert mean == pytest.approx(row.figures[f"image_{quantity}_mean"], rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +258,7 @@ def test_warm_up_is_left_out(case: Case, prepared: Prepared) -> None:
     half = float(case.trace.events["time"].iloc[-1]) / 2
     measurer = Measurer(prepared, half)
     state, _, _ = measurer.play(case.scenario, "cache-only")
-    late = measurer.rows(state, case.scenario)[-1]
+    late = measurer.rows(state, case.scenario)["all", ""].figures
     requests = sim.run(case, "cache-only", "fast").requests
     counted = requests[requests["time"] >= half]
     assert late["creates"] == len(counted) > 0

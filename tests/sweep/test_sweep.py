@@ -112,18 +112,18 @@ def test_another_trace_is_another_cell(case: Case, tmp_path: Path) -> None:
     trace = tmp_path / "two_tiers/trace.csv"
     trace.write_text("".join(trace.read_text().splitlines(keepends=True)[:-1]))
     (second,) = sweep(sim.load(tmp_path / "two_tiers.yaml"), points, workers=1)
-    assert first["digest"] != second["digest"]
-    assert second["requests"] in (first["requests"], first["requests"] - 1) and not second["error"]
+    assert first.digest != second.digest
+    assert second.requests in (first.requests, first.requests - 1) and not second.error
     events = len(sim.load(tmp_path / "two_tiers.yaml").trace.events)
     assert events == len(case.trace.events) - 1
     (renamed,) = sweep(case, points, workers=1)
-    assert renamed["digest"] == first["digest"]  # the same files, elsewhere
+    assert renamed.digest == first.digest  # the same files, elsewhere
 
 
 def test_files_that_change_under_a_sweep_fail_its_cells(case: Case, tmp_path: Path) -> None:
     changed = replace(case, scenario=apply(case.scenario, {"glance.stream_mib_s": 1.0}))
     (cell,) = sweep(changed, grid({COUNT: [5]}, ["none"]), workers=1)
-    assert "is not what the sweep began with" in cell["error"]
+    assert "is not what the sweep began with" in cell.error
 
 
 def test_a_broken_cell_is_run_again(case: Case, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_generated_workload_is_drawn_anew_where_it_varies(tmp_path: Path) -> N
     (default,) = sweep(
         case, grid({"glance.streams": [case.scenario.glance.streams]}, ["cache-only"]), workers=1
     )
-    assert default["requests"] == len(expected) and again[0]["requests"] == few[0]
+    assert default.requests == len(expected) and again[0].requests == few[0]
 
 
 def test_of_many_keys_only_what_differs_is_shown(tmp_path: Path) -> None:

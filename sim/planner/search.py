@@ -1,0 +1,230 @@
+"""The search: simulate the grid, choose under every strategy, simulate what was chosen, take the best."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sim.inputs.limits import Limits, todays
+from sim.inputs.problems import BadInput
+from sim.inputs.strategies import STRATEGIES
+from sim.planner.choice import Choice, Chooser
+from sim.planner.grid import (
+    Groups,
+    candidates,
+    chosen_point,
+    finer,
+    groups,
+    of_backends,
+    points,
+    working_sets,
+)
+from sim.planner.measured import Batch, Runs, sample_of, table_of
+from sim.planner.requirements import Requirement
+from sim.planner.simulator import Load, Simulator
+from sim.planner.targets import Targets, check
+from sim.planner.task import Task, required_of
+from sim.run import misfits
+from sim.sweep.varying import Point
+
+WITHOUT = "none"  # the strategy without image-volumes
+MOST_REPAIRS = 12
+ENOUGH = -1e-9  # margins down to here are kept: floating point
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A choice that was simulated whole: its runs, and the margin that they leave to each requirement."""
+
+    choice: Choice
+    runs: Runs
+    margins: Mapping[Requirement, float]
+
+    @property
+    def broken(self) -> list[Requirement]:
+        """The requirements that are not kept."""
+        return [each for each, margin in self.margins.items() if margin < ENOUGH]
+
+    @property
+    def short(self) -> float:
+        """What it lacks, in the requirements' scales; 0 if it keeps them all."""
+        return sum(max(0.0, ENOUGH - margin) / each.scale for each, margin in self.margins.items())
+
+    def rank(self, goals: bool) -> tuple[float, ...]:
+        """Smaller is better."""
+        return (round(self.short, 9), *self.choice.rank(goals)[1:])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the search found: `found` has the best of every strategy, and `best` is the plan.
+
+    - today: runs of today's settings under the same load.
+    - choosers: by strategy, what the grid measured.
+    - misfits: strategies whose image-volumes do not fit at the start, and why.
+    """
+
+    load: Load
+    task: Task
+    best: Confirmed
+    found: dict[str, Confirmed]
+    today: Runs
+    choosers: dict[str, Chooser] = field(repr=False)
+    misfits: dict[str, list[str]]
+
+    @property
+    def met(self) -> bool:
+        """Whether all requirements are kept."""
+        return self.best.short == 0
+
+    @property
+    def todays_strategy(self) -> str:
+        """The strategy of today's settings."""
+        return self.task.scenario.todays_strategy()
+
+
+def search(load: Load, targets: Targets, simulator: Simulator) -> Plan:
+    """Choose strategy and limits (see `Targets` for what they keep to). Raises BadInput."""
+    scenario = load.case.scenario
+    check(targets, scenario, _creates(load))
+    unfit = {name: misfits(load.case, [name]) for name in scenario.strategies}
+    names = [name for name, problems in unfit.items() if not problems]
+    if not names:
+        raise BadInput(problem for problems in unfit.values() for problem in problems)
+    planned = targets.planned(scenario.tiers)
+    together = groups(load.case, planned)
+    limits = {name: _looked_at(load, name, together, planned) for name in names}
+    wanted = {name: points(name, together, limits[name], load.common) for name in names}
+    first = [
+        Point(tuple(load.changes.items()), scenario.todays_strategy()),
+        Point(tuple(load.common.items()), WITHOUT),
+    ]
+    runs = iter(simulator.run([*first, *(point for each in wanted.values() for point in each)]))
+    today, without = next(runs), next(runs)
+    required = required_of(targets, scenario, today, without)
+    task = Task(scenario, targets, sample_of(today, scenario.seed), required)
+    choosers = {
+        name: _chooser(
+            task, simulator, name, together, Batch(limits[name], [next(runs) for _ in wanted[name]])
+        )
+        for name in names
+    }
+    found = {name: _confirmed(chooser, simulator) for name, chooser in choosers.items()}
+    best = min(found.values(), key=lambda each: each.rank(targets.goals))
+    kept = _todays(task, simulator, choosers.get(scenario.todays_strategy()))
+    if (best.short or not targets.goals) and kept.rank(targets.goals) < best.rank(targets.goals):
+        found[kept.choice.strategy] = best = kept
+    unfit = {name: problems for name, problems in unfit.items() if problems}
+    return Plan(load, task, best, found, today, choosers, unfit)
+
+
+def _creates(load: Load) -> Counter[str]:
+    """By tier, the creates from an image that count. Raises BadInput if there are none."""
+    events = load.case.trace.events
+    later = events[events["time"] >= load.warm_up_s]
+    asked = later.query("event == 'create' and image_id != ''")["volume_type"].astype(str)
+    if asked.empty:
+        raise BadInput([f"{load.plain.path}: no creates from an image are left to plan on"])
+    return Counter(asked)
+
+
+def _looked_at(
+    load: Load, strategy: str, together: Groups, planned: Sequence[str]
+) -> dict[str, list[Limits]]:
+    spans = {}
+    if STRATEGIES[strategy].image_volume_cache_enabled:
+        spans = working_sets(load.cases, strategy, together)
+    return candidates(load.case.scenario, strategy, together, spans, planned)
+
+
+def _chooser(task: Task, simulator: Simulator, strategy: str, together: Groups, coarse: Batch) -> Chooser:
+    """A chooser that has also measured finer limits near those of the coarse grid that it would choose."""
+    chooser = Chooser(table_of(task.scenario, strategy, together, [coarse]), task)
+    choice = chooser.choose({})
+    # Where budgets decide, there may be room above what was chosen.
+    above = not task.targets.goals or choice.short > 0
+    near = {group: finer(coarse.limits[group], each, above) for group, each in choice.limits.items()}
+    if not any(near.values()):
+        return chooser
+    shown = {group: of or [choice.limits[group]] for group, of in near.items()}
+    finest = Batch(near, simulator.run(points(strategy, together, shown, simulator.load.common)))
+    return Chooser(table_of(task.scenario, strategy, together, [coarse, finest]), task)
+
+
+# -- simulated whole -----------------------------------------------------------------------------------
+
+
+def _confirmed(chooser: Chooser, simulator: Simulator) -> Confirmed:
+    """The choice that still keeps the requirements when all backends have their limits at once.
+
+    What the grid does not show (backends share Glance and locks) is made up for by less room for what fell
+    short, and then taken back where smaller limits do as well.
+    """
+    goals = chooser.task.targets.goals
+    tighter: dict[Requirement, float] = {}
+    tried: list[Confirmed] = []
+    for _ in range(MOST_REPAIRS):
+        choice = chooser.choose(tighter)
+        tried += _simulated(chooser, simulator, [choice])
+        last = tried[-1]
+        if not last.broken or choice.short:
+            break
+        lacking = {each: -last.margins[each] for each in last.broken}
+        tighter = {each: tighter.get(each, 0.0) + lacking.get(each, 0.0) for each in last.margins}
+    best = min(tried, key=lambda each: each.rank(goals))
+    return best if best.short or not goals else _smallest(best, chooser, simulator)
+
+
+def _simulated(chooser: Chooser, simulator: Simulator, choices: Sequence[Choice]) -> list[Confirmed]:
+    """Choices simulated whole. Larger limits may do worse, which counts for each of them."""
+    common = simulator.load.common
+    found = simulator.run([chosen_point(each.strategy, each.backends, common) for each in choices])
+    confirmed = []
+    for choice, runs in zip(choices, found, strict=True):
+        margins = margins_of(chooser.task, choice, runs)
+        less = {each: margin - chooser.dip(each, choice.limits) for each, margin in margins.items()}
+        confirmed.append(Confirmed(choice, runs, less))
+    return confirmed
+
+
+def margins_of(task: Task, choice: Choice, runs: Runs) -> dict[Requirement, float]:
+    """What one point, simulated whole, leaves of each requirement."""
+    limits = {name: [each] for name, each in choice.limits.items()}
+    return task.margins(table_of(task.scenario, choice.strategy, choice.groups, [Batch(limits, [runs])]))
+
+
+def _todays(task: Task, simulator: Simulator, chooser: Chooser | None) -> Confirmed:
+    """Today's settings as a choice, but as all others without the tenant's quotas.
+
+    Backends of one group may have other limits each, which no grid has.
+    """
+    strategy = task.scenario.todays_strategy()
+    limits = {name: todays(backend) for name, backend in task.scenario.backends.items()}
+    (runs,) = simulator.run([chosen_point(strategy, limits, simulator.load.common)])
+    alone = {name: (name,) for name in limits}
+    batch = Batch({name: [each] for name, each in limits.items()}, [runs])
+    choice = Chooser(table_of(task.scenario, strategy, alone, [batch]), task).chosen(limits)
+    margins = margins_of(task, choice, runs)
+    if chooser is not None:
+        grid = chooser.table
+        of_groups = {group: limits[group] for group in grid.groups}
+        if of_backends(of_groups, grid.groups) == limits and all(
+            each in grid.limits[group] for group, each in of_groups.items()
+        ):  # larger ones may do worse
+            margins = {each: margin - chooser.dip(each, of_groups) for each, margin in margins.items()}
+    return Confirmed(choice, runs, margins)
+
+
+def _smallest(best: Confirmed, chooser: Chooser, simulator: Simulator) -> Confirmed:
+    """Step down as long as the next smaller limits of a group keep everything.
+
+    Smaller limits may come to more space (other images stay, or, where the scheduler places creates, each run
+    is another history), and are smaller all the same.
+    """
+    while True:
+        below = [chooser.chosen(limits) for limits in chooser.next_to(best.choice.limits, larger=False)]
+        good = [each for each in _simulated(chooser, simulator, below) if not each.short]
+        if not good:
+            return best
+        best = min(good, key=lambda each: (each.choice.cost, sorted(each.choice.limits.items())))

@@ -1,0 +1,82 @@
+"""What the cells of a sweep come to: a result for each cell, with a row for each tier, pool and backend."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Scope = Literal["tier", "pool", "backend", "all"]
+ALL = ""  # the name of the row of scope `all`
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one tier, pool or backend came to, or (scope `all`) all of them together.
+
+    - figures: by column, those of `sim.analysis.metrics.summary` and the usage of users' volumes, of the
+      cache, of the store and of both (`image`). A figure that cannot be told is NaN. A backend has the sum
+      over its pools, so its peaks are upper bounds.
+    - volumes_peak: the most volumes there at once, of any kind (what max_volumes limits); pools and backends.
+    - blocks: by measure a number for each block of time; empty for pools. `creates` asked for in it, and of
+      these `clones`, `errors`, `made` (that succeed), `slow` and `slow_all`; `other_errors`: failed creates
+      without an image; and the time-weighted means
+      `image_volumes`, `image_provisioned_gib` and `image_physical_gib`.
+    - tiers: the counts of `blocks` by tier, for a backend that serves several tiers; else empty.
+    """
+
+    scope: Scope
+    name: str
+    figures: Mapping[str, float]
+    volumes_peak: int | None = None
+    blocks: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    tiers: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, Any]:
+        """The row of a table: its scope, name and figures."""
+        peak = {} if self.volumes_peak is None else {"volumes_peak": self.volumes_peak}
+        return {"scope": self.scope, "name": self.name, **self.figures, **peak}
+
+
+Rows = Mapping[tuple[Scope, str], Row]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cell came to: `rows` by scope and name, and how many `requests` were simulated.
+
+    `values` has what was varied, by key. A cell that failed has an `error` and no rows.
+    """
+
+    digest: str
+    values: Mapping[str, Any]
+    strategy: str
+    replication: int
+    rows: Rows = field(default_factory=dict)
+    requests: int = 0
+    engine_s: float = 0.0
+    cell_s: float = 0.0
+    error: str = ""
+
+    def to_json(self) -> str:
+        """As text. JSON has no NaN: such a figure is null."""
+        rows = [
+            vars(row) | {"figures": {key: None if math.isnan(of) else of for key, of in row.figures.items()}}
+            for row in self.rows.values()
+        ]
+        return json.dumps(vars(self) | {"rows": rows}, allow_nan=False)
+
+    @classmethod
+    def of_json(cls, text: str) -> Result:
+        """What `to_json` wrote. Raises ValueError, KeyError or TypeError if the text is not whole."""
+        raw = json.loads(text)
+        rows = [
+            Row(
+                **row
+                | {"figures": {key: math.nan if of is None else of for key, of in row["figures"].items()}}
+            )
+            for row in raw["rows"]
+        ]
+        return cls(**raw | {"rows": {(row.scope, row.name): row for row in rows}})
