@@ -196,7 +196,7 @@ def plan(
     from pathlib import Path
 
     from sim.planner.answer import answer_of
-    from sim.planner.simulator import Options
+    from sim.planner.simulator import PlanOptions
 
-    options = Options(growth, train, replications, warm_up_s, folder, workers, dask, progress)
+    options = PlanOptions(growth, train, replications, warm_up_s, folder, workers, dask, progress)
     return answer_of(Path(path), targets, options)

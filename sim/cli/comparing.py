@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,35 +11,42 @@ from sim.cli.shared import plain, progress, write_csv
 from sim.inputs.problems import BadInput, printable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sim.analysis.comparison import Comparison
     from sim.analysis.curves import Curves
-    from sim.cli.outcome import Outcome
+    from sim.cli.jobs import Job, Outcome
     from sim.inputs.scenario import Case
 
 
-def replicated(
-    case: Case, summaries: Mapping[str, pd.DataFrame], engine: str, replications: int, warm_up_s: float
-) -> Comparison | None:
+def compared(job: Job, outcomes: list[Outcome]) -> Comparison | None:
+    """Confidence intervals of the outcomes; None if there is no data for them."""
+    from sim.analysis.comparison import of_history
+
+    if job.options.replications > 1:
+        return _replicated(job, outcomes) if outcomes else None
+    counts = [outcome.counts for outcome in outcomes if outcome.counts is not None]
+    return of_history(counts, job.blocks, job.case.scenario.seed) if counts else None
+
+
+def _replicated(job: Job, outcomes: list[Outcome]) -> Comparison | None:
     """Compare strategies over several replications; None if every strategy failed in one of them.
 
-    `summaries` is the result of the first replication by strategy. The other replications run here. A
-    strategy that fails in a replication is left out; a line on stderr names it.
+    The outcomes are the first replication; the others run here. A strategy that fails in a replication is
+    left out; a line on stderr names it.
     """
     from sim.analysis.comparison import of_replications, replicate_all, without_failed
 
-    names = list(summaries)
-    if not names:
-        return None
-    with progress("replications", replications - 1, shown=True) as done:
-        others = replicate_all(case.path, names, engine, range(1, replications), warm_up_s, done)
+    summaries = {outcome.strategy: outcome.summary for outcome in outcomes}
+    count, start_s = job.options.replications, job.blocks.start_s
+    with progress("replications", count - 1, shown=True) as done:
+        others = replicate_all(
+            job.case.path, list(summaries), job.options.engine, range(1, count), start_s, done
+        )
     for number, one in enumerate(others, 1):
         for name, failed in one.items():
             if isinstance(failed, str):
                 print(f"strategy {name} failed in replication {number}: {failed}", file=sys.stderr)
     whole = without_failed([summaries, *others])
-    return of_replications(whole, warm_up_s) if whole else None
+    return of_replications(whole, start_s) if whole else None
 
 
 def document(found: Comparison) -> dict[str, Any]:
@@ -58,21 +64,33 @@ def document(found: Comparison) -> dict[str, Any]:
     }
 
 
-def report(case: Case, outcomes: list[Outcome], found: Comparison | None, engine: str, folder: Path) -> None:
-    """Write `report.html` next to the folders of the strategies."""
+def write(job: Job, outcomes: list[Outcome], found: Comparison | None) -> None:
+    """Write `report.html`, and the tables of several replications, next to the folders of the strategies."""
+    folder = job.options.out
+    if folder is None:
+        return
+    if found is not None and job.options.replications > 1:
+        write_csv(found.measures, folder / "replications.csv")
+        write_csv(found.differences, folder / "differences.csv")
+        print(f"replications: written to {printable(str(folder))}", file=sys.stderr)
+    _report(job, outcomes, found, folder)
+
+
+def _report(job: Job, outcomes: list[Outcome], found: Comparison | None, folder: Path) -> None:
     import pandas as pd
 
     from sim.report.comparison import comparison_page, recommended
     from sim.report.page import FILE, made_of, write
     from sim.report.parts import Ran
 
+    case = job.case
     summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
     runs = [
         Ran(outcome.strategy, outcome.strategy, case, outcome.aggregates, outcome.findings)
         for outcome in outcomes
         if outcome.aggregates is not None
     ]
-    made = made_of(case, engine, outcomes[0].manifest.get("warm_up_s", 0.0))
+    made = made_of(case, job.options.engine, outcomes[0].manifest.get("warm_up_s", 0.0))
     curves = _curves(case, outcomes, recommended(summaries, found))
     kept = [each.uploads for each in outcomes if each.uploads is not None]
     uploads = pd.concat(kept) if kept else pd.DataFrame()
@@ -93,9 +111,3 @@ def _curves(case: Case, outcomes: list[Outcome], chosen: str) -> tuple[str, Curv
             with suppress(BadInput):  # another eviction than Cinder's
                 return outcome.strategy, curve(case, outcome.strategy, hosts=outcome.hosts)
     return None
-
-
-def write(found: Comparison, folder: Path) -> None:
-    """Write `replications.csv` and `differences.csv` next to the folders of the strategies."""
-    write_csv(found.measures, folder / "replications.csv")
-    write_csv(found.differences, folder / "differences.csv")

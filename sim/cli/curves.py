@@ -54,7 +54,7 @@ def curve(
     case = checked(scenario, [STRATEGY], bad_options(engine, [], out, fmt))
     from sim.analysis.results import versions, write
     from sim.inputs.files import hashes
-    from sim.report.display import curves_text
+    from sim.report.display_curves import curves_text
 
     try:
         with progress("placing", len(case.trace.events), shown=True) as done:

@@ -158,7 +158,7 @@ def calibrate(
       cinder-cache calibrate mycloud
     """
     from sim.importers import calibration
-    from sim.report.display import calibration_text
+    from sim.report.display_calibration import calibration_text
 
     with progress("fitting", None, shown=True) as done:
         found = calibration.calibrate(folder, done)

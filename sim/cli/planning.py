@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -28,65 +28,73 @@ from sim.cli.shared import (
 )
 from sim.inputs.problems import BadInput, printable
 
-if TYPE_CHECKING:
-    pass
-
 REPLICATIONS = 8  # draws of a generated workload, unless --replications says otherwise
+
+HitRate = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[TIER=]SHARE", help="Lowest allowed clone-hit rate, for all tiers together or for one tier."
+    ),
+]
+CreateP95 = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[TIER=]SECONDS", help="Highest allowed 95th percentile of create seconds."),
+]
+Space = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[TIER=]GIB", help="Most GiB that image-volumes may take at the peak."),
+]
+Price = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[TIER=]PRICE", help="Highest price of image-volumes per month."),
+]
+Errors = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[TIER=]N",
+        help="Most creates that may fail, from an image or not (default: as many as today or, if more, "
+        "without image-volumes).",
+    ),
+]
+SpareVolumes = Annotated[
+    int, typer.Option(min=0, help="Volumes that must still fit under every volume limit at the peak.")
+]
+Growth = Annotated[float, typer.Option(min=0.01, help="Plan for this many times today's load.")]
+Confidence = Annotated[
+    float, typer.Option(help="Confidence level at which the targets must hold; 0 checks the mean only.")
+]
+Train = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="Share of the time to plan on; the plan is tested on the rest."),
+]
+Replications = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"How many times to redraw a generated workload (default: {REPLICATIONS})."),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder for the plan, its candidates and its report (default: plan-NAME)."
+    ),
+]
 
 
 @app.command()
 @clean_end()
 def plan(
     scenario: Scenario,
-    target_hit_rate: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[TIER=]SHARE",
-            help="Lowest allowed clone-hit rate, for all tiers together or for one tier.",
-        ),
-    ] = None,
-    max_p95_s: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[TIER=]SECONDS", help="Highest allowed 95th percentile of create seconds."),
-    ] = None,
-    budget_gib: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[TIER=]GIB", help="Most GiB that image-volumes may take at the peak."),
-    ] = None,
-    budget_price: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[TIER=]PRICE", help="Highest price of image-volumes per month."),
-    ] = None,
-    max_errors: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[TIER=]N",
-            help="Most creates that may fail, from an image or not (default: as many as today or, if more, "
-            "without image-volumes).",
-        ),
-    ] = None,
-    spare_volumes: Annotated[
-        int, typer.Option(min=0, help="Volumes that must still fit under every volume limit at the peak.")
-    ] = 0,
-    growth: Annotated[float, typer.Option(min=0.01, help="Plan for this many times today's load.")] = 1.0,
-    confidence: Annotated[
-        float, typer.Option(help="Confidence level at which the targets must hold; 0 checks the mean only.")
-    ] = 0.95,
-    train: Annotated[
-        float | None,
-        typer.Option(metavar="SHARE", help="Share of the time to plan on; the plan is tested on the rest."),
-    ] = None,
-    replications: Annotated[
-        int | None,
-        typer.Option(min=1, help=f"How many times to redraw a generated workload (default: {REPLICATIONS})."),
-    ] = None,
+    target_hit_rate: HitRate = None,
+    max_p95_s: CreateP95 = None,
+    budget_gib: Space = None,
+    budget_price: Price = None,
+    max_errors: Errors = None,
+    spare_volumes: SpareVolumes = 0,
+    growth: Growth = 1.0,
+    confidence: Confidence = 0.95,
+    train: Train = None,
+    replications: Replications = None,
     warm_up: WarmUp = "0",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder for the plan, its candidates and its report (default: plan-NAME)."
-        ),
-    ] = None,
+    out: Folder = None,
     workers: Workers = -1,
     dask: Dask = None,
     as_json: Json = False,
@@ -104,19 +112,19 @@ def plan(
     """
     from sim.planner.targets import parse
 
-    given = {
+    problems = unwritable(out or Path("plan"))
+    problems += wrong_workers(workers) + wrong_warm_up(warm_up)
+    if train is not None and not 0 < train < 1:
+        problems.append("--train: a share between 0 and 1")
+    bounds = {
         "hit_rate": target_hit_rate,
         "p95_s": max_p95_s,
         "space_gib": budget_gib,
         "price_month": budget_price,
         "errors": max_errors,
     }
-    problems = unwritable(out or Path("plan"))
-    problems += wrong_workers(workers) + wrong_warm_up(warm_up)
-    if train is not None and not 0 < train < 1:
-        problems.append("--train: a share between 0 and 1")
     try:
-        targets = parse({kind: texts or [] for kind, texts in given.items()}, spare_volumes, confidence)
+        targets = parse({kind: texts or [] for kind, texts in bounds.items()}, spare_volumes, confidence)
     except BadInput as error:
         problems += error.problems
     case = checked(scenario, [], problems)
@@ -136,12 +144,9 @@ def plan(
             dask=dask,
             progress=done,
         )
-    answer.write(folder)
-    from sim.report.page import made_of, write
-    from sim.report.planned import plan_page
+    from sim.report.planned import write_plan
 
-    made = made_of(answer.planned.case, "fast", answer.document["warm_up_s"])
-    write(plan_page(answer, made), folder)
+    write_plan(answer, folder)
     if as_json:
         print_json(answer.document)
     else:

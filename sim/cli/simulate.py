@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sim.cli import comparing
-from sim.cli.outcome import Outcome, outcome_of
+from sim.cli.jobs import Options, Outcome, job_of, outcomes_of
 from sim.cli.shared import (
     Engine,
     Fmt,
-    Format,
     Json,
     Out,
     Scenario,
@@ -23,7 +19,6 @@ from sim.cli.shared import (
     Verbose,
     WarmUp,
     app,
-    bad_options,
     checked,
     clean_end,
     one_strategy,
@@ -32,19 +27,11 @@ from sim.cli.shared import (
     print_json,
     progress,
     show,
-    warm_up_s,
-    wrong_warm_up,
 )
-from sim.inputs.problems import BadInput, printable
 from sim.run import unknown
 
 if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
-    from sim.analysis.statistics import Blocks
-    from sim.inputs.scenario import Case
-
-# Engine `fast` does not read a larger Parquet trace into memory, if it can stream it.
-MOST_EVENTS = 5_000_000
 
 
 @app.command()
@@ -86,7 +73,7 @@ def run(
       cinder-cache run scenarios/placement.yaml --strategy cache-only \\
           --engine fast --out results
     """
-    _, outcomes, _ = _simulate(scenario, [strategy], engine, out, fmt, verbose)
+    outcomes = outcomes_of(job_of(Options(scenario, [strategy], engine, out, fmt, verbose)))
     if outcomes and as_json:
         print_json(_document(outcomes[0]))
     elif outcomes:
@@ -121,35 +108,24 @@ def compare(
       cinder-cache compare scenarios/full_arrays.yaml --strategies all \\
           --engine fast --out results
     """
-    chosen = _listed(strategies)
-    case, outcomes, blocks = _simulate(
-        scenario,
-        chosen,
-        engine,
-        out,
-        fmt,
-        verbose,
-        warm_up=warm_up,
-        replications=replications,
-        reported=out is not None,
+    options = Options(
+        scenario, _listed(strategies), engine, out, fmt, verbose, warm_up, replications, out is not None
     )
-    found = _compared(case, outcomes, blocks, engine, replications)
-    if out is not None and found is not None and replications > 1:
-        comparing.write(found, out)
-        print(f"replications: written to {printable(str(out))}", file=sys.stderr)
-    if out is not None and outcomes:
-        comparing.report(case, outcomes, found, engine, out)
+    job = job_of(options)
+    outcomes = outcomes_of(job)
+    found = comparing.compared(job, outcomes)
+    if outcomes:
+        comparing.write(job, outcomes, found)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
         intervals = {} if found is None else comparing.document(found)
-        print_json({"scenario": case.scenario.name, "runs": runs} | intervals)
+        print_json({"scenario": job.case.scenario.name, "runs": runs} | intervals)
     elif outcomes:
         _show(outcomes, found)
-    names = set(case.scenario.strategies if chosen is None else chosen)
     done = {outcome.strategy for outcome in outcomes}
     if replications > 1:
         done = set() if found is None else set(found.measures["strategy"])
-    raise typer.Exit(0 if done == names else 1)
+    raise typer.Exit(0 if done == set(job.strategies) else 1)
 
 
 @app.command()
@@ -192,61 +168,6 @@ def _listed(strategies: str | None) -> list[str] | None:
     if strategies is None:
         return None
     return list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",")]
-
-
-def _simulate(
-    scenario: Path,
-    chosen: list[str] | None,
-    engine: str,
-    out: Path | None,
-    fmt: Format | None,
-    verbose: bool,
-    warm_up: str = "0",
-    replications: int = 1,
-    reported: bool = False,
-) -> tuple[Case, list[Outcome], Blocks]:
-    """Run the strategies (None: those in the scenario) one by one; a line on stderr names each failure.
-
-    With `out`, each strategy is written as soon as it ends, so that later failures cannot lose it. With
-    `reported`, each outcome has the figures of the report. The third result is the blocks of the history
-    after `warm_up`.
-    """
-    from sim.analysis.statistics import Blocks
-
-    most = MOST_EVENTS if engine == "fast" and out is not None and warm_up == "0" else None
-    problems = bad_options(engine, chosen or [], out, fmt) + wrong_warm_up(warm_up)
-    case = checked(scenario, chosen, problems, most, replications)
-    names = list(dict.fromkeys(case.scenario.strategies if chosen is None else chosen))
-    blocks = Blocks.between(warm_up_s(warm_up, case, names), case.last_create_s)
-    if verbose:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    from sim.inputs.files import hashes
-
-    sha256 = hashes(case)
-    outcomes = []
-    for strategy in names:
-        try:
-            outcomes.append(outcome_of(case, strategy, engine, sha256, out, fmt, verbose, blocks, reported))
-        except BadInput:  # a trace that is checked while it is read
-            raise
-        except Exception as error:
-            if verbose:
-                traceback.print_exc()
-            print_failure(strategy, error)
-    return case, outcomes, blocks
-
-
-def _compared(
-    case: Case, outcomes: list[Outcome], blocks: Blocks, engine: str, replications: int
-) -> Comparison | None:
-    """Confidence intervals of the outcomes; None if there is no data for them."""
-    if replications > 1:
-        summaries = {outcome.strategy: outcome.summary for outcome in outcomes}
-        return comparing.replicated(case, summaries, engine, replications, blocks.start_s)
-    from sim.analysis.comparison import of_history
-
-    counts = [outcome.counts for outcome in outcomes if outcome.counts is not None]
-    return of_history(counts, blocks, case.scenario.seed) if counts else None
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:

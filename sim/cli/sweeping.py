@@ -189,7 +189,7 @@ def _points(
 
 
 def _shown(table: pd.DataFrame, certain: pd.DataFrame, results: list[Result]) -> str:
-    from sim.report.display import sweep_text
+    from sim.report.display_sweep import sweep_text
 
     requests = sum(result.requests for result in results)
     return f"{sweep_text(table, certain)}\n\n{len(results):,} cells, {requests:,} creates simulated"

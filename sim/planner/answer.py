@@ -23,7 +23,7 @@ from sim.planner.lines import conf_lines, quota_binds, quota_commands, quotas
 from sim.planner.reasons import binding, runners_up
 from sim.planner.search import ENOUGH, Plan, search
 from sim.planner.sensitivity import sensitivity
-from sim.planner.simulator import Options, Simulator, load_of
+from sim.planner.simulator import PlanOptions, Simulator, load_of
 from sim.planner.targets import Targets
 from sim.run import run
 from sim.sweep.results import ALL
@@ -68,7 +68,7 @@ class Answer:
             beside.replace(folder / name)
 
 
-def answer_of(path: Path, targets: Targets, options: Options) -> Answer:
+def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:
     """Choose the strategy and the limits of every backend's cache for a scenario. Raises BadInput."""
     changes: dict[str, Any] = {} if options.growth == 1 else {"workload.growth": options.growth}
     load = load_of(path, changes, options.replications, options.warm_up_s)

@@ -21,7 +21,7 @@ from sim.workload.loading import load
 
 
 @dataclass(frozen=True)
-class Options:
+class PlanOptions:
     """What a plan is made for, and how it is simulated: see `sim.api.plan`."""
 
     growth: float = 1.0
@@ -76,7 +76,7 @@ def load_of(path: Path, changes: Mapping[str, Any], replications: int, warm_up_s
 class Simulator:
     """Runs points of one workload and counts the cells and requests that it runs."""
 
-    def __init__(self, load: Load, targets: Targets, options: Options) -> None:
+    def __init__(self, load: Load, targets: Targets, options: PlanOptions) -> None:
         self.load, self.cells, self.requests = load, 0, 0
         self._slow_s, self._options, self._total = dict(targets.p95_s), options, 0
 

@@ -1,10 +1,17 @@
-"""`report.html`: one file without a network, of what `compare`, `sweep` and `plan` found.
+"""Results for people to read: `report.html`, and text for a terminal.
 
-    aggregates.py  what of a run's long tables the page shows
+`report.html` of `compare`, `sweep` and `plan` is one file that needs no network:
+
+    aggregates.py  what the page shows of a run's long tables
     figures.py     pictures of `sim.plots` as SVG with the page's colours
     numbers.py     tables as HTML and as files to download
     parts.py       sections of the page
-    pages.py       the pages: of a comparison, a sweep, a plan
+    comparison.py, swept.py, planned.py  the pages
+    page.py        the page's template (`templates/report.html.j2`), style and script
 
-The page is `sim/report/templates/report.html.j2`, with its style and script.
+Text:
+
+    display.py     summaries and comparisons; display_*.py: curves, sweeps, calibrations
+    plan_text.py   plans
+    terminal.py    width and colours
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ from sim.report import parts
 from sim.report.aggregates import aggregates
 from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
-from sim.report.page import page
+from sim.report.page import made_of, page, write
 from sim.report.parts import Group, Ran, Section
 from sim.report.plan_text import fine_print, verdict
 
@@ -34,6 +35,13 @@ SUMMARY = {
     "space_gib_peak": "image_provisioned_gib_peak",
     "price_month": "price_month",
 }
+
+
+def write_plan(answer: Answer, folder: Path) -> None:
+    """Write the files of a plan and its `report.html`, each in one step. Raises OSError."""
+    answer.write(folder)
+    made = made_of(answer.planned.case, "fast", answer.document["warm_up_s"])
+    write(plan_page(answer, made), folder)
 
 
 def plan_page(answer: Answer, made: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from sim.planner import answer
 from sim.planner.search import search
-from sim.planner.simulator import Options, Simulator, load_of
+from sim.planner.simulator import PlanOptions, Simulator, load_of
 from sim.planner.targets import Targets
 from tests.planner.enumerated import Everything, Mask, Rule, cell_of, cheapest, least, most, smallest_of
 
@@ -20,7 +20,7 @@ def planned(of: Everything, growth: float = 1.0, confidence: float = 0, **bounds
     """The document of a plan for what has been enumerated; without confidence it is one on the mean."""
     changes = {} if growth == 1 else {"workload.growth": growth}
     load, targets = load_of(of.case.path, changes, 1, 0.0), Targets(confidence=confidence, **bounds)
-    plan = search(load, targets, Simulator(load, targets, Options(workers=1)))
+    plan = search(load, targets, Simulator(load, targets, PlanOptions(workers=1)))
     today = answer.whole(load.case, plan.todays_strategy)
     return answer.document(plan, today, answer.whole(answer.planned_case(plan), plan.best.choice.strategy))
 

@@ -1,0 +1,202 @@
+"""What `run` and `compare` do: simulate strategies one by one, write their tables, keep what is shown."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sim import api
+from sim.cli.shared import (
+    Format,
+    bad_options,
+    checked,
+    print_failure,
+    progress,
+    warm_up_s,
+    wrong_warm_up,
+)
+from sim.inputs.problems import BadInput, printable
+from sim.run import run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.analysis.statistics import Blocks
+    from sim.inputs.scenario import Case
+    from sim.model.records import Records
+    from sim.report.aggregates import Aggregates
+
+# Engine `fast` does not read a larger Parquet trace into memory, if it can stream it.
+MOST_EVENTS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a command.
+
+    `strategies`: None for those in the scenario. `reported`: whether a report follows.
+    """
+
+    scenario: Path
+    strategies: list[str] | None
+    engine: str
+    out: Path | None
+    fmt: Format | None
+    verbose: bool
+    warm_up: str = "0"
+    replications: int = 1
+    reported: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """Options that have been checked, and what every strategy needs: `blocks` begin after the warm-up."""
+
+    options: Options
+    case: Case
+    strategies: list[str]
+    blocks: Blocks
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The results of one strategy's run that are shown. It does not keep the rows: there may be millions."""
+
+    strategy: str
+    summary: pd.DataFrame
+    pools: pd.DataFrame
+    findings: list[str]
+    manifest: dict[str, Any]
+    uploads: pd.DataFrame | None = None
+    counts: pd.DataFrame | None = None  # `sim.analysis.comparison.in_blocks`, of a history in memory
+    aggregates: Aggregates | None = None  # for the report, of one in memory
+    hosts: pd.Series[Any] | None = None  # where its creates from an image went
+
+
+def job_of(options: Options) -> Job:
+    """Check the options and load the case. Raises BadInput with all problems."""
+    from sim.analysis.statistics import Blocks
+    from sim.inputs.files import hashes
+
+    chosen, engine, out = options.strategies, options.engine, options.out
+    most = MOST_EVENTS if engine == "fast" and out is not None and options.warm_up == "0" else None
+    problems = bad_options(engine, chosen or [], out, options.fmt) + wrong_warm_up(options.warm_up)
+    case = checked(options.scenario, chosen, problems, most, options.replications)
+    names = list(dict.fromkeys(case.scenario.strategies if chosen is None else chosen))
+    blocks = Blocks.between(warm_up_s(options.warm_up, case, names), case.last_create_s)
+    return Job(options, case, names, blocks, hashes(case))
+
+
+def outcomes_of(job: Job) -> list[Outcome]:
+    """Simulate the strategies one by one; a line on stderr names each failure.
+
+    Each strategy is written as soon as it ends, so that later failures cannot lose it. Raises BadInput for a
+    trace that is checked while it is read.
+    """
+    if job.options.verbose:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    # A trace of too many events has not been read.
+    simulate = _in_memory if len(job.case.trace.events) else _streamed
+    outcomes = []
+    for strategy in job.strategies:
+        try:
+            outcomes.append(simulate(job, strategy))
+        except BadInput:
+            raise
+        except Exception as error:
+            if job.options.verbose:
+                traceback.print_exc()
+            print_failure(strategy, error)
+    return outcomes
+
+
+def _in_memory(job: Job, strategy: str) -> Outcome:
+    """Run a strategy, and write its tables. Only the tables of requests and others have creates of the
+    warm-up."""
+    from sim.analysis.comparison import counted, in_blocks
+    from sim.analysis.findings import findings
+    from sim.analysis.metrics import uploads_of
+    from sim.analysis.results import manifest_of
+
+    case, options, start = job.case, job.options, time.perf_counter()
+    with progress(strategy, len(case.trace.events), shown=not options.verbose) as done:
+        whole = run(case, strategy, options.engine, progress=done, cinder_log=options.verbose)
+    records = counted(whole, job.blocks.start_s)
+    tables = _tables(whole, records, case, strategy)
+    lines = findings(records, case, strategy)
+    counts = in_blocks(records.requests, case.scenario.tiers, strategy, job.blocks)
+    wall_s, creates = time.perf_counter() - start, len(whole.requests)
+    manifest = manifest_of(case, strategy, options.engine, creates, records.engine_s, wall_s, job.sha256)
+    if job.blocks.start_s:
+        manifest["warm_up_s"] = job.blocks.start_s
+    _write(job, strategy, tables, manifest)
+    shown, hosts = None, None
+    if options.reported:
+        from sim.report.aggregates import aggregates
+
+        shown, hosts = (
+            aggregates(records, case, job.blocks.start_s),
+            whole.requests["host"].astype("category"),
+        )
+    uploads = uploads_of(records, strategy)
+    return Outcome(
+        strategy, tables["summary"], tables["pools"], lines, manifest, uploads, counts, shown, hosts
+    )
+
+
+def _tables(whole: Records, counted: Records, case: Case, strategy: str) -> dict[str, pd.DataFrame]:
+    """The tables to write, by name: `counted` are the records after the warm-up."""
+    from sim.analysis.metrics import pools_table, summary
+
+    return {
+        "requests": whole.requests,
+        "others": whole.others,
+        "pools": pools_table(counted, case),
+        "cache_events": counted.cache_events,
+        "cache": counted.cache,
+        "uploads": counted.uploads,
+        "summary": summary(counted, case, strategy),
+        "space": counted.space,
+    }
+
+
+def _streamed(job: Job, strategy: str) -> Outcome:
+    """Run a strategy on a trace that stays on disk, and write its tables."""
+    from sim.analysis.results import TABLES, manifest_of
+    from sim.inputs.tables import count_rows
+    from sim.report.aggregates import of_streamed
+
+    case, out, start = job.case, job.options.out, time.perf_counter()
+    assert out is not None  # else the trace would have been read
+    folder = out / strategy
+    folder.mkdir(parents=True, exist_ok=True)
+    with progress(strategy, count_rows(case.trace.path), shown=True) as done:
+        ran = api.stream(case, strategy, folder, _format(job), done)
+    wall_s = time.perf_counter() - start
+    manifest = manifest_of(case, strategy, "fast", ran.creates, ran.engine_s, wall_s, job.sha256)
+    _write(job, strategy, {name: getattr(ran, name) for name in TABLES}, manifest)
+    shown = of_streamed(ran.seconds, ran.space)
+    return Outcome(strategy, ran.summary, ran.pools, [], manifest, aggregates=shown)
+
+
+def _write(
+    job: Job, strategy: str, tables: Mapping[str, pd.DataFrame | Path], manifest: Mapping[str, Any]
+) -> None:
+    """Write the folder of a strategy, if `--out` is given."""
+    from sim.analysis.results import write
+
+    if job.options.out is not None:
+        folder = job.options.out / strategy
+        write(tables, manifest, folder, _format(job))
+        print(f"{strategy}: written to {printable(str(folder))}", file=sys.stderr)
+
+
+def _format(job: Job) -> Literal["csv", "parquet"]:
+    return (job.options.fmt or Format.csv).value
