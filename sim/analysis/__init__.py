@@ -1,1 +1,1 @@
-"""What a run comes to: metrics, intervals, curves, findings and checks."""
+"""Analysis of a run: metrics, intervals, curves, findings and checks."""

@@ -1,4 +1,4 @@
-"""How sure the figures of strategies and their differences are, by replications or blocks of a history."""
+"""Confidence intervals of strategies and of their differences, over replications or blocks of a history."""
 
 from __future__ import annotations
 

@@ -1,25 +1,19 @@
-"""How long creates took: how many in each step of time."""
+"""The distribution of create seconds: the number of creates in each step."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
-
-if TYPE_CHECKING:
-    pass
-
 
 # From 0.1 s to some eleven days, eight steps for each factor of ten; what is beyond is in the ends.
 BINS_S = np.round(10 ** np.arange(-1, 6.01, 1 / 8), 3)
 
 
 def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
-    """Creates that succeed by how long they took.
+    """Count successful creates by their seconds.
 
-    Columns: source, waited (for another create's fill), from_s, to_s, creates. Of each source and `waited`
-    that there is, every step between the shortest and the longest create.
+    Columns: source, waited (for another create's fill), from_s, to_s, creates. Each source and `waited` has
+    every step between the shortest and the longest of all creates.
     """
     done = (requests["status"] == "available").to_numpy()
     seconds = (requests["end"].to_numpy(float) - requests["time"].to_numpy(float))[done]
@@ -42,7 +36,7 @@ def create_seconds(requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """`create_seconds` of the creates of both."""
+    """Add up two tables of `create_seconds`."""
     key = ["source", "waited", "from_s", "to_s"]
     both = pd.concat([one, other]) if len(one) else other
     return both.groupby(key, as_index=False).agg({"creates": "sum"})

@@ -210,7 +210,7 @@ def _seen_by_the_api(case: Case, names: Names, image: Whole, project: Whole) -> 
 
 
 def _gib(virtual_size_bytes: int) -> int:
-    """What an entry counts for (`image_utils.check_virtual_size`, in floating point as there)."""
+    """The GiB that an entry counts for (`image_utils.check_virtual_size`, in floating point as there)."""
     return math.ceil(virtual_size_bytes / GIB)
 
 

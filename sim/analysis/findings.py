@@ -1,4 +1,4 @@
-"""What stands out in a run, in plain words with numbers that an operator can act upon."""
+"""Findings on a run, in plain words, with numbers that an operator can act upon."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENTRIES = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
 
 
 def findings(records: Records, case: Case, strategy: str) -> list[str]:
-    """The lines on what stands out, the gravest kinds first; empty if nothing does."""
+    """One line per finding, the gravest kinds first; empty if nothing stands out."""
     kinds = [
         _errors(records),
         _other_errors(records),
@@ -46,10 +46,10 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
 
 
 def overshoot(records: Records, case: Case) -> pd.DataFrame:
-    """Where fills that ran at once took a pool's cache over its limits, which no lock covers.
+    """Fills at the same time that took a cache over its limits, which no lock protects.
 
-    A row per pool (per backend with `limits_per_backend`) and limit that was exceeded for some time after
-    its first fill: host, limit (image_volume_cache_max_count | image_volume_cache_max_size_gb), allowed,
+    One row per pool (per backend with `limits_per_backend`) and limit that was exceeded for some time after
+    the first fill: host, limit (image_volume_cache_max_count | image_volume_cache_max_size_gb), allowed,
     peak (entries or GiB), over_s (seconds above it in all, until the last event or end of a create).
     """
     events = records.cache_events
@@ -92,8 +92,7 @@ def _above(
 ) -> tuple[int, float]:
     """Highest level and seconds above `allowed` (0 = unlimited) from the first fill on.
 
-    What existed at the start may exceed the limits until the first fill evicts it: that is no
-    overshoot of fills.
+    Entries of the start may exceed the limits until the first fill evicts them. This does not count.
     """
     held = np.diff(times, append=end)
     over = (levels > allowed) & (np.cumsum(sign > 0) > 0) & (held > 0)
@@ -218,7 +217,7 @@ def _quota(case: Case) -> str:
 
 
 def _lost(events: pd.DataFrame, failed: pd.DataFrame) -> int:
-    """Entries of one pool evicted for fills that failed, and that no later attempt replaced."""
+    """The number of a pool's entries that were evicted for fills which failed for good."""
     filled = events.loc[events["event"] == "create", "volume_id"]
     in_vain = events["volume_id"].isin(failed["volume_id"]) & ~events["volume_id"].isin(filled)
     return int(((events["event"] == "evict") & in_vain).sum())
@@ -301,7 +300,7 @@ def _events(records: Records, event: str) -> pd.DataFrame:
 
 
 def _by(rows: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each value of a column, the most first."""
+    """The rows of each value of a column; the value with the most rows comes first."""
     groups = [(str(value), group) for value, group in rows.groupby(column, observed=True)]
     return sorted(groups, key=lambda group: -len(group[1]))
 
@@ -318,7 +317,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _exceptions(errors: pd.Series[Any]) -> str:
-    """How often each exception is named, with the one that led to it: `A after B 3, C 1`."""
+    """The count of each exception, with the one that led to it: `A after B 3, C 1`."""
     names = errors.astype(str).str.extract(r"^([^:]*)(?:: ([A-Z]\w+[A-Z]\w+):)?")
     counts = (names[0] + (" after " + names[1]).fillna("")).value_counts()
     return _some(f"{name} {count:,}" for name, count in counts.items())

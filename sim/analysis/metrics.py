@@ -97,8 +97,8 @@ def seconds_of(requests: pd.DataFrame) -> npt.NDArray[np.float64]:
 def tally(
     requests: pd.DataFrame, others: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: float
 ) -> pd.Series[float]:
-    """What can be added up of creates: of each source, errors, late ones, seconds and downloaded GiB; and
-    the errors of creates without an image.
+    """Counts of creates that add up: by source, errors, late ones, seconds and downloaded GiB; and the errors
+    of creates without an image.
     """
     by_source = {source: int((requests["source"] == source).sum()) for source in SOURCES}
     errors = int((requests["status"] == "error").sum())
@@ -169,7 +169,7 @@ def _percentiles(seconds: npt.NDArray[np.float64]) -> list[float]:
 
 
 def _row(counted: pd.Series[float], percentiles: Sequence[float]) -> dict[str, float]:
-    """What the creates of one row of the summary come to."""
+    """The columns of one row of the summary that come from its creates."""
     creates, errors = int(counted["creates"]), int(counted["errors"])
     return {
         "creates": creates,
@@ -296,6 +296,6 @@ def pools_table_of(counts: pd.DataFrame, usage: pd.DataFrame, case: Case) -> pd.
 
 
 def _count_by(column: pd.Series[Any], names: pd.Index[Any]) -> list[int]:
-    """How often each of `names` is in `column`."""
+    """The number of rows of `column` for each of `names`."""
     counts = column.astype(object).value_counts()
     return [int(counts.get(name, 0)) for name in names]

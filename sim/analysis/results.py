@@ -36,7 +36,7 @@ def manifest_of(
     wall_s: float,
     sha256: dict[str, str],
 ) -> dict[str, Any]:
-    """What was run, by what and on what, to run it again. Only `engine_s` and `wall_s` vary."""
+    """What is needed to repeat a run: its input and its versions. Only `engine_s` and `wall_s` vary."""
     start = case.trace.start
     return {
         "scenario": case.scenario.name,
@@ -54,7 +54,7 @@ def manifest_of(
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of all whose version may matter (None: not installed)."""
+    """Versions of Python and of the packages that may matter (None: not installed)."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in VERSIONED:
         try:

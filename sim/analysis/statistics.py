@@ -1,4 +1,4 @@
-"""How sure a figure is, from replications or from blocks of one history; and how long a start lasts."""
+"""Confidence intervals from replications or from blocks of one history; and the length of a warm-up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH = 5  # of MSER-5
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks of a history from `start_s` on, each `length_s` long; the last has what comes later, too."""
+    """Blocks of a history from `start_s` on, each `length_s` long. The last one has everything later, too."""
 
     start_s: float
     length_s: float
@@ -30,7 +30,7 @@ class Blocks:
 
     @classmethod
     def between(cls, start_s: float, last_s: float) -> Blocks:
-        """A day each (so many as there are days, rounded) if these are ten or more, else a tenth each."""
+        """Blocks of a day if there are ten days or more (rounded), else ten blocks."""
         span = max(last_s - start_s, 0.0)
         if span >= FEW * DAY_S:
             return cls(start_s, DAY_S, round(span / DAY_S))
@@ -47,7 +47,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Values (...,) and, for their standard errors, deviations (..., U): the norm of these is the error.
+    """Values (...,) and deviations (..., U). The norm of the deviations is the standard error of the value.
 
     Both are linear in the data and the units of one `Sample` are the same, so the sum or the difference of
     two estimates is an estimate, too: a paired one.
@@ -65,7 +65,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its confidence interval; NaN where the units do not tell."""
+    """A value and its confidence interval, which is NaN if the units do not determine it."""
 
     mean: float
     low: float
@@ -73,11 +73,12 @@ class Interval:
 
 
 class Sample:
-    """Units, two or more, that are alike and independent: replications, or blocks of one history.
+    """Two or more units that are alike and independent: replications, or blocks of one history.
 
-    Of replications the standard error is that of their mean; one that does not tell (NaN, a share of nothing)
-    is left out. Of blocks it is the deviation of resampled histories: the bootstrap over blocks that do not
-    overlap (Carlstein 1986), times sqrt(n / (n - 1)), so that of a mean it is the textbook's.
+    For replications, the standard error is that of their mean; a replication without a value (NaN, a share of
+    nothing) is left out. For blocks, it is the standard deviation of resampled histories: the bootstrap over
+    blocks that do not overlap (Carlstein 1986), times sqrt(n / (n - 1)), which gives the textbook's error of
+    a mean.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Sample:
         return self._resampled(values.mean(axis=-1), values @ self._draws / self.units)
 
     def certain(self, values: npt.ArrayLike) -> Estimate:
-        """Of values (...,) without a spread."""
+        """Estimate values (...,) that are exact: without deviations."""
         return self.mean(np.repeat(np.asarray(values, np.float64)[..., None], self.units, axis=-1))
 
     def total(self, values: npt.ArrayLike) -> Estimate:
@@ -168,11 +169,11 @@ def _shares(part: Floats, whole: npt.NDArray[np.number], otherwise: Floats | flo
 
 
 def mser5(values: npt.ArrayLike) -> int:
-    """How many of the first values to leave out as a start: MSER-5 (White 1997; Franklin & White 2008).
+    """The number of first values to leave out as a warm-up: MSER-5 (White 1997; Franklin & White 2008).
 
-    Of the truncations between batches of five, up to the half of them, the one after which the mean has the
-    least standard error (were batches independent); of equal ones the shortest. Values beyond the last whole
-    batch do not count.
+    It cuts between batches of five values, up to half of the batches. It takes the cut after which the mean
+    has the least standard error, as if batches were independent, and the shortest of equal ones. Values
+    beyond the last whole batch do not count.
     """
     values = np.asarray(values, np.float64)
     batches = values[: len(values) // BATCH * BATCH].reshape(-1, BATCH).mean(axis=1)

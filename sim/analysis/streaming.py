@@ -1,8 +1,7 @@
-"""Traces larger than memory: events are read and results written in stretches.
+"""Traces larger than memory: events are read, and results written, in stretches.
 
-Memory is bounded by live volumes, images and creates under way. What is written is what a run in memory
-writes, but that an id may be used again once its volume is deleted, and sums of seconds are added up in
-parts.
+Live volumes, images and creates under way bound the memory. The results are those of a run in memory, with
+two differences: an id may be used again once its volume is deleted, and seconds are added up in parts.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ def stream(
 
 
 def _schedules(path: Path, batch: int) -> bool:
-    """Whether any create leaves its host to the scheduler (else no backend need report)."""
+    """Whether any create leaves its host to the scheduler. If none does, no backend needs to report."""
     for part in parquet_batches(path, batch, ["event", "host"]):
         event, host = part["event"].cast(pa.string()), part["host"].cast(pa.string())
         unplaced = pc.equal(pc.fill_null(host, ""), "")
@@ -144,7 +143,7 @@ def _schedules(path: Path, batch: int) -> bool:
 
 
 class Volumes:
-    """Numbers for the volumes of a trace: one that is free again when its volume is deleted."""
+    """Numbers for the volumes of a trace. A number is free again when its volume is deleted."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -198,7 +197,7 @@ class _Run:
         self._case, self._names, self._volumes, self._output = case, names, volumes, output
 
     def play(self, batches: Iterator[Any], progress: Callable[[int], None] | None) -> float:
-        """Let the trace happen to its end; the seconds in compiled code."""
+        """Run the trace to its end. Returns the seconds in compiled code."""
         table = table_of(self.s)
         locations = most_locations(self.s)
         advance(table, True, 0, locations)  # compiles, or loads what is compiled
@@ -238,12 +237,12 @@ class _Run:
 
 
 def _full(s: State) -> bool:
-    """Whether no place is left for the row of another create."""
+    """Whether there is no room for the row of another create."""
     return bool(s.world[0]["begun"] - s.world[0]["flushed"] == len(s.rows))
 
 
 def _wider(s: State) -> State:
-    """The same state with twice the rows, if creates that are not over fill them."""
+    """The same state, with twice the rows if creates under way fill them."""
     w, count = s.world[0], len(s.rows)
     if not _full(s):
         return s
@@ -254,7 +253,7 @@ def _wider(s: State) -> State:
 
 
 class Output:
-    """The tables that grow with the trace, written row by row as creates are over, and counted."""
+    """The tables that grow with the trace: rows are written and counted as creates end."""
 
     def __init__(self, case: Case, names: Names, folder: Path, fmt: str) -> None:
         self.requests = _File(folder / f".requests.{fmt}")
@@ -289,7 +288,7 @@ class Output:
         self._asked = pd.concat([self._asked, asked], ignore_index=True)
 
     def write(self, s: State) -> None:
-        """Write the cache's events and the rows that are over, up to the first that is not."""
+        """Write the events of the cache, and the rows of creates up to the first that has not ended."""
         w = s.world[0]
         ids = self._asked["volume_id"].to_numpy(object)
         self.cache_events.add(cache_events_of(s, self._names, ids, self._first))
@@ -314,7 +313,7 @@ class Output:
             self.tallies[name] += self._tally(of_tier(requests, name), of_tier(others, name))
 
     def seconds(self, tier: str | None) -> Iterator[npt.NDArray[np.float64]]:
-        """The seconds of all creates (of a tier) that succeeded, read back in parts."""
+        """The seconds of the successful creates (of a tier), read back in parts."""
         for part in self.requests.parts(["volume_type", "time", "end", "status"]):
             done = part["status"] == "available"
             chosen = part[done if tier is None else done & (part["volume_type"] == tier)]
@@ -345,7 +344,7 @@ class _File:
         self._begun = True
 
     def parts(self, columns: list[str]) -> Iterator[pd.DataFrame]:
-        """Some columns of what was written, in parts."""
+        """Read some columns back, in parts."""
         if self.path.suffix == ".csv":
             yield from pd.read_csv(self.path, usecols=columns, chunksize=BATCH, keep_default_na=False)
             return

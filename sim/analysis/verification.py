@@ -1,4 +1,4 @@
-"""Whether engine `fast` says the same as engine `cinder`: to the last bit, or where they part first."""
+"""Compare engine `fast` with engine `cinder`: equal to the last bit, or where they first differ."""
 
 from __future__ import annotations
 
@@ -59,10 +59,11 @@ def _from(progress: Callable[[int], None] | None, before: int) -> Callable[[int]
 
 
 def difference(first: Records, second: Records, names: tuple[str, str] = ENGINES) -> str | None:
-    """Where two runs part first in time, as text of 80 columns with both side by side; None if nowhere.
+    """Where two runs first differ in time, as text of 80 columns with both side by side; None if they agree.
 
-    Every column counts, floats to the last bit; only `engine_s` does not. What differs first among requests
-    (by `end`) and events of the cache is told with all that the request did; else the first row that differs.
+    Every column counts, floats to the last bit; only `engine_s` does not. If requests or cache events differ,
+    the text shows the first such request (by `end`) and all that it did. Else it shows the first row that
+    differs.
     """
     pairs = {name: (getattr(first, name), getattr(second, name)) for name in TABLES}
     for name, (one, other) in pairs.items():
@@ -99,7 +100,7 @@ def _other_columns(one: pd.DataFrame, other: pd.DataFrame) -> str:
 
 
 def _unequal(one: pd.DataFrame, other: pd.DataFrame) -> Rows:
-    """Positions of the rows that are not the same, or that only one of the tables has."""
+    """Positions of the rows that differ, or that only one of the tables has."""
     both, most = sorted((len(one), len(other)))
     mask = np.ones(most, dtype=bool)
     mask[:both] = False
@@ -121,7 +122,7 @@ def _first_request(
     events: tuple[pd.DataFrame, pd.DataFrame],
     event_rows: Rows,
 ) -> int | None:
-    """The position of the request at which two runs part: its own row differs, or an event during it."""
+    """The position of the request at which two runs first differ, in its own row or in an event during it."""
     found: list[tuple[float, int]] = []
     for table in requests:
         of_table = rows[rows < len(table)]
@@ -154,7 +155,7 @@ def _cell(table: pd.DataFrame, row: int, column: int) -> str:
 
 
 def _story(events: tuple[pd.DataFrame, pd.DataFrame], volume_id: str) -> Cells:
-    """What the cache did during a create, event by event."""
+    """The events of the cache during a create."""
     one, other = ([_told(event) for event in _of(table, volume_id)] for table in events)
     count = max(len(one), len(other))
     for told in (one, other):

@@ -1,4 +1,4 @@
-"""The whole answer: a plan as a document and as tables, with its back-test and what it is sensitive to."""
+"""The answer: a plan as a document and as tables, with its back-test and its sensitivity."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sim.sweep.varying import apply
 
 @dataclass(frozen=True)
 class Whole:
-    """A run of a plan's first workload whose tables are kept."""
+    """A run of a plan's first replication, with its tables."""
 
     case: Case
     strategy: str
@@ -98,10 +98,10 @@ def whole(case: Case, strategy: str) -> Whole:
 
 
 def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
-    """Everything that a plan says, with stable keys, as JSON can hold it.
+    """The document of a plan, with stable keys, as JSON can hold it.
 
-    Today's settings and the plan have been simulated whole once more, by engine `fast`; the plan is, by
-    engine `cinder`, whose figures have to be the same.
+    `today` and `planned` are full runs of engine `fast`. Here engine `cinder` runs the plan once more: its
+    results must be the same.
     """
     task, records = plan.task, planned.records
     scenario, confidence = task.scenario, task.targets.shown_confidence
@@ -157,7 +157,7 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
 
 
 def planned_case(plan: Plan) -> Case:
-    """The first replication of the load with the plan's limits, and quotas that suffice."""
+    """The first replication of the load, with the plan's limits and without quotas."""
     point = chosen_point(plan.best.choice.strategy, plan.best.choice.backends, plan.load.common)
     return replace(plan.load.case, scenario=apply(plan.load.case.scenario, dict(point.values)))
 
@@ -167,7 +167,7 @@ def _options(limits: Limits) -> dict[str, Any]:
 
 
 def _add_p95(told: dict[str, dict[str, Figures]], records: Records, plan: Plan) -> None:
-    """Intervals of the 95th percentile of one history, from its requests."""
+    """Add intervals of the 95th percentile for one history, from its requests."""
     made = records.requests[
         (records.requests["status"] == "available") & (records.requests["time"] >= plan.load.warm_up_s)
     ]

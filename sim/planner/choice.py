@@ -64,11 +64,11 @@ class Chooser:
         self._with_larger = {each: self._worst(each) for each in task.required}
 
     def requiring(self, required: Sequence[Requirement]) -> Chooser:
-        """One for other requirements."""
+        """A chooser for other requirements."""
         return Chooser(self.table, replace(self.task, required=required))
 
     def choose(self, tighter: Mapping[Requirement, float]) -> Choice:
-        """The best limits, with so much less room in some requirements."""
+        """The best limits. `tighter` is the room to take away from requirements."""
         bounds = [
             replace(bound, room=bound.room - tighter.get(each, 0.0))
             for each, bound in self._with_larger.items()
@@ -83,18 +83,18 @@ class Chooser:
         return self._choice(found.chosen, found.short)
 
     def chosen(self, limits: Mapping[str, Limits]) -> Choice:
-        """The choice of these limits, as if they kept all bounds."""
+        """These limits as a choice that keeps all bounds."""
         return self._choice(self._numbers(limits), 0.0)
 
     def margins(self, limits: Mapping[str, Limits]) -> dict[Requirement, float]:
-        """What the grid's cells say that limits leave to each requirement (goals: what the worst larger
-        limits leave).
+        """The margin of each requirement under these limits, by the grid; for goals, under the worst larger
+        limits.
         """
         chosen = self._numbers(limits)
         return {each: bound.margin(chosen) for each, bound in self._with_larger.items()}
 
     def dip(self, requirement: Requirement, limits: Mapping[str, Limits]) -> float:
-        """How much less margin the worst larger limits leave than these; 0 but for goals."""
+        """The margin that a goal loses under the worst larger limits; 0 for other requirements."""
         chosen = self._numbers(limits)
         own, worst = (of[requirement].margin(chosen) for of in (self._bounds, self._with_larger))
         return max(0.0, own - worst)
@@ -129,9 +129,9 @@ class Chooser:
         return Choice(self.table.strategy, self.table.groups, limits, short, hits, cost)
 
     def _allowed(self) -> dict[str, Mask]:
-        """Candidates that do not break a budget or limit by themselves, all other backends at their best.
+        """Candidates that do not break a budget or limit by themselves, other backends at their best.
 
-        Where a bound cannot be kept by any choice, it forbids none.
+        A bound that no choice can keep forbids nothing.
         """
         allowed = {name: np.ones(len(of), bool) for name, of in self.table.limits.items()}
         for requirement, bound in self._bounds.items():

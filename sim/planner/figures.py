@@ -1,4 +1,4 @@
-"""What one point came to, each figure with its interval: by tier, by backend and in all."""
+"""The figures of one point with their intervals: by tier, by backend and in all."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EVERY = "all"  # the name of ALL in documents
 def figures(
     runs: Runs, scenario: Scenario, sample: Sample, confidence: float
 ) -> dict[str, dict[str, Figures]]:
-    """`tiers` (with `all`) and `backends` by name: what a plan's document says of each.
+    """The figures of a plan's document, under `tiers` (with `all`) and `backends`, by name.
 
-    errors: creates that failed, from an image or not; other_errors: of these, those not from an image.
-    hit_rate, p95_s, errors, other_errors, space_gib_mean and price_month have `_low` and `_high` beside them,
-    over replications, or by a bootstrap over the blocks of the one history; None where that cannot tell
-    (`p95_s` of one history: see `p95_interval`). Peaks are the greatest of the replications.
+    errors: failed creates, from an image or not. other_errors: the part of them that is not from an image.
+    hit_rate, p95_s, errors, other_errors, space_gib_mean and price_month also have `_low` and `_high`, over
+    replications or by a bootstrap over the blocks of one history; None without an interval (`p95_s` of one
+    history: see `p95_interval`). Peaks are the greatest of the replications.
     """
     tiers = tiers_of(scenario, [runs])
     told = {
@@ -68,7 +68,7 @@ def _over_replications(of: Measured, column: str, sample: Sample) -> Estimate | 
 
 
 def _told(name: str, estimate: Estimate | None, sample: Sample, confidence: float) -> Figures:
-    """The estimate of one candidate as three figures, within what there can be."""
+    """The estimate of one candidate as three figures, cut off at values that cannot occur."""
     if estimate is None:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
     one = Estimate(estimate.point[0], estimate.deviations[0])

@@ -1,4 +1,4 @@
-"""The limits that a plan looks at: for each backend, pairs of size and count up to its working set."""
+"""The limits to simulate for a plan: for each backend, pairs of size and count up to its working set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sim.inputs.strategies import STRATEGIES
 from sim.model.arrays import GIB
 from sim.sweep.varying import Point
 
-# Up to so many values of each limit every whole one is looked at; of more, so many in equal ratios.
+# A limit with up to this many whole values has all of them; else it has this many, in equal ratios.
 MOST_COUNTS = 20
 MOST_SIZES = 24
 FINER = 6  # values of each limit between two of these, near what was chosen
@@ -24,10 +24,10 @@ Groups = Mapping[str, tuple[str, ...]]  # backends that are sized together, by t
 
 
 def groups(case: Case, planned: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The backends between which the scheduler chooses for a planned tier belong together; others are alone.
+    """Groups of backends among which the scheduler chooses for a planned tier; other backends are alone.
 
-    Which of them gets a create changes with every limit, so only what they all come to can be compared; and
-    the scheduler fills them alike.
+    Every limit changes which backend gets a create. So only the sum over a group can be compared, and the
+    scheduler fills its backends alike.
     """
     events, backends = case.trace.events, case.scenario.backends
     free = events[(events["event"] == "create") & (events["image_id"] != "") & (events["host"] == "")]
@@ -43,14 +43,14 @@ def groups(case: Case, planned: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def of_backends(chosen: Mapping[str, Limits], groups: Groups) -> dict[str, Limits]:
-    """The limits of each backend, of those of their groups."""
+    """The limits of each backend, from those of the groups."""
     return {name: chosen[group] for group, members in groups.items() for name in members}
 
 
 def working_sets(cases: Iterable[Case], strategy: str, groups: Groups) -> dict[str, tuple[range, range]]:
-    """By group, counts and GiB from the least that hold an image to the largest working set of its pools.
+    """By group, the range of counts and of GiB: from one image to the largest working set of its pools.
 
-    `cases` are replications: the widest counts.
+    `cases` are replications; the widest range of them counts.
     """
     found = {group: (range(1, 1), range(1, 1)) for group in groups}
     group_of = {name: group for group, members in groups.items() for name in members}
@@ -67,7 +67,7 @@ def working_sets(cases: Iterable[Case], strategy: str, groups: Groups) -> dict[s
 
 
 def values_of(span: range, most: int) -> list[int]:
-    """All of them, or `most` in equal ratios, first and last among them."""
+    """All values of a range, or `most` of them in equal ratios, with the first and the last."""
     if len(span) <= most:
         return list(span)
     ratios = np.geomspace(span[0], span[-1], most).round().astype(int)
@@ -75,7 +75,7 @@ def values_of(span: range, most: int) -> list[int]:
 
 
 def grid(counts: Sequence[int], sizes: Sequence[int]) -> list[Limits]:
-    """Every pair, and the cache that is off, which comes first."""
+    """The cache that is off, then every pair."""
     return [OFF, *(Limits(True, size, count) for count in counts for size in sizes)]
 
 
@@ -86,7 +86,7 @@ def candidates(
     spans: Mapping[str, tuple[range, range]],
     planned: Iterable[str],
 ) -> dict[str, list[Limits]]:
-    """By group, the limits to look at under a strategy; backends that serve no planned tier keep today's."""
+    """By group, the limits to simulate under a strategy. Backends that serve no planned tier keep today's."""
     found: dict[str, list[Limits]] = {}
     for group, members in groups.items():
         today = {todays(scenario.backends[name]) for name in members}
@@ -103,7 +103,7 @@ def candidates(
 
 
 def finer(looked_at: Sequence[Limits], chosen: Limits, above: bool) -> list[Limits]:
-    """Limits between the chosen ones and the next smaller that were looked at (`above`: next larger, too)."""
+    """Limits between the chosen ones and the next smaller that were simulated (`above`: next larger, too)."""
     if not chosen.enabled:
         return []
     sizes, counts = (
@@ -117,7 +117,7 @@ def finer(looked_at: Sequence[Limits], chosen: Limits, above: bool) -> list[Limi
 
 
 def _near(values: Sequence[int], limit: int, above: bool) -> list[int]:
-    """The limit and some values between it and the next of `values`; only itself if it is Cinder's 0."""
+    """The limit and some values between it and its neighbours in `values`; just 0 if it is Cinder's 0."""
     if not limit:
         return [limit]
     low = max((value for value in values if value < limit), default=limit)
@@ -129,10 +129,11 @@ def _near(values: Sequence[int], limit: int, above: bool) -> list[int]:
 def points(
     strategy: str, groups: Groups, limits: Mapping[str, Sequence[Limits]], common: Mapping[str, Any]
 ) -> list[Point]:
-    """Cells that show each group with each of its limits: in one cell every group has its next ones.
+    """Points that show each group with each of its limits: from point to point, every group takes its next.
 
-    Backends do not share a cache, so a cell tells of all groups; what they do share (Glance, locks) makes it
-    an approximation, for which a plan is simulated whole at its end. `common` are the values of all cells.
+    Backends do not share a cache, so one point shows all groups. Backends do share Glance and locks, so this
+    is an approximation. That is why the plan is simulated as a whole at the end. `common` are the values of
+    all points.
     """
     return [
         chosen_point(
@@ -145,7 +146,7 @@ def points(
 
 
 def chosen_point(strategy: str, chosen: Mapping[str, Limits], common: Mapping[str, Any]) -> Point:
-    """The cell of one plan: limits by backend."""
+    """The point of one plan, from limits by backend."""
     values = dict(common)
     for backend, limits in chosen.items():
         values |= limits.values(backend)

@@ -1,4 +1,4 @@
-"""What a plan made on the first part of the time does on the rest."""
+"""The back-test: a plan for the first part of the time, on the rest of it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sim.sweep.varying import Point
 
 
 def back_test(made: Plan, rest: Simulator) -> list[dict[str, Any]]:
-    """Figures in all, a row each: what the plan promised; on the rest the plan, hindsight's best and today.
+    """Figures in all, one row each: the plan's promise, and the plan, hindsight's best and today on the rest.
 
-    `made` was made on the time before `rest.load.warm_up_s`. On the rest each begins with the caches that it
-    would have filled by then; peaks and means of space are of the whole time.
+    `made` is the plan for the time before `rest.load.warm_up_s`. On the rest, each row begins with the caches
+    that it would have filled by then. Peaks and means of space cover the whole time.
     """
     load, choice = rest.load, made.best.choice
     hindsight = search(load, made.task.targets, rest).best

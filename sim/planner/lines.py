@@ -1,4 +1,4 @@
-"""What an operator pastes: the lines of `cinder.conf`, and the internal tenant's quota."""
+"""Text for an operator to paste: the lines of `cinder.conf`, and the internal tenant's quota."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def conf_lines(plan: Plan) -> str:
 
 
 def quotas(plan: Plan) -> dict[str, int | None]:
-    """What the internal tenant needs: room for all caches at their limits, or their peak if that is more.
+    """The quotas that the internal tenant needs: all caches at their limits, or their peak if it is more.
 
-    None: today's is unlimited, or enough.
+    None: today's quota is unlimited or large enough.
     """
     scenario, limits = plan.load.case.scenario, plan.best.choice.backends
     rows = [result.rows["all", ALL].figures for result in plan.best.runs]
@@ -40,7 +40,7 @@ def quotas(plan: Plan) -> dict[str, int | None]:
 
 
 def quota_commands(plan: Plan, quota: dict[str, int | None]) -> list[str]:
-    """What raises the internal tenant's quota."""
+    """The command that raises the internal tenant's quota."""
     options = [f"--{name} {value}" for name, value in quota.items() if value is not None]
     return [f"openstack quota set {' '.join(options)} CINDER_INTERNAL_TENANT_PROJECT_ID"] if options else []
 

@@ -1,4 +1,4 @@
-"""What the cells of a plan measured, as arrays: a row a candidate, and its units to tell how sure it is."""
+"""Measures of a plan's cells as arrays: one row per candidate, split into the units of its interval."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from sim.planner.grid import Groups
 from sim.sweep.results import ALL, Result, Row, Scope
 
 Floats = npt.NDArray[np.float64]
-Runs = Sequence[Result]  # what one point came to: a result for each replication
+Runs = Sequence[Result]  # of one point: a result for each replication
 
 
 class Batch(NamedTuple):
-    """Points that were simulated together: limits by group, and what `sim.planner.grid.points` of them came
-    to.
-    """
+    """Points that were simulated together: limits by group, and the runs of `sim.planner.grid.points`."""
 
     limits: Mapping[str, Sequence[Limits]]
     runs: Sequence[Runs]
@@ -110,7 +108,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Table:
-    """All that was measured under one strategy.
+    """All measures under one strategy.
 
     - limits: the candidates of each group of backends.
     - backends: rows by backend, one for each candidate of its group.
@@ -177,7 +175,7 @@ def tiers_of(scenario: Scenario, points: Sequence[Runs]) -> dict[str, Measured]:
 
 
 def sample_of(runs: Runs, seed: int) -> Sample:
-    """What intervals are made of: replications if there are several, else blocks of the one history."""
+    """The units of intervals: replications if there are several, else blocks of the one history."""
     if len(runs) > 1:
         return Sample.of_replications(len(runs))
     return Sample.of_blocks(len(runs[0].rows["all", ALL].blocks["creates"]), seed=seed)
@@ -186,8 +184,8 @@ def sample_of(runs: Runs, seed: int) -> Sample:
 def _unplaced(scenario: Scenario, groups: Groups, batches: Sequence[Batch]) -> dict[str, dict[str, Floats]]:
     """By tier and ALL, and by group: the tier's failed creates that ended on no backend.
 
-    They are the doing of the group whose candidates differ, among the groups that serve the tier. Where there
-    is no single such group, each candidate of the first of them has the most errors of any cell.
+    They count for the group that serves the tier and whose candidates differ. If several groups do, each
+    candidate of the first one has the most errors of any cell.
     """
     found: dict[str, dict[str, Floats]] = {tier: {} for tier in (*scenario.tiers, ALL)}
     for tier in scenario.tiers:

@@ -19,10 +19,10 @@ MOST_CUTS = 200
 
 @dataclass(frozen=True)
 class Bound:
-    """A bound: the margins that the chosen candidates add, by backend, and `room` must not be below 0.
+    """A bound: `room` and the margins of the chosen candidates, by backend, must add up to 0 or more.
 
-    Of the sum `factor` standard errors are taken off first. `scale`: what counts as one when a bound cannot
-    be kept.
+    `factor` standard errors are first taken off the sum. `scale`: the shortfall that counts as one if a bound
+    cannot be kept.
     """
 
     margins: Mapping[str, Estimate]
@@ -31,7 +31,7 @@ class Bound:
     scale: float = 1.0
 
     def margin(self, chosen: Mapping[str, int]) -> float:
-        """What a choice of candidates leaves."""
+        """The margin of a choice of candidates."""
         point = self.room + sum(float(of.point[chosen[name]]) for name, of in self.margins.items())
         return point - self.factor * float(np.linalg.norm(self._deviations(chosen)))
 
@@ -42,9 +42,9 @@ class Bound:
     def cut(self, chosen: Mapping[str, int] | None) -> tuple[Floats, float]:
         """Coefficients over all candidates and a constant whose sum must not be below 0.
 
-        Without `chosen` those of the points. A sum's standard error is the norm of its deviations, which
-        is never less than their product with any vector of length 1 (Cauchy and Schwarz): with that of
-        `chosen` the cut is exact there and takes away no choice that keeps the bound.
+        Without `chosen`, they ignore standard errors. A sum's standard error is the norm of its deviations.
+        It is never less than their product with a vector of length 1 (Cauchy and Schwarz). With the direction
+        of `chosen`, the cut is exact there, and it takes away no choice that keeps the bound.
         """
         points = np.concatenate([of.point for of in self.margins.values()])
         if chosen is None or self.factor == 0:
@@ -59,7 +59,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The candidate of each backend, by position; `short`: what it lacks of all bounds, in their scales."""
+    """The position of each backend's candidate. `short`: the sum of the shortfalls, in the bounds' scales."""
 
     chosen: dict[str, int]
     short: float
@@ -70,11 +70,11 @@ def optimum(
     bounds: Sequence[Bound],
     objectives: Sequence[Mapping[str, Floats]],
 ) -> Optimum:
-    """One candidate of each backend: the least short of the bounds, then the least of each objective in turn.
+    """Choose one candidate of each backend: the least shortfall, then the least of each objective in turn.
 
-    `allowed`: which candidates may be chosen, by backend. Standard errors are norms, so the program is one of
-    second-order cones; they are met from outside by linear cuts at the solutions found (Duran and Grossmann,
-    Mathematical Programming 36, 1986), each solved by HiGHS.
+    `allowed`: by backend, the candidates that may be chosen. Standard errors are norms, so this is a
+    second-order cone program. Linear cuts at the solutions approach the cones from outside (Duran and
+    Grossmann, Mathematical Programming 36, 1986). HiGHS solves each program.
     """
     sizes = {name: len(of) for name, of in allowed.items()}
     count = sum(sizes.values())
@@ -96,7 +96,7 @@ def optimum(
 
 
 class _Program:
-    """Binary variables for the candidates, and what each bound is short of; cuts are added as found."""
+    """Binary variables for the candidates, a shortfall for each bound, and cuts, which are added as found."""
 
     def __init__(
         self, one_each: Floats, upper: Floats, sizes: list[tuple[str, int]], bounds: Sequence[Bound]
@@ -111,7 +111,7 @@ class _Program:
             self._add_cut(number, None)
 
     def keep(self, costs: Floats, most: float) -> None:
-        """From now on the costs stay below this."""
+        """Keep the costs below `most` from now on."""
         self._constraints.append(optimize.LinearConstraint(costs[None, :], -np.inf, most))
 
     def least(self, costs: Floats) -> tuple[dict[str, int], float]:
@@ -133,7 +133,7 @@ class _Program:
         raise RuntimeError("no plan was found: the cuts do not end")
 
     def _solved(self, costs: Floats) -> Any:
-        """The solver's answer. Its presolve ends some programs, whose numbers differ much, with an error."""
+        """The solver's answer, without presolve if that fails, as it does on numbers that differ much."""
         for presolve in (True, False):
             found = optimize.milp(
                 costs,
@@ -147,9 +147,9 @@ class _Program:
         raise RuntimeError(f"no plan was found: {found.message}")
 
     def _exactly(self, chosen: dict[str, int]) -> Floats:
-        """All variables at a choice. The solver's are off by its tolerances, and below what it costs.
+        """All exact variables at a choice. The solver's are off by its tolerances, and below the true cost.
 
-        It keeps every cut, those to come as well: what it costs may be asked of later solutions.
+        These keep every cut, also later ones, so that later solutions can reach this cost.
         """
         x, at = np.zeros(self._count + len(self._bounds)), 0
         for name, size in self._sizes:

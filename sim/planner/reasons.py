@@ -1,4 +1,4 @@
-"""Why a plan is what it is: which bounds bind where, and why the other strategies lost."""
+"""The reasons for a plan: the bounds that bind, and why the other strategies lost."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Reason = dict[str, Any]
 
 
 def binding(plan: Plan, records: Records, planned: Case) -> list[Reason]:
-    """What keeps limits from being smaller or larger, and what to know of them.
+    """Why limits are not smaller or larger, and what an operator should know about them.
 
-    `records` are those of the plan simulated whole on `planned`. Each reason has `constraint`, `where` (a
+    `records` come from a full run of the plan on `planned`. Each reason has `constraint`, `where` (a
     tier, `all`, a backend or a host) and `text`.
     """
     return [
@@ -75,7 +75,7 @@ def _grid(plan: Plan) -> list[Reason]:
 
 
 def _given_up(plan: Plan) -> list[Reason]:
-    """What could be had without one of the budgets and limits, as the grid has it."""
+    """What the grid would allow without one of the budgets and limits."""
     found, goals = [], plan.task.targets.goals
     if goals and not plan.best.short:
         return []
@@ -108,7 +108,7 @@ def told(limits: Limits) -> str:
 
 
 def _errors(plan: Plan) -> list[Reason]:
-    """Tiers of which more creates fail than today."""
+    """Tiers in which more creates fail than today."""
     today, planned = (tiers_of(plan.task.scenario, [runs]) for runs in (plan.today, plan.best.runs))
     found = []
     for tier in plan.task.scenario.tiers:
@@ -134,7 +134,7 @@ def _arrays(plan: Plan) -> list[Reason]:
 
 
 def _refused(plan: Plan, records: Records, case: Case) -> list[Reason]:
-    """Images that are larger than a cache: each create of them downloads, inside the image's lock."""
+    """Images larger than a cache: each create from them downloads, and holds the image's lock."""
     from sim.model.arrays import GIB
 
     gib = {image.image_id: -(-image.virtual_size_bytes // GIB) for image in case.images.values()}

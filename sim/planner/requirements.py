@@ -1,4 +1,4 @@
-"""The kinds of bounds that a plan keeps: for each kind a class, which measures the room that is left."""
+"""The kinds of bounds that a plan keeps: one class for each kind, which measures the room that is left."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Requirement(ABC):
     """One bound, of the tier `name` (ALL: of all tiers together; `SpareVolumes`: of a backend).
 
-    A margin is the room that is left to the bound: it is kept where the margin is 0 or more. `given`: it was
-    asked for; a plan keeps the others all the same.
+    A margin is the room that is left to the bound. The bound is kept if its margin is 0 or more. `given`: the
+    user asked for it; a plan also keeps bounds that the user did not ask for.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Requirement(ABC):
     given: bool = True
 
     kind: ClassVar[str]
-    words: ClassVar[str]  # what is bounded
+    words: ClassVar[str]  # for what is bounded
     option: ClassVar[str]  # of the command
     highest: ClassVar[float] = math.inf  # bound that can be asked for; the lowest is 0
-    value: ClassVar[str]  # what the option's value is
+    value: ClassVar[str]  # of the option, in words
     unit: ClassVar[str] = ""
-    goal: ClassVar[bool] = False  # what one spends space for; the others say how much
+    goal: ClassVar[bool] = False  # something to reach; the others say how much it may cost
     from_below: ClassVar[bool] = False
     sure: ClassVar[bool] = False  # kept at the worse end of the interval; else in every replication
 
@@ -44,7 +44,7 @@ class Requirement(ABC):
 
     @property
     def scale(self) -> float:
-        """What counts as one when bounds cannot all be kept: goals give way before budgets and limits do."""
+        """The shortfall that counts as one if not all bounds can be kept: goals give way before budgets."""
         return 1.0 if self.goal else max(1.0, self.bound) / 1000
 
     def reached(self, margin: float) -> float:
@@ -68,11 +68,11 @@ class Requirement(ABC):
         return f"{self.words}{of}: {most} {self.said(self.bound)}{kept}"
 
     def factor(self, sample: Sample, confidence: float) -> float:
-        """How many standard errors of its margin have to fit into it."""
+        """The number of standard errors that are taken off the margin."""
         return sample.factor(confidence) if self.sure else 0.0
 
     def room(self, table: Table, sample: Sample) -> float:
-        """The part of a margin that no backend gives: the margins of backends and this add up."""
+        """The part of the margin that does not come from backends; the two parts add up."""
         return -self.bound if self.from_below else self.bound
 
     @abstractmethod
@@ -139,7 +139,7 @@ class CreateP95(_OfBackends):
 
 
 class _OfVolumes(_OfBackends):
-    """What the image-volumes of the backends that serve a tier come to."""
+    """A bound on the image-volumes of the backends that serve a tier."""
 
     def _of_backend(self, backend: str, table: Table, sample: Sample, scenario: Scenario) -> Estimate:
         measured = table.backends[backend]
@@ -173,7 +173,7 @@ class Price(_OfVolumes):
 
 
 class Errors(Requirement):
-    """Creates that fail, in a group's worst replication, with those that ended on none of its backends."""
+    """Failed creates in a group's worst replication, including those that ended on no backend."""
 
     kind, words = "errors", "failed creates"
     option, value = "--max-errors", "a number of creates"
@@ -187,7 +187,7 @@ class Errors(Requirement):
 
 
 class SpareVolumes(_OfBackends):
-    """Places that stay free at the peak, of the fullest limit on volumes of the backend `name`."""
+    """Volumes that still fit at the peak under the fullest volume limit of the backend `name`."""
 
     kind, words = "spare_volumes", "places that stay free"
     from_below = True

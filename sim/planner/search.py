@@ -35,7 +35,7 @@ ENOUGH = -1e-9  # margins down to here are kept: floating point
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A choice that was simulated whole: its runs, and the margin that they leave to each requirement."""
+    """A choice that was simulated with all its limits at once: its runs, and their margins."""
 
     choice: Choice
     runs: Runs
@@ -48,7 +48,7 @@ class Confirmed:
 
     @property
     def short(self) -> float:
-        """What it lacks, in the requirements' scales; 0 if it keeps them all."""
+        """The sum of its shortfalls, in the requirements' scales; 0 if it keeps them all."""
         return sum(max(0.0, ENOUGH - margin) / each.scale for each, margin in self.margins.items())
 
     def rank(self, goals: bool) -> tuple[float, ...]:
@@ -58,11 +58,11 @@ class Confirmed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the search found: `found` has the best of every strategy, and `best` is the plan.
+    """The result of the search: `best` is the plan, and `found` has the best of every strategy.
 
     - today: runs of today's settings under the same load.
-    - choosers: by strategy, what the grid measured.
-    - misfits: strategies whose image-volumes do not fit at the start, and why.
+    - choosers: by strategy, with the measures of the grid.
+    - misfits: strategies whose image-volumes do not fit at the start, with the reasons.
     """
 
     load: Load
@@ -120,7 +120,7 @@ def search(load: Load, targets: Targets, simulator: Simulator) -> Plan:
 
 
 def _creates(load: Load) -> Counter[str]:
-    """By tier, the creates from an image that count. Raises BadInput if there are none."""
+    """The creates from an image after the warm-up, by tier. Raises BadInput if there are none."""
     events = load.case.trace.events
     later = events[events["time"] >= load.warm_up_s]
     asked = later.query("event == 'create' and image_id != ''")["volume_type"].astype(str)
@@ -139,7 +139,7 @@ def _looked_at(
 
 
 def _chooser(task: Task, simulator: Simulator, strategy: str, together: Groups, coarse: Batch) -> Chooser:
-    """A chooser that has also measured finer limits near those of the coarse grid that it would choose."""
+    """A chooser with the coarse grid, and with finer limits near its best choice there."""
     chooser = Chooser(table_of(task.scenario, strategy, together, [coarse]), task)
     choice = chooser.choose({})
     # Where budgets decide, there may be room above what was chosen.
@@ -156,10 +156,10 @@ def _chooser(task: Task, simulator: Simulator, strategy: str, together: Groups, 
 
 
 def _confirmed(chooser: Chooser, simulator: Simulator) -> Confirmed:
-    """The choice that still keeps the requirements when all backends have their limits at once.
+    """The best choice that keeps the requirements when all backends have their limits at once.
 
-    What the grid does not show (backends share Glance and locks) is made up for by less room for what fell
-    short, and then taken back where smaller limits do as well.
+    The grid does not show what backends share: Glance and locks. So a requirement that falls short gets less
+    room, and the choice is made again. Then limits step down again while everything is kept.
     """
     goals = chooser.task.targets.goals
     tighter: dict[Requirement, float] = {}
@@ -177,7 +177,7 @@ def _confirmed(chooser: Chooser, simulator: Simulator) -> Confirmed:
 
 
 def _simulated(chooser: Chooser, simulator: Simulator, choices: Sequence[Choice]) -> list[Confirmed]:
-    """Choices simulated whole. Larger limits may do worse, which counts for each of them."""
+    """Simulate choices with all their limits at once. A goal has the margin of the worst larger limits."""
     common = simulator.load.common
     found = simulator.run([chosen_point(each.strategy, each.backends, common) for each in choices])
     confirmed = []
@@ -189,15 +189,15 @@ def _simulated(chooser: Chooser, simulator: Simulator, choices: Sequence[Choice]
 
 
 def margins_of(task: Task, choice: Choice, runs: Runs) -> dict[Requirement, float]:
-    """What one point, simulated whole, leaves of each requirement."""
+    """The margin of each requirement in the runs of one choice."""
     limits = {name: [each] for name, each in choice.limits.items()}
     return task.margins(table_of(task.scenario, choice.strategy, choice.groups, [Batch(limits, [runs])]))
 
 
 def _todays(task: Task, simulator: Simulator, chooser: Chooser | None) -> Confirmed:
-    """Today's settings as a choice, but as all others without the tenant's quotas.
+    """Today's settings as a choice, without the tenant's quotas like all others.
 
-    Backends of one group may have other limits each, which no grid has.
+    Backends of one group may each have other limits, which no grid has.
     """
     strategy = task.scenario.todays_strategy()
     limits = {name: todays(backend) for name, backend in task.scenario.backends.items()}
@@ -217,10 +217,10 @@ def _todays(task: Task, simulator: Simulator, chooser: Chooser | None) -> Confir
 
 
 def _smallest(best: Confirmed, chooser: Chooser, simulator: Simulator) -> Confirmed:
-    """Step down as long as the next smaller limits of a group keep everything.
+    """Step down while the next smaller limits of a group keep everything.
 
-    Smaller limits may come to more space (other images stay, or, where the scheduler places creates, each run
-    is another history), and are smaller all the same.
+    Smaller limits may use more space: other images stay, or the scheduler places creates elsewhere. They
+    count as smaller all the same.
     """
     while True:
         below = [chooser.chosen(limits) for limits in chooser.next_to(best.choice.limits, larger=False)]

@@ -1,4 +1,4 @@
-"""Which inputs move the recommendation: the plan under other inputs, and what it would need there."""
+"""Inputs that change the recommendation: the plan under other inputs, and the limits that it needs there."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sim.planner.requirements import Requirement
 from sim.planner.search import ENOUGH, Plan, margins_of
 from sim.planner.simulator import Simulator
 
-# All limits of the plan times these, looked at under each change; 1 is the plan.
+# The limits of the plan times each of these run under each change; 1 is the plan.
 FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0)
 WEEK_S = 7 * 86_400
 
 
 def changes(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    """Other inputs by what they are called: values by key of the scenario."""
+    """Other inputs by their names: values by key of the scenario."""
     workload = scenario.workload
     found: dict[str, dict[str, Any]] = {
         "25 % more load": {"workload.growth": 1.25 * workload.growth},
@@ -42,10 +42,11 @@ def changes(scenario: Scenario) -> dict[str, dict[str, Any]]:
 
 
 def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
-    """A row a change: what the plan then brings in all, whether it keeps what was asked for, and
-    `limits_factor`: the least of FACTORS with which all limits of the plan do, and from which on larger ones
-    reach the goals, too, if at a higher price (None: none does, no goal was asked for, or nothing
-    is changed).
+    """One row per change: what the plan brings in all, whether it keeps every bound, and `limits_factor`.
+
+    `limits_factor` is the least of FACTORS such that all limits times it keep every bound, and all larger
+    factors reach the goals, if at a higher price. It is None if there is no such factor, no goal, or no
+    change.
     """
     scenario, choice = plan.task.scenario, plan.best.choice
     cached = any(limits.enabled for limits in choice.backends.values())
@@ -95,7 +96,7 @@ def _times(limit: int, factor: float) -> int:
 
 
 def _broken(plan: Plan, runs: Runs) -> list[Requirement]:
-    """What was asked for that a point does not keep."""
+    """The bounds that the user asked for and that a point does not keep."""
     task = replace(plan.task, sample=sample_of(runs, plan.task.scenario.seed))
     margins = margins_of(task, plan.best.choice, runs)
     return [each for each, margin in margins.items() if each.given and margin < ENOUGH]

@@ -1,4 +1,4 @@
-"""The workload that is planned for, and what simulates points of it."""
+"""The workload to plan for, and the simulator of its points."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sim.workload.loading import load
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a plan is made for, and how it is simulated: see `sim.api.plan`."""
+    """The options of `sim.api.plan`, which describes them."""
 
     growth: float = 1.0
     train: float | None = None
@@ -36,7 +36,7 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class Load:
-    """The workload that is planned for: a scenario, its changes by key, and what of it counts.
+    """The workload to plan for: a scenario, its changes by key, and the warm-up that does not count.
 
     `cases` are its replications, changed; `plain` is the first one as it is written.
     """
@@ -65,7 +65,7 @@ class Load:
 
 
 def load_of(path: Path, changes: Mapping[str, Any], replications: int, warm_up_s: float) -> Load:
-    """Read the workload, changed (`workload.growth` and other keys). Raises BadInput."""
+    """Read the workload with changes of `workload.growth` and other keys. Raises BadInput."""
     values = {tuple(key.split(".")): value for key, value in changes.items()}
     cases = [load(path, replication=number, values=values) for number in range(replications)]
     if replications > 1 and cases[0].scenario.workload.generate is None:
@@ -81,7 +81,7 @@ class Simulator:
         self._slow_s, self._options, self._total = dict(targets.p95_s), options, 0
 
     def run(self, wanted: Sequence[Point]) -> list[Runs]:
-        """What each point came to. Raises BadInput if cells fail."""
+        """Simulate points: the results of each by replication. Raises BadInput if cells fail."""
         load, options, before = self.load, self._options, self._total
         count = len(load.cases)
         self._total += len(wanted) * count

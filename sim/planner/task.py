@@ -1,4 +1,4 @@
-"""What a choice of limits has to keep, and the room that it leaves."""
+"""The requirements on a choice of limits, and the margins that it leaves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sim.sweep.results import ALL
 
 @dataclass(frozen=True)
 class Task:
-    """`required`: what a choice has to keep; `sample`: what the intervals of its margins are made of."""
+    """`required`: the bounds that a choice must keep. `sample`: the units of the margins' intervals."""
 
     scenario: Scenario
     targets: Targets
@@ -33,7 +33,7 @@ class Task:
         )
 
     def margins(self, table: Table) -> dict[Requirement, float]:
-        """What the only candidate of each group in a table leaves of each requirement."""
+        """The margin of each requirement in a table that has one candidate for each group."""
         only = dict.fromkeys(table.limits, 0)
         return {each: self.bound(each, table).margin(only) for each in self.required}
 

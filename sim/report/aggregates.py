@@ -1,4 +1,4 @@
-"""What of a run's long tables is shown: counts that stay small, however many creates there were."""
+"""Aggregates of a run's long tables, which stay small however many creates there are."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Aggregates:
 
 
 def aggregates(records: Records, case: Case, start_s: float = 0.0) -> Aggregates:
-    """All of them, of creates from `start_s` on, which are those that `records` has."""
+    """The aggregates of `records`, which have the creates from `start_s` on."""
     evicted = evictions(records)
     evicted = evicted[evicted["evicted_s"] >= start_s]
     images = images_of(records, case, evicted, start_s)
@@ -57,10 +57,10 @@ def of_streamed(seconds: pd.DataFrame, space: pd.DataFrame) -> Aggregates:
 
 
 def waits(requests: pd.DataFrame) -> pd.DataFrame:
-    """How long creates that succeed waited for another create's fill, by source.
+    """How long successful creates waited for another create's fill, by source.
 
-    Columns: source, creates, create_s_mean, and of those that waited: waited (how many), wait_s_mean,
-    wait_s_p95, wait_s_max (NaN where none did).
+    Columns: source, creates, create_s_mean, waited (the number of creates that waited), and their
+    wait_s_mean, wait_s_p95 and wait_s_max (NaN if none waited).
     """
     done = (requests["status"] == "available").to_numpy()
     seconds = requests["end"].to_numpy(float) - requests["time"].to_numpy(float)
@@ -78,7 +78,7 @@ def waits(requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def evictions(records: Records) -> pd.DataFrame:
-    """Each eviction, and how soon that image was downloaded on that pool again.
+    """Each eviction, and how soon the pool downloaded the image again.
 
     Columns: host, image_id, size_gib, evicted_s, again_s (seconds until a create asked for it; NaN: never).
     """
@@ -114,7 +114,7 @@ def early_evictions(evicted: pd.DataFrame, case: Case) -> pd.DataFrame:
 
 
 def images_of(records: Records, case: Case, evicted: pd.DataFrame, start_s: float = 0.0) -> pd.DataFrame:
-    """What the cache held and what for: of all images and pools that had an entry, what held most first.
+    """What the cache held and what it earned: one row per pool and image with an entry, the largest first.
 
     Columns: host, image_id, name, size_gib, hits (clones of the cache), downloads, gib_days (size times how
     long it was held from `start_s` on), hits_per_gib_day, evictions, evicted_early (within EARLY_S before a
@@ -150,7 +150,7 @@ def images_of(records: Records, case: Case, evicted: pd.DataFrame, start_s: floa
 
 
 def by_worth(images: pd.DataFrame) -> pd.DataFrame:
-    """Those of `images_of` that were held for some time, what earned least first."""
+    """The rows of `images_of` that were held for some time; those that earned least come first."""
     held = images[images["gib_days"] > 0]
     return held.sort_values(["hits_per_gib_day", "gib_days"], ascending=[True, False], kind="stable")
 
@@ -171,5 +171,5 @@ def counts_of(images: pd.DataFrame) -> dict[str, int]:
 
 
 def _names(image_ids: pd.Series[str], case: Case) -> list[str]:
-    """What the images are called; an image without a name by its id."""
+    """The names of images; the id of an image without a name."""
     return [case.images[image].name or image if image in case.images else str(image) for image in image_ids]

@@ -91,7 +91,7 @@ def recommended(summaries: pd.DataFrame, found: Comparison | None) -> str:
 
 
 def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
-    """What the tables come to, in words."""
+    """The tables in words."""
     rows = summaries[summaries["tier"] == ALL].set_index("strategy")
     best, chosen, hits = _best(summaries), recommended(summaries, found), rows["clone_hit_rate"]
     lines = [

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
 
 Columns = dict[str, tuple[str, Callable[[float], str]]]
-NAMED = 16  # letters of the longest strategy
-FOLDED = 11  # of one that is broken at its hyphens, where there are few columns
+NAMED = 16  # letters of the longest name of a strategy
+FOLDED = 11  # letters of a name that is broken at its hyphens
 LEGEND = (
     "image GiB, vols: image-volumes of cache and store, GiB as provisioned, means\n"
     "over time; price: for their mean physical GiB and volumes. More: --json, --out"
@@ -29,9 +29,9 @@ OTHERS_LEGEND = "other err.: creates without an image that failed\n"
 
 
 def tables_text(summaries: pd.DataFrame) -> str:
-    """A table per tier, and of all if there are several, from rows of `metrics.summary`.
+    """Tables of rows of `metrics.summary`: one per tier, and one for all tiers if there are several.
 
-    A row per strategy.
+    Each table has one row per strategy.
     """
     parts: list[RenderableType] = []
     tiers = list(dict.fromkeys(summaries["tier"]))
@@ -52,7 +52,7 @@ def told_columns(columns: Columns, rows: pd.DataFrame) -> Columns:
 
 
 def uploads_text(uploads: pd.DataFrame) -> str:
-    """A table of the rows of `metrics.uploads_of`."""
+    """A table of rows of `metrics.uploads_of`."""
     title = Text("uploads, and creates from the images that they made", style="bold")
     return text_of(title, _table(uploads, UPLOADS))
 
@@ -68,7 +68,7 @@ def _table(rows: pd.DataFrame, columns: Columns) -> Table:
 
 
 def _name(strategy: str) -> Text:
-    """At its hyphens one part below the other, where it has to be."""
+    """The name, broken at its hyphens if there is no room."""
     room = console().width >= LEAST + NAMED - FOLDED
     return Text(strategy if room else textwrap.fill(strategy, FOLDED))
 
@@ -154,7 +154,7 @@ def comparison_text(found: Comparison) -> str:
 
 
 def _compared(found: Comparison, tier: str) -> Table:
-    """A row a strategy. Differences stand beside few figures, and below many."""
+    """One row per strategy. Differences stand beside few figures, and below many."""
     own, apart = (rows[rows["tier"] == tier] for rows in (found.measures, found.differences))
     names, others = (list(dict.fromkeys(rows["strategy"])) for rows in (own, apart))
     there = set(own.loc[(own["measure"] != "other_errors") | (own["mean"] != 0), "measure"])
@@ -196,7 +196,7 @@ def plus_minus(measure: str, mean: float, high: float) -> str:
 
 
 def _half(value: float, share: bool) -> str:
-    """As exact as the value, but for digits that would say nothing."""
+    """Half an interval, without digits that say nothing."""
     value *= 100 if share else 1
     for below, text in (
         (0.05 if share else 0.005, "0"),

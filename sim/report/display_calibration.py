@@ -25,7 +25,7 @@ CALIBRATION_LEGEND = (
 
 
 def calibration_text(found: Calibration) -> str:
-    """What was simulated beside what was observed, a row a pool, and the times and rates that were fitted."""
+    """Simulated values above observed ones for each pool, then the fitted times and rates."""
     goodness = [
         f"{row['rates']} values: {row['creates']:,} creates,"
         f" off by {row['rms_factor']:.2f}, R2 {or_dash(row['r2'], format(row['r2'], '.2f'))}"

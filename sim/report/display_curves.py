@@ -24,9 +24,7 @@ CURVE_LEGEND = (
 
 
 def curves_text(curves: Curves) -> str:
-    """Tables of some values for each pool, and for each tier of several pools, from
-    `sim.analysis.curves.curve`.
-    """
+    """Tables of some values of `sim.analysis.curves.curve`, for each pool and each tier of several pools."""
     parts: list[RenderableType] = []
     pools = curves.working_set.set_index("host", drop=False)
     for key, rows in curves.curve.groupby(["scope", "name"], sort=False):
@@ -78,7 +76,7 @@ def _curve_table(rows: pd.DataFrame, own: pd.DataFrame) -> Table:
 
 
 def _curve_side(rows: pd.DataFrame, limits: pd.Series[int], working_set: int) -> list[tuple[str, ...]]:
-    """Cells for some of the values of one limit: evenly spread in proportion, and those that are marked."""
+    """Cells for some values of one limit: in equal ratios, and the values with a mark."""
     now = {min(limit or working_set, working_set) for limit in limits}
     rows = rows[(rows["value"] > 0) & (rows["value"] <= working_set)]
     values = rows["value"].to_numpy()

@@ -12,13 +12,14 @@ from sim.report.display import COLUMNS, plus_minus, told_columns
 from sim.report.terminal import filled, text_of
 
 SWEEP_ROWS = 40
-MOST_KEYS = 3  # that have a column each
+MOST_KEYS = 3  # with a column each
 
 
 def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
-    """What came of the cells in all, a row each, from `sim.sweep.sweep.tidy`; of many, the first ones.
+    """The results of the cells in all tiers, one row each, from `sim.sweep.sweep.tidy`.
 
-    Of replications a row for each point, means ± half their intervals, from `sim.sweep.intervals.intervals`.
+    With several replications it has one row per point, means ± half their intervals, from
+    `sim.sweep.intervals.intervals`. It shows the first SWEEP_ROWS rows.
     """
     keys = list(table.columns[1 : table.columns.get_loc("replication")])
     replicated = bool(table["replication"].nunique() > 1 and len(certain))
@@ -68,7 +69,7 @@ def _said(name: str, value: object) -> str:
 
 
 def _short(keys: list[str]) -> dict[str, str]:
-    """Names for keys of a scenario: their last parts; of several alike, after the first part that differs."""
+    """Short names for keys: the last part, and before it, where names are alike, the first that differs."""
     last = {key: key.rpartition(".")[2].removeprefix("image_volume_cache_") for key in keys}
     names = {}
     for key, name in last.items():

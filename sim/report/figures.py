@@ -57,7 +57,7 @@ class Pictures:
         size: tuple[float, float] = SIZE,
         **options: Any,
     ) -> Markup:
-        """What a function of `sim.plots` makes of `data`, as an `svg` element that is called `label`.
+        """Draw `data` with a function of `sim.plots`, as an `svg` element with the name `label`.
 
         `title` goes before that of the Axes.
         """

@@ -1,4 +1,4 @@
-"""The page itself: its template, style and script, and where it is written."""
+"""The page itself: its template, style and script, and its file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILE = "report.html"
 
 
 def write(page: str, folder: Path) -> None:
-    """`report.html` in a folder, whole or not at all. Raises OSError."""
+    """Write `report.html` into a folder, in one step. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f".{FILE}.{os.getpid()}"
     try:
@@ -32,7 +32,7 @@ def write(page: str, folder: Path) -> None:
 
 
 def made_of(case: Case, engine: str, warm_up_s: float = 0.0) -> dict[str, object]:
-    """What a page was made of, to make it again; nothing of when."""
+    """What is needed to make a page again. It has no date, so that the same page has the same bytes."""
     start = case.trace.start
     told = {
         "engine": engine,

@@ -1,4 +1,4 @@
-"""The sections of the page: each of some text, pictures, and the numbers behind them."""
+"""The sections of the page. Each has text, pictures, and the numbers behind them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that belong together (`pairs`: two by two), under a title that folds them away."""
+    """Pictures under one title, which folds them away (`pairs`: two in a row)."""
 
     title: str
     pictures: list[Markup]
@@ -37,7 +37,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with a title of its own. `tables` are shown, `numbers` folded away."""
+    """A part of the page with its own title. It shows `tables` and folds `numbers` away."""
 
     id: str
     title: str
@@ -52,7 +52,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Ran:
-    """A run to be shown: what it is called, its strategy and case, and what it came to."""
+    """A run that the page shows: its name there, its strategy and case, and its results."""
 
     name: str
     strategy: str
@@ -69,7 +69,7 @@ def curves_section(
     recommended: Mapping[str, Mapping[str, int]] | None = None,
     simulated: Mapping[tuple[str, str], pd.DataFrame] | None = None,
 ) -> Section:
-    """Hits against the limits of the cache, per pool; the look-ups are those of a strategy.
+    """Hits against the limits of the cache, per pool, for the look-ups of a strategy.
 
     `recommended`: by backend and option; `simulated`: by backend and option, for `plots.hit_rate_by_limit`.
     """
@@ -135,9 +135,9 @@ def _left_out(there: int, shown: int, where: str) -> list[str]:
 def strategies_section(
     draw: Pictures, summaries: pd.DataFrame, certain: pd.DataFrame | None, title: str
 ) -> Section:
-    """Strategies side by side, in all and by tier, and what of them is worth its price.
+    """Strategies side by side, in all and by tier, and which of them are worth their price.
 
-    Failed creates are those without an image, too.
+    Failed creates include those without an image.
     """
     table = summaries
     if "other_errors" in summaries and summaries["other_errors"].any():
@@ -231,7 +231,7 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
 
 
 def _fullest(run: Ran) -> list[str]:
-    """The pools with most volumes, in the scenario's order."""
+    """The pools with the most volumes, in the scenario's order."""
     space = run.aggregates.space
     total = space[[f"{owner}_volumes" for owner in OWNERS]].sum(axis=1)
     peaks = total.groupby(space["host"], sort=False).max().sort_values(ascending=False, kind="stable")
@@ -240,7 +240,7 @@ def _fullest(run: Ran) -> list[str]:
 
 
 def _limits(case: Case, host: str, space: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """By quantity what limits it: space as the array counts it, and promised space if that limit is near."""
+    """The limit of each quantity: space as the array counts it, and promised space if its limit is near."""
     backend = case.scenario.backends[host.partition("#")[0]]
     pool = case.scenario.pools()[host]
     most: dict[str, float | None] = {"max_volumes": pool.max_volumes}
@@ -269,7 +269,7 @@ def _space_label(
 
 
 def seconds_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
-    """How long creates take, by what makes the volume."""
+    """Seconds of creates, by the source of the volume."""
     tables, pictures, waits = [], [], []
     for run in runs:
         seconds = run.aggregates.seconds
@@ -317,7 +317,7 @@ TOP = 8  # images in a table that is shown
 
 
 def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
-    """Which images earn their place in the cache, and which were given up too soon."""
+    """Images that earn their place in the cache, and images that it evicted too soon."""
     groups: list[Group] = []
     for run in runs:
         images, early, counts = run.aggregates.images, run.aggregates.early, run.aggregates.counts
@@ -367,7 +367,7 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
 
 
 def of_runs(draw: Pictures, runs: Sequence[Ran], best: str) -> list[Section]:
-    """What runs came to over time, create by create and in words; `best` is whose pictures are unfolded."""
+    """Sections on runs: over time, by create, by image and in words. The pictures of `best` are unfolded."""
     return [
         space_section(draw, runs, best),
         seconds_section(draw, runs),
@@ -377,6 +377,6 @@ def of_runs(draw: Pictures, runs: Sequence[Ran], best: str) -> list[Section]:
 
 
 def findings_section(runs: Sequence[Ran]) -> Section:
-    """What stands out, in words."""
+    """The findings of each run."""
     lists = [(run.name, run.findings) for run in runs if run.findings]
     return Section("findings", "What stood out", [] if lists else ["Nothing did."], lists=lists)

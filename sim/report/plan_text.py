@@ -17,43 +17,42 @@ DAY_S = 86_400
 Document = Mapping[str, Any]
 
 
-def plan_text(plan: Document) -> str:
-    """The whole answer."""
-    return text_of(*_parts(plan))
+def plan_text(document: Document) -> str:
+    """The whole text."""
+    return text_of(*_parts(document))
 
 
-def verdict(plan: Document) -> str:
-    """Whether it keeps what was asked for."""
-    changes = "".join(f", {_change(key, value)}" for key, value in plan["changes"].items())
-    asked = any(each["asked"] for each in plan["targets"])
+def verdict(document: Document) -> str:
+    """One line: whether the plan keeps every bound that was asked for."""
+    changes = "".join(f", {_change(key, value)}" for key, value in document["changes"].items())
+    asked = any(each["asked"] for each in document["targets"])
     met = "everything asked for is kept" if asked else "the most hits without more failed creates"
-    return (
-        f"{plan['scenario']}{changes}: {met if plan['met'] else 'NOT EVERYTHING CAN BE KEPT; the nearest is'}"
-    )
+    found = met if document["met"] else "NOT EVERYTHING CAN BE KEPT; the nearest is"
+    return f"{document['scenario']}{changes}: {found}"
 
 
-def _parts(plan: Document) -> Iterable[RenderableType]:
-    yield Text(verdict(plan), style="bold")
-    yield Text(f"strategy: {plan['strategy']}")
+def _parts(document: Document) -> Iterable[RenderableType]:
+    yield Text(verdict(document), style="bold")
+    yield Text(f"strategy: {document['strategy']}")
     yield ""
-    yield _limits(plan)
+    yield _limits(document)
     yield ""
-    yield Text(f"against today ({plan['today']['strategy']})", style="bold")
-    yield _tiers(plan)
-    yield Text(filled(f"Below a figure: {fine_print(plan)}"), style="dim")
-    yield from _listed("why", [each["text"] for each in plan["binding"]])
-    yield from _listed("and not", [f"{each['strategy']}: {each['text']}" for each in plan["runners_up"]])
-    if "back_test" in plan:
+    yield Text(f"against today ({document['today']['strategy']})", style="bold")
+    yield _tiers(document)
+    yield Text(filled(f"Below a figure: {fine_print(document)}"), style="dim")
+    yield from _listed("why", [each["text"] for each in document["binding"]])
+    yield from _listed("and not", [f"{each['strategy']}: {each['text']}" for each in document["runners_up"]])
+    if "back_test" in document:
         yield ""
         yield Text("back-test", style="bold")
-        yield _back_test(plan["back_test"])
-    if "sensitivity" in plan:
+        yield _back_test(document["back_test"])
+    if "sensitivity" in document:
         yield ""
         yield Text("what if", style="bold")
-        yield _sensitivity(plan["sensitivity"])
+        yield _sensitivity(document["sensitivity"])
     yield ""
     yield Text("cinder.conf", style="bold")
-    for line in (plan["cinder_conf"], *(f"\n$ {command}" for command in plan["quota"]["commands"])):
+    for line in (document["cinder_conf"], *(f"\n$ {command}" for command in document["quota"]["commands"])):
         yield Text(line, no_wrap=True, overflow="ignore")  # to be pasted
 
 
@@ -70,9 +69,9 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _limits(plan: Document) -> Table:
+def _limits(document: Document) -> Table:
     table = _table("backend", "max_size_gb", "max_count", "hit %", "p95 s", "GiB peak", "vols peak")
-    for name, of in plan["backends"].items():
+    for name, of in document["backends"].items():
         limits = ("off", "off")
         if of[ENABLED]:
             limits = (_limit(of[MAX_SIZE]), _limit(of[MAX_COUNT]))
@@ -91,12 +90,12 @@ def _limit(value: int) -> str:
     return f"{value:,}" if value else "no limit"
 
 
-def _tiers(plan: Document) -> Table:
+def _tiers(document: Document) -> Table:
     table = _table("tier", "", "hit %", "p95 s", "errors", "GiB mean", "GiB peak", "price")
-    for tier in plan["tiers"]:
-        if tier == "all" and len(plan["tiers"]) == 2:
+    for tier in document["tiers"]:
+        if tier == "all" and len(document["tiers"]) == 2:
             continue
-        for word, of in (("today", plan["today"]["tiers"][tier]), ("plan", plan["tiers"][tier])):
+        for word, of in (("today", document["today"]["tiers"][tier]), ("plan", document["tiers"][tier])):
             table.add_row(
                 tier if word == "today" else "",
                 word,
@@ -110,21 +109,21 @@ def _tiers(plan: Document) -> Table:
     return table
 
 
-def fine_print(plan: Document) -> str:
-    """What the figures are, and how they were found."""
-    of = plan["intervals"]
+def fine_print(document: Document) -> str:
+    """A note on the figures: their units, their intervals, and the runs behind them."""
+    of = document["intervals"]
     means = {
         "replications": f"{of['units']} replications",
         "blocks": f"one history: a bootstrap over its {of['units']} blocks of time",
     }[of["of"]]
-    checked = plan["checked_by_cinder"]
+    checked = document["checked_by_cinder"]
     said = "and by Cinder's own code, with the same result"
     if not checked["equal"]:
         said = "but Cinder's own code differs (see checked_by_cinder in --json)"
     return (
         f"{100 * of['confidence']:g} % intervals ({means}). GiB: image-volumes, provisioned; price: a "
-        f"month, of their physical space. {plan['cells']:,} runs, {plan['requests_simulated']:,} creates "
-        f"simulated; the plan whole, {said}."
+        f"month, of their physical space. {document['cells']:,} runs, "
+        f"{document['requests_simulated']:,} creates simulated; the plan whole, {said}."
     )
 
 
@@ -166,7 +165,7 @@ def _sensitivity(rows: list[Document]) -> Table:
 
 
 def _between(of: Document, name: str, times: float = 1) -> str:
-    """A figure, and its interval below it if it has one."""
+    """A figure, and below it its interval, if there is one."""
     if of[name] is None:
         return "-"
     low, high = of.get(f"{name}_low"), of.get(f"{name}_high")
@@ -177,7 +176,7 @@ def _between(of: Document, name: str, times: float = 1) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three digits or more."""
+    """A number with three digits or more."""
     if value is None:
         return "-"
     if abs(value) >= 100 or value == int(value):

@@ -46,38 +46,44 @@ def write_plan(answer: Answer, folder: Path) -> None:
 
 def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
     """The page of a plan. `made`: how the page was made, for its end."""
-    plan, draw = answer.document, Pictures()
+    document, draw = answer.document, Pictures()
     runs = [
-        _ran(name, of, plan["warm_up_s"]) for name, of in (("today", answer.today), ("plan", answer.planned))
+        _ran(name, of, document["warm_up_s"])
+        for name, of in (("today", answer.today), ("plan", answer.planned))
     ]
     sections = [
         Section(
             "answer",
             "The answer",
-            [f"{verdict(plan)}.", f"Strategy: {plan['strategy']}.", _brings(plan), fine_print(plan)],
-            tables=[_limits(plan), _against_today(plan)],
+            [
+                f"{verdict(document)}.",
+                f"Strategy: {document['strategy']}.",
+                _brings(document),
+                fine_print(document),
+            ],
+            tables=[_limits(document), _against_today(document)],
         ),
-        Section("why", "Why", lists=_why(plan), tables=_tests(plan)),
+        Section("why", "Why", lists=_why(document), tables=_tests(document)),
         *_curves(draw, answer),
         _trade_offs(draw, answer),
-        parts.strategies_section(draw, *_side_by_side(plan), "Today and the plan side by side"),
+        parts.strategies_section(draw, *_side_by_side(document), "Today and the plan side by side"),
         *parts.of_runs(draw, runs, "plan"),
     ]
-    lines = [plan["cinder_conf"], *(f"# {command}" for command in plan["quota"]["commands"])]
+    lines = [document["cinder_conf"], *(f"# {command}" for command in document["quota"]["commands"])]
     conf = {"title": "Lines for cinder.conf", "lines": "\n".join(lines)}
-    about = f"{plan['cells']:,} runs, {plan['requests_simulated']:,} creates simulated"
-    if plan["intervals"]["of"] == "replications":
+    about = f"{document['cells']:,} runs, {document['requests_simulated']:,} creates simulated"
+    if document["intervals"]["of"] == "replications":
         about += "; over time and by image, the first replication is shown"
-    return page(f"{plan['scenario']}: the plan", about, sections, made, conf)
+    return page(f"{document['scenario']}: the plan", about, sections, made, conf)
 
 
-def _side_by_side(plan: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _side_by_side(document: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The plan's figures as `sim.analysis.metrics.summary` has them, and their intervals as a `Comparison`
     does.
     """
     rows, certain = [], []
-    for tier in plan["tiers"]:
-        for name, of in (("today", plan["today"]["tiers"][tier]), ("plan", plan["tiers"][tier])):
+    for tier in document["tiers"]:
+        for name, of in (("today", document["today"]["tiers"][tier]), ("plan", document["tiers"][tier])):
             about = {"tier": tier, "strategy": name}
             rows.append(about | {measure: of[key] for key, measure in SUMMARY.items()})
             certain += [
@@ -96,23 +102,23 @@ def _ran(name: str, of: Whole, warm_up_s: float) -> Ran:
     return Ran(name, of.strategy, of.case, aggregates(records, of.case, warm_up_s), lines)
 
 
-def _brings(plan: Mapping[str, Any]) -> str:
+def _brings(document: Mapping[str, Any]) -> str:
     """The plan against today, in a sentence."""
     figures = (
         ("hit_rate", "clone hits"),
         ("p95_s", "95th percentile of create seconds"),
         ("price_month", "a month"),
     )
-    now, then = plan["today"]["tiers"][parts.ALL], plan["tiers"][parts.ALL]
+    now, then = document["today"]["tiers"][parts.ALL], document["tiers"][parts.ALL]
     told = [f"{name} {_between(then, key)}, today {text(now[key], key)}" for key, name in figures]
     return f"In all: {'; '.join(told)}."
 
 
-def _limits(plan: Mapping[str, Any]) -> Numbers:
-    """A row a backend: what to set, what is set today, and what it brings."""
+def _limits(document: Mapping[str, Any]) -> Numbers:
+    """One row per backend: its limits in the plan and today, and what the plan brings."""
     rows = []
-    for name, of in plan["backends"].items():
-        now = plan["today"]["backends"][name]
+    for name, of in document["backends"].items():
+        now = document["today"]["backends"][name]
         limits = {
             f"{limit.removeprefix('image_volume_cache_')}{when}": each[limit] if each[ENABLED] else None
             for limit in (MAX_SIZE, MAX_COUNT)
@@ -135,25 +141,25 @@ def _limits(plan: Mapping[str, Any]) -> Numbers:
         if str(column).startswith("max_")
     }
     cells |= {
-        name: [_between(of, name) for of in plan["backends"].values()] for name in ("hit_rate", "p95_s")
+        name: [_between(of, name) for of in document["backends"].values()] for name in ("hit_rate", "p95_s")
     }
     shown = table[[name for name in table if not str(name).endswith(("_low", "_high"))]]
     return numbers(shown, "Limits of every backend's cache", "plan.csv", cells=cells)
 
 
-def _against_today(plan: Mapping[str, Any]) -> Numbers:
+def _against_today(document: Mapping[str, Any]) -> Numbers:
     pairs = [
         (tier, word, of[tier])
-        for tier in plan["tiers"]
-        for word, of in (("today", plan["today"]["tiers"]), ("plan", plan["tiers"]))
-        if not (tier == parts.ALL and len(plan["tiers"]) == 2)
+        for tier in document["tiers"]
+        for word, of in (("today", document["today"]["tiers"]), ("plan", document["tiers"]))
+        if not (tier == parts.ALL and len(document["tiers"]) == 2)
     ]
     table = pd.DataFrame(
         [{"tier": tier, "limits": word, **_with_intervals(of, FIGURES)} for tier, word, of in pairs]
     )
     cells = {name: [_between(of, name) for _, _, of in pairs] for name in FIGURES}
     shown = table[["tier", "limits", *FIGURES]]
-    told = f"Against today ({plan['today']['strategy']})"
+    told = f"Against today ({document['today']['strategy']})"
     return numbers(shown, told, "against-today.csv", labels=2, cells=cells)
 
 
@@ -171,25 +177,25 @@ def _between(of: Mapping[str, Any], name: str) -> str:
     return f"{told} ({low} to {high})"
 
 
-def _why(plan: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def _why(document: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     targets = [
         f"{each['text']}: {'kept' if each['met'] else 'not kept'}"
-        for each in plan["targets"]
+        for each in document["targets"]
         if each["asked"]
     ]
     lists = [
         ("Asked for", targets),
-        ("What decides", [each["text"] for each in plan["binding"]]),
-        ("And not", [f"{each['strategy']}: {each['text']}" for each in plan["runners_up"]]),
+        ("What decides", [each["text"] for each in document["binding"]]),
+        ("And not", [f"{each['strategy']}: {each['text']}" for each in document["runners_up"]]),
     ]
     return [(title, lines) for title, lines in lists if lines]
 
 
-def _tests(plan: Mapping[str, Any]) -> list[Numbers]:
-    """What the plan is sensitive to, and what it does on the part of the trace that it has not seen."""
+def _tests(document: Mapping[str, Any]) -> list[Numbers]:
+    """The plan under other inputs, and on the part of the trace that it was not made for."""
     tables = []
-    if plan.get("sensitivity"):
-        rows = plan["sensitivity"]
+    if document.get("sensitivity"):
+        rows = document["sensitivity"]
         table = pd.DataFrame(rows)[["change", "hit_rate", "p95_s", "errors", "met", "limits_factor"]]
         cells = {"hit_rate": [_between(row, "hit_rate") for row in rows]}
         tables.append(
@@ -202,8 +208,8 @@ def _tests(plan: Mapping[str, Any]) -> list[Numbers]:
                 cells=cells,
             )
         )
-    if "back_test" in plan:
-        rows = plan["back_test"]
+    if "back_test" in document:
+        rows = document["back_test"]
         names = ("hit_rate", "p95_s", "errors", "space_gib_mean", "space_gib_peak")
         cells = {name: [_between(row, name) for row in rows] for name in names}
         table = pd.DataFrame(rows)[["which", *names]]
@@ -212,7 +218,7 @@ def _tests(plan: Mapping[str, Any]) -> list[Numbers]:
 
 
 def _curves(draw: Pictures, answer: Answer) -> list[Section]:
-    """Hits by the cache's rules, with what runs with the plan's other limit gave."""
+    """Hit curves from the cache's rules, and the hits of runs with the plan's other limit."""
     case, strategy = answer.today.case, answer.planned.strategy
     if not STRATEGIES[strategy].image_volume_cache_enabled:
         return []
@@ -239,11 +245,11 @@ def _curves(draw: Pictures, answer: Answer) -> list[Section]:
 
 
 def _trade_offs(draw: Pictures, answer: Answer) -> Section:
-    """Space against hits of all limits that were simulated, per backend."""
-    plan, pictures = answer.document, []
-    own = answer.candidates[answer.candidates["strategy"] == plan["strategy"]]
+    """Space against hits for all limits that were simulated, per backend."""
+    document, pictures = answer.document, []
+    own = answer.candidates[answer.candidates["strategy"] == document["strategy"]]
     for name, of in own.groupby("backend", sort=False):
-        best, now = plan["backends"][str(name)], plan["today"]["backends"][str(name)]
+        best, now = document["backends"][str(name)], document["today"]["backends"][str(name)]
         marked = {
             word: (each["space_gib_mean"], each["hit_rate"])
             for word, each in (("today", now), ("recommended", best))

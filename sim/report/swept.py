@@ -244,7 +244,7 @@ def _by_backend(
 
 
 def _trade_offs(draw: Pictures, certain: pd.DataFrame, keys: list[str]) -> Section:
-    """What the points cost and are worth, in all and by tier."""
+    """Cost and hits of the points, in all and by tier."""
     pictures = []
     for scope in ("all", "tier"):
         for key, of in certain[certain["scope"] == scope].groupby("name", sort=False):

@@ -1,4 +1,4 @@
-"""Text for a terminal, a pipe or a log: as wide as there is room, and plain where that is asked for."""
+"""Text for a terminal, a pipe or a log: as wide as there is room, plain if the user wants no colours."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import textwrap
 from rich.console import Console, RenderableType
 
 LEAST = 80  # columns that tables need; a narrower terminal wraps them, nothing is cut off
-MOST = 100  # of prose: longer lines are hard to read
+MOST = 100  # columns of prose: longer lines are hard to read
 
 
 def console(stderr: bool = False) -> Console:
-    """Where text is going. `color_system` is None where no escape codes may be sent."""
+    """The console on stdout or stderr. Its `color_system` is None where escape codes are not allowed."""
     plain = bool(os.environ.get("NO_COLOR"))
     made = Console(highlight=False, markup=False, stderr=stderr, color_system=None if plain else "auto")
     made.width = max(made.width, LEAST)
@@ -29,7 +29,7 @@ def text_of(*parts: RenderableType) -> str:
 
 
 def filled(text: str, first: str = "", rest: str = "") -> str:
-    """Prose, broken at blanks; `first` and `rest` stand before its lines."""
+    """Prose, wrapped at blanks. `first` stands before the first line, `rest` before the others."""
     return textwrap.fill(
         text,
         min(console().width, MOST),
@@ -41,5 +41,5 @@ def filled(text: str, first: str = "", rest: str = "") -> str:
 
 
 def item(text: str) -> str:
-    """One of a list."""
+    """An item of a list."""
     return filled(text, "- ", "  ")

@@ -1,4 +1,4 @@
-"""How sure the figures of a sweep are: intervals by replications, or by the blocks of one history."""
+"""Confidence intervals of a sweep: over replications, or over blocks of one history."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MEASURES = (
 
 
 def intervals(case: Case, results: Sequence[Result]) -> pd.DataFrame:
-    """A row for each point and scope (with several replications also pools), from the results of a sweep.
+    """One row for each point and scope, from the results of a sweep. Pools need several replications.
 
-    Columns: strategy, what was varied, scope, name, of (`replications` | `blocks`), units, then for each of
-    MEASURES its mean over the replications (a single one: its value), `{measure}_low` and `{measure}_high`,
-    at 95 % confidence; NaN where the units do not tell. Cells that failed are left out.
+    Columns: strategy, the varied keys, scope, name, of (`replications` | `blocks`), units, then each of
+    MEASURES with `{measure}_low` and `{measure}_high`: its mean over replications, or its value in one
+    history, and the ends of its 95 % interval (NaN without one). Failed cells are left out.
     """
     rows: list[dict[str, Any]] = []
     for cells in points(results):
@@ -36,7 +36,7 @@ def intervals(case: Case, results: Sequence[Result]) -> pd.DataFrame:
 
 
 def points(results: Sequence[Result]) -> list[list[Result]]:
-    """The cells of each point that `intervals` tells of, in its order."""
+    """The results of each point that `intervals` has a row for, in its order."""
     groups = itertools.groupby(results, lambda one: (one.strategy, repr(one.values)))
     done = [[result for result in group if result.rows] for _, group in groups]
     return [cells for cells in done if len(cells) > 1 or (cells and _in_blocks(cells[0]))]
@@ -73,7 +73,7 @@ def _of_blocks(case: Case, cell: Result) -> list[dict[str, Any]]:
 
 
 def _prices(scenario: Scenario, row: Row, rows: Sequence[Row]) -> Floats:
-    """The price a month by block; NaN of a backend that serves several tiers, as its `price_month`."""
+    """The monthly price by block; NaN for a backend that serves several tiers, like its `price_month`."""
     if row.scope == "all":
         of_tiers = [_prices(scenario, one, rows) for one in rows if one.scope == "tier"]
         return np.asarray(np.sum(of_tiers, axis=0))

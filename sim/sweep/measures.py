@@ -1,4 +1,4 @@
-"""What a run of engine `fast` comes to, without the tables that a sweep would throw away."""
+"""Measures of a run of engine `fast`, without the tables that a sweep would throw away."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MEANS = [f"image_{quantity}" for quantity in FIELDS]
 class Measurer:
     """Plays and measures one prepared case.
 
-    `warm_up_s`: creates before it are left out. `slow_s`: a create that succeeds is slow if it takes more
-    than the seconds of its tier, and more than those of ALL among all creates; without seconds none is.
+    `warm_up_s`: creates before it are left out. `slow_s`: a successful create is slow above the seconds of
+    its tier; among all creates, it is slow above the seconds of ALL. Without seconds, no create is slow.
     The time from `warm_up_s` on is split into `blocks` blocks of `block_s` seconds (see
     `sim.analysis.statistics.Blocks`).
     """
@@ -58,11 +58,11 @@ class Measurer:
         self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, ALL)])
 
     def play(self, scenario: Scenario, strategy: str) -> tuple[State, list[Placed], float]:
-        """`Prepared.play`, in a way that `rows` can measure."""
+        """Run a strategy so that `rows` can measure it: `Prepared.play` with the edges of the blocks."""
         return self.prepared.play(scenario, strategy, edges=self._edges)
 
     def rows(self, s: State, scenario: Scenario) -> Rows:
-        """A row for each tier, pool and backend, and one for all, of what `play` came to."""
+        """Measure what `play` returned: a row for each tier, pool and backend, and one for all."""
         names = self.prepared.names
         done = s.rows[: len(self.time)]
         end = max(self.last_event, float(done["end"].max(initial=0.0)), float(s.world[0]["last_change"]))
@@ -108,7 +108,7 @@ class Measurer:
     def _count(
         self, done: Array, s: State, boot_timeout_s: float
     ) -> tuple[tuple[Array, ...], dict[str, list[list[float]]]]:
-        """What `sim.fast.tally` counts of `done`, the rows from the warm-up's end on; and `_times`."""
+        """The counts of `sim.fast.tally` for `done`, the rows after the warm-up; and `_times`."""
         pools, tiers = len(s.pools), int(s.options[0]["tiers"])
         sources = np.zeros((pools + 1, tiers, len(SOURCES)), np.int64)
         late, downloaded = np.zeros((pools + 1, tiers), np.int64), np.zeros((pools + 1, tiers))
@@ -154,7 +154,7 @@ def _of_usage(scope: Scope, array: Array, s: State) -> Array:
 
 
 def _times(seconds: Floats, first: Ints, s: State) -> dict[str, list[list[float]]]:
-    """TIMES of the creates that succeed, by scope and name; `seconds` and `first` are `sim.fast.tally`'s."""
+    """TIMES of the successful creates, by scope and name. `seconds` and `first` are from `sim.fast.tally`."""
     pools, tiers = len(s.pools), int(s.options[0]["tiers"])
     at = first.tolist()
     parts = [seconds[at[place] : at[place + 1]] for place in range(pools * tiers)]
@@ -174,7 +174,7 @@ def _times(seconds: Floats, first: Ints, s: State) -> dict[str, list[list[float]
 
 
 def _times_of(seconds: Floats) -> list[float]:
-    """TIMES: the mean, and PERCENTILES as `np.percentile` interpolates them; NaN of none."""
+    """TIMES: the mean, and PERCENTILES as `np.percentile` interpolates them; NaN without creates."""
     last = len(seconds) - 1
     if last < 0:
         return [np.nan] * len(TIMES)
@@ -236,7 +236,7 @@ def _block_means(s: State, end: float) -> Floats:
 
 
 def _price(scope: Scope, name: str, figures: Mapping[str, float], scenario: Scenario) -> float:
-    """The price a month of the image-volumes; NaN of a pool or backend that serves several tiers."""
+    """The monthly price of the image-volumes; NaN for a pool or backend that serves several tiers."""
     tiers = [name] if scope == "tier" else scenario.backends[name.partition("#")[0]].volume_types
     if len(tiers) > 1:
         return np.nan

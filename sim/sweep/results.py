@@ -1,4 +1,4 @@
-"""What the cells of a sweep come to: a result for each cell, with a row for each tier, pool and backend."""
+"""The results of a sweep: one for each cell, with a row for each tier, pool and backend."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ALL = ""  # the name of the row of scope `all`
 
 @dataclass(frozen=True)
 class Row:
-    """What one tier, pool or backend came to, or (scope `all`) all of them together.
+    """The measures of one tier, pool or backend, or (scope `all`) of all of them together.
 
-    - figures: by column, those of `sim.analysis.metrics.summary` and the usage of users' volumes, of the
-      cache, of the store and of both (`image`). A figure that cannot be told is NaN. A backend has the sum
-      over its pools, so its peaks are upper bounds.
-    - volumes_peak: the most volumes there at once, of any kind (what max_volumes limits); pools and backends.
-    - blocks: by measure a number for each block of time; empty for pools. `creates` asked for in it, and of
-      these `clones`, `errors`, `made` (that succeed), `slow` and `slow_all`; `other_errors`: failed creates
-      without an image; and the time-weighted means
-      `image_volumes`, `image_provisioned_gib` and `image_physical_gib`.
+    - figures: the columns of `sim.analysis.metrics.summary`, and the usage of users' volumes, of the cache,
+      of the store and of both (`image`); NaN without a value. A backend has the sum over its pools, so its
+      peaks are upper bounds.
+    - volumes_peak: the most volumes of any kind at once (see max_volumes); only for pools and backends.
+    - blocks: for each measure, one number per block of time; empty for pools. The counts are `creates` (that
+      began in the block) and how they ended: `clones`, `errors`, `made` (successful), `slow` and `slow_all`;
+      and `other_errors`, failed creates without an image. `image_volumes`, `image_provisioned_gib` and
+      `image_physical_gib` are means over time.
     - tiers: the counts of `blocks` by tier, for a backend that serves several tiers; else empty.
     """
 
@@ -35,7 +35,7 @@ class Row:
     tiers: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:
-        """The row of a table: its scope, name and figures."""
+        """The row as a dictionary, for a table: scope, name and figures."""
         peak = {} if self.volumes_peak is None else {"volumes_peak": self.volumes_peak}
         return {"scope": self.scope, "name": self.name, **self.figures, **peak}
 
@@ -45,9 +45,9 @@ Rows = Mapping[tuple[Scope, str], Row]
 
 @dataclass(frozen=True)
 class Result:
-    """What a cell came to: `rows` by scope and name, and how many `requests` were simulated.
+    """The result of a cell: its `rows` by scope and name, and the number of `requests` simulated.
 
-    `values` has what was varied, by key. A cell that failed has an `error` and no rows.
+    `values` are the varied values by key. A failed cell has an `error` and no rows.
     """
 
     digest: str
@@ -61,7 +61,7 @@ class Result:
     error: str = ""
 
     def to_json(self) -> str:
-        """As text. JSON has no NaN: such a figure is null."""
+        """The result as text. JSON has no NaN, so a figure without a value is null."""
         rows = [
             vars(row) | {"figures": {key: None if math.isnan(of) else of for key, of in row.figures.items()}}
             for row in self.rows.values()
@@ -70,7 +70,7 @@ class Result:
 
     @classmethod
     def of_json(cls, text: str) -> Result:
-        """What `to_json` wrote. Raises ValueError, KeyError or TypeError if the text is not whole."""
+        """Read the text of `to_json`. Raises ValueError, KeyError or TypeError if the text is not whole."""
         raw = json.loads(text)
         rows = [
             Row(

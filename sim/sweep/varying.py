@@ -165,7 +165,7 @@ def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] 
 
 
 def reloads(key: str) -> bool:
-    """Whether a key changes what happens or who serves whom, and not only how arrays and Cinder answer."""
+    """Whether a key changes the workload or which backends serve it, and not only how they answer."""
     return key.partition(".")[0] not in _ANSWERS or key.endswith(".volume_type") or key == "what_if.prefetch"
 
 

@@ -1,4 +1,4 @@
-"""How long a start lasts that says more of an empty cache than of a strategy."""
+"""The length of the warm-up, in which results depend more on the empty cache than on the strategy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CLONES = [number for number, source in enumerate(SOURCES) if source not in ("non
 
 
 def warm_ups_s(case: Case, strategies: Iterable[str]) -> dict[str, float]:
-    """The seconds after which each strategy's creates are as likely clones as later, by engine `fast`.
+    """The warm-up of each strategy in seconds, from a run of engine `fast`; 0 if nothing must be left out.
 
-    MSER-5 on the series of creates from an image, 1 for a clone and 0 for every other; 0 if nothing is to be
-    left out. Raises BadInput as `Prepared.play` does.
+    It is MSER-5 on the series of creates from an image: 1 for a clone, 0 for every other create.
+    Raises BadInput as `Prepared.play` does.
     """
     prepared = Prepared(case)
     chosen = np.flatnonzero(prepared.asked["image_id"] != "")
@@ -32,7 +32,7 @@ def warm_ups_s(case: Case, strategies: Iterable[str]) -> dict[str, float]:
 
 
 def start_s(time: npt.NDArray[np.float64], clone: npt.NDArray[np.bool_]) -> float:
-    """The time of the first create that MSER-5 keeps, of creates in order; 0 if it keeps all."""
+    """The time of the first create that MSER-5 keeps; 0 if it keeps all. Creates are in order of time."""
     left_out = mser5(clone)
     return float(time[left_out]) if left_out else 0.0
 
