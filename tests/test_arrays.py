@@ -9,7 +9,8 @@ import pytest
 
 from sim.inputs.images import Image
 from sim.inputs.scenario import Backend
-from sim.model.arrays import GIB, Array, AtCloneLimit, Busy, Content, Refusal, content_of, file_of
+from sim.inputs.units import GIB
+from sim.model.arrays import Array, AtCloneLimit, Busy, Content, Refusal, content_of, file_of
 
 TWO = Content(("image", 1), 2.0)  # two GiB of data
 

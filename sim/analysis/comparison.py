@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sim.analysis.metrics import ALL, summary
+from sim.analysis.metrics import summary
 from sim.analysis.statistics import CONFIDENCE, Blocks, Estimate, Sample
 from sim.model.records import Records
+from sim.model.usage import ALL
 from sim.run import run
 from sim.workload.loading import load
 

@@ -18,7 +18,7 @@ from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput, quoted
 from sim.inputs.scenario import Backend, Case
 from sim.inputs.strategies import STRATEGIES
-from sim.model.arrays import GIB
+from sim.inputs.units import GIB
 from sim.model.initial import Placed, place
 from sim.model.usage import UsageMeter
 from sim.run import run
@@ -209,11 +209,6 @@ def _seen_by_the_api(case: Case, names: Names, image: Whole, project: Whole) -> 
     return np.asarray(updates, np.int64), np.asarray((deletes > 0) | foreign | too_large)
 
 
-def _gib(virtual_size_bytes: int) -> int:
-    """The GiB that an entry counts for (`image_utils.check_virtual_size`, in floating point as there)."""
-    return math.ceil(virtual_size_bytes / GIB)
-
-
 def _cloned_elsewhere(
     case: Case, names: Names, placed: list[Placed], host: Whole, image: Whole, project: Whole
 ) -> Mask:
@@ -221,8 +216,7 @@ def _cloned_elsewhere(
     images = list(case.images.values())
     raw = np.array([image.disk_format == "raw" for image in images])
     bare = np.array([image.container_format == "bare" for image in images])
-    backends = case.scenario.backends
-    by_driver = np.array([backends[host.partition("#")[0]].driver_clones_raw for host in names.hosts])
+    by_driver = np.array([case.scenario.backend_at(host).driver_clones_raw for host in names.hosts])
     stored = np.zeros((len(names.hosts), len(images)), np.bool_)
     for volume in placed:
         if volume.kind == "store" and volume.image is not None:
@@ -238,7 +232,7 @@ def _cloned_elsewhere(
 def _of_pool(
     case: Case, names: Names, host: str, look_ups: pd.DataFrame, placed: list[Placed]
 ) -> PoolLookUps:
-    backend = case.scenario.backends[host.partition("#")[0]]
+    backend = case.scenario.backend_at(host)
     before = [
         names.images.index(volume.image.image_id)
         for volume in placed
@@ -254,7 +248,7 @@ def _of_pool(
     group = np.append(np.full(len(before), groups), group_of[look_ups["tier"]] + look_ups["block"])
     asked = replay.look_ups(
         image,
-        size_gib=[_gib(each.virtual_size_bytes) for each in images],
+        size_gib=[each.virtual_gib for each in images],
         size_bytes=[each.size_bytes for each in images],
         version=np.append(np.zeros(len(before)), look_ups["version"]),
         group=group,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +11,12 @@ import pandas as pd
 from sim.inputs.problems import printable
 from sim.inputs.strategies import STRATEGIES, Strategy
 from sim.model.initial import store_hosts
-from sim.model.records import Records
+from sim.model.records import FILL_FAILED, TOO_LARGE, Records
 
 if TYPE_CHECKING:
-    from sim.inputs.scenario import Backend, Case
+    from sim.inputs.scenario import Case
 
-GIB = 2**30
 MOST = 5  # lines of one kind, and names in one line
-REFUSED = "larger than image_volume_cache_max_size_gb"
-FAILED = "fill failed: "
 # What an event does to the number of entries.
 ENTRIES = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
 
@@ -65,7 +61,7 @@ def overshoot(records: Records, case: Case) -> pd.DataFrame:
 
     rows = []
     for host, of_pool in events.groupby(bounded(events), sort=True):
-        backend = _backend(case, str(host))
+        backend = case.scenario.backend_at(str(host))
         sign = of_pool["event"].astype(object).map(ENTRIES).to_numpy(dtype=float)
         sizes = of_pool["size_gib"].to_numpy(dtype=float)
         before = initial.loc[bounded(initial) == host, "size_gib"]
@@ -143,14 +139,14 @@ def _slow(records: Records, case: Case) -> list[str]:
 
 def _refused(records: Records, case: Case) -> list[str]:
     skips = _events(records, "skip")
-    refused = skips[skips["reason"].astype(str).str.startswith(REFUSED)]
+    refused = skips[skips["reason"].astype(str).str.startswith(TOO_LARGE)]
     lines = []
     for host, chosen in _by(refused, "host"):
         sizes = chosen.groupby("image_id", observed=True)["size_gib"].max()
         names = _some(f"{_name(case, image_id)} ({size} GiB)" for image_id, size in sizes.items())
         line = (
             f"{host}: the cache refuses {names}, larger than image_volume_cache_max_size_gb"
-            f" ({_backend(case, host).image_volume_cache_max_size_gb})"
+            f" ({case.scenario.backend_at(host).image_volume_cache_max_size_gb})"
         )
         asked = chosen[chosen["volume_id"] != ""]  # the rest are clones of uploaded volumes
         if len(asked):
@@ -189,13 +185,13 @@ def _unit(limit: str) -> str:
 
 def _failed_fills(records: Records, case: Case) -> list[str]:
     skips = _events(records, "skip")
-    failed = skips[skips["reason"].astype(str).str.startswith(FAILED)]
+    failed = skips[skips["reason"].astype(str).str.startswith(FILL_FAILED)]
     lines = []
     for host, chosen in _by(failed, "host"):
         lost = _lost(records.cache_events[records.cache_events["host"] == host], chosen)
         entries = _count(lost, "entry", "entries")
         evicted = f"; {entries} evicted to make room, which nothing replaced" if lost else ""
-        reasons = _exceptions(chosen["reason"].astype(str).str.removeprefix(FAILED))
+        reasons = _exceptions(chosen["reason"].astype(str).str.removeprefix(FILL_FAILED))
         fills = _count(len(chosen), "cache fill")
         quota = f"; {_quota(case)}" if "OverQuota" in reasons else ""
         lines.append(f"{host}: {fills} failed ({reasons}) and cached nothing{evicted}{quota}")
@@ -226,7 +222,7 @@ def _lost(events: pd.DataFrame, failed: pd.DataFrame) -> int:
 def _clone_limits(records: Records, case: Case) -> list[str]:
     return [
         f"{host}: {_count(len(chosen), 'cache entry', 'cache entries')} lost to the array's clone"
-        f" limit (max_clones_per_volume {_backend(case, host).max_clones_per_volume}):"
+        f" limit (max_clones_per_volume {case.scenario.backend_at(host).max_clones_per_volume}):"
         " the next create of such an image downloads it again"
         for host, chosen in _by(_events(records, "clone_limit"), "host")
     ]
@@ -254,7 +250,7 @@ def _store(records: Records, case: Case, strategy: Strategy) -> list[str]:
     requests = records.requests
     lines = []
     if useless:
-        gib = sum(max(1, math.ceil(i.size_bytes / GIB)) * len(hosts[i.image_id]) for i in useless)
+        gib = sum(i.size_gib * len(hosts[i.image_id]) for i in useless)
         asked = int(requests["image_id"].isin([image.image_id for image in useless]).sum())
         lines.append(
             f"{len(useless):,} of {len(stored):,} images of the Cinder store are not raw and bare:"
@@ -284,10 +280,6 @@ def _store(records: Records, case: Case, strategy: Strategy) -> list[str]:
             " upload images as the project that owns them"
         )
     return lines
-
-
-def _backend(case: Case, host: str) -> Backend:
-    return case.scenario.backends[host.partition("#")[0]]
 
 
 def _name(case: Case, image_id: Any) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.model.records import Records
-from sim.model.usage import QUANTITIES
+from sim.inputs.units import GIB
+from sim.model.records import CLONES, SOURCES, Records
+from sim.model.usage import ALL, OWNERS, QUANTITIES
 
 if TYPE_CHECKING:
     from sim.inputs.images import Image
@@ -23,10 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
-GIB = 2**30
-ALL = "all"  # the summary's last row
 PERCENTILES = (50, 95, 99)
-SOURCES = ("driver", "store", "cache", "download", "none")
 
 
 def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
@@ -68,7 +66,7 @@ def summary_of(
 ) -> pd.DataFrame:
     """`summary` of what has been counted: by tier and for `all`, a `tally` and PERCENTILES of the seconds."""
     prices = case.scenario.tiers
-    kinds = ("image", "cache", "store")
+    kinds = ("image", *OWNERS[1:])
     of_usage = pd.concat(
         [usage_columns(usage, "tier", prices, kinds), usage_columns(usage, ALL, [""], kinds)],
         ignore_index=True,
@@ -100,7 +98,7 @@ def tally(
     """Counts of creates that add up: by source, errors, late ones, seconds and downloaded GiB; and the errors
     of creates without an image.
     """
-    by_source = {source: int((requests["source"] == source).sum()) for source in SOURCES}
+    by_source = {source: int((requests["source"] == source).sum()) for source in reversed(SOURCES)}
     errors = int((requests["status"] == "error").sum())
     if sum(by_source.values()) != len(requests) or by_source["none"] != errors:
         raise RuntimeError(f"{len(requests)} creates, {errors} errors, but sources {by_source}")
@@ -132,7 +130,7 @@ def by_project(records: Records, case: Case) -> pd.DataFrame:
     asked = events[(events["event"] == "create") & (events["image_id"] != "")]
     projects = asked["project"].astype("str").to_numpy()
     table = pd.crosstab(projects, records.requests["source"].to_numpy(object))
-    table = table.reindex(columns=list(SOURCES), fill_value=0)
+    table = table.reindex(columns=list(reversed(SOURCES)), fill_value=0)
     table.insert(0, "creates", table.sum(axis=1))
     table = table.rename_axis(index="project", columns=None).reset_index()
     return table.sort_values(["creates", "project"], ascending=[False, True], ignore_index=True)
@@ -157,7 +155,7 @@ def uploads_of(records: Records, strategy: str) -> pd.DataFrame:
         "upload_s_p50": p50,
         "upload_s_p95": p95,
         "later_creates": len(later),
-        "later_clones": int(later["source"].isin(["driver", "store", "cache"]).sum()),
+        "later_clones": int(later["source"].isin(CLONES).sum()),
         "later_downloads": int((later["source"] == "download").sum()),
         "later_errors": int((later["status"] == "error").sum()),
     }
@@ -281,13 +279,9 @@ def pool_counts(requests: pd.DataFrame, others: pd.DataFrame, case: Case) -> pd.
 
 def pools_table_of(counts: pd.DataFrame, usage: pd.DataFrame, case: Case) -> pd.DataFrame:
     """`pools_table` of what has been counted."""
-    types = {
-        f"{name}#{pool}": ";".join(backend.volume_types)
-        for name, backend in case.scenario.backends.items()
-        for pool in backend.pools
-    }
+    types = {host: ";".join(case.scenario.backend_at(host).volume_types) for host in case.scenario.pools()}
     hosts = counts.index
-    table = counts.join(usage_columns(usage, "pool", hosts, ("user", "cache", "store")))
+    table = counts.join(usage_columns(usage, "pool", hosts, OWNERS))
     table.insert(0, "volume_type", list(types.values()))
     of_pools = usage[usage["scope"] == "pool"]
     orphans = of_pools[of_pools["kind"] == "orphan"].set_index("name")["volumes_end"]

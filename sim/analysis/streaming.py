@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 
 from sim.analysis.create_seconds import create_seconds, together
 from sim.analysis.metrics import (
-    ALL,
     of_tier,
     percentiles_of_many,
     pool_counts,
@@ -52,7 +51,7 @@ from sim.inputs.tables import parquet_batches
 from sim.inputs.trace import last_time_s, read_batches
 from sim.model.initial import place
 from sim.model.records import ASKED, uploads_table
-from sim.model.usage import UsageMeter, instants
+from sim.model.usage import ALL, UsageMeter, instants
 
 BATCH = 500_000  # events of the trace in memory
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress

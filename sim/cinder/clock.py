@@ -15,7 +15,7 @@ from typing import Any, cast
 import simpy
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from sim.model.arrays import Kind
+from sim.model.rules import Kind
 
 REPORT, TRACE = -2, -1  # SimPy's own events have priority 0 and 1
 TICK = timedelta(microseconds=1)

@@ -18,6 +18,7 @@ from cinder import exception
 
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.release import EarlierCalls, rewrites_metadata
+from sim.model.records import FILL_FAILED
 from sim.model.repeats import repeats
 
 INTERNAL_PROJECT = "(internal tenant)"  # no name that a trace is likely to have
@@ -351,7 +352,7 @@ class Quotas:
             error = exception.OverQuota(overs=sorted(overs), quotas=self._limits, usages={})
             request = current_process().request
             if request is not None:
-                request.fill_error = f"fill failed: {type(error).__name__}"
+                request.fill_error = FILL_FAILED + type(error).__name__
             raise error
         for name, delta in deltas.items():
             self.in_use[name] += delta

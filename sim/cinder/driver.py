@@ -12,7 +12,9 @@ from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import ImageService
 from sim.inputs.scenario import Image, Scenario
-from sim.model.arrays import Array, AtCloneLimit, Busy, Full, Kind, Meter, Refusal, content_of
+from sim.model.arrays import Array, AtCloneLimit, Busy, Full, Meter, Refusal, content_of
+from sim.model.records import FILL_FAILED
+from sim.model.rules import Kind
 
 
 class Driver:
@@ -70,9 +72,9 @@ class Driver:
     ) -> None:
         """Read a volume and send it to Glance, converted first (on a write stream) if it is not raw."""
         image = self._images[image_meta["id"]]
-        read_s, convert_s = self.array.read_s(image)
+        read_s = self.array.read_s(image)
         if image.disk_format != "raw":
-            self._on_write_stream(read_s + convert_s)
+            self._on_write_stream(read_s)
             read_s = 0.0
         image_service.update(context, image.image_id, {}, read_s)
 
@@ -166,7 +168,7 @@ class Noted:
         request = current_process().request
         if request is not None:
             if self._volume.id != request.volume_id:
-                request.fill_error = f"fill failed: {type(error).__name__}"
+                request.fill_error = FILL_FAILED + type(error).__name__
             elif self._array.has_place(self._volume.host):
                 request.cache_held = 0
             else:

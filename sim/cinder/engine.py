@@ -26,6 +26,7 @@ from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
+from sim.inputs.hosts import backend_of
 from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import STRATEGIES, Strategy
 from sim.model.arrays import Array, Refusal
@@ -132,7 +133,7 @@ class Simulation:
 
     def _manager_of(self, host: str) -> VolumeManager:
         """The service that a host (backend#pool) belongs to."""
-        return self._managers[host.partition("#")[0]]
+        return self._managers[backend_of(host)]
 
     def _schedule(
         self,
@@ -247,12 +248,12 @@ class Simulation:
         """Put an uploaded image's file into the Cinder store, everywhere or, if one does not fit, nowhere."""
         done: list[Placed] = []
         for volume in stored(self._case, self.strategy, image):
-            array = self._arrays[volume.host.partition("#")[0]]
+            array = self._arrays[backend_of(volume.host)]
             try:
                 put(array, volume, version)
             except Refusal as refusal:
                 for each in done:
-                    self._arrays[each.host.partition("#")[0]].end_delete(each.volume_id)
+                    self._arrays[backend_of(each.host)].end_delete(each.volume_id)
                 raise of_a_driver(refusal, array) from None
             done.append(volume)
         return [self._enter(volume) for volume in done]

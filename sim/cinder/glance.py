@@ -16,7 +16,7 @@ from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.inputs.scenario import Glance as GlanceSpec
 from sim.inputs.scenario import Image
-from sim.model.arrays import MIB
+from sim.inputs.units import MIB
 from sim.model.repeats import repeats
 
 MARKED = "cinder-raw"  # the scheme of locations that are raw, though the image is not

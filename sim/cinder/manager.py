@@ -21,6 +21,7 @@ from sim.cinder.database import Context, Database, Volume
 from sim.cinder.driver import Driver
 from sim.cinder.policies import ObservedCache, OfBackend
 from sim.cinder.recorder import Recorder
+from sim.inputs.hosts import parts_of
 from sim.model.arrays import Array
 from sim.model.repeats import repeats
 
@@ -242,5 +243,5 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         return stats
 
     def _allocated(self, host: str) -> int:
-        stats = self.stats["pools"].get(host.rpartition("#")[2])
+        stats = self.stats["pools"].get(parts_of(host)[1])
         return stats["allocated_capacity_gb"] if stats else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from cinder.image import cache as image_cache
-from oslo_utils import units
 
 from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Database, Entry, Volume
+from sim.inputs.hosts import backend_of
 from sim.inputs.images import Image
 from sim.inputs.scenario import Backend
+from sim.model.records import TOO_LARGE
+from sim.model.rules import cache_refuses
 
 Victim = Callable[[list[Entry]], Entry]
 
@@ -44,13 +45,12 @@ class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
         finally:
             process.phase = ""
         if not fits:
-            process.request.fill_error = "larger than image_volume_cache_max_size_gb"
+            process.request.fill_error = TOO_LARGE
         return fits
 
     def keeps(self, image: Image) -> bool:
         """Whether a fill with this image would not be refused."""
-        most: int = self.max_cache_size_gb
-        return most == 0 or math.ceil(image.virtual_size_bytes / units.Gi) <= most
+        return not cache_refuses(image.virtual_gib, self.max_cache_size_gb)
 
     def entry_made(self, entry: Entry) -> None:
         """An entry of one of this backend's hosts was made, or is there at the start."""
@@ -222,7 +222,7 @@ class Uses:
 
     def after(self, happened: int, host: str, image_id: str) -> int:
         """Position of the next use once so many events have happened; the trace's length if there is none."""
-        tiers = self._backends[host.partition("#")[0]].volume_types
+        tiers = self._backends[backend_of(host)].volume_types
         found = [self._pinned.get((host, image_id))]
         found += [self._unpinned.get((tier, image_id)) for tier in tiers]
         following = (uses[uses.searchsorted(happened) :] for uses in found if uses is not None)

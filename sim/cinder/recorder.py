@@ -15,6 +15,9 @@ from sim.model.arrays import Array
 from sim.model.records import (
     ASKED,
     EVENT_COLUMNS,
+    MAKES_PLACE,
+    MAKES_ROOM,
+    OUTDATED,
     SOURCES,
     Records,
     cache_events_table,
@@ -111,11 +114,11 @@ class Recorder:
         if event == "create":
             self._cache_event("create", entry, "")
         elif process.phase == "stale":
-            self._cache_event("stale", entry, "the image was updated")
+            self._cache_event("stale", entry, OUTDATED)
         elif process.phase == "evict":
-            self._cache_event("evict", entry, "room for another image")
+            self._cache_event("evict", entry, MAKES_ROOM)
         elif process.phase == "place":
-            self._cache_event("evict", entry, "place for a user's volume")
+            self._cache_event("evict", entry, MAKES_PLACE)
         else:
             self._cache_event("clone_limit", entry, "SnapshotLimitReached")
 

@@ -11,6 +11,7 @@ from cinder.scheduler.flows.create_volume import ScheduleCreateVolumeTask
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
+from sim.inputs.hosts import backend_of
 from sim.inputs.scenario import Scenario
 from sim.inputs.strategies import Strategy
 from sim.model.repeats import repeats
@@ -58,7 +59,7 @@ class Clones:
         found = self._glance.images.get(image_id or "")
         if found is None:
             return False
-        image, manager = found.image, self._managers[host.partition("#")[0]]
+        image, manager = found.image, self._managers[backend_of(host)]
         if image.disk_format == "raw" and manager.array.spec.driver_clones_raw:
             return True
         raw = image.disk_format == "raw" and image.container_format == "bare"

@@ -6,16 +6,16 @@ Each says in `sim.inputs.scenario.WhatIf` what it would change in Cinder. What i
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
 from cinder import coordination, exception, utils
 from cinder.volume import manager
 from cinder.volume.flows.manager import create_volume
-from oslo_utils import units
 
 from sim.inputs.scenario import WhatIf
+from sim.inputs.units import whole_gib
+from sim.model.rules import cache_refuses
 
 
 def create_task(what_if: WhatIf, *patches: type) -> Any:
@@ -66,8 +66,7 @@ def _unless_refused(prepare: Callable[..., Any]) -> Callable[..., Any]:
         image_meta: dict[str, Any],
         image_service: Any,
     ) -> Any:
-        most = self.image_volume_cache.max_cache_size_gb
-        if most != 0 and math.ceil(image_meta["virtual_size"] / units.Gi) > most:
+        if cache_refuses(whole_gib(image_meta["virtual_size"]), self.image_volume_cache.max_cache_size_gb):
             return None, False
         return prepare(self, context, volume, image_location, image_id, image_meta, image_service)
 

@@ -7,6 +7,7 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     jit.py        compilation, and the state as compiled code gets it; interpreted.py: as plain Python does
     keeping.py    compiled code on disk
     build.py      a case as such a state
+    rules.py      the rules of sim/model/rules.py, compiled
     arrays.py     space, places and clones (as sim/model/arrays.py); usage.py keeps the accounts of them
     events.py     the clock, waiting, Cinder's reading of the time
     cache.py      the image-volume cache, with its eviction policies, and locations in the Cinder store

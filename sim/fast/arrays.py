@@ -6,22 +6,18 @@ What takes time returns its seconds, or, where the array refuses, the reason as 
 from __future__ import annotations
 
 from sim.fast.jit import compiled
-from sim.fast.state import (
-    ARRAY_FULL,
-    BUSY,
-    CACHE,
-    CLONE_LIMIT,
-    MISSING,
-    NO_PROVISION,
-    NO_SPACE,
-    NONE,
-    POOL_FULL,
-    STILL_THERE,
-    State,
+from sim.fast.rules import (
+    clone_s,
+    delete_refusal,
+    new_data_of,
+    new_refusal,
+    payer_rank,
+    place_refusal,
+    space_refusal,
 )
+from sim.fast.state import CACHE, NONE, State
 from sim.fast.usage import meter
-
-MIB_PER_GIB = 1024
+from sim.model.rules import MISSING, POOL_FULL
 
 
 @compiled
@@ -38,11 +34,7 @@ def find(s: State, v: int, backend: int) -> int:
 @compiled
 def create(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> float:
     """An empty volume; `v` is the user's volume that it belongs to, or NONE. Its slot is `world.made`."""
-    if v != NONE and find(s, v, s.pools[pool].backend) != NONE:
-        return -STILL_THERE
-    refused = check_count(s, pool)
-    if refused == 0:
-        refused = check_space(s, pool, size_gib, 0.0)
+    refused = check_new(s, v, pool, size_gib, 0.0, 0)
     if refused != 0:
         return -refused
     add(s, v, pool, size_gib, kind, tier)
@@ -57,8 +49,9 @@ def write(s: State, slot: int, image: int, file: bool, version: int) -> float:
     pool = s.slots[slot].pool
     if not s.backends[s.pools[pool].backend].thin:
         return 0.0
-    if check_physical(s, pool, new_data_gib(s, pool, image, file, version)) != 0:
-        return -NO_SPACE
+    refused = check_space(s, pool, 0, new_data_gib(s, pool, image, file, version))
+    if refused != 0:
+        return -refused
     hold(s, slot, lineage_for(s, pool, image, file, version))
     return 0.0
 
@@ -69,32 +62,25 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
     if source == NONE:
         return -MISSING
     b = s.backends[s.pools[pool].backend]
-    if v != NONE and find(s, v, s.pools[pool].backend) != NONE:
-        return -STILL_THERE
-    if not b.copies and s.slots[source].clones >= b.max_clones:
-        return -CLONE_LIMIT
-    refused = check_count(s, pool)
     lineage = s.slots[source].lineage
     copied = b.copies and lineage != NONE
-    if refused == 0:
-        data = 0.0
-        if copied:
-            d = s.lineages[lineage]
-            data = new_data_gib(s, pool, d.image, d.file, d.version)
-        refused = check_space(s, pool, size_gib, data)
+    data = 0.0
+    if copied:
+        d = s.lineages[lineage]
+        data = new_data_gib(s, pool, d.image, d.file, d.version)
+    refused = check_new(s, v, pool, size_gib, data, s.slots[source].clones)
     if refused != 0:
         return -refused
     slot = add(s, v, pool, size_gib, kind, tier)
-    if b.copies:
-        if copied:
-            d = s.lineages[lineage]
-            hold(s, slot, lineage_for(s, pool, d.image, d.file, d.version))
-        return b.clone_s + s.slots[source].size_gib * MIB_PER_GIB / b.clone_mib_s
-    s.slots[slot].source = source
-    s.slots[source].clones += 1
+    if not b.copies:
+        s.slots[slot].source = source
+        s.slots[source].clones += 1
+    if copied:
+        d = s.lineages[lineage]
+        lineage = lineage_for(s, pool, d.image, d.file, d.version)
     if lineage != NONE:
         hold(s, slot, lineage)
-    return b.clone_s
+    return clone_s(s.slots[source].size_gib, b.clone_s, b.clone_mib_s)
 
 
 @compiled
@@ -102,22 +88,15 @@ def clone_from_glance(
     s: State, v: int, pool: int, size_gib: int, tier: int, image: int, version: int
 ) -> float:
     """The driver's own clone of a raw image that lies beside the pool (RBD)."""
-    backend = s.pools[pool].backend
-    b = s.backends[backend]
-    if find(s, v, backend) != NONE:
-        return -STILL_THERE
-    refused = check_count(s, pool)
-    if refused == 0:
-        data = new_data_gib(s, pool, image, False, version) if b.copies else 0.0
-        refused = check_space(s, pool, size_gib, data)
+    b = s.backends[s.pools[pool].backend]
+    data = new_data_gib(s, pool, image, False, version) if b.copies else 0.0
+    refused = check_new(s, v, pool, size_gib, data, 0)
     if refused != 0:
         return -refused
     slot = add(s, v, pool, size_gib, 0, tier)
-    if not b.copies:
-        return b.clone_s
-    if b.thin:
+    if b.copies and b.thin:
         hold(s, slot, lineage_for(s, pool, image, False, version))
-    return b.clone_s + s.images[image].content_gib * MIB_PER_GIB / b.clone_mib_s
+    return clone_s(s.images[image].content_gib, b.clone_s, b.clone_mib_s)
 
 
 @compiled
@@ -142,9 +121,8 @@ def begin_delete(s: State, slot: int) -> float:
     if slot == NONE:
         return -MISSING
     b = s.backends[s.pools[s.slots[slot].pool].backend]
-    if s.slots[slot].clones > 0 and b.busy:
-        return -BUSY
-    return b.delete_s
+    refused = delete_refusal(s.slots[slot].clones, b.busy)
+    return b.delete_s if refused == 0 else -refused
 
 
 @compiled
@@ -178,7 +156,7 @@ def has_place(s: State, pool: int) -> bool:
 @compiled
 def cached(s: State, pool: int) -> int:
     """Image-volumes of the cache that take a place which a volume for the pool would need."""
-    if s.pools[pool].volumes >= s.pools[pool].max_volumes:
+    if check_count(s, pool) == POOL_FULL:
         return s.pools[pool].cached
     b = s.backends[s.pools[pool].backend]
     count = 0
@@ -187,30 +165,32 @@ def cached(s: State, pool: int) -> int:
     return count
 
 
-# -- checks, in the order in which they are made ----------------------------------------------
+# -- checks --------------------------------------------------------------------------------------------
+
+
+@compiled
+def check_new(s: State, v: int, pool: int, size_gib: int, data_gib: float, clones: int) -> int:
+    backend = s.pools[pool].backend
+    return new_refusal(
+        v != NONE and find(s, v, backend) != NONE,
+        clones,
+        s.backends[backend].max_clones,
+        check_count(s, pool),
+        check_space(s, pool, size_gib, data_gib),
+    )
 
 
 @compiled
 def check_count(s: State, pool: int) -> int:
     p = s.pools[pool]
-    if p.volumes >= p.max_volumes:
-        return POOL_FULL
     b = s.backends[p.backend]
-    return ARRAY_FULL if b.volumes >= b.max_volumes else 0
+    return place_refusal(p.volumes, p.max_volumes, b.volumes, b.max_volumes)
 
 
 @compiled
 def check_space(s: State, pool: int, size_gib: int, data_gib: float) -> int:
     p = s.pools[pool]
-    if size_gib > 0 and p.provisioned + size_gib > p.provision_limit:
-        return NO_PROVISION
-    return check_physical(s, pool, data_gib)
-
-
-@compiled
-def check_physical(s: State, pool: int, data_gib: float) -> int:
-    p = s.pools[pool]
-    return NO_SPACE if data_gib > 0 and p.physical + data_gib > p.capacity else 0
+    return space_refusal(size_gib, p.provisioned, p.provision_limit, data_gib, p.physical, p.capacity)
 
 
 # -- space and counts ------------------------------------------------------------------------------
@@ -284,9 +264,8 @@ def change(s: State, slot: int, count: int, size_gib: int) -> None:
 def new_data_gib(s: State, pool: int, image: int, file: bool, version: int) -> float:
     """GiB that a copy of an image's data would add to a pool."""
     b = s.backends[s.pools[pool].backend]
-    if not b.thin or (b.dedupe and same_data(s, pool, image, file, version) != NONE):
-        return 0.0
-    return s.images[image].file_gib if file else s.images[image].content_gib
+    there = b.dedupe and same_data(s, pool, image, file, version) != NONE
+    return new_data_of(s.images[image].file_gib if file else s.images[image].content_gib, b.thin, there)
 
 
 @compiled
@@ -375,15 +354,11 @@ def charge(s: State, lineage: int) -> None:
     for member in range(3 * tiers):
         if s.members[lineage, member] == 0:
             continue
-        if payer == NONE or (
-            payer // tiers == member // tiers
-            and s.member_since[lineage, member] < s.member_since[lineage, payer]
-        ):
+        rank = payer_rank(member // tiers, s.member_since[lineage, member])
+        if payer == NONE or rank < payer_rank(payer // tiers, s.member_since[lineage, payer]):
             payer = member
     old = data.payer
     if payer == old:
-        return
-    if payer != NONE and old != NONE and payer // tiers == old // tiers and s.members[lineage, old] > 0:
         return
     if old != NONE:
         pay(s, data.pool, old, -data.gib)

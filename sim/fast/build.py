@@ -15,18 +15,25 @@ from sim.fast import state
 from sim.fast.jit import table_of
 from sim.fast.kernel import PLACED, put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
+from sim.inputs.hosts import backend_of, host_of
 from sim.inputs.scenario import Backend, Case, Image, WhatIf
 from sim.inputs.strategies import Strategy
 from sim.inputs.trace import EVENTS
-from sim.model.arrays import GIB, MIB, content_of, file_of
+from sim.inputs.units import MIB
+from sim.model.arrays import content_of, file_of
 from sim.model.initial import Placed, store_hosts
 from sim.model.lottery import first_state
 from sim.model.repeats import repeats
+from sim.model.rules import PAYERS, bound_of, moved_s, provision_limit_gib
 
 PROJECT = "project"  # of requests that name none
-KINDS = {"user": state.USER, "store": state.STORE, "cache": state.CACHE}
 EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
-UPLOADS = ("copy", "no-op", "raw-twin-location", "raw-twin-cache")  # in the order of state.COPY_DATA, …
+UPLOADS = {
+    "copy": state.COPY_DATA,
+    "no-op": state.NO_OP,
+    "raw-twin-location": state.TWIN_LOCATION,
+    "raw-twin-cache": state.TWIN_CACHE,
+}
 OPTION_SWITCHES = (
     *("refused_without_lock", "retry_clone_limit", "limits_per_backend", "fill_lock", "evict_for_users"),
 )
@@ -73,8 +80,8 @@ class Names:
             False,
             file_of(image, 0) == content_of(image, 0),
             self.projects.index(image.owner) if image.owner else NONE,
-            -(-image.size_bytes // GIB),
-            math.ceil(image.virtual_size_bytes / GIB),
+            image.size_gib,
+            image.virtual_gib,
             content_of(image, 0).gib,
             file_of(image, 0).gib,
             -1.0,
@@ -84,6 +91,11 @@ class Names:
             False,
             image.image_owner not in ("", image.owner),
         )
+
+    def moved_s(self, backend: Backend, mib_s: float | None) -> npt.NDArray[np.float64]:
+        """Seconds to write each image to a volume at this rate, or to read it off one (images,)."""
+        converted_mib = np.where(self.rows["raw"], 0.0, self.virtual_mib)
+        return moved_s(self.virtual_mib, converted_mib, bound_of(mib_s), bound_of(backend.convert_mib_s))
 
     def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
         """A stretch of a trace as numbers; `codes` tell its volumes apart."""
@@ -203,10 +215,9 @@ def _tiers(s: State, case: Case, names: Names) -> State:
             s.serves[number, names.tiers.index(tier)] = True
     # Cinder's scheduler knows pools by `backend.pool`: of two that are called the same it sees the last.
     seen = {host.replace("#", "."): pool for pool, host in enumerate(names.hosts)}
-    backend_of = [names.backends.index(host.partition("#")[0]) for host in names.hosts]
+    backends = [names.backends.index(backend_of(host)) for host in names.hosts]
     served = [
-        [pool for pool in seen.values() if s.serves[backend_of[pool], tier]]
-        for tier in range(len(names.tiers))
+        [pool for pool in seen.values() if s.serves[backends[pool], tier]] for tier in range(len(names.tiers))
     ]
     s.tier_start[1:] = np.cumsum([len(pools) for pools in served])
     return s._replace(tier_pools=np.array([pool for pools in served for pool in pools], np.int64))
@@ -235,11 +246,8 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
     rate = case.scenario.glance.stream_mib_s
     sent_s = np.zeros(len(names.images)) if rate is None else names.size_mib / rate
     raw = names.rows["raw"]
-    for number, backend in enumerate(case.scenario.backends.values()):  # as `sim.model.arrays.Array.read_s`
-        read_s = names.virtual_mib / backend.read_mib_s if backend.read_mib_s else np.zeros(len(raw))
-        s.convert_s[:, number] = read_s
-        if backend.convert_mib_s:
-            s.convert_s[:, number] += names.virtual_mib / backend.convert_mib_s
+    for number, backend in enumerate(case.scenario.backends.values()):
+        s.convert_s[:, number] = read_s = names.moved_s(backend, backend.read_mib_s)
         s.send_s[:, number] = np.where(raw, np.maximum(sent_s, read_s), sent_s)
     images = list(case.images.values())
     kept = [
@@ -257,7 +265,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["uses_store"], o["on_demand"] = strategy.uses_store, strategy.on_demand
     o["schedules"] = bool(((s.trace_event == state.CREATE) & (s.trace_pool == NONE)).any())
     o["eviction"] = EVICTIONS[scenario.what_if.eviction]
-    o["upload"] = UPLOADS.index(scenario.upload)
+    o["upload"] = UPLOADS[scenario.upload]
     o["uploads_to_tenant"] = scenario.cinder.image_upload_use_internal_tenant
     o["max_attempts"] = scenario.cinder.scheduler_max_attempts
     o["polling_interval"] = scenario.cinder.backend_stats_polling_interval
@@ -313,11 +321,11 @@ def _limit(limit: int | None) -> int:
 def _fill_backend(
     s: State, names: Names, number: int, name: str, backend: Backend, node: int, strategy: Strategy
 ) -> None:
-    first = names.hosts.index(f"{name}#{next(iter(backend.pools))}")
+    first = names.hosts.index(host_of(name, next(iter(backend.pools))))
     values = {
         "node": node, "first_pool": first, "pools": len(backend.pools),
         "max_volumes": _limit(backend.max_volumes), "copies": backend.clone_mib_s is not None,
-        "clone_mib_s": backend.clone_mib_s or 0.0, "busy": backend.delete_with_clones == "busy",
+        "clone_mib_s": bound_of(backend.clone_mib_s), "busy": backend.delete_with_clones == "busy",
         "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,
         "max_clones": _limit(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
         "reserved": backend.reserved_percentage, "write_streams": _limit(backend.write_streams),
@@ -330,9 +338,9 @@ def _fill_backend(
     s.backends[number] = tuple(values.get(field, 0) for field in BACKEND_FIELDS)
     for pool, spec in enumerate(backend.pools.values(), first):
         p = s.pools[pool]
-        capacity = math.inf if spec.capacity_gib is None else spec.capacity_gib
+        capacity = bound_of(spec.capacity_gib)
         p["backend"], p["capacity"], p["max_volumes"] = number, capacity, _limit(spec.max_volumes)
-        p["provision_limit"] = capacity * backend.max_over_subscription_ratio if backend.thin else capacity
+        p["provision_limit"] = provision_limit_gib(capacity, values["ratio"], backend.thin)
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):
             p[field] = NONE
 
@@ -350,12 +358,8 @@ def _fill_images(s: State, case: Case, names: Names) -> None:
     rate = case.scenario.glance.stream_mib_s
     if rate is not None:
         s.images["fetch_s"] = names.size_mib / rate
-    # As `sim.model.arrays.Array.write_s`.
     for number, backend in enumerate(case.scenario.backends.values()):
-        if backend.convert_mib_s is not None:
-            s.write_s[:, number] = np.where(names.rows["raw"], 0.0, names.virtual_mib / backend.convert_mib_s)
-        if backend.write_mib_s:
-            s.write_s[:, number] += names.virtual_mib / backend.write_mib_s
+        s.write_s[:, number] = names.moved_s(backend, backend.write_mib_s)
 
 
 def numbers_of(names: Names, placed: list[Placed], codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -371,7 +375,7 @@ def numbers_of(names: Names, placed: list[Placed], codes: npt.NDArray[np.int64])
             file = volume.kind == "store" and not names.rows["file_is_content"][image]
         used_us = microseconds(volume.last_used) if volume.kind == "cache" else 0
         row[:] = (
-            *(code, hosts[volume.host], tiers[volume.tier], KINDS[volume.kind]),
+            *(code, hosts[volume.host], tiers[volume.tier], PAYERS.index(volume.kind)),
             *(volume.size_gib, image, file, used_us),
         )
     return rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, read_clock
 from sim.fast.jit import compiled
+from sim.fast.rules import cache_refuses
 from sim.fast.state import BELADY, EVICTED, GDSF, LRU, MADE, NONE, SIEVE, STALE, State
 from sim.model.repeats import repeats
 
@@ -84,7 +85,7 @@ def ensure_space(s: State, v: int) -> bool:
     b = s.backends[s.pools[r.pool].backend]
     if b.max_size_gb == 0 and b.max_count == 0:
         return True
-    if b.max_size_gb != 0 and r.size_gib > b.max_size_gb:
+    if cache_refuses(r.size_gib, b.max_size_gb):
         return False
     first, last = r.pool, r.pool
     if s.options[0].limits_per_backend:

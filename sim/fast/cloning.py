@@ -17,8 +17,9 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import AT_ONCE, NO, cloned, make_place, refused
-from sim.fast.state import AT_CLONE_LIMIT, CLONE_LIMIT, NONE, USER, State
+from sim.fast.state import AT_CLONE_LIMIT, NONE, USER, State
 from sim.model.repeats import repeats
+from sim.model.rules import CLONE_LIMIT
 
 
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")

@@ -66,10 +66,10 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import AT_ONCE, NO, make_place, refused
+from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import BREAKS, choose
 from sim.fast.state import (
     BROKEN,
-    CLONE_LIMIT,
     COPY,
     FROM_CACHE,
     FROM_DRIVER,
@@ -83,6 +83,7 @@ from sim.fast.state import (
 )
 from sim.fast.upload import UPLOAD, upload_step
 from sim.model.repeats import repeats
+from sim.model.rules import CLONE_LIMIT
 
 RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 
@@ -261,7 +262,7 @@ def lock(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.fills = r.locks = False
     b = s.backends[s.pools[r.pool].backend]
-    refused = b.cache and b.max_size_gb != 0 and s.images[r.image].virtual_gib > b.max_size_gb
+    refused = b.cache and cache_refuses(s.images[r.image].virtual_gib, b.max_size_gb)
     if not caches(s, v) or (refused and s.options[0].refused_without_lock):
         return next_phase(s, v, LOOK, 0.0)
     r.locks = True

@@ -15,8 +15,9 @@ from sim.fast.events import (
 from sim.fast.jit import compiled
 from sim.fast.places import end_image_delete, stays
 from sim.fast.scheduler import report
-from sim.fast.state import BUSY, NONE, State
+from sim.fast.state import NONE, State
 from sim.model.repeats import repeats
+from sim.model.rules import BUSY
 
 
 @repeats("cinder.volume.api:API", "delete")

@@ -17,14 +17,19 @@ from sim.fast.build import NO_EDGES, Names, build, exists, numbers_of
 from sim.fast.errors import error_texts
 from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
-from sim.fast.state import ACCOUNTS, NONE, Array, State
+from sim.fast.state import ACCOUNTS, FIELDS, NONE, Array, State
+from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES, Strategy
-from sim.model.arrays import PAYERS
 from sim.model.initial import Placed, initial_volumes, place
 from sim.model.prefetch import with_prefetches
 from sim.model.records import (
     ASKED,
+    FILL_FAILED,
+    MAKES_PLACE,
+    MAKES_ROOM,
+    OUTDATED,
+    TOO_LARGE,
     Records,
     cache_events_table,
     cache_table,
@@ -32,7 +37,8 @@ from sim.model.records import (
     uploads_table,
     volumes_table,
 )
-from sim.model.usage import KINDS, OWNERS, QUANTITIES, UsageMeter, instants, space_table
+from sim.model.rules import CLONE_LIMIT, NO_SPACE, PAYERS
+from sim.model.usage import ALL, KINDS, OWNERS, UsageMeter, instants, space_table
 
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
 GROWING = (
@@ -40,30 +46,29 @@ GROWING = (
     *("entries", "events", "casts", "cache_events"),
 )
 # Keys of a backend. Changing these never changes which initial volumes fit.
-OF_CACHE = (
-    *("image_volume_cache_enabled", "image_volume_cache_max_size_gb"),
-    "image_volume_cache_max_count",
-)
+OF_CACHE = (ENABLED, MAX_SIZE, MAX_COUNT)
 NO_LENGTHS: Mapping[str, int] = MappingProxyType({})
-CACHE_EVENTS = ("create", "evict", "skip", "stale", "clone_limit", "evict")
-REASONS = {
-    state.EVICTED: "room for another image",
-    state.STALE: "the image was updated",
-    state.AT_CLONE_LIMIT: "SnapshotLimitReached",
-    state.FOR_USER: "place for a user's volume",
+# Events of the cache, and their reasons; a skip tells its own.
+CACHE_EVENTS = {
+    state.MADE: ("create", ""),
+    state.EVICTED: ("evict", MAKES_ROOM),
+    state.SKIPPED: ("skip", ""),
+    state.STALE: ("stale", OUTDATED),
+    state.AT_CLONE_LIMIT: ("clone_limit", "SnapshotLimitReached"),
+    state.FOR_USER: ("evict", MAKES_PLACE),
 }
 SKIP_REASONS = {
-    state.REFUSED: "larger than image_volume_cache_max_size_gb",
-    state.OVER_QUOTA: "fill failed: OverQuota",
-    state.CLONE_LIMIT: "fill failed: SnapshotLimitReached",
+    state.REFUSED: TOO_LARGE,
+    state.OVER_QUOTA: FILL_FAILED + "OverQuota",
+    CLONE_LIMIT: FILL_FAILED + "SnapshotLimitReached",
 }
 UPLOAD_ERRORS = {
     state.NO_VOLUME: "VolumeNotFound",
     state.NOT_AVAILABLE: "InvalidVolume",
     state.OVER_QUOTA: "OverQuota",
-    state.NO_SPACE: "VolumeBackendAPIException",
+    NO_SPACE: "VolumeBackendAPIException",
 }
-ARRAY_FAILED = "fill failed: VolumeBackendAPIException"
+ARRAY_FAILED = FILL_FAILED + "VolumeBackendAPIException"
 
 
 def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None) -> Records:
@@ -266,12 +271,13 @@ def cache_events_of(s: State, names: Names, volume_ids: npt.NDArray[Any], first:
     """The events noted; `volume_ids` are those of the creates from row `first` on."""
     noted = s.cache_events[: int(s.world[0]["cache_events"])]
     skipped = noted["event"] == state.SKIPPED
-    reason = _by_number(REASONS, noted["event"], "")
+    texts = ({number: told[part] for number, told in CACHE_EVENTS.items()} for part in (0, 1))
+    event, reason = (_by_number(text, noted["event"], "") for text in texts)
     reason[skipped] = _by_number(SKIP_REASONS, noted["reason"][skipped], ARRAY_FAILED)
     columns = {
         "time": noted["time"],
         "host": _named(noted["pool"], names.hosts),
-        "event": _named(noted["event"], CACHE_EVENTS),
+        "event": event,
         "image_id": _named(noted["image"], names.images),
         "size_gib": noted["size_gib"].astype(np.int64),
         "reason": reason,
@@ -303,14 +309,12 @@ def cache_of(s: State, names: Names) -> pd.DataFrame:
 def usage_of(s: State, names: Names, until: float) -> pd.DataFrame:
     """Means to the end of the run: `until`, or the last change."""
     end = max(until, float(s.world[0]["last_change"]))
-    scopes = (
-        [("pool", host) for host in names.hosts] + [("tier", tier) for tier in names.tiers] + [("all", "")]
-    )
+    scopes = [("pool", host) for host in names.hosts] + [("tier", tier) for tier in names.tiers] + [(ALL, "")]
     rows = []
     for number, (scope, name) in enumerate(scopes):
         for kind, account in zip(KINDS, s.accounts[number * ACCOUNTS :], strict=False):
             row: dict[str, object] = {"scope": scope, "name": name, "kind": kind}
-            for quantity, field in zip(QUANTITIES, ("volumes", "provisioned", "physical"), strict=True):
+            for quantity, field in FIELDS.items():
                 level, area = float(account[field]), float(account[f"{field}_area"])
                 mean = (area + (end - float(account["since"])) * level) / end if end > 0 else level
                 row |= {f"{quantity}_mean": mean, f"{quantity}_peak": float(account[f"{field}_peak"])}
@@ -338,7 +342,7 @@ def space_of(s: State, names: Names) -> pd.DataFrame:
     """`Records.space` of the accounts noted at the edges."""
     accounts = s.edge_accounts.reshape(len(s.edges), -1, ACCOUNTS)[:, : len(names.hosts)]
     kinds = [accounts[:, :, KINDS.index(kind)] for kind in OWNERS]
-    levels = [[of[field] for field in ("volumes", "provisioned", "physical")] for of in kinds]
+    levels = [[of[field] for field in FIELDS.values()] for of in kinds]
     return space_table(s.edges, names.hosts, np.array(levels).transpose(3, 2, 0, 1))
 
 

@@ -8,7 +8,9 @@ from sim.fast import state
 from sim.fast.build import Names
 from sim.fast.state import Array
 from sim.inputs.scenario import Case, Image
+from sim.model.arrays import content_of, refusal_text
 from sim.model.repeats import repeats
+from sim.model.rules import CLONE_LIMIT, NO_SPACE
 
 BACKEND = "Bad or unexpected response from the storage volume backend API: "
 NO_POOL = "no pool of the volume type passes the scheduler's filters"
@@ -55,16 +57,14 @@ def _of_image(error: int, image: Image, size_gib: int) -> str:
     if error == state.NOT_ACTIVE:
         return f"InvalidInput: Invalid input received: Image {image.image_id} is not active."
     if error == state.IMAGE_TOO_LARGE:
-        size = -(-image.size_bytes // 2**30)
         return (
-            f"InvalidInput: Invalid input received: Size of specified image {size}GB"
+            f"InvalidInput: Invalid input received: Size of specified image {image.size_gib}GB"
             f" is larger than volume size {size_gib}GB."
         )
     if error == state.VIRTUAL_TOO_LARGE:
-        size = -(-image.virtual_size_bytes // 2**30)
         return (
-            f"ImageUnacceptable: Image {image.image_id} is unacceptable: Image virtual size is {size}GB"
-            f" and doesn't fit in a volume of size {size_gib}GB."
+            f"ImageUnacceptable: Image {image.image_id} is unacceptable: Image virtual size is"
+            f" {image.virtual_gib}GB and doesn't fit in a volume of size {size_gib}GB."
         )
     return ""
 
@@ -77,22 +77,15 @@ def _text(
     """Of the attempt that failed last, or of the API; `image`: None of a create without one."""
     if image is not None and (text := _of_image(error, image, size_gib)):
         return text
-    backend, _, pool = host.partition("#")
-    spec = case.scenario.backends[backend]
-    if error == state.CLONE_LIMIT:
+    spec = case.scenario.backend_at(host)
+    if error == CLONE_LIMIT:
         return (
             "SnapshotLimitReached: Exceeded the configured limit of"
             f" {spec.max_clones_per_volume} snapshots per volume."
         )
-    virtual_gib = image.virtual_size_bytes / 2**30 if image is not None else 0.0
-    reasons = {
-        state.POOL_FULL: f"{host} is at its limit of {spec.pools[pool].max_volumes} volumes",
-        state.ARRAY_FULL: f"{backend} is at its limit of {spec.max_volumes} volumes",
-        state.NO_PROVISION: f"{host} has no {int(gib)} GiB left to provision",
-        state.NO_SPACE: f"{host} has no {virtual_gib:g} GiB of physical space left",
-        state.MISSING: f"volume {volume_id} is not on {backend}",
-        state.STILL_THERE: f"volume {volume_id} is still on {backend}",
-    }
-    if error > state.COPY:
-        return f"ImageCopyFailure: Failed to copy image to volume: {BACKEND}{reasons[error - state.COPY]}"
-    return f"VolumeBackendAPIException: {BACKEND}{reasons[error]}"
+    copies, why = divmod(error, state.COPY)
+    lacking = content_of(image, 0).gib if image is not None and why == NO_SPACE else int(gib)
+    text = f"{BACKEND}{refusal_text(why, host, spec, volume_id, lacking)}"
+    if copies:
+        return f"ImageCopyFailure: Failed to copy image to volume: {text}"
+    return f"VolumeBackendAPIException: {text}"

@@ -33,6 +33,7 @@ from sim.fast.events import (
 from sim.fast.jit import compiled, entry, state_of
 from sim.fast.phases import ATTEMPT
 from sim.fast.places import end_image_delete
+from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import report
 from sim.fast.state import (
     CACHE,
@@ -274,7 +275,7 @@ def wanted(s: State, image: int, pool: int) -> bool:
     if s.options[0].on_demand:
         return s.images[image].raw and s.images[image].bare
     b = s.backends[s.pools[pool].backend]
-    return b.cache and (b.max_size_gb == 0 or s.images[image].virtual_gib <= b.max_size_gb)
+    return b.cache and not cache_refuses(s.images[image].virtual_gib, b.max_size_gb)
 
 
 @compiled

@@ -7,9 +7,10 @@ from sim.fast.cache import drop_entry, least_used
 from sim.fast.events import END_EVICTION, later
 from sim.fast.jit import compiled
 from sim.fast.scheduler import report
-from sim.fast.state import ARRAY_FULL, BUSY, CACHE, FOR_USER, NONE, POOL_FULL, State
+from sim.fast.state import CACHE, FOR_USER, NONE, State
 from sim.fast.usage import orphan
 from sim.model.repeats import repeats
+from sim.model.rules import ARRAY_FULL, BUSY, POOL_FULL
 
 NO, AT_ONCE, LATER = range(3)
 

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.fast.jit import threaded_entry, trailing_zeros
+from sim.fast.rules import cache_refuses
+from sim.fast.state import NO_LIMIT
 from sim.model.repeats import repeats
 
 Whole = npt.NDArray[np.int64]
@@ -29,7 +31,6 @@ Groups = npt.NDArray[np.int16]
 Bytes = npt.NDArray[np.float64]  # sums of many sizes: rounded, where they are more than 2^53
 Flags = npt.NDArray[np.bool_]
 
-NO_LIMIT = 2**62
 WORD = 64  # look-ups whose entries are one word of bits, and slots of the stack that are summed up together
 FIRST = WORD  # the number of the first look-up: 0 is none, and words of bits begin at multiples of 64
 NEVER = 0  # the depth of an image that is in the stack of no cache
@@ -225,7 +226,7 @@ def _replay(
             live[before >> 6] &= ~(one << np.uint64(before & 63))
         else:
             size = size_gib[x]
-            if size > max_size_gb:
+            if cache_refuses(size, max_size_gb):
                 refusals += 1
                 continue
             used += size

@@ -11,38 +11,49 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sim.inputs.trace import EVENTS as TRACE_EVENTS
+from sim.model.records import SOURCES
+from sim.model.rules import PAYERS
+from sim.model.usage import KINDS, QUANTITIES
+
 Array = npt.NDArray[Any]
 
 NONE = -1
 NO_LIMIT = 2**62
 
-# Who a volume belongs to, in the order in which they pay for shared data (sim.model.arrays.PAYERS).
-USER, STORE, CACHE = 0, 1, 2
-# Accounts of space, in the order of sim.model.usage.KINDS.
-USERS, CACHED, STORED, IMAGES, ORPHANS = 0, 1, 2, 3, 4
-ACCOUNTS = 5
+# Who a volume belongs to, in the order in which they pay for shared data.
+USER, STORE, CACHE = map(PAYERS.index, ("user", "store", "cache"))
+# Accounts of space, and the fields of each by quantity.
+USERS, CACHED, STORED, IMAGES, ORPHANS = map(KINDS.index, ("user", "cache", "store", "image", "orphan"))
+ACCOUNTS = len(KINDS)
+FIELDS = {quantity: quantity.removesuffix("_gib") for quantity in QUANTITIES}
 
-# Where a create's data came from (sim.model.records.SOURCES).
-NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = 0, 1, 2, 3, 4
+# Where a create's data came from.
+NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = map(
+    SOURCES.index, ("none", "download", "cache", "store", "driver")
+)
 
 # Which entry `ensure_space` gives up.
-LRU, SIEVE, GDSF, BELADY = 0, 1, 2, 3
+LRU, SIEVE, GDSF, BELADY = range(4)
 
 # What weighs a pool.
 BY_CAPACITY, BY_ALLOCATED, BY_NUMBER, BY_CLONES = 1, 2, 3, 4
 
 # Events of the trace.
-CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME, RELEASE, PREFETCH = range(7)
+CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME, RELEASE, PREFETCH = map(
+    TRACE_EVENTS.index,
+    ("create", "delete", "update_image", "delete_image", "upload", "release", "prefetch"),
+)
 
 # How images are made of volumes (sim.inputs.scenario.Scenario.upload).
-COPY_DATA, NO_OP, TWIN_LOCATION, TWIN_CACHE = 0, 1, 2, 3
+COPY_DATA, NO_OP, TWIN_LOCATION, TWIN_CACHE = range(4)
 
-# Events of the cache (sim.fast.engine.CACHE_EVENTS).
-MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT, FOR_USER = 0, 1, 2, 3, 4, 5
+# Events of the cache.
+MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT, FOR_USER = range(6)
 
-# Why a step failed; arrays give them negative, in place of the seconds that the step lasts. An error of a
-# copy (`ImageCopyFailure`, which is final) is COPY + the array's.
-POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
+# Why a step failed, besides what makes an array refuse (sim/model/rules.py). Arrays give both negative, in
+# place of the seconds that the step lasts. An error of a copy (`ImageCopyFailure`, which is final) is COPY +
+# the array's.
 IMAGE_GONE, IMAGE_TOO_LARGE, VIRTUAL_TOO_LARGE, OVER_QUOTA, REFUSED, BROKEN = range(9, 15)
 NOT_ACTIVE = 15
 COPY = 16
@@ -165,7 +176,7 @@ EVENTS = np.dtype(
 ACCOUNT = np.dtype(
     [
         ("since", "f8"),
-        *((f"{quantity}{stat}", "f8") for quantity in ("volumes", "provisioned", "physical")
+        *((f"{quantity}{stat}", "f8") for quantity in FIELDS.values()
           for stat in ("", "_peak", "_area")),
     ], align=True,
 )  # fmt: skip

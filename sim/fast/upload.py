@@ -29,7 +29,6 @@ from sim.fast.places import end_image_delete
 from sim.fast.state import (
     CACHE,
     NO_OP,
-    NO_SPACE,
     NO_VOLUME,
     NONE,
     NOT_AVAILABLE,
@@ -42,6 +41,7 @@ from sim.fast.state import (
     State,
 )
 from sim.model.repeats import repeats
+from sim.model.rules import NO_SPACE
 
 UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(32, 39)
 TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(39, 46)

@@ -15,7 +15,7 @@ from sim.importers.hosts import Hosts
 from sim.importers.names import Place
 from sim.importers.notes import Note, shortened
 from sim.importers.settings import Section
-from sim.model.arrays import GIB
+from sim.inputs.units import GIB
 
 NO_CLUSTERS = pd.DataFrame({"host": pd.Series(dtype="str"), "cluster": pd.Series(dtype="str")})
 

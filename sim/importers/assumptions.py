@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from sim.inputs.units import MIB
+
 MB = 1e6
-MIB = 2**20
 
 
 @dataclass(frozen=True)

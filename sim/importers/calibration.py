@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
+from sim.inputs.hosts import backend_of
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
-from sim.model.arrays import MIB
+from sim.inputs.units import MIB
 from sim.workload.loading import load
 
 Floats = npt.NDArray[np.float64]
@@ -266,7 +267,8 @@ def _part(case: Case, seen: pd.DataFrame, key: Key) -> Floats:
         "convert_mib_s": (images["virtual"] / MIB).where(images["raw"] != True, 0.0),  # noqa: E712  NaN too
     }
     downloaded = (seen["source"] == "download").to_numpy()
-    here = seen["host"].str.partition("#")[0].eq(key[1]).to_numpy() if key[0] == "backends" else True
+    backends = seen["host"].map(backend_of, na_action="ignore")
+    here = backends.eq(key[1]).to_numpy() if key[0] == "backends" else True
     if name in mib:
         return np.where(downloaded & here, -mib[name].to_numpy(dtype=np.float64) / value, 0.0)
     # A download that fills the cache is cloned too; those that do not are few.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from cinder.volume import volume_utils
 
+from sim.inputs.hosts import backend_of, host_of
+
 
 @dataclass(frozen=True)
 class Place:
@@ -22,12 +24,12 @@ class Place:
     @property
     def host(self) -> str:
         """The scenario's name of the pool."""
-        return f"{self.backend}#{self.pool}"
+        return host_of(self.backend, self.pool)
 
 
 def service(host: str) -> str:
     """Cinder's host without its pool: `node@backend`."""
-    return host.partition("#")[0]
+    return backend_of(host)
 
 
 def places(hosts: Iterable[str], same: Mapping[str, str] | None = None) -> dict[str, Place]:
@@ -47,7 +49,7 @@ def places(hosts: Iterable[str], same: Mapping[str, str] | None = None) -> dict[
         backend = _unique(
             section if len(nodes[section]) == 1 else f"{section}.{node}", (node, section), taken
         )
-        pool = _unique(pool, (node, section, pool), taken, within=f"{backend}#")
+        pool = _unique(pool, (node, section, pool), taken, within=host_of(backend, ""))
         found[host] = Place(node, section, backend, pool)
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from sim.inputs.problems import Problems, quoted
 from sim.inputs.spec import Bytes, Hosts, Name, Spec, listed, validated
 from sim.inputs.tables import read_table
+from sim.inputs.units import GIB, whole_gib
 
 _SIZES = ("size_bytes", "virtual_size_bytes")
 REQUIRED = ("image_id", "name", "disk_format", "container_format", *_SIZES)
@@ -62,9 +62,19 @@ class Image(Spec):
         return self
 
     @property
+    def size_gib(self) -> int:
+        """GiB of its file, which its image-volume in the store takes."""
+        return -(-self.size_bytes // GIB)
+
+    @property
+    def virtual_gib(self) -> int:
+        """GiB of its content, which its entry in the cache takes."""
+        return whole_gib(self.virtual_size_bytes)
+
+    @property
     def needs_gib(self) -> int:
         """The smallest volume that the API makes of it: `volume_utils.check_image_metadata`."""
-        return max(-(-self.size_bytes // 2**30), math.ceil(self.virtual_size_bytes / 2**30))
+        return max(self.size_gib, self.virtual_gib)
 
     def usable_by(self, project: str) -> bool:
         """Whether a project may use the image."""

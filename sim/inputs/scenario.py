@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sim.inputs.generator import Duration, Generate
+from sim.inputs.hosts import backend_of, host_of
 from sim.inputs.images import Image
 from sim.inputs.problems import BadInput, quoted
 from sim.inputs.spec import (
@@ -352,15 +353,19 @@ class Scenario(Spec):
     def pools(self) -> dict[str, Pool]:
         """Every pool by its host (backend#pool), in the scenario's order."""
         return {
-            f"{name}#{pool}": spec
+            host_of(name, pool): spec
             for name, backend in self.backends.items()
             for pool, spec in backend.pools.items()
         }
 
+    def backend_at(self, host: str) -> Backend:
+        """The backend that a host is a pool of."""
+        return self.backends[backend_of(host)]
+
     def hosts_of(self, volume_type: str) -> tuple[str, ...]:
         """The hosts of the pools that serve a volume type, in the scenario's order."""
         return tuple(
-            f"{name}#{pool}"
+            host_of(name, pool)
             for name, backend in self.backends.items()
             if volume_type in backend.volume_types
             for pool in backend.pools
@@ -397,8 +402,7 @@ class Case:
     def known(self) -> Known:
         """The names that its trace may use."""
         hosts = {
-            host: frozenset(self.scenario.backends[host.partition("#")[0]].volume_types)
-            for host in self.scenario.pools()
+            host: frozenset(self.scenario.backend_at(host).volume_types) for host in self.scenario.pools()
         }
         return Known(frozenset(self.images), frozenset(self.scenario.tiers), hosts)
 

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sim.inputs.hosts import parts_of
 from sim.inputs.problems import Problems, printable, quoted
 
 V = TypeVar("V", bound=Sized)
@@ -21,8 +22,7 @@ def _host_part(name: str) -> str:
 
 
 def _host(host: str) -> str:
-    backend, mark, pool = host.partition("#")
-    if not mark or not backend or not pool:
+    if not all(parts_of(host)):
         raise ValueError("a host is written backend#pool")
     return host
 

@@ -13,18 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from sim.inputs.hosts import host_of, parts_of
+from sim.inputs.units import GIB, MIB
+from sim.model import rules
+from sim.model.rules import PAYERS, Kind
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Backend, Image, Pool
-
-GIB = 2**30
-MIB = 2**20
-MIB_PER_GIB = 1024
-
-Kind = Literal["user", "store", "cache"]
-# Who pays for data that several share: users first, then the store; the cache pays for what it alone holds.
-PAYERS: tuple[Kind, ...] = ("user", "store", "cache")
 
 
 class Refusal(Exception):
@@ -45,6 +42,22 @@ class Full(Refusal):
     def __init__(self, text: str, hosts: Sequence[str]) -> None:
         super().__init__(text)
         self.hosts = hosts
+
+
+def refusal_text(why: int, host: str, spec: Backend, volume_id: str, gib: float) -> str:
+    """What an array says when it refuses, on a pool of `spec`; `gib` is what it has no space for."""
+    name, pool = parts_of(host)
+    if why == rules.POOL_FULL:
+        return f"{host} is at its limit of {spec.pools[pool].max_volumes} volumes"
+    return {
+        rules.ARRAY_FULL: f"{name} is at its limit of {spec.max_volumes} volumes",
+        rules.NO_PROVISION: f"{host} has no {gib} GiB left to provision",
+        rules.NO_SPACE: f"{host} has no {gib:g} GiB of physical space left",
+        rules.MISSING: f"volume {volume_id} is not on {name}",
+        rules.STILL_THERE: f"volume {volume_id} is still on {name}",
+        rules.CLONE_LIMIT: f"volume {volume_id} is at its limit of {spec.max_clones_per_volume} clones",
+        rules.BUSY: f"volume {volume_id} has clones",
+    }[why]
 
 
 class Meter(Protocol):
@@ -124,64 +137,50 @@ class Array:
         self.spec = spec
         self.meter = meter
         self.volumes: dict[str, ArrayVolume] = {}
-        self.pools = {
-            f"{name}#{pool}": PoolState(f"{name}#{pool}", limits) for pool, limits in spec.pools.items()
-        }
+        hosts = {host_of(name, pool): limits for pool, limits in spec.pools.items()}
+        self.pools = {host: PoolState(host, limits) for host, limits in hosts.items()}
 
     def create(self, volume_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
         """Take a place and `size_gib` of provisioned space for an empty volume; seconds it lasts."""
         pool = self.pools[host]
-        self._check_new(volume_id, pool)
-        self._check_space(pool, size_gib, 0.0)
+        self._check_new(volume_id, pool, size_gib, None, None)
         self._add(ArrayVolume(volume_id, pool, size_gib, kind, tier))
         return self.spec.create_s
 
     def write(self, volume_id: str, content: Content) -> None:
         """Take the physical space for the data that are about to be written to a volume."""
         volume = self._get(volume_id)
-        self._check_physical(volume.pool, self._new_data_gib(volume.pool, content))
+        data_gib = self._new_data_gib(volume.pool, content)
+        self._check(self._check_space(volume.pool, 0, data_gib), volume.pool, volume_id, data_gib)
         self._hold(volume, self._lineage(volume.pool, content))
 
     def write_s(self, image: Image) -> float:
         """Seconds to convert (if not raw) and write an image, on one of the backend's write streams."""
-        mib = image.virtual_size_bytes / MIB
-        convert_s = 0.0
-        if image.disk_format != "raw" and self.spec.convert_mib_s is not None:
-            convert_s = mib / self.spec.convert_mib_s
-        return convert_s + (mib / self.spec.write_mib_s if self.spec.write_mib_s else 0.0)
+        return self._moved_s(image, self.spec.write_mib_s)
 
-    def read_s(self, image: Image) -> tuple[float, float]:
+    def read_s(self, image: Image) -> float:
         """Seconds to read an image's content off a volume, and to convert it (if it is not raw)."""
-        mib, spec = image.virtual_size_bytes / MIB, self.spec
-        converts = image.disk_format != "raw" and spec.convert_mib_s
-        return (
-            mib / spec.read_mib_s if spec.read_mib_s else 0.0,
-            mib / spec.convert_mib_s if converts and spec.convert_mib_s else 0.0,
-        )
+        return self._moved_s(image, self.spec.read_mib_s)
+
+    def _moved_s(self, image: Image, mib_s: float | None) -> float:
+        mib = image.virtual_size_bytes / MIB
+        converted_mib = 0.0 if image.disk_format == "raw" else mib
+        convert_mib_s = rules.bound_of(self.spec.convert_mib_s)
+        return rules.moved_s(mib, converted_mib, rules.bound_of(mib_s), convert_mib_s)
 
     def clone(self, volume_id: str, source_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
         """Clone a volume: copy-on-write, or a full copy where `clone_mib_s` is set; seconds it lasts."""
-        pool = self.pools[host]
-        copies = self.spec.clone_mib_s is not None
-        source = self._get(source_id)
-        self._check_id(volume_id)
-        limit = self.spec.max_clones_per_volume
-        if not copies and limit is not None and source.clones >= limit:
-            raise AtCloneLimit(f"volume {source_id} is at its limit of {limit} clones")
-        self._check_count(pool)
-        data = source.lineage.content if source.lineage else None
-        self._check_space(pool, size_gib, self._new_data_gib(pool, data) if copies else 0.0)
+        pool, source = self.pools[host], self._get(source_id)
+        lineage, copies = source.lineage, self.spec.clone_mib_s is not None
+        self._check_new(volume_id, pool, size_gib, lineage.content if copies and lineage else None, source)
         volume = ArrayVolume(volume_id, pool, size_gib, kind, tier)
         self._add(volume)
-        if copies:
-            if data:
-                self._hold(volume, self._lineage(pool, data))
-            return self.copy_s(source.size_gib)
-        volume.source = source
-        source.clones += 1
-        if source.lineage:
-            self._hold(volume, source.lineage)
-        return self.spec.clone_s
+        if not copies:
+            volume.source = source
+            source.clones += 1
+        if lineage:
+            self._hold(volume, self._lineage(pool, lineage.content) if copies else lineage)
+        return self._clone_s(source.size_gib)
 
     def clone_from_glance(
         self, volume_id: str, host: str, size_gib: int, tier: str, content: Content
@@ -190,27 +189,22 @@ class Array:
 
         A copy-on-write clone of Glance's own data holds nothing here and is no volume's clone.
         """
-        pool = self.pools[host]
-        copies = self.spec.clone_mib_s is not None
-        self._check_new(volume_id, pool)
-        self._check_space(pool, size_gib, self._new_data_gib(pool, content) if copies else 0.0)
+        pool, copies = self.pools[host], self.spec.clone_mib_s is not None
+        self._check_new(volume_id, pool, size_gib, content if copies else None, None)
         volume = ArrayVolume(volume_id, pool, size_gib, "user", tier)
         self._add(volume)
-        if not copies:
-            return self.spec.clone_s
-        self._hold(volume, self._lineage(pool, content))
-        return self.copy_s(content.gib)
+        if copies:
+            self._hold(volume, self._lineage(pool, content))
+        return self._clone_s(content.gib)
 
-    def copy_s(self, gib: float) -> float:
-        """Seconds of a full copy of `gib`."""
-        assert self.spec.clone_mib_s is not None
-        return self.spec.clone_s + gib * MIB_PER_GIB / self.spec.clone_mib_s
+    def _clone_s(self, gib: float) -> float:
+        return rules.clone_s(gib, self.spec.clone_s, rules.bound_of(self.spec.clone_mib_s))
 
     def extend(self, volume_id: str, size_gib: int) -> float:
         """Grow (or give back) a volume to `size_gib`; seconds it lasts."""
         volume = self._get(volume_id)
         grown = size_gib - volume.size_gib
-        self._check_space(volume.pool, grown, 0.0)
+        self._check(self._check_space(volume.pool, grown, 0.0), volume.pool, volume_id, grown)
         volume.size_gib = size_gib
         self._change(volume, 0, grown)
         return self.spec.extend_s
@@ -220,8 +214,8 @@ class Array:
         volume = self.volumes.get(volume_id)
         if volume is None:
             return None
-        if volume.clones and self.spec.delete_with_clones == "busy":
-            raise Busy(f"volume {volume_id} has clones")
+        why = rules.delete_refusal(volume.clones, self.spec.delete_with_clones == "busy")
+        self._check(why, volume.pool, volume_id)
         return self.spec.delete_s
 
     def end_delete(self, volume_id: str) -> None:
@@ -237,54 +231,54 @@ class Array:
 
     def has_place(self, host: str) -> bool:
         """Whether the pool's and the array's volume limits let one more volume in."""
-        pool = self.pools[host]
-        return not (
-            (pool.spec.max_volumes is not None and pool.volumes >= pool.spec.max_volumes)
-            or (self.spec.max_volumes is not None and len(self.volumes) >= self.spec.max_volumes)
-        )
+        return not self._check_count(self.pools[host])
 
     def cached(self, host: str) -> int:
         """Image-volumes of the cache that take a place which a volume for `host` would need."""
         pool = self.pools[host]
-        if pool.spec.max_volumes is not None and pool.volumes >= pool.spec.max_volumes:
+        if self._check_count(pool) == rules.POOL_FULL:
             return pool.cached
         return sum(each.cached for each in self.pools.values())
 
-    # -- checks, in the order in which they are made ----------------------------------------------
+    # -- checks ----------------------------------------------------------------------------------
 
     def _get(self, volume_id: str) -> ArrayVolume:
         volume = self.volumes.get(volume_id)
         if volume is None:
-            raise Refusal(f"volume {volume_id} is not on {self.name}")
+            raise Refusal(refusal_text(rules.MISSING, self.name, self.spec, volume_id, 0))
         return volume
 
-    def _check_new(self, volume_id: str, pool: PoolState) -> None:
-        self._check_id(volume_id)
-        self._check_count(pool)
+    def _check_new(
+        self, volume_id: str, pool: PoolState, size_gib: int, data: Content | None, source: ArrayVolume | None
+    ) -> None:
+        data_gib = self._new_data_gib(pool, data) if data else 0.0
+        why = rules.new_refusal(
+            volume_id in self.volumes,
+            source.clones if source else 0,
+            rules.bound_of(self.spec.max_clones_per_volume),
+            self._check_count(pool),
+            self._check_space(pool, size_gib, data_gib),
+        )
+        told = source.id if source and why == rules.CLONE_LIMIT else volume_id
+        self._check(why, pool, told, data_gib if why == rules.NO_SPACE else size_gib)
 
-    def _check_id(self, volume_id: str) -> None:
-        if volume_id in self.volumes:
-            raise Refusal(f"volume {volume_id} is still on {self.name}")
+    def _check_count(self, pool: PoolState) -> int:
+        pool_max, array_max = rules.bound_of(pool.spec.max_volumes), rules.bound_of(self.spec.max_volumes)
+        return rules.place_refusal(pool.volumes, pool_max, len(self.volumes), array_max)
 
-    def _check_count(self, pool: PoolState) -> None:
-        if pool.spec.max_volumes is not None and pool.volumes >= pool.spec.max_volumes:
-            raise Full(f"{pool.host} is at its limit of {pool.spec.max_volumes} volumes", [pool.host])
-        if self.spec.max_volumes is not None and len(self.volumes) >= self.spec.max_volumes:
-            raise Full(f"{self.name} is at its limit of {self.spec.max_volumes} volumes", list(self.pools))
+    def _check_space(self, pool: PoolState, size_gib: int, data_gib: float) -> int:
+        capacity = rules.bound_of(pool.spec.capacity_gib)
+        limit = rules.provision_limit_gib(capacity, self.spec.max_over_subscription_ratio, self.spec.thin)
+        promised, physical = pool.provisioned_gib, pool.physical_gib
+        return rules.space_refusal(size_gib, promised, limit, data_gib, physical, capacity)
 
-    def _check_space(self, pool: PoolState, size_gib: int, data_gib: float) -> None:
-        capacity = pool.spec.capacity_gib
-        if capacity is None:
+    def _check(self, why: int, pool: PoolState, volume_id: str, gib: float = 0) -> None:
+        if not why:
             return
-        limit = capacity * self.spec.max_over_subscription_ratio if self.spec.thin else capacity
-        if size_gib > 0 and pool.provisioned_gib + size_gib > limit:
-            raise Refusal(f"{pool.host} has no {size_gib} GiB left to provision")
-        self._check_physical(pool, data_gib)
-
-    def _check_physical(self, pool: PoolState, data_gib: float) -> None:
-        capacity = pool.spec.capacity_gib
-        if capacity is not None and data_gib > 0 and pool.physical_gib + data_gib > capacity:
-            raise Refusal(f"{pool.host} has no {data_gib:g} GiB of physical space left")
+        text = refusal_text(why, pool.host, self.spec, volume_id, gib)
+        if why in (rules.POOL_FULL, rules.ARRAY_FULL):
+            raise Full(text, [pool.host] if why == rules.POOL_FULL else list(self.pools))
+        raise {rules.CLONE_LIMIT: AtCloneLimit, rules.BUSY: Busy}.get(why, Refusal)(text)
 
     # -- space and counts --------------------------------------------------------------------
 
@@ -302,11 +296,10 @@ class Array:
         pool.physical_gib += physical
         self.meter.add(pool.host, volume.tier, volume.kind, count, size_gib, physical)
 
-    def _new_data_gib(self, pool: PoolState, content: Content | None) -> float:
+    def _new_data_gib(self, pool: PoolState, content: Content) -> float:
         """GiB that a copy of `content` would add to a pool."""
-        if content is None or not self.spec.thin:
-            return 0.0
-        return 0.0 if self.spec.dedupe and content.key in pool.lineages else content.gib
+        there = self.spec.dedupe and content.key in pool.lineages
+        return rules.new_data_gib(content.gib, self.spec.thin, there)
 
     def _lineage(self, pool: PoolState, content: Content) -> Lineage:
         """The lineage that new data join: the version's where the array deduplicates, else one of its own."""
@@ -333,10 +326,11 @@ class Array:
         """Let the right payer pay for a lineage (thick pools have charged the volumes themselves)."""
         if not self.spec.thin:
             return
-        payer = min(lineage.members, key=lambda member: PAYERS.index(member[0]), default=None)
-        if payer == lineage.payer or (
-            payer and lineage.payer and payer[0] == lineage.payer[0] and lineage.payer in lineage.members
-        ):
+        rank = {
+            rules.payer_rank(PAYERS.index(who[0]), since): who for since, who in enumerate(lineage.members)
+        }
+        payer = rank[min(rank)] if rank else None
+        if payer == lineage.payer:
             return
         for who, gib in ((lineage.payer, -lineage.content.gib), (payer, lineage.content.gib)):
             if who is not None:

@@ -7,10 +7,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
+from sim.inputs.hosts import backend_of
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import Strategy
-from sim.model.arrays import GIB, Array, Kind, Meter, Refusal, content_of, file_of
+from sim.model.arrays import Array, Meter, Refusal, content_of, file_of
+from sim.model.rules import Kind
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def place(
     ]
     problems = []
     for volume in volumes:
-        problem = _put(arrays[volume.host.partition("#")[0]], volume, version)
+        problem = _put(arrays[backend_of(volume.host)], volume, version)
         if problem:
             problems.append(f"{case.path}: {problem}")
     if problems:
@@ -123,7 +125,7 @@ def stored(case: Case, strategy: Strategy, image: Image) -> list[Placed]:
             "store",
             str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.image_id}@{host}")),
             image,
-            max(1, math.ceil(image.size_bytes / GIB)),
+            image.size_gib,
             host,
             _tier(case, host),
         )
@@ -132,4 +134,4 @@ def stored(case: Case, strategy: Strategy, image: Image) -> list[Placed]:
 
 
 def _tier(case: Case, host: str) -> str:
-    return case.scenario.backends[host.partition("#")[0]].volume_types[0]
+    return case.scenario.backend_at(host).volume_types[0]

@@ -41,13 +41,8 @@ def _prefetches(case: Case, row: int) -> list[dict[str, Any]]:
     """The events that follow a release."""
     event = case.trace.events.iloc[row]
     image = case.images[str(event["image_id"])]
-    hosts = [
-        (f"{name}#{pool}", backend)
-        for name, backend in case.scenario.backends.items()
-        for pool in backend.pools
-    ]
     rows = []
-    for host, backend in hosts:
+    for host in case.scenario.pools():
         volume = {
             "after": row,
             "time": event["time"],
@@ -63,7 +58,7 @@ def _prefetches(case: Case, row: int) -> list[dict[str, Any]]:
             "event": "prefetch",
             "image_id": image.image_id,
             "size_gib": image.needs_gib,
-            "volume_type": backend.volume_types[0],
+            "volume_type": case.scenario.backend_at(host).volume_types[0],
             "host": host,
             "project": image.owner,
         }

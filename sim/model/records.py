@@ -14,12 +14,18 @@ Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 ASKED = ("volume_id", "image_id", "volume_type", "size_gib", "time")  # of a create, as the trace has it
+# Where a create's data came from, the slowest first; CLONES are those that no byte was downloaded for.
 SOURCES = ("none", "download", "cache", "store", "driver")
+CLONES = SOURCES[2:]
 EVENT_COLUMNS = ("time", "host", "event", "image_id", "size_gib", "reason", "volume_id")
 OTHERS = (
     *("volume_id", "volume_type", "host", "size_gib", "time", "end"),
     *("status", "error", "attempts", "cache_held"),
 )
+# Why an entry is gone, or was not made; FILL_FAILED comes before the name of an exception.
+OUTDATED, MAKES_ROOM = "the image was updated", "room for another image"
+MAKES_PLACE = "place for a user's volume"
+TOO_LARGE, FILL_FAILED = "larger than image_volume_cache_max_size_gb", "fill failed: "
 UPLOAD_TEXT = ("volume_id", "image_id", "host", "error")
 
 

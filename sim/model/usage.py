@@ -10,6 +10,7 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 QUANTITIES = ("volumes", "provisioned_gib", "physical_gib")
+ALL = "all"  # the scope of all tiers together, and in summaries its name
 KINDS = ("user", "cache", "store", "image", "orphan")  # image = cache + store
 OWNERS = KINDS[:3]  # whose volumes make up all that is there
 POINTS = 200  # instants at which levels are noted
@@ -52,7 +53,7 @@ class UsageMeter:
         self._rows: list[tuple[float, str, str, str, float, float, float]] = []
         self._accounts = {
             (scope, name, kind): _Account(times if scope == "pool" else NO_TIMES)
-            for scope, names in (("pool", self._hosts), ("tier", tiers), ("all", [""]))
+            for scope, names in (("pool", self._hosts), ("tier", tiers), (ALL, [""]))
             for name in names
             for kind in KINDS
         }
@@ -98,7 +99,7 @@ class UsageMeter:
         self._rows = []
         time, change = np.array(times), np.array(changes, dtype=float).T
         kind = np.array(kinds)
-        names = {"pool": np.array(hosts), "tier": np.array(tiers), "all": None}
+        names = {"pool": np.array(hosts), "tier": np.array(tiers), ALL: None}
         image = (kind == "cache") | (kind == "store")
         of_kind = {each: image if each == "image" else kind == each for each in KINDS}
         for (scope, name, each), account in self._accounts.items():

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sim.analysis.pareto import frontier
 from sim.analysis.verification import difference
+from sim.inputs.hosts import backend_of
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE, Limits, todays
 from sim.inputs.scenario import Case
 from sim.model.records import Records
@@ -175,7 +176,7 @@ def _add_p95(told: dict[str, dict[str, Figures]], records: Records, plan: Plan) 
     block, confidence = plan.load.blocks_of(time), plan.task.targets.shown_confidence
     tier, host = (
         made["volume_type"].to_numpy(object),
-        made["host"].astype(str).str.partition("#")[0].to_numpy(object),
+        made["host"].astype(str).map(backend_of).to_numpy(object),
     )
     for names, column in ((told["tiers"], tier), (told["backends"], host)):
         for name, its in names.items():

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from sim.analysis.curves import curve
+from sim.inputs.hosts import backend_of
 from sim.inputs.limits import OFF, Limits, todays
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES
-from sim.model.arrays import GIB
 from sim.sweep.varying import Point
 
 # A limit with up to this many whole values has all of them; else it has this many, in equal ratios.
@@ -55,9 +55,9 @@ def working_sets(cases: Iterable[Case], strategy: str, groups: Groups) -> dict[s
     found = {group: (range(1, 1), range(1, 1)) for group in groups}
     group_of = {name: group for group, members in groups.items() for name in members}
     for case in cases:
-        smallest = min(max(1, -(-image.virtual_size_bytes // GIB)) for image in case.images.values())
+        smallest = min(image.virtual_gib for image in case.images.values())
         for row in curve(case, strategy, engine="fast").working_set.to_dict("records"):
-            group = group_of[row["host"].partition("#")[0]]
+            group = group_of[backend_of(row["host"])]
             counts, sizes = found[group]
             if row["images"]:
                 least = min([smallest, *sizes[:1]])

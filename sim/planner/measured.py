@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.analysis.statistics import Sample
+from sim.inputs.hosts import host_of
 from sim.inputs.limits import Limits
 from sim.inputs.scenario import Scenario
 from sim.planner.grid import Groups
@@ -158,7 +159,7 @@ def volume_limits(scenario: Scenario, name: str) -> list[tuple[tuple[Scope, str]
     """The limits on volumes of a backend's pools and of itself, each with the scope and name of its row."""
     backend = scenario.backends[name]
     limits: list[tuple[tuple[Scope, str], int | None]] = [
-        (("pool", f"{name}#{pool}"), spec.max_volumes) for pool, spec in backend.pools.items()
+        (("pool", host_of(name, pool)), spec.max_volumes) for pool, spec in backend.pools.items()
     ]
     limits.append((("backend", name), backend.max_volumes))
     return [(of, limit) for of, limit in limits if limit is not None]

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from sim.inputs.hosts import backend_of
 from sim.inputs.limits import MAX_SIZE, Limits
 from sim.inputs.scenario import Case
 from sim.model.records import Records
+from sim.model.rules import cache_refuses
 from sim.planner.measured import tiers_of, volume_limits
 from sim.planner.requirements import Requirement
 from sim.planner.search import ENOUGH, Confirmed, Plan
@@ -135,16 +137,14 @@ def _arrays(plan: Plan) -> list[Reason]:
 
 def _refused(plan: Plan, records: Records, case: Case) -> list[Reason]:
     """Images larger than a cache: each create from them downloads, and holds the image's lock."""
-    from sim.model.arrays import GIB
-
-    gib = {image.image_id: -(-image.virtual_size_bytes // GIB) for image in case.images.values()}
     requests = records.requests[records.requests["source"] == "download"]
     found = []
     for name, limits in plan.best.choice.backends.items():
-        if not limits.enabled or not limits.max_size_gb:
+        if not limits.enabled:
             continue
-        here = requests[requests["host"].astype(str).str.partition("#")[0] == name]["image_id"]
-        refused = here[here.astype(str).map(gib) > limits.max_size_gb]
+        here = requests[requests["host"].astype(str).map(backend_of) == name]["image_id"]
+        large = [i.image_id for i in case.images.values() if cache_refuses(i.virtual_gib, limits.max_size_gb)]
+        refused = here[here.isin(large)]
         if len(refused):
             text = (
                 f"{name} refuses {refused.nunique()} images larger than its {limits.max_size_gb:,} GB: "

@@ -20,19 +20,21 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from sim.analysis.pareto import frontier
 from sim.inputs.limits import MAX_COUNT
+from sim.model.records import SOURCES
+from sim.model.usage import OWNERS
 from sim.plots.frame import (
+    BY_OWNER,
+    BY_SOURCE,
     DASHES,
     DAY_S,
     INK,
     LIMIT,
     LINES,
     MUTED,
-    OWNERS,
     PAPER,
     REACH,
     RECOMMENDED,
     SMALL,
-    SOURCES,
     TODAY,
     band,
     framed,
@@ -227,7 +229,7 @@ def space_over_time(
         ax.stackplot(
             days,
             [level for _, level in there],
-            colors=[OWNERS[owner] for owner, _ in there],
+            colors=[BY_OWNER[owner] for owner, _ in there],
             labels=[{"user": "users'", "cache": "cache", "store": "store"}[owner] for owner, _ in there],
             linewidth=0,
             step="post",
@@ -258,7 +260,7 @@ def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = N
     `limit_s` is marked.
     """
     labels: list[str] = []
-    for source in SOURCES:
+    for source in reversed(SOURCES):
         for waited in (False, True):
             of = seconds[(seconds["source"] == source) & (seconds["waited"] == waited)]
             if of.empty:
@@ -269,7 +271,7 @@ def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = N
                 width=of["to_s"] - of["from_s"],
                 bottom=-len(labels),
                 align="edge",
-                color=SOURCES[source],
+                color=BY_SOURCE[source],
                 hatch="/////" if waited else None,
                 edgecolor=PAPER,
                 linewidth=0.4,

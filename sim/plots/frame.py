@@ -12,16 +12,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, Percen
 
 # Told apart by those who see few colours, on paper and on a dark screen (after Okabe and Ito).
 INK, MUTED, GRID, PAPER = "#1a1c1e", "#5a6068", "#d5d9de", "#fdfdfe"
-SOURCES = {
+BY_SOURCE = {
     "driver": "#7a4e9f",
     "store": "#b35a00",
     "cache": "#0b6fae",
     "download": "#6d7680",
 }
 USERS = "#a9b4bf"
-OWNERS = {"user": USERS, "cache": SOURCES["cache"], "store": SOURCES["store"]}
+BY_OWNER = {"user": USERS, "cache": BY_SOURCE["cache"], "store": BY_SOURCE["store"]}
 TODAY, RECOMMENDED, LIMIT = "#8a5a00", "#0a7d4f", "#c22f3d"
-LINES = (SOURCES["cache"], SOURCES["store"], RECOMMENDED, SOURCES["driver"], "#a03060", "#5f6b00")
+LINES = (BY_SOURCE["cache"], BY_SOURCE["store"], RECOMMENDED, BY_SOURCE["driver"], "#a03060", "#5f6b00")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 REACH = 1.6  # times what there is at most: limits beyond are not drawn, they would flatten it
 SMALL = 9  # points

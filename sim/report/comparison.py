@@ -9,12 +9,13 @@ import pandas as pd
 
 from sim.inputs.conf import conf_of_scenario
 from sim.inputs.scenario import Case
+from sim.model.usage import ALL
 from sim.plots.frame import number
 from sim.report import parts
 from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
-from sim.report.parts import ALL, Ran, Section
+from sim.report.parts import Ran, Section
 
 if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison

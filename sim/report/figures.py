@@ -32,7 +32,7 @@ COLORS = {
     frame.USERS: "users",
     frame.TODAY: "today",
     **{color: f"line-{number}" for number, color in enumerate(frame.LINES)},
-    **{color: source for source, color in frame.SOURCES.items()},
+    **{color: source for source, color in frame.BY_SOURCE.items()},
     frame.RECOMMENDED: "recommended",
     frame.LIMIT: "limit",
 }

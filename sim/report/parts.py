@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,15 +10,17 @@ from markupsafe import Markup
 
 from sim import plots
 from sim.analysis.curves import Curves
+from sim.inputs.hosts import backend_of
 from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case
-from sim.plots.frame import OWNERS, REACH
+from sim.model.rules import bound_of, provision_limit_gib
+from sim.model.usage import ALL, OWNERS
+from sim.plots.frame import REACH
 from sim.report.aggregates import EARLY_S, Aggregates, by_worth
 from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
 
 POOLS = 6  # whose pictures are drawn; of the others there are numbers in the run's own tables
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def curves_section(
     busy = sets.sort_values("requests", ascending=False, kind="stable")["host"].head(POOLS)
     groups = []
     for row in sets[sets["host"].isin(busy)].to_dict("records"):
-        host, backend = row["host"], row["host"].partition("#")[0]
+        host, backend = row["host"], backend_of(row["host"])
         if not row["requests"]:
             continue
         pictures = []
@@ -241,7 +242,7 @@ def _fullest(run: Ran) -> list[str]:
 
 def _limits(case: Case, host: str, space: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     """The limit of each quantity: space as the array counts it, and promised space if its limit is near."""
-    backend = case.scenario.backends[host.partition("#")[0]]
+    backend = case.scenario.backend_at(host)
     pool = case.scenario.pools()[host]
     most: dict[str, float | None] = {"max_volumes": pool.max_volumes}
     if len(backend.pools) == 1 or pool.max_volumes is None:
@@ -250,7 +251,9 @@ def _limits(case: Case, host: str, space: pd.DataFrame) -> dict[str, dict[str, f
     if not backend.thin:
         return {"volumes": most, "provisioned_gib": capacity}
     limits: dict[str, dict[str, float | None]] = {"volumes": most, "physical_gib": capacity}
-    promised = (pool.capacity_gib or math.inf) * backend.max_over_subscription_ratio
+    promised = provision_limit_gib(
+        bound_of(pool.capacity_gib), backend.max_over_subscription_ratio, backend.thin
+    )
     if promised <= REACH * space[[f"{owner}_provisioned_gib" for owner in OWNERS]].sum(axis=1).max():
         limits["provisioned_gib"] = {"at most": promised}
     return limits

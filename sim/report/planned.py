@@ -15,6 +15,7 @@ from sim.analysis.findings import findings
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput
 from sim.inputs.strategies import STRATEGIES
+from sim.model.usage import ALL
 from sim.planner.answer import Answer, Whole
 from sim.report import parts
 from sim.report.aggregates import aggregates
@@ -109,7 +110,7 @@ def _brings(document: Mapping[str, Any]) -> str:
         ("p95_s", "95th percentile of create seconds"),
         ("price_month", "a month"),
     )
-    now, then = document["today"]["tiers"][parts.ALL], document["tiers"][parts.ALL]
+    now, then = document["today"]["tiers"][ALL], document["tiers"][ALL]
     told = [f"{name} {_between(then, key)}, today {text(now[key], key)}" for key, name in figures]
     return f"In all: {'; '.join(told)}."
 
@@ -152,7 +153,7 @@ def _against_today(document: Mapping[str, Any]) -> Numbers:
         (tier, word, of[tier])
         for tier in document["tiers"]
         for word, of in (("today", document["today"]["tiers"]), ("plan", document["tiers"]))
-        if not (tier == parts.ALL and len(document["tiers"]) == 2)
+        if not (tier == ALL and len(document["tiers"]) == 2)
     ]
     table = pd.DataFrame(
         [{"tier": tier, "limits": word, **_with_intervals(of, FIGURES)} for tier, word, of in pairs]

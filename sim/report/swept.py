@@ -12,6 +12,7 @@ from markupsafe import Markup
 from sim import plots
 from sim.analysis.curves import Curves
 from sim.inputs.conf import conf_of_scenario
+from sim.inputs.hosts import host_of
 from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
@@ -207,7 +208,7 @@ def _by_backend(
     rows = certain[(certain["scope"] == "backend") & certain["strategy"].isin(cached)]
     backends = [path[1] for path in paths_of(key, case.scenario.model_dump(by_alias=True))]
     for name in backends[: parts.POOLS]:
-        hosts = [f"{name}#{pool}" for pool in case.scenario.backends[name].pools]
+        hosts = [host_of(name, pool) for pool in case.scenario.backends[name].pools]
         own = curves.working_set[curves.working_set["host"].isin(hosts)].iloc[0]
         of = curves.curve[(curves.curve["name"] == hosts[0]) & (curves.curve["limit"] == limit)]
         best = _best_of(rows[rows["name"] == name], key).sort_values(key)

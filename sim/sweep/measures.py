@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sim.analysis.metrics import GIB, PERCENTILES
+from sim.analysis.metrics import PERCENTILES
 from sim.analysis.statistics import Blocks
 from sim.fast.engine import Prepared
-from sim.fast.state import ACCOUNTS, Array, State
+from sim.fast.state import ACCOUNTS, FIELDS, Array, State
 from sim.fast.tally import COUNTS, OTHER_ERRORS, tally
 from sim.inputs.scenario import Scenario
+from sim.inputs.units import GIB
 from sim.model.initial import Placed
 from sim.model.records import SOURCES
 from sim.model.usage import KINDS
@@ -20,9 +21,8 @@ from sim.sweep.results import ALL, Row, Rows, Scope
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-FIELDS = {"volumes": "volumes", "provisioned_gib": "provisioned", "physical_gib": "physical"}
 TIMES = ["create_s_mean", *(f"create_s_p{percent}" for percent in PERCENTILES)]
-USED = ("user", "cache", "store", "image")
+USED = KINDS[:-1]
 USAGE = [f"{kind}_{quantity}_{stat}" for kind in USED for quantity in FIELDS for stat in ("mean", "peak")]
 MEANS = [f"image_{quantity}" for quantity in FIELDS]
 
@@ -237,7 +237,7 @@ def _block_means(s: State, end: float) -> Floats:
 
 def _price(scope: Scope, name: str, figures: Mapping[str, float], scenario: Scenario) -> float:
     """The monthly price of the image-volumes; NaN for a pool or backend that serves several tiers."""
-    tiers = [name] if scope == "tier" else scenario.backends[name.partition("#")[0]].volume_types
+    tiers = [name] if scope == "tier" else scenario.backend_at(name).volume_types
     if len(tiers) > 1:
         return np.nan
     tier = scenario.tiers[tiers[0]]

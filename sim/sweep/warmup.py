@@ -10,9 +10,9 @@ import numpy.typing as npt
 from sim.analysis.statistics import mser5
 from sim.fast.engine import Prepared
 from sim.inputs.scenario import Case
-from sim.model.records import SOURCES
+from sim.model.records import CLONES, SOURCES
 
-CLONES = [number for number, source in enumerate(SOURCES) if source not in ("none", "download")]
+NUMBERS = [SOURCES.index(source) for source in CLONES]
 
 
 def warm_ups_s(case: Case, strategies: Iterable[str]) -> dict[str, float]:
@@ -27,7 +27,7 @@ def warm_ups_s(case: Case, strategies: Iterable[str]) -> dict[str, float]:
     found = {}
     for strategy in strategies:
         state, _, _ = prepared.play(case.scenario, strategy)
-        found[strategy] = start_s(time, np.isin(state.rows["source"][chosen], CLONES))
+        found[strategy] = start_s(time, np.isin(state.rows["source"][chosen], NUMBERS))
     return found
 
 

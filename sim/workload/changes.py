@@ -15,7 +15,6 @@ from sim.inputs.images import Image
 from sim.workload.streams import Streams
 
 Floats = npt.NDArray[np.float64]
-GIB = 2**30
 JITTER_S = 3600.0  # how far from its original a copy of a volume is asked for
 
 

@@ -26,9 +26,9 @@ from sim.inputs.generator import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_c
 from sim.inputs.images import Image
 from sim.inputs.problems import BadInput, quoted
 from sim.inputs.trace import EVENTS, OPTIONAL, REQUIRED, Trace
+from sim.inputs.units import GIB
 from sim.workload.streams import Streams, ranked, weighted
 
-GIB = 2**30
 MOST_IMAGES = 1_000_000
 MOST_BEFORE = 3_000_000  # creates
 GRID = 2_000  # slots of time in which what follows is counted
@@ -179,7 +179,7 @@ def _creates(
     weights = spec.tiers if spec.tiers is not None else dict.fromkeys(tiers, 1.0)
     tier = weighted(streams("tiers"), list(weights.values()), count)
     sizes = weighted(streams("sizes"), list(spec.volume_gib.values()), count)
-    least = np.array([math.ceil(image.virtual_size_bytes / GIB) for image in lines])[line]
+    least = np.array([image.virtual_gib for image in lines])[line]
     size = np.maximum(np.array(list(spec.volume_gib))[sizes], np.where(blank, 1, least))
     encrypted = streams("encrypted").random(count) < spec.encrypted_share
     row, time = _storms(spec, requests.time, streams)

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from sim.inputs.generator import MOST_EVENTS, check_generate
+from sim.inputs.hosts import SEPARATOR, host_of
 from sim.inputs.images import Image, check_images, read_images
 from sim.inputs.problems import BadInput, Problems, printable, quoted
 from sim.inputs.scenario import Case, Scenario, put
@@ -206,7 +207,8 @@ def _hosts(raw: Mapping[Hashable, Any]) -> dict[str, frozenset[str] | None] | No
         if not pools:
             return None
         served = _served(backend)
-        hosts |= {f"{name}#{pool}": None if served is None else frozenset(served) for pool in pools}
+        types = None if served is None else frozenset(served)
+        hosts |= {host_of(str(name), str(pool)): types for pool in pools}
     return None if backends is None else hosts
 
 
@@ -230,5 +232,5 @@ def _check_pools(
                 where = f"backends.{printable(str(name))}.volume_type"
                 problems.add(path, where, f"{quoted(tier)} is not in tiers", "is not in tiers")
     home = (_mapping(raw, "store") or {}).get("home")
-    if isinstance(home, str) and "#" in home and hosts is not None and home not in hosts:
+    if isinstance(home, str) and SEPARATOR in home and hosts is not None and home not in hosts:
         problems.add(path, "store.home", f"unknown pool {quoted(home)}")

@@ -1,0 +1,88 @@
+"""The rules that are ours and not Cinder's: when an array or a cache refuses, who pays, what a step takes.
+
+Functions on numbers, each whole in itself: the arrays of engine `cinder` call them, engine `fast` compiles
+them (sim/fast/rules.py). Space is GiB, times are seconds, rates are MiB/s. What has no bound is infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sim.inputs.units import MIB_PER_GIB
+
+Kind = Literal["user", "store", "cache"]
+# Who pays for data that several share: users first, then the store; the cache pays for what it alone holds.
+PAYERS: tuple[Kind, ...] = ("user", "store", "cache")
+Amount = TypeVar("Amount", float, npt.NDArray[np.float64])
+
+# Why an array refuses; 0: it does not.
+POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
+
+
+def bound_of(limit: float | None) -> float:
+    """A limit or a rate of a scenario, where None is none."""
+    return math.inf if limit is None else limit
+
+
+def new_refusal(still_there: bool, clones: int, max_clones: float, place: int, space: int) -> int:
+    """Why an array has no new volume, in the order in which it checks; `clones` are those of its source."""
+    if still_there:
+        return STILL_THERE
+    if clones >= max_clones:
+        return CLONE_LIMIT
+    return place or space
+
+
+def place_refusal(pool_volumes: int, pool_max: float, array_volumes: int, array_max: float) -> int:
+    """Whether there is a place for one more volume."""
+    if pool_volumes >= pool_max:
+        return POOL_FULL
+    return ARRAY_FULL if array_volumes >= array_max else 0
+
+
+def space_refusal(
+    size: int, provisioned: int, limit: float, data: float, physical: float, capacity: float
+) -> int:
+    """Whether a pool can promise `size` GiB more, up to `limit`, and hold `data` more, up to `capacity`."""
+    if size > 0 and provisioned + size > limit:
+        return NO_PROVISION
+    return NO_SPACE if data > 0 and physical + data > capacity else 0
+
+
+def delete_refusal(clones: int, keeps_cloned: bool) -> int:
+    """Whether an array deletes a volume that has clones."""
+    return BUSY if clones > 0 and keeps_cloned else 0
+
+
+def cache_refuses(size_gib: int, max_size_gb: int) -> bool:
+    """Whether an image is too large for a cache (0: of any size): the first check of `ensure_space`."""
+    return max_size_gb != 0 and size_gib > max_size_gb
+
+
+def provision_limit_gib(capacity_gib: float, ratio: float, thin: bool) -> float:
+    """What a pool promises at most."""
+    return capacity_gib * ratio if thin else capacity_gib
+
+
+def new_data_gib(gib: float, thin: bool, there: bool) -> float:
+    """What a copy of data adds to a pool; `there`: the array holds the same data, once for all."""
+    return gib if thin and not there else 0.0
+
+
+def payer_rank(kind: int, since: int) -> tuple[int, int]:
+    """The volume of the lowest rank pays for shared data: by the order of PAYERS, then who came first."""
+    return kind, since
+
+
+def clone_s(gib: float, least_s: float, copy_mib_s: float) -> float:
+    """A clone: a full copy at this rate, or copy-on-write if that is infinite."""
+    return least_s + gib * MIB_PER_GIB / copy_mib_s
+
+
+def moved_s(mib: Amount, converted_mib: Amount, mib_s: float, convert_mib_s: float) -> Amount:
+    """Content written to a volume or read off one, and as much of it converted as is not raw."""
+    return converted_mib / convert_mib_s + mib / mib_s
