@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from drawn import drawn_case
 
-import sim
 from sim.cinder import engine
+from sim.inputs.strategies import STRATEGIES
 
 PERIOD_S, CREATES = 3_600.0, 128  # all that a period creates is gone before the next begins
 
@@ -42,7 +42,7 @@ class Watched(engine.Simulation):
         self.peak_array_volumes = max(self.peak_array_volumes, on_arrays)
 
 
-def watched_run(periods: int, strategy: str, monkeypatch: pytest.MonkeyPatch) -> Watched:
+def watched_run(periods: int, strategy: str) -> Watched:
     """The same creates and deletes over and over: more images than the cache has entries."""
     rng = np.random.default_rng(1)
     time = np.sort(rng.uniform(0, PERIOD_S / 2, CREATES))
@@ -68,22 +68,14 @@ def watched_run(periods: int, strategy: str, monkeypatch: pytest.MonkeyPatch) ->
         },
     )
 
-    made: list[Watched] = []
-
-    def watched(*args: Any) -> Watched:
-        made.append(Watched(*args))
-        return made[0]
-
-    monkeypatch.setattr(engine, "Simulation", watched)
-    sim.run(case, strategy)
-    return made[0]
+    simulation = Watched(case, STRATEGIES[strategy])
+    engine.played(simulation)
+    return simulation
 
 
 @pytest.mark.parametrize("strategy", ["none", "cache-only"])
-def test_state_does_not_grow_with_the_trace(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        short = watched_run(4, strategy, patch)
-    long = watched_run(16, strategy, monkeypatch)
+def test_state_does_not_grow_with_the_trace(strategy: str) -> None:
+    short, long = watched_run(4, strategy), watched_run(16, strategy)
     assert long.peak_volumes == short.peak_volumes < 2 * CREATES
     assert long.peak_array_volumes == short.peak_array_volumes
     # What Python's collector knows of: a list, dict or object that each create left would be here.

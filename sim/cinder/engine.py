@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any
@@ -15,13 +16,14 @@ from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
 
 from sim.cinder import standins
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
-from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, Entry, Quotas, Volume
-from sim.cinder.driver import Driver, of_a_driver
-from sim.cinder.glance import Glance, owner_of
-from sim.cinder.manager import VolumeAPI, VolumeManager
+from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Entry, Volume
+from sim.cinder.driver import of_a_driver
+from sim.cinder.glance import owner_of
+from sim.cinder.manager import Changes, Shared, VolumeAPI, VolumeManager
 from sim.cinder.ondemand import OnDemand, OnDemandStore
-from sim.cinder.policies import CACHES, BackendCache, BeladyCache, ObservedCache, Uses
-from sim.cinder.recorder import Recorder, Request
+from sim.cinder.parts import PARTS, Parts
+from sim.cinder.policies import BackendCache, BeladyCache, ObservedCache, Uses
+from sim.cinder.recorder import Request
 from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler
 from sim.cinder.uploads import MarkedLocations, Upload, twin
@@ -33,7 +35,7 @@ from sim.model.arrays import Array, Refusal
 from sim.model.initial import Placed, place, put, stored
 from sim.model.prefetch import with_prefetches
 from sim.model.records import Records
-from sim.model.usage import UsageMeter, instants
+from sim.model.usage import instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
 STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store
@@ -48,14 +50,20 @@ def run(
     strategy: str,
     progress: Callable[[int], None] | None = None,
     cinder_log: bool = False,
+    parts: Parts = PARTS,
 ) -> Records:
     """Run one strategy on a case and return its tables.
 
     `progress` is told the number of the trace's events that have happened; with `cinder_log`, Cinder's log
-    goes where Python's logging sends it. Raises `BadInput` if what exists at the start does not fit.
+    goes where Python's logging sends it. The run is built from the classes in `parts`. Raises `BadInput` if
+    what exists at the start does not fit.
     """
-    case = with_prefetches(case)
-    simulation = Simulation(case, STRATEGIES[strategy], progress)
+    return played(Simulation(with_prefetches(case), STRATEGIES[strategy], progress, parts), cinder_log)
+
+
+def played(simulation: Simulation, cinder_log: bool = False) -> Records:
+    """Let a simulation run to its end and return its tables."""
+    case = simulation.case
     with standins.installed(
         case,
         simulation.strategy,
@@ -76,26 +84,35 @@ def run(
 class Simulation:
     """One run: builds the simulated parts and the services, plays the trace."""
 
-    def __init__(self, case: Case, strategy: Strategy, progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        strategy: Strategy,
+        progress: Callable[[int], None] | None = None,
+        parts: Parts = PARTS,
+    ) -> None:
         scenario, events = case.scenario, case.trace.events
         start = case.trace.start.replace(tzinfo=None) if case.trace.start else EPOCH
         self.strategy = strategy
         self.clock = Clock(start)
         self.volume_rpcapi = VolumeRPC(self.clock, self._manager_of)
-        self.recorder = Recorder(events, self.clock)
-        self.db = Database(self.clock, self._entry_event)
+        self.recorder = parts.recorder(events, self.clock)
+        self.db = parts.database(self.clock, self._entry_event)
         options = scenario.cinder
-        self.quotas = Quotas(options.internal_tenant_quota_volumes, options.internal_tenant_quota_gigabytes)
+        self.quotas = parts.quotas(
+            options.internal_tenant_quota_volumes, options.internal_tenant_quota_gigabytes
+        )
         # A version from before the start: every update of an image then changes it.
         version = start - timedelta(days=1)
-        self.glance = Glance(
+        self.glance = parts.glance(
             self.clock, scenario.glance, case.images, version, case.uploaded, self.db.volumes, self._store
         )
-        self.meter = UsageMeter(
+        self.meter = parts.meter(
             lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
         )
-        self._arrays, self._placed = place(case, strategy, self.meter, version)
-        self._case = case
+        self._arrays, self._placed = place(case, strategy, self.meter, version, array=parts.array)
+        self.case = case
+        self._parts = parts
         self._scenario = scenario
         self._start = start
         self._progress = progress
@@ -164,24 +181,24 @@ class Simulation:
     def _start_services(self) -> None:
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
         self._api_task = ExtractVolumeRequestTask(None, {})
+        what_if = self._scenario.what_if
         caches = self.strategy.image_volume_cache_enabled
         patches: list[type] = [OnDemand] if self.strategy.on_demand else []
         if self._scenario.upload == "raw-twin-location":
             patches.append(MarkedLocations)
+        changes = Changes(create_task(what_if, *patches), fill(what_if), twin(self._scenario))
+        scheduler_rpc = SchedulerRPC(self.clock, self._schedule)
+        shared = Shared(self.clock, self.db, scheduler_rpc, self.recorder, self._ended)
         self._managers = {
-            name: VolumeManager(
+            name: self._parts.manager(
                 array,
-                self.clock,
-                self.db,
-                Driver(self.clock, array, self.glance.catalogue, self.meter, self._scenario),
-                SchedulerRPC(self.clock, self._schedule),
+                self._parts.driver(self.clock, array, self.glance.catalogue, self.meter, self._scenario),
                 self._cache(array),
-                self._ended,
-                self.recorder,
-                create_task(self._scenario.what_if, *patches),
-                fill(self._scenario.what_if),
-                self._scenario.what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches,
-                twin(self._scenario),
+                shared,
+                replace(
+                    changes,
+                    makes_place=what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches,
+                ),
             )
             for name, array in self._arrays.items()
         }
@@ -192,9 +209,10 @@ class Simulation:
             return OnDemandStore(self.db, self._volume_api, self.glance)
         if not (self.strategy.image_volume_cache_enabled and spec.image_volume_cache_enabled):
             return None
-        cache: Callable[..., ObservedCache] = CACHES[self._scenario.what_if.eviction]
-        if cache is BeladyCache:
-            cache = partial(BeladyCache, self._next_use)
+        kind = self._parts.caches[self._scenario.what_if.eviction]
+        cache: Callable[..., ObservedCache] = kind
+        if issubclass(kind, BeladyCache):
+            cache = partial(kind, self._next_use)
         elif self._scenario.what_if.limits_per_backend:
             cache = partial(BackendCache, list(array.pools))
         return cache(
@@ -247,7 +265,7 @@ class Simulation:
     def _store(self, image: Image, version: datetime) -> list[Volume]:
         """Put an uploaded image's file into the Cinder store, everywhere or, if one does not fit, nowhere."""
         done: list[Placed] = []
-        for volume in stored(self._case, self.strategy, image):
+        for volume in stored(self.case, self.strategy, image):
             array = self._arrays[backend_of(volume.host)]
             try:
                 put(array, volume, version)

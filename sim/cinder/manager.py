@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -84,50 +85,67 @@ class PlaceMaker:
         return entry["volume_id"] not in self._db.volumes
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What the services of a cloud have in common; `ended` hears of every create that is over."""
+
+    clock: Clock
+    db: Database
+    scheduler_rpcapi: Any
+    recorder: Recorder
+    ended: Callable[[Volume], None]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a scenario changes in Cinder's service; the defaults are Cinder's own.
+
+    `task` makes the task that creates volumes, `fill` is its `_create_image_cache_volume_entry`, `twin` keeps
+    a clone of uploaded volumes (None: Cinder does not); `makes_place`: the cache gives way to users (see
+    `PlaceMaker`).
+    """
+
+    task: Callable[..., create_volume.CreateVolumeFromSpecTask] = create_volume.CreateVolumeFromSpecTask
+    fill: Callable[..., None] = manager.VolumeManager._create_image_cache_volume_entry
+    twin: Callable[..., None] | None = None
+    makes_place: bool = False
+
+
 class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
     """Cinder's volume manager for one backend.
 
     Its own here: `create_volume`, which runs the tasks of Cinder's create flow one after another without
-    taskflow's engine (most of a create's cost), and how reports are sent. `ended` is told of every volume
-    whose create is over; `task` makes Cinder's task that creates volumes, `fill` is its
-    `_create_image_cache_volume_entry`, `twin` keeps a clone of uploaded volumes (None: Cinder does not);
-    `makes_place`: the cache gives way to users (see `PlaceMaker`).
+    taskflow's engine (most of a create's cost), and how reports are sent. Without an `image_volume_cache` it
+    fills none.
     """
 
     def __init__(
         self,
         array: Array,
-        clock: Clock,
-        db: Database,
         driver: Driver,
-        scheduler_rpcapi: Any,
         image_volume_cache: ObservedCache | None,
-        ended: Callable[[Volume], None],
-        recorder: Recorder,
-        task: Callable[..., create_volume.CreateVolumeFromSpecTask],
-        fill: Callable[..., None],
-        makes_place: bool,
-        twin: Callable[..., None] | None,
+        shared: Shared,
+        changes: Changes,
     ) -> None:
         # Not the parent's: it loads the driver from the configuration and connects to the message bus.
         self.host = array.name
         self.cluster = None
-        self.db = db
+        self.db = db = shared.db
         self.driver = driver
         self.stats: dict[str, Any] = {"pools": {}}
-        self.scheduler_rpcapi = scheduler_rpcapi
+        self.scheduler_rpcapi = shared.scheduler_rpcapi
         self.array = array
         self.reported_at: datetime | None = None
         self.image_volume_cache = image_volume_cache
         self.message_api = message_api.API()
-        self._clock = clock
-        self._ended = ended
-        self._twin = twin
-        self._recorder = recorder
+        self._clock = shared.clock
+        self._ended = shared.ended
+        self._twin = changes.twin
+        self._recorder = shared.recorder
         self._extract = create_volume.ExtractVolumeSpecTask(db)
-        self._fill = fill
-        places = PlaceMaker(self, db, driver) if makes_place else driver
-        self._create = task(self, db, places, self.image_volume_cache)
+        self._fill = changes.fill
+        places = PlaceMaker(self, db, driver) if changes.makes_place else driver
+        self._create = changes.task(self, db, places, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
     @repeats("cinder.volume.manager:VolumeManager", "create_volume")

@@ -35,14 +35,15 @@ def place(
     meter: Meter,
     version: object = None,
     initial: list[Placed] | None = None,
+    array: type[Array] = Array,
 ) -> tuple[dict[str, Array], list[Placed]]:
     """The arrays by backend, holding what exists at time 0, and a list of that.
 
     `version` is what the images' versions are until they are updated (see `sim.model.arrays.Content`),
-    `initial` the case's `initial_volumes`, if they are known.
+    `initial` the case's `initial_volumes`, if they are known, `array` the class of the arrays.
     Cache entries come in the order of their last use. Raises `BadInput` with everything that does not fit.
     """
-    arrays = {name: Array(name, spec, meter) for name, spec in case.scenario.backends.items()}
+    arrays = {name: array(name, spec, meter) for name, spec in case.scenario.backends.items()}
     volumes = [
         *(initial_volumes(case) if initial is None else initial),
         *_store(case, strategy),

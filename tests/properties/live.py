@@ -41,8 +41,7 @@ class Live:
         self.watch = Watch(self.case, strategy)
         self._stack = ExitStack()
         try:
-            self._stack.enter_context(watching(self.watch))
-            self.sim = LiveSimulation(self.case, STRATEGIES[strategy], None)
+            self.sim = LiveSimulation(self.case, STRATEGIES[strategy], parts=watching(self.watch))
             self._stack.enter_context(
                 standins.installed(
                     self.case,

@@ -25,6 +25,7 @@ from sim.cinder.database import INTERNAL_PROJECT
 from sim.inputs.scenario import Case, Pool
 from sim.inputs.strategies import STRATEGIES
 from sim.inputs.trace import write_trace
+from sim.model.prefetch import with_prefetches
 from sim.run import misfits
 from sim.workload.loading import load
 
@@ -84,8 +85,7 @@ def allowing(case: Case) -> Case:
 def test_i10_nothing_is_left_when_everything_is_deleted(case: Case, strategy: str) -> None:
     assume(not misfits(case, [strategy]))
     watch = Watch(case, strategy)
-    with watching(watch), patch.object(engine, "Simulation", Emptied):
-        records = engine.run(case, strategy)
+    records = engine.played(Emptied(with_prefetches(case), STRATEGIES[strategy], parts=watching(watch)))
     assert not watch.broken
     assert not watch.db.volumes
     assert not watch.db.entries()

@@ -1,30 +1,29 @@
 """Looks at a run from the inside and notes whatever breaks an invariant (numbers as in INVARIANTS.md).
 
-What the engine is built from is replaced, for a run, by subclasses that do the same and then look. They
-keep books of their own (order of use, fills under way, orphans) and count the arrays afresh, so that the
-engine's own counters are checked and not trusted. Breaks are noted and not raised: Cinder's code catches
-exceptions.
+The run is built from subclasses of the engine's classes that do the same and then look. They keep books of
+their own (order of use, fills under way, orphans) and count the arrays afresh, so that the engine's own
+counters are checked and not trusted. Breaks are noted and not raised: Cinder's code catches exceptions.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
-from unittest.mock import patch
 
 from sim.cinder import engine
 from sim.cinder.clock import Process, current_process
-from sim.cinder.database import INTERNAL_PROJECT
+from sim.cinder.database import INTERNAL_PROJECT, Database, Quotas
 from sim.cinder.glance import Glance
+from sim.cinder.manager import VolumeManager
+from sim.cinder.parts import Parts
 from sim.cinder.policies import CACHES, ObservedCache
+from sim.cinder.recorder import Recorder
 from sim.inputs.scenario import Backend, Case
 from sim.inputs.strategies import STRATEGIES
 from sim.model.arrays import Array
-from sim.model.initial import place
 from sim.model.records import Records
+from sim.model.usage import UsageMeter
 
 SOURCES = {"driver", "store", "cache", "download", "none"}
 
@@ -321,9 +320,8 @@ class Watch:
                 self.that(there == (row["host"], row["size_gib"], "user"), "I24", row)
 
 
-@contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """Simulations made in this context are watched."""
+def watching(watch: Watch) -> Parts:
+    """The parts of a simulation that is watched."""
 
     class WatchedArray(Array):
         def __init__(self, *args: Any) -> None:
@@ -340,7 +338,7 @@ def watching(watch: Watch) -> Iterator[None]:
     for name in ("create", "write", "clone_from_glance", "extend", "begin_delete", "end_delete"):
         setattr(WatchedArray, name, _then_look(getattr(Array, name), watch))
 
-    class WatchedDatabase(engine.Database):
+    class WatchedDatabase(Database):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             watch.db = self
@@ -364,7 +362,7 @@ def watching(watch: Watch) -> Iterator[None]:
             watch.use(host, image_id)
             return super().image_volume_cache_get_and_update_last_used(context, image_id, host)
 
-    class WatchedQuotas(engine.Quotas):
+    class WatchedQuotas(Quotas):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             watch.quotas = self
@@ -385,7 +383,7 @@ def watching(watch: Watch) -> Iterator[None]:
             watch.made_room(volume, before, admitted)
             return admitted
 
-    class WatchedManager(engine.VolumeManager):
+    class WatchedManager(VolumeManager):
         def _create_image_cache_volume_entry(
             self, context: Any, volume: Any, image_id: str, image_meta: Any
         ) -> None:
@@ -399,7 +397,7 @@ def watching(watch: Watch) -> Iterator[None]:
                 watch.filling.discard(key)
                 watch.admitted[volume.host].pop(volume.id, None)
 
-    class WatchedMeter(engine.UsageMeter):
+    class WatchedMeter(UsageMeter):
         def add(self, host: str, tier: str, kind: str, volumes: int, *space: float) -> None:
             super().add(host, tier, kind, volumes, *space)
             if kind == "orphan":
@@ -410,25 +408,21 @@ def watching(watch: Watch) -> Iterator[None]:
             super().__init__(clock, spec, images, updated_at, *args)
             watch.glance, watch.first_version = self, updated_at
 
-    class WatchedRecorder(engine.Recorder):
+    class WatchedRecorder(Recorder):
         def request(self, volume_id: str, image_id: str) -> Any:
             watch.asked[volume_id] = image_id
             return super().request(volume_id, image_id)
 
-    with ExitStack() as stack:
-        for where, name, watched in (
-            ("sim.model.initial", "Array", WatchedArray),
-            ("sim.cinder.engine", "Database", WatchedDatabase),
-            ("sim.cinder.engine", "Quotas", WatchedQuotas),
-            ("sim.cinder.engine", "VolumeManager", WatchedManager),
-            ("sim.cinder.engine", "UsageMeter", WatchedMeter),
-            ("sim.cinder.engine", "Glance", WatchedGlance),
-            ("sim.cinder.engine", "Recorder", WatchedRecorder),
-        ):
-            stack.enter_context(patch(f"{where}.{name}", watched))
-        stack.enter_context(patch.dict(CACHES, lru=WatchedCache))
-        assert place.__globals__["Array"] is WatchedArray
-        yield
+    return Parts(
+        array=WatchedArray,
+        caches={**CACHES, "lru": WatchedCache},
+        database=WatchedDatabase,
+        glance=WatchedGlance,
+        manager=WatchedManager,
+        meter=WatchedMeter,
+        quotas=WatchedQuotas,
+        recorder=WatchedRecorder,
+    )
 
 
 def _then_look(operation: Any, watch: Watch) -> Any:
@@ -444,7 +438,6 @@ def _then_look(operation: Any, watch: Watch) -> Any:
 def watched_run(case: Case, strategy: str) -> tuple[Records, Watch]:
     """A run and the books kept on it, its tables checked too."""
     watch = Watch(case, strategy)
-    with watching(watch):
-        records = engine.run(case, strategy)
+    records = engine.run(case, strategy, parts=watching(watch))
     watch.check(records)
     return records, watch
