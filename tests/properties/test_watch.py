@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cinder import exception
 from cinder.image.cache import ImageVolumeCache
 
 from sim.cinder import engine, locks
@@ -72,7 +73,10 @@ def most_recent_last(db: Any, context: Any, host: str) -> list[Any]:
 
 
 def forget_orphans(driver: Any, volume: Any) -> None:
-    driver._clock.sleep(driver.array.begin_delete(volume.id))
+    try:
+        driver._clock.sleep(driver.array.begin_delete(volume.id))
+    except arrays.Busy:
+        raise exception.VolumeIsBusy(volume_name=volume.id) from None
     driver.array.end_delete(volume.id)
 
 
@@ -81,10 +85,18 @@ def no_limits(quotas: Any, *args: Any, **deltas: Any) -> Any:
     return RESERVE(quotas, *args, **deltas)
 
 
+def without_a_limit(array: Any, *args: Any) -> float:
+    spec, array.spec = array.spec, array.spec.model_copy(update={"max_clones_per_volume": None})
+    try:
+        return CLONE(array, *args)
+    finally:
+        array.spec = spec
+
+
 def do_nothing(*_: Any, **__: Any) -> None: ...
 
 
-ENSURE_SPACE, RESERVE = ImageVolumeCache.ensure_space, Quotas.reserve
+ENSURE_SPACE, RESERVE, CLONE = ImageVolumeCache.ensure_space, Quotas.reserve, arrays.Array.clone
 
 BREAKS: list[tuple[str, Any, str, Callable[..., Any] | None, Case]] = [
     ("I1", ImageVolumeCache, "ensure_space", evict_nothing,
@@ -107,7 +119,7 @@ BREAKS: list[tuple[str, Any, str, Callable[..., Any] | None, Case]] = [
      creates("0 1", thin=False, pools={"p0": {"capacity_gib": 12}})),
     ("I8", arrays.Array, "_release", do_nothing, creates("0 -0", image_volume_cache_enabled=False)),
     ("I9", engine, "ENCRYPTION_KEY", None, creates("0 *0")),
-    ("I16", arrays, "_fail_clone_limit", do_nothing, creates("0 0 0", max_clones_per_volume=1)),
+    ("I16", arrays.Array, "clone", without_a_limit, creates("0 0 0", max_clones_per_volume=1)),
     ("I17", Quotas, "reserve", no_limits, creates("0 1", quota=1)),
     ("I24", Driver, "extend_volume", do_nothing, creates("0")),
     ("I25", locks.Lock, "acquire", lambda *_: True, creates("0 &0")),
