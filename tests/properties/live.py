@@ -39,6 +39,7 @@ class Live:
         room = [create(0, f"v{n}", images[0]["image_id"], "", volume_type=tier) for n in range(MOST)]
         self.case = case_of(scenario, images, room)
         self.watch = Watch(self.case, strategy)
+        self.watch.asked = {}  # the trace is not played
         self._stack = ExitStack()
         try:
             self.sim = LiveSimulation(self.case, STRATEGIES[strategy], parts=watching(self.watch))
@@ -62,6 +63,8 @@ class Live:
     def happen(self, event: str, **columns: Any) -> None:
         """An event of the trace, now; it begins when time goes on, if only by nothing."""
         row = {**COLUMNS, **columns}
+        if event == "create":
+            self.watch.asked[row["volume_id"]] = row["image_id"]
         now = self.sim.clock.now
         values = [row[name] for name in CREATE]
         self.sim.clock.at(now, lambda _: self.sim._happen(now, event, *values), TRACE)
@@ -80,9 +83,9 @@ class Live:
 
     def sources(self) -> dict[str, str]:
         """What made each volume that was asked for from an image, so far."""
-        requests = [name for name, image in self.watch.asked.items() if image]
+        asked = enumerate(self.watch.asked.items())
         names = recorder.SOURCES
-        return {name: names[self.sim.recorder._source[row]] for row, name in enumerate(requests)}
+        return {name: names[self.sim.recorder._source[row]] for row, (name, image) in asked if image}
 
     def close(self) -> None:
         self.sim.clock.close()

@@ -18,7 +18,6 @@ from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
 from sim.cinder.parts import Parts
 from sim.cinder.policies import CACHES, ObservedCache
-from sim.cinder.recorder import Recorder
 from sim.inputs.scenario import Backend, Case
 from sim.inputs.strategies import STRATEGIES
 from sim.model.arrays import Array
@@ -41,7 +40,9 @@ class Watch:
         self.quota_floor = {"volumes": 0, "gigabytes": 0}  # what existed at the start may be over it
         self.glance: Glance | None = None
         self.first_version: object = None
-        self.asked: dict[str, str] = {}  # image, by the volume that is made from it
+        creates = case.trace.events[case.trace.events["event"] == "create"]
+        # The image, by the volume that is made from it.
+        self.asked = dict(zip(creates["volume_id"], creates["image_id"], strict=True))
         self.used: dict[tuple[str, str], int] = {}  # (host, image): when it was used last, by a count
         self.admitted: defaultdict[str, dict[str, int]] = defaultdict(dict)  # host: GiB by user volume
         self.slack: dict[str, tuple[int, int]] = {}  # host: how far the fills under way may overshoot
@@ -408,11 +409,6 @@ def watching(watch: Watch) -> Parts:
             super().__init__(clock, spec, images, updated_at, *args)
             watch.glance, watch.first_version = self, updated_at
 
-    class WatchedRecorder(Recorder):
-        def request(self, volume_id: str, image_id: str) -> Any:
-            watch.asked[volume_id] = image_id
-            return super().request(volume_id, image_id)
-
     return Parts(
         array=WatchedArray,
         caches={**CACHES, "lru": WatchedCache},
@@ -421,7 +417,6 @@ def watching(watch: Watch) -> Parts:
         manager=WatchedManager,
         meter=WatchedMeter,
         quotas=WatchedQuotas,
-        recorder=WatchedRecorder,
     )
 
 
