@@ -50,6 +50,7 @@ def drawn_case(
         event=lambda frame: pd.Categorical(frame["event"], EVENTS),
         project="",
         encrypted=False,
+        first_host="",
     )
     images = [
         {

@@ -115,7 +115,7 @@ def test_encrypted_is_nothing_else(tmp_path: Path, cell: str) -> None:
 def test_bom_line_ends_blank_lines_and_quotes_make_no_difference(tmp_path: Path, data: str) -> None:
     (tmp_path / "t.csv").write_bytes(data.encode())
     event = read_trace(tmp_path / "t.csv").events.iloc[0]
-    assert event.tolist() == [0.0, "create", "v", "i1", 1, "flash", "", "", False]
+    assert event.tolist() == [0.0, "create", "v", "i1", 1, "flash", "", "", False, ""]
 
 
 def test_quoted_cells_may_hold_commas_quotes_and_lines(tmp_path: Path) -> None:
@@ -211,6 +211,21 @@ WRONG_SIZE = f"is not a whole number, 1 to {MAX_GIB}"
 )
 def test_a_bad_row_is_told_with_its_line(tmp_path: Path, row: str, problem: str) -> None:
     path = csv(tmp_path, "0,create,v0,i1,10,flash,f#p", row, "7,delete,v0,,,,")
+    assert problems(path) == [f"line 3: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        ("flash,,f#q", "unknown first_host 'f#q'"),
+        ("flash,,d#p", "first_host does not serve the volume type: 'd#p for flash'"),
+        ("flash,f#p,f#p", "first_host 'f#p' beside a host, which pins the request: give one of them"),
+    ],
+)
+def test_a_bad_first_host_is_told_with_its_line(tmp_path: Path, cells: str, problem: str) -> None:
+    rows = ("0,create,v,i1,1,flash,,f#p", f"1,create,w,i1,1,{cells}")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join([f"{HEADER},first_host", *rows]))
     assert problems(path) == [f"line 3: {problem}"]
 
 
@@ -455,6 +470,7 @@ def a_trace(start: datetime | None = None, **columns: list[object]) -> Trace:
             "host": pd.Categorical(["f#p", "", "", ""]),
             "project": pd.Categorical([""] * 4),
             "encrypted": [False] * 4,
+            "first_host": pd.Categorical([""] * 4),
             **columns,
         }
     )
@@ -463,7 +479,8 @@ def a_trace(start: datetime | None = None, **columns: list[object]) -> Trace:
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("optional", [{}, {"project": ["p", "", "", "p"]},
-                                      {"encrypted": [True, False, False, False]}])  # fmt: skip
+                                      {"encrypted": [True, False, False, False]},
+                                      {"first_host": ["", "d#p", "", ""]}])  # fmt: skip
 def test_what_is_written_is_read_again(
     tmp_path: Path, suffix: str, optional: dict[str, list[object]]
 ) -> None:
@@ -537,6 +554,7 @@ def test_any_text_survives_writing_and_reading(
             "host": "",
             "project": project,
             "encrypted": False,
+            "first_host": "",
         }
     )
     path = tmp_path_factory.mktemp("any") / f"t.{suffix}"

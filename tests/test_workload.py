@@ -226,7 +226,7 @@ def test_a_start_gives_dates_and_counts_hours_from_it(tmp_path: Path) -> None:
     times = pd.Timestamp(start) + pd.to_timedelta(made.trace.events["time"], unit="s")
     assert set(times.dt.strftime("%a %H")) == {"Mon 06"}
     assert made.trace.events["time"].iloc[0] == 0
-    sim.workload.generate.write_trace(made.trace, tmp_path / "t.csv")
+    write_trace(made.trace, tmp_path / "t.csv")
     assert read_trace(tmp_path / "t.csv").start == start
 
 

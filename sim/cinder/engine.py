@@ -334,8 +334,12 @@ class Simulation:
         host: str,
         project: str,
         encrypted: bool,
+        first_host: str,
     ) -> None:
-        """A create: the API's check, then the scheduler, or the backend of its host."""
+        """A create: the API's check, then the scheduler, or the backend of its host.
+
+        `first_host`: where the scheduler puts its first attempt ('': the scheduler chooses).
+        """
         current_process().request, volume_id = request, request.volume_id
         context = Context("user", project or PROJECT)
         if image_id:
@@ -376,6 +380,7 @@ class Simulation:
         if host:
             self.volume_rpcapi.create_volume(context, volume, request_spec, {}, allow_reschedule=False)
         else:
+            request_spec["first_host"] = first_host
             self._schedule(request, context, volume, request_spec, {})
 
     def _ended(self, volume: Volume) -> None:
@@ -455,7 +460,7 @@ def _rows(events: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     """The trace's events as tuples of Python objects, in order."""
     columns = [
         "time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host", "project",
-        "encrypted",
+        "encrypted", "first_host",
     ]  # fmt: skip
     for first in range(0, len(events), BATCH):
         batch = events.iloc[first : first + BATCH]

@@ -95,12 +95,31 @@ class CloneWeigher(weights.BaseHostWeigher):  # type: ignore[misc]
         return float(self.clones.on(host_state.host, spec["image_id"], volume["project_id"]))
 
 
+class ToldScheduler(filter_scheduler.FilterScheduler):  # type: ignore[misc]
+    """Cinder's scheduler. A request's `first_host` is its choice for the first attempt, whatever is there.
+
+    No filter and no weigher is asked then; the pool is counted as chosen, and the retry noted, as ever.
+    """
+
+    def _schedule(
+        self, context: Context, request_spec: dict[str, Any], filter_properties: dict[str, Any] | None = None
+    ) -> Any:
+        first_host = request_spec.pop("first_host", "")
+        if not first_host:
+            return super()._schedule(context, request_spec, filter_properties)
+        self._populate_retry(filter_properties, request_spec)
+        self.host_manager.get_all_backend_states(context.elevated())
+        backend, _, pool = first_host.partition("#")
+        state = self.host_manager.backend_state_map[backend].pools[pool]
+        return self._choose_top_backend([weights.WeighedHost(state, 0.0)], request_spec)
+
+
 class Scheduler:
     """Places volumes, as the scheduler's manager does with `ScheduleCreateVolumeTask`."""
 
     def __init__(self, managers: dict[str, VolumeManager], clones: Clones, scenario: Scenario) -> None:
         self._managers = managers
-        self._driver = filter_scheduler.FilterScheduler()
+        self._driver = ToldScheduler()
         if scenario.what_if.prefer_clones:
             known = {"clones": clones, "multiplier": scenario.cinder.preference()}
             weigher = type(CloneWeigher.__name__, (CloneWeigher,), known)

@@ -110,6 +110,7 @@ class Names:
             "trace_pool": positions(events["host"], self.hosts),
             "trace_project": np.where(project > 0, project - 1, project),  # '' is PROJECT
             "trace_encrypted": events["encrypted"].to_numpy(np.bool_),
+            "trace_first": positions(events["first_host"], self.hosts),
         }
 
 

@@ -67,7 +67,7 @@ from sim.fast.phases import (
 )
 from sim.fast.places import AT_ONCE, NO, make_place, refused
 from sim.fast.rules import cache_refuses
-from sim.fast.scheduler import BREAKS, choose
+from sim.fast.scheduler import BREAKS, choose, take
 from sim.fast.state import (
     BROKEN,
     COPY,
@@ -171,8 +171,9 @@ def schedule(s: State, v: int) -> None:
     o = s.options[0]
     if o.max_attempts > 1:  # `FilterScheduler._populate_retry`
         r.tries += 1
-    if r.tries <= o.max_attempts and not o.scheduler_breaks:
-        pool = choose(s, v)
+    first, r.first_pool = r.first_pool, NONE
+    if first != NONE or (r.tries <= o.max_attempts and not o.scheduler_breaks):
+        pool = choose(s, v) if first == NONE else take(s, v, first)
         if pool == BREAKS:
             r.error = NO_MAXIMUM
         elif pool != NONE:

@@ -300,6 +300,7 @@ def ask(s: State, at: int) -> None:
     r = s.volumes[v]
     r.code, r.row, r.image, r.tier, r.pool = code, row, image, s.trace_tier[at], s.trace_pool[at]
     r.asked_gib = r.size_gib = size_gib
+    r.first_pool = s.trace_first[at]
     r.project = s.trace_project[at]
     r.encrypted, r.pinned, r.under_way = s.trace_encrypted[at], r.pool != NONE, True
     w.under_way += 1
@@ -349,7 +350,7 @@ def new_volume(s: State) -> int:
     else:
         w.free_volume = s.volumes[v].next
     r = s.volumes[v]
-    r.first_slot = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
+    r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
     r.ready = False
     r.delete_wanted = r.fills = r.locks = r.failed = False
     r.kept = True

@@ -84,9 +84,17 @@ def choose(s: State, v: int) -> int:
             return BREAKS
         weighers >>= 3
     chosen = lottery(s, first, end) if s.options[0].stochastic else heaviest(s, first, end)
-    consume(s, chosen, r.asked_gib)
-    s.pools[chosen].seen_us = read_clock(s)
-    return chosen
+    return take(s, v, chosen)
+
+
+@repeats("cinder.scheduler.filter_scheduler:FilterScheduler", "_choose_top_backend")
+@compiled
+def take(s: State, v: int, pool: int) -> int:
+    """Count a volume on a pool: the one that was chosen, or that a trace names for the first attempt."""
+    refresh(s, pool)
+    consume(s, pool, s.volumes[v].asked_gib)
+    s.pools[pool].seen_us = read_clock(s)
+    return pool
 
 
 @repeats("cinder.scheduler.base_weight:BaseWeightHandler", "get_weighed_objects")

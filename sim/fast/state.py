@@ -131,7 +131,7 @@ IMAGE = np.dtype(
 # A volume of a user (a row of Cinder's table) and, while it is being created, its request.
 VOLUMES = np.dtype(
     [
-        ("code", "i8"), ("row", "i8"), ("image", "i8"), ("tier", "i8"), ("pool", "i8"),
+        ("code", "i8"), ("row", "i8"), ("image", "i8"), ("tier", "i8"), ("pool", "i8"), ("first_pool", "i8"),
         ("asked_gib", "i8"), ("size_gib", "i8"), ("first_slot", "i8"),
         ("encrypted", "?"), ("pinned", "?"), ("under_way", "?"), ("delete_wanted", "?"), ("kept", "?"),
         ("fills", "?"), ("locks", "?"), ("failed", "?"),
@@ -263,6 +263,7 @@ class State(NamedTuple):
     trace_pool: Array
     trace_project: Array
     trace_encrypted: Array
+    trace_first: Array
 
 
 # The type and the number of dimensions of each array; one dimension where nothing is said.
@@ -277,7 +278,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
-    "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?",
+    "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?", "trace_first": "i8",
     "fill_locks": LOCKS,
 }  # fmt: skip
 DIMENSIONS = {

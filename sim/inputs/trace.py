@@ -21,10 +21,10 @@ from sim.inputs.tables import Mask, Table, is_calendar, read_table
 EVENTS = ("create", "delete", "update_image", "delete_image", "upload", "release", "prefetch")
 GIVEN = EVENTS[:-1]  # the last is made by `sim.model.prefetch`, of releases
 REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
-OPTIONAL = ("project", "encrypted")
+OPTIONAL = ("project", "encrypted", "first_host")
 INITIAL_REQUIRED = ("kind", "volume_id", "image_id", "size_gib", "host", "last_used")
 INITIAL_OPTIONAL = ("project",)
-_TEXT = ("volume_id", "image_id", "volume_type", "host", "project")
+_TEXT = ("volume_id", "image_id", "volume_type", "host", "project", "first_host")
 # Cinder keeps a volume's size in 32 bits.
 MAX_GIB = 2**31 - 1
 # About 126 years: beyond it a float of seconds no longer tells microseconds apart.
@@ -37,7 +37,8 @@ class Trace:
 
     Columns of `events`: `time` (float64, seconds from the start), `event` (category, one of
     EVENTS), `volume_id`, `image_id` ('' = none), `size_gib` (int64, 0 except for creates),
-    `volume_type`, `host` ('' = the scheduler chooses), `project` ('' = none) and `encrypted`.
+    `volume_type`, `host` ('' = the scheduler chooses), `project` ('' = none), `encrypted` and `first_host`
+    (the pool of the first attempt; '' = the scheduler chooses it too).
     `start` is the time of the first event if the trace has dates. `path` is its file.
     """
 
@@ -125,6 +126,7 @@ def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
         "host": table.categories("host"),
         "project": table.categories("project"),
         "encrypted": table.flags("encrypted"),
+        "first_host": table.categories("first_host"),
     }
     events = pd.DataFrame(columns)
     _check_events(table, event)
@@ -257,14 +259,17 @@ def _check_events(table: Table, event: pd.Categorical) -> None:
 
 def _check_names(table: Table, events: pd.DataFrame, create: Mask, known: Known) -> None:
     _check_images(table, events["image_id"], known)
-    tier, host = events["volume_type"], events["host"]
+    tier, host, first = events["volume_type"], events["host"], events["first_host"]
+    both = create & ~_blank(host) & ~_blank(first)
+    table.flag("first_host", both, "first_host {} beside a host, which pins the request: give one of them")
     if known.tiers is not None:
         named = ~_blank(tier) | create
         table.flag("volume_type", named & _unlike(tier, known.tiers), "unknown volume type {}")
     if known.hosts is None:
         return
-    strange = _unlike(host, set(known.hosts))
-    table.flag("host", ~_blank(host) & strange, "unknown host {}")
+    for column in ("host", "first_host"):
+        strange = ~_blank(events[column]) & _unlike(events[column], set(known.hosts))
+        table.flag(column, strange, f"unknown {column} {{}}")
     types = known.hosts.values()
     if any(served is None for served in types):
         return
@@ -273,12 +278,13 @@ def _check_names(table: Table, events: pd.DataFrame, create: Mask, known: Known)
     unserved = create & of_tier & _blank(host) & _unlike(tier, served)
     table.flag("volume_type", unserved, "no backend serves volume type {}")
     pairs = {(name, one) for name, served in known.hosts.items() for one in served or ()}
-    rows = np.flatnonzero(create & of_tier & ~strange)
-    wrong = np.zeros(len(events), dtype=bool)
-    pinned = zip(host.iloc[rows], tier.iloc[rows], strict=True)
-    wrong[rows] = [pair not in pairs for pair in pinned]
-    values = (host.astype("str") + " for " + tier.astype("str")).tolist() if wrong.any() else None
-    table.flag("host", wrong, "host does not serve the volume type: {}", values)
+    for column in ("host", "first_host"):
+        pool = events[column]
+        rows = np.flatnonzero(create & of_tier & ~_unlike(pool, set(known.hosts)))
+        wrong = np.zeros(len(events), dtype=bool)
+        wrong[rows] = [pair not in pairs for pair in zip(pool.iloc[rows], tier.iloc[rows], strict=True)]
+        values = (pool.astype("str") + " for " + tier.astype("str")).tolist() if wrong.any() else None
+        table.flag(column, wrong, f"{column} does not serve the volume type: {{}}", values)
 
 
 def _check_images(table: Table, image: pd.Series[str], known: Known) -> None:

@@ -53,6 +53,7 @@ def _prefetches(case: Case, row: int) -> list[dict[str, Any]]:
             "host": "",
             "project": "",
             "encrypted": False,
+            "first_host": "",
         }
         made = {
             "event": "prefetch",

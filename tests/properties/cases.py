@@ -30,6 +30,7 @@ COLUMNS: dict[str, Any] = {
     "host": "",
     "project": "",
     "encrypted": False,
+    "first_host": "",
 }
 # Between events: many of them at once, some within one reading of the clock, some after a long time.
 STEPS = (0.0, 0.0, 0.5, 1.0, 3.0, 10.0, 40.0, 300.0, 0.0, 1e-7, 0.1234565, 3e6)
@@ -253,12 +254,12 @@ def hosts_of(scenario: dict[str, Any], tier: str) -> set[str]:
 
 
 def creates(scenario: dict[str, Any], images: list[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """A create of any image on any tier that there is, pinned or left to the scheduler."""
+    """A create of any image on any tier that there is: pinned, first tried somewhere, or the scheduler's."""
     placed = [
-        (tier, host)
+        (tier, *hosts)
         for tier in ("flash", "disk")
         for host in sorted(hosts_of(scenario, tier))
-        for host in (host, host, "")
+        for hosts in ((host, ""), (host, ""), ("", ""), ("", host))
     ]
     return st.builds(
         lambda image_id, placed, size, project, encrypted: create(
@@ -267,6 +268,7 @@ def creates(scenario: dict[str, Any], images: list[dict[str, Any]]) -> st.Search
             image_id,
             placed[1],
             volume_type=placed[0],
+            first_host=placed[2],
             size_gib=size,
             project=project,
             encrypted=encrypted,

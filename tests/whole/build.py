@@ -122,6 +122,7 @@ class Builder:
                 "host",
                 "project",
                 "encrypted",
+                "first_host",
             ],
         )
         if self.initial:

@@ -149,12 +149,15 @@ def _upload(draw: random.Random, b: Builder, time: float, volumes: list[str], im
 
 def _create(draw: random.Random, b: Builder, time: float, image_id: str) -> None:
     tier = draw.choice(("flash", "disk"))
+    host, first_host = draw.choice((("", ""), ("", ""), ("h", ""), ("h", ""), ("", "h")))
+    some = draw.choice(_hosts(b, tier))
     b.create(
         time,
         "" if draw.random() < 0.06 else image_id,
-        draw.choice(("", draw.choice(_hosts(b, tier)))),
+        host and some,
         draw.choice((2, 5, 5, 5, 12)),
         volume_type=tier,
         project=draw.choice(("", "alice", "alice")),
         encrypted=draw.random() < 0.08,
+        first_host=first_host and some,
     )

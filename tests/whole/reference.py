@@ -8,8 +8,8 @@ Cinder's migrations make it. Simulated: see `cloud`.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 from cinder import context as cinder_context
 from cinder import exception, objects
 from cinder.objects import fields
+from cinder.scheduler.weights import WeighedHost
 from cinder.volume import volume_types
 from cinder.volume.flows.api import create_volume as api_flow
 from oslo_config import cfg
@@ -185,10 +186,12 @@ class Run(StartedCloud):
         here.placed = None
         request = self.by_uuid[volume.id]
         real = self.scheduler.driver.schedule_create_volume
+        first = request.event.first_host if request.attempts == 0 else ""
 
         def noting_failure(*given: Any) -> None:
             try:
-                real(*given)
+                with self._choosing(first) if first else nullcontext():
+                    real(*given)
             except (exception.CinderException, ZeroDivisionError, ValueError) as error:
                 here.error = error
                 raise
@@ -203,6 +206,17 @@ class Run(StartedCloud):
             self.attempt(*here.placed)
         else:
             self._finish(request, here.error, volume.id)
+
+    @contextmanager
+    def _choosing(self, host: str) -> Iterator[None]:
+        """Meanwhile the scheduler knows one pool, and has nothing to ask or to weigh."""
+        hosts, inside = self.scheduler.driver.host_manager, self._inside(host)
+        hosts.get_filtered_backends = lambda states, _: [each for each in states if each.host == inside]
+        hosts.get_weighed_backends = lambda states, _: [WeighedHost(each, 0) for each in states]
+        try:
+            yield
+        finally:
+            del hosts.get_filtered_backends, hosts.get_weighed_backends
 
     def placed(self, *placed: Any) -> None:
         """The scheduler's cast to a volume manager: done when the scheduler is."""

@@ -472,6 +472,29 @@ def creates_without_an_image(placed: str) -> Builder:
     return b
 
 
+@scenario("cache-only", placed=("host", "first_host"))
+def history_at_the_clone_limit(placed: str) -> Builder:
+    """A history tells pools of creates, but no cloud pins them: at the clone limit they are tried again."""
+    b = Builder(*small(1)).backend("a", max_clones_per_volume=3, create_s=1, clone_s=2, write_mib_s=100)
+    for number in range(9):
+        b.create(100 * number, "i0", **({"host": ""} | {placed: "a#p0"}))
+    return b
+
+
+@scenario("none", "cache-only", attempts=(1, 2, 3))
+def first_hosts(attempts: int) -> Builder:
+    """Pools that the scheduler would not choose, or that refuse: the picture counts them."""
+    b = Builder(*small(), cinder={"scheduler_max_attempts": attempts, "backend_stats_polling_interval": 600})
+    b.backend(
+        "a", pools={"p0": {"capacity_gib": 60}, "p1": {"capacity_gib": 90, "max_volumes": 3}}, thin=False
+    )
+    b.backend("b", pools={"p0": {"capacity_gib": 75}}, node="c2", max_clones_per_volume=1, thin=False)
+    for number in range(12):
+        host = ("a#p1", "b#p0", "", "a#p0", "b#p0", "")[number % 6]
+        b.create(7.37 * number, f"i{number % 3}", "", size=12, first_host=host)
+    return b.create(200.3, "", "", size=30, first_host="a#p0").create(300, "i0", "", first_host="b#p0")
+
+
 # Waiting
 
 

@@ -10,8 +10,9 @@ import pytest
 from oslo_config import cfg
 from oslo_utils import timeutils
 
-from sim.analysis.verification import caution, difference
+from sim.analysis.verification import difference
 from sim.cinder.engine import run as run_light
+from sim.cinder.release import caution
 from sim.fast.engine import run as run_fast
 
 from .reference import Result, run_whole
@@ -91,6 +92,16 @@ def test_busy_arrays_leave_orphans(tmp_path: Path) -> None:
 
 def test_a_larger_cache_can_have_fewer_hits(tmp_path: Path) -> None:
     assert "cache" not in set(run("larger_cache_fewer_hits", tmp_path).requests.source)
+
+
+def test_a_history_is_tried_again_at_the_clone_limit(tmp_path: Path) -> None:
+    """The fourth clone of an entry is refused: pinned it is an error, else it downloads on the same pool."""
+    pinned = run("history_at_the_clone_limit-host", tmp_path / "pinned").requests
+    first = run("history_at_the_clone_limit-first_host", tmp_path / "first").requests
+    assert list(pinned.source) == ["download", *["cache"] * 3, "none", "download", *["cache"] * 3]
+    assert list(first.source) == ["download", *["cache"] * 3] * 2 + ["download"]
+    assert list(first.attempts) == [1, 1, 1, 1, 2, 1, 1, 1, 2]
+    assert set(first.host) == {"a#p0"}
 
 
 @pytest.mark.parametrize("placed", ["host", "scheduler"])
