@@ -23,7 +23,7 @@ from sim.inputs.files import files_of, hashes
 from sim.inputs.generator import Generate
 from sim.inputs.images import Image
 from sim.inputs.problems import BadInput
-from sim.inputs.trace import read_trace
+from sim.inputs.trace import read_trace, write_trace
 from sim.workload.generate import Generated, generate
 
 HERE = Path("scenario.yaml")
