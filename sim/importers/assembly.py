@@ -226,6 +226,13 @@ def _said(cloud: Cloud) -> Iterator[Note]:
     if not cloud.has_trace:
         why = "no source has a history; the database (--db) and notifications (--notifications) have"
         yield Note("assumed", f"workload: drawn like a month of real creations in another cloud: {why}")
+    if cloud.has_trace and cloud.placement == "first-host":
+        what = "each create is tried first on the host that its volume has"
+        known = "the database keeps the last host only, so an earlier attempt elsewhere is not seen"
+        how = f"{what}, and rescheduled if it fails there"
+        then = "--placement scheduler leaves the first attempt to the scheduler too"
+        last = f"; {known}" if cloud.sources.history is not None else ""
+        yield Note("assumed", f"{how}{last}; {then}")
     placed = NO_CLUSTERS if cloud.sources.history is None else cloud.sources.history.placements
     if (placed["cluster"] != "").any():
         what = "services of one cluster are one backend on one node; in your cloud they take creates in turn"

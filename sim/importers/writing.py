@@ -30,7 +30,7 @@ from sim.inputs.yamlfile import read_yaml
 ROWS = 100_000
 EVENT_COLUMNS = [
     *("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host"),
-    *("project", "encrypted"),
+    *("project", "encrypted", "first_host"),
 ]
 INITIAL_COLUMNS = ["kind", "volume_id", "image_id", "size_gib", "host", "last_used", "project"]
 # An image's `updated_at` moves when its upload ends, too.
@@ -148,6 +148,7 @@ def _schema(fmt: str) -> pa.Schema:
             "host": text,
             "project": text,
             "encrypted": pa.bool_(),
+            "first_host": text,
         }
     )
 
@@ -171,9 +172,10 @@ def _events(cloud: Cloud) -> Iterator[pd.DataFrame]:
         if batch.empty:
             continue
         due = updates["time"] <= batch["time"].iloc[-1]
-        placed = batch["host"].map(cloud.hosts).fillna("") if cloud.placement == "first-host" else ""
+        first = batch["host"].map(cloud.hosts).fillna("") if cloud.placement == "first-host" else ""
         mapped = batch.assign(
-            host=placed,
+            host="",  # no cloud pins a create to a pool
+            first_host=first,
             size_gib=batch["size_gib"].where(batch["event"] == "create").astype("Int64"),
         )
         both = pd.concat([updates[due], mapped]) if due.any() else mapped
@@ -196,7 +198,7 @@ def _updates(cloud: Cloud) -> pd.DataFrame:
         {"time": changed["updated_at"], "event": "update_image", "image_id": changed["image_id"]}
     )
     rows = rows.reindex(columns=columns).astype({"size_gib": "Int64", "create_s": "float64"})
-    text = ["volume_id", "volume_type", "host", "project"]
+    text = ["volume_id", "volume_type", "host", "project", "first_host"]
     rows[text] = rows[text].astype("object").fillna("")
     return rows.assign(encrypted=False)
 

@@ -10,9 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sim.importers.assembly import Sources, assemble
-from sim.importers.configuration import Configuration, read
+import sim
+from sim.importers.assembly import assemble
+from sim.importers.cloud import Placement, Sources
+from sim.importers.configuration import read
 from sim.importers.names import places
+from sim.importers.settings import Configuration
 from sim.importers.writing import write
 from sim.inputs.problems import Problems
 from sim.workload.loading import load
@@ -182,3 +185,25 @@ def test_glance_alone(tmp_path: Path) -> None:
     write(assemble(Sources(glance=glance())), tmp_path / "out", "csv")
     case = load(tmp_path / "out" / "scenario.yaml")
     assert {image.split("@")[0] for image in case.images} == {"i"} and len(case.trace.events)
+
+
+@pytest.mark.parametrize("placement", ["first-host", "scheduler"])
+def test_creates_are_not_pinned(tmp_path: Path, placement: Placement) -> None:
+    """A pool of three clones a volume, nine creates of one image 100 s apart: `SnapshotLimitReached` ends no
+    create in Cinder, for `OnFailureRescheduleTask` sends it to the scheduler again, and it downloads.
+    """
+    text = "[DEFAULT]\nenabled_backends = a\nhost = n\n[a]\nimage_volume_cache_enabled = true\n"
+    tenant = "cinder_internal_tenant_project_id = t\ncinder_internal_tenant_user_id = u\n"
+    events = [create(str(n), "n@a#p", time=100 * n) for n in range(9)]
+    image = {"image_id": "i", "disk_format": "raw", "size_bytes": GIB}
+    found = conf(tmp_path / "c", text.replace("[a]", f"{tenant}[a]"))
+    write(assemble(Sources(found, history(events, [image])), placement), tmp_path / "out", "csv")
+    path = tmp_path / "out" / "scenario.yaml"
+    path.write_text(path.read_text().replace("    pools:", "    max_clones_per_volume: 3\n    pools:"))
+    case = load(path)
+    assert (case.trace.events["host"] == "").all()
+    assert set(case.trace.events["first_host"]) == ({"a#p"} if placement == "first-host" else {""})
+    requests = sim.run(case, "cache-only").requests
+    assert requests["status"].tolist() == ["available"] * 9
+    # The user's volume of a fill counts for nothing: three clones of the entry, then the limit drops it.
+    assert requests["attempts"].max() == 2 and requests["source"].value_counts()["download"] > 1
