@@ -95,7 +95,7 @@ def import_(
           --db mysql+pymysql://reader:secret@db/cinder
     """
     services = [[Path(name) for name in files.split(",") if name] for files in service or ()]
-    problems = unwritable(out)
+    problems = unwritable(out) + ["--service: name a file"] * (not all(services))
     begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
     from sim.importers.importing import import_cloud, wrong
 

@@ -128,6 +128,11 @@ def test_services_are_joined(tmp_path: Path) -> None:
     assert (tmp_path / "again/scenario.yaml").read_text() == (tmp_path / "out/scenario.yaml").read_text()
 
 
+def test_a_service_without_a_file_is_told(tmp_path: Path) -> None:
+    result = run("import", "--out", tmp_path / "out", "--service", ",")
+    assert result.exit_code == 2 and "--service: name a file" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("own", "host"), [("[r]\nbackend_host = rbd:volumes\n", "rbd:volumes"), ("cluster = ha\n[r]\n", "n1")]
 )
