@@ -167,7 +167,8 @@ def test_a_store_without_images(case: Case) -> None:
 def test_store_images_that_are_not_cloned(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("store")
     case = case_of(folder, store={"home": "fast#p0"})
-    rows: list[dict[str, Any]] = [{"image_id": "qcow"}, {}, {"host": "fast#p1"}, FAILED | {"host": ""}]
+    cloned = {"source": "store"}
+    rows: list[dict[str, Any]] = [{"image_id": "qcow"}, cloned, {"host": "fast#p1"}, FAILED | {"host": ""}]
     assert findings(records_of(rows), case, "combined")[1:] == [
         "1 of 3 images of the Cinder store are not raw and bare: they take 1 GiB there and are"
         " never cloned; 1 create asked for them",

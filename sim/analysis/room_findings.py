@@ -1,0 +1,124 @@
+"""Findings on the room of arrays: creates that found none beside image-volumes, and volumes nobody wants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.wording import ENTRIES, by, count
+from sim.inputs.strategies import Strategy
+from sim.model.initial import stored
+from sim.model.records import Records
+
+if TYPE_CHECKING:
+    from sim.inputs.scenario import Case
+
+# What an array says that has too little space, and what the scheduler says that sees too little.
+NO_SPACE = r"(\S+#\S+) has no \S+ GiB (?:left to provision|of physical space left)"
+NO_POOL = "NoValidBackend: no pool of the volume type passes"
+FILLED = ("create", "skip")  # events of a create's fill, which comes after its download
+
+
+def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[str]:
+    """Creates that failed for lack of space, by pool, where image-volumes held some of it."""
+    columns = ["volume_id", "volume_type", "end", "error"]
+    creates = pd.concat([records.requests, records.others])
+    failed = creates.loc[creates["status"] == "error", columns]
+    host = failed["error"].str.extract(NO_SPACE, expand=False)
+    failed = failed.assign(host=host)[host.notna()]
+    filled = records.cache_events[records.cache_events["event"].isin(FILLED)]["volume_id"]
+    lines = []
+    for host_name, chosen in by(failed, "host"):
+        cached = _cached_gib(records, case, host_name, chosen["end"].to_numpy(float)).max()
+        kept = _stored_gib(case, strategy, host_name)
+        if not cached and not kept:
+            continue
+        held = [f"the cache up to {cached:,.0f} GiB"] if cached else []
+        held += [f"the Cinder store {kept:,} GiB"] if kept else []
+        late = int(chosen["volume_id"].isin(filled).sum())
+        after = f", {late:,} of them after their whole download" if late else ""
+        lower = "lower image_volume_cache_max_size_gb or " if cached else ""
+        lines.append(
+            f"{host_name}: {count(len(chosen), 'create')} failed for lack of space{after}, while"
+            f" image-volumes held some of it ({' and '.join(held)}): {lower}raise capacity_gib"
+        )
+    return [*lines, *_unplaced(records, case, creates)]
+
+
+def _unplaced(records: Records, case: Case, creates: pd.DataFrame) -> list[str]:
+    """Creates for which the scheduler saw too little space on every pool of their tier."""
+    lines = []
+    unplaced = creates[(creates["status"] == "error") & creates["error"].str.startswith(NO_POOL)]
+    for tier, chosen in by(unplaced, "volume_type"):
+        at = chosen["end"].to_numpy(float)
+        cached = sum(_cached_gib(records, case, host, at) for host in case.scenario.hosts_of(tier))
+        if np.max(cached, initial=0) > 0:
+            lines.append(
+                f"{tier}: {count(len(chosen), 'create')} found no pool with enough space, while the caches"
+                f" of its pools held up to {np.max(cached):,.0f} GiB:"
+                " lower image_volume_cache_max_size_gb or raise capacity_gib"
+            )
+    return lines
+
+
+def _cached_gib(records: Records, case: Case, host: str, at: np.ndarray) -> np.ndarray:
+    """GiB of the cache's entries on a pool at some times, in seconds."""
+    events = records.cache_events
+    events = events[(events["host"] == host) & events["event"].isin(list(ENTRIES))]
+    initial = case.initial[(case.initial["kind"] == "cache") & (case.initial["host"] == host)]
+    moved = events["event"].astype(object).map(ENTRIES).to_numpy(float) * events["size_gib"].to_numpy(float)
+    levels = float(initial["size_gib"].sum()) + np.concatenate([[0.0], np.cumsum(moved)])
+    held: np.ndarray = levels[np.searchsorted(events["time"].to_numpy(float), at, side="right")]
+    return held
+
+
+def _stored_gib(case: Case, strategy: Strategy, host: str) -> int:
+    """GiB of the image-volumes that the Cinder store has on a pool at the start."""
+    return sum(
+        volume.size_gib
+        for image in case.images.values()
+        if image.image_id not in case.uploaded
+        for volume in stored(case, strategy, image)
+        if volume.host == host
+    )
+
+
+def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[str]:
+    """Volumes that stayed though they were deleted: users', and the store's of deleted images."""
+    events = case.trace.events
+    deleted = set(events.loc[events["event"] == "delete", "volume_id"])
+    gone = _deleted_images(case)
+    of_images = {
+        volume.volume_id
+        for image in case.images.values()
+        if image.image_id in gone
+        for volume in stored(case, strategy, image)
+    }
+    left = records.volumes
+    return [
+        f"{host}: {count(len(chosen), *names)} stayed after the delete, {chosen['size_gib'].sum():,} GiB:"
+        " the array refuses to delete a volume that has clones (delete_with_clones busy),"
+        " and Cinder does not try again"
+        for kind, ids, names in (
+            ("user", deleted, ("volume of a user", "volumes of users")),
+            ("store", of_images, ("image-volume of a deleted image", "image-volumes of deleted images")),
+        )
+        for host, chosen in by(left[(left["kind"] == kind) & left["volume_id"].isin(ids)], "host")
+    ]
+
+
+def entries_of_deleted_images(records: Records, case: Case) -> list[str]:
+    """Entries of the cache that no create can use any more."""
+    useless = records.cache[records.cache["image_id"].isin(list(_deleted_images(case)))]
+    return [
+        f"{host}: {count(len(chosen), 'cache entry', 'cache entries')} of deleted images,"
+        f" {chosen['size_gib'].sum():,} GiB, stay until they are the least recently used"
+        for host, chosen in by(useless, "host")
+    ]
+
+
+def _deleted_images(case: Case) -> set[str]:
+    events = case.trace.events
+    return set(events.loc[events["event"] == "delete_image", "image_id"].astype(str))

@@ -1,0 +1,87 @@
+"""Findings on the Cinder store: images that nothing clones, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.wording import by, count, name_of, some
+from sim.inputs.strategies import Strategy
+from sim.model.initial import store_hosts
+from sim.model.records import Records
+
+if TYPE_CHECKING:
+    from sim.inputs.scenario import Case
+
+CLONING_UPLOADS = ("no-op", "raw-twin-location")  # they put image-volumes into the store
+
+
+def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str]:
+    """Why images of the Cinder store are not cloned: not there, not raw, elsewhere, or of another project."""
+    hosts = {image.image_id: store_hosts(case, strategy, image) for image in case.images.values()}
+    stored = [image for image in case.images.values() if hosts[image.image_id]]
+    if not stored:
+        uploaded = (records.uploads["status"] == "active").any() and case.scenario.upload in CLONING_UPLOADS
+        return (
+            [] if uploaded else ["no image is in the Cinder store: name store.home, or store_hosts of images"]
+        )
+    useful = {i.image_id for i in stored if (i.disk_format, i.container_format) == ("raw", "bare")}
+    useless = [image for image in stored if image.image_id not in useful]
+    requests = records.requests
+    lines = []
+    if useless:
+        gib = sum(i.size_gib * len(hosts[i.image_id]) for i in useless)
+        asked = int(requests["image_id"].isin([image.image_id for image in useless]).sum())
+        lines.append(
+            f"{len(useless):,} of {len(stored):,} images of the Cinder store are not raw and bare:"
+            f" they take {gib:,} GiB there and are never cloned;"
+            f" {count(asked, 'create')} asked for them"
+        )
+    placed = requests[requests["image_id"].isin(useful) & (requests["host"] != "")]
+    far = sum(
+        host not in hosts[image] for image, host in zip(placed["image_id"], placed["host"], strict=True)
+    )
+    if far:
+        lines.append(
+            f"{far:,} of {count(len(placed), 'create')} of raw images of the Cinder store ran on"
+            " pools without an image-volume of theirs, and only the same pool can clone it"
+        )
+    foreign = [i for i in stored if i.image_id in useful and i.image_owner not in ("", i.owner)]
+    if foreign:
+        theirs = placed[placed["image_id"].isin([image.image_id for image in foreign])]
+        beside = [
+            host in hosts[image] for image, host in zip(theirs["image_id"], theirs["host"], strict=True)
+        ]
+        missed = int((theirs["source"][beside] != "store").sum())
+        if missed:
+            names = some(name_of(case, image.image_id) for image in foreign)
+            lines.append(
+                f"the Cinder store's image-volumes of {names} name a project (image_owner) that does not own"
+                f" the image: {count(missed, 'create')} beside them did not clone them;"
+                " upload images as the project that owns them"
+            )
+    own = useful - {image.image_id for image in foreign} - case.uploaded
+    return [*lines, *_refused_clones(placed[placed["image_id"].isin(own)], case, hosts)]
+
+
+def _refused_clones(placed: pd.DataFrame, case: Case, hosts: Mapping[str, Collection[str]]) -> list[str]:
+    """Downloads beside an image-volume that might have been cloned: the array refused, and Cinder went on."""
+    events = case.trace.events
+    encrypted = events.loc[events["encrypted"], "volume_id"]
+    beside = np.array(
+        [host in hosts[image] for image, host in zip(placed["image_id"], placed["host"], strict=True)], bool
+    )
+    downloads = placed[beside & (placed["source"] == "download") & ~placed["volume_id"].isin(encrypted)]
+    lines = []
+    for host, chosen in by(downloads, "host"):
+        limit = case.scenario.backend_at(host).max_clones_per_volume
+        why = "the array refused the clone"
+        if limit is not None:
+            why = f"clone limit (max_clones_per_volume {limit})"
+        lines.append(
+            f"{host}: {count(len(chosen), 'create')} downloaded although the store had the image there: {why}"
+        )
+    return lines
