@@ -88,8 +88,17 @@ def read(
     `internal_tenant`: the cache's project; None: the one that owns what is cached now.
     """
     database = parse_url(url, problems)
-    if database is None:
-        return None
+    return None if database is None else read_database(database, since, until, internal_tenant, problems)
+
+
+def read_database(
+    database: Database,
+    since: datetime | None,
+    until: datetime | None,
+    internal_tenant: str | None,
+    problems: Problems,
+) -> History | None:
+    """The same for a database that is at hand."""
     try:
         with database.snapshot() as connection:
             schema = reflect(connection, database.shown, problems)

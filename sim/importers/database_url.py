@@ -20,11 +20,11 @@ EXAMPLES = "mysql://user:password@host/cinder, postgresql://user:password@host/c
 
 
 class Database:
-    """A database that can only be read. `shown` is its URL as it may be printed."""
+    """A database that can only be read. `shown` is its URL as it may be printed, or its other name."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, shown: str | None = None) -> None:
         self.url = url
-        self.shown = url.set(query={}).render_as_string(hide_password=True)
+        self.shown = shown or url.set(query={}).render_as_string(hide_password=True)
         self.engine = self._engine()
 
     def _engine(self) -> sa.Engine:
