@@ -51,18 +51,3 @@ def unknown(engine: str, strategies: Iterable[str]) -> list[str]:
     if engine not in ENGINES:
         problems.append(f"engine: there is no {quoted(engine)}, only {', '.join(ENGINES)}")
     return problems
-
-
-def misfits(case: Case, strategies: Iterable[str]) -> list[str]:
-    """A line for everything that exists at the start of one of the strategies and does not fit."""
-    from sim.inputs.strategies import STRATEGIES
-    from sim.model.initial import place
-    from sim.model.usage import UsageMeter
-
-    problems: list[str] = []
-    for name in strategies:
-        try:
-            place(case, STRATEGIES[name], UsageMeter(lambda: 0.0, [], []))
-        except BadInput as error:
-            problems += error.problems
-    return list(dict.fromkeys(problems))

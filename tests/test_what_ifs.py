@@ -17,8 +17,8 @@ from pydantic import ValidationError
 import sim
 from sim.analysis.verification import difference
 from sim.inputs.scenario import Case, WhatIf
+from sim.model.initial import misfits
 from sim.model.records import Records
-from sim.run import misfits
 
 PATIENT = settings(
     deadline=None,

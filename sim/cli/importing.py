@@ -60,13 +60,45 @@ def import_(
         str | None,
         typer.Option(metavar="URL", help="Cinder's database, written as in [database] connection."),
     ] = None,
+    dump: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="In place of --db: what mysqldump or pg_dump wrote of Cinder's database, gzip'd or not."
+            " The command executes nothing of it.",
+        ),
+    ] = None,
     glance: Annotated[
         str | None,
         typer.Option(metavar="CLOUD", help="Read images from the Glance of this cloud in clouds.yaml."),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="In place of --glance: JSON of `openstack image list --long -f json` or of the images API.",
+        ),
+    ] = None,
+    pools: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Capacities of pools: what `cinder get-pools --detail` or the API wrote."
+        ),
+    ] = None,
+    volumes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where there is no database: JSON of the volumes API, or of `openstack volume list"
+            " --all-projects --long -f json`.",
+        ),
+    ] = None,
     notifications: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Cinder's notifications, one JSON document per line."),
+        typer.Option(
+            metavar="FILE",
+            help="Cinder's notifications in JSON or in a log. Give the option once for each file.",
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Start of the period in UTC (default: all history).")
@@ -86,8 +118,9 @@ def import_(
 ) -> None:
     """Make a scenario from a real cloud.
 
-    Give one or more of four sources: --conf (and --service), --db, --glance, --notifications. The command
-    only reads from them. It lists what it read, what it assumed and what it cannot know.
+    Give one or more sources: --conf (and --service), --db or --dump, --glance or --images, --pools,
+    --volumes, --notifications. The command only reads from them. It lists what it read, what it assumed and
+    what it cannot know.
 
     \b
     Example: read Cinder's configuration and its database:
@@ -97,20 +130,27 @@ def import_(
     services = [[Path(name) for name in files.split(",") if name] for files in service or ()]
     problems = unwritable(out) + ["--service: name a file"] * (not all(services))
     begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
-    from sim.importers.importing import import_cloud, wrong
+    from sim.importers.importing import Given, import_cloud, wrong
 
+    given = Given(
+        conf=conf or (),
+        services=services,
+        db=db,
+        dump=dump,
+        glance=glance,
+        images=images,
+        pools=pools,
+        volumes=volumes,
+        notifications=notifications or (),
+        since=begin,
+        until=end,
+    )
     if problems:
-        raise BadInput(problems + wrong(out, conf or (), services, db, glance, notifications or ()))
+        raise BadInput(problems + wrong(out, given))
     with progress("importing", None, shown=True) as done:
         document = import_cloud(
             out,
-            conf=conf or (),
-            services=services,
-            db=db,
-            glance=glance,
-            notifications=notifications or (),
-            since=begin,
-            until=end,
+            given,
             placement=placement.value,
             fmt=(fmt or Format.csv).value,
             progress=done,

@@ -17,7 +17,8 @@ import typer
 from sim import api
 from sim.inputs.problems import BadInput, printable, quoted
 from sim.inputs.strategies import STRATEGIES
-from sim.run import ENGINES, misfits, unknown
+from sim.model.initial import misfits
+from sim.run import ENGINES, unknown
 
 if TYPE_CHECKING:
     import pandas as pd

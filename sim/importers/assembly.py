@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sim.importers import assumptions, cinder_options, cloning, hosts, store, tiers
+from sim.importers import assumptions, cinder_options, cloning, hosts, pooled, store, tiers
 from sim.importers.assumptions import Assumed
 from sim.importers.cloud import Backend, Cloud, Placement, Sources
 from sim.importers.conf_files import CACHE_OPTIONS
@@ -25,21 +25,29 @@ def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
     history = sources.history
     clusters = NO_CLUSTERS if history is None else history.placements[list(NO_CLUSTERS)]
     found = hosts.find(_seen(sources), clusters, sources.configuration)
+    if sources.pools is not None:
+        pooled.name(sources.pools, found.places)
     names = {host: place.host for host, place in found.places.items()}
     types = pd.DataFrame(columns=["volume_type", "volume_backend_name"])
+    reported = {} if sources.pools is None else pooled.names(sources.pools, found.places)
     served, notes = tiers.served(
         found.places,
         found.sections if sources.configuration else None,
         types if history is None else history.volume_types,
         _lying(sources),
+        reported,
     )
+    notes += tiers.unplaced(served, _unplaced(sources))
+    backends = _backends(sources, found, served)
+    if sources.pools is not None:
+        notes += pooled.tell(sources.pools, found.places, backends)
     cloud = Cloud(
         sources,
         found.places,
-        _backends(sources, found, served),
+        backends,
         tiers=list(dict.fromkeys(tier for of in served.values() for tier in tiers.names(of))),
         images=_images(sources, names),
-        initial=None if history is None else _initial(history, found.places),
+        initial=_initial(sources, names),
         store_home=None,
         placement=placement,
     )
@@ -57,6 +65,10 @@ def _seen(sources: Sources) -> Iterator[str]:
         columns = [table["host"] for table in tables]
     if telemetry is not None:
         columns += [telemetry.events["host"], telemetry.counts["host"]]
+        columns += [] if telemetry.initial is None else [telemetry.initial["host"]]
+        columns.append(telemetry.images["store_hosts"].explode().dropna())
+    if sources.pools is not None:
+        yield from (pool.host for pool in sources.pools.pools)
     for column in columns:
         yield from sorted({host for host in column if host})
 
@@ -73,6 +85,15 @@ def _lying(sources: Sources) -> Iterator[tuple[str, str]]:
         yield from (
             pairs.drop_duplicates().sort_values(["host", "volume_type"]).itertuples(index=False, name=None)
         )
+
+
+def _unplaced(sources: Sources) -> list[str]:
+    """The volume types of creates that are on no host."""
+    if sources.history is not None or sources.telemetry is None:
+        return []
+    events = sources.telemetry.events
+    found = events.loc[(events["event"] == "create") & (events["host"] == ""), "volume_type"]
+    return sorted({tier for tier in found if tier})
 
 
 def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, Backend]:
@@ -107,9 +128,10 @@ def _node(place: Place, section: Section | None, seen: bool) -> str | Assumed:
 
 def _volumes_by_host(sources: Sources) -> dict[str, int]:
     """How many volumes and image-volumes there are at the start of the period."""
-    if sources.history is None:
+    initial = initial_of(sources)
+    if initial is None:
         return {}
-    return {str(host): int(count) for host, count in sources.history.initial["host"].value_counts().items()}
+    return {str(host): int(count) for host, count in initial["host"].value_counts().items()}
 
 
 def _keys(section: Section | None) -> dict[str, Any]:
@@ -124,7 +146,7 @@ def _keys(section: Section | None) -> dict[str, Any]:
     return keys
 
 
-def _pool(section: Section | None, volumes: int) -> dict[str, Assumed]:
+def _pool(section: Section | None, volumes: int) -> dict[str, Any]:
     limit = cloning.pool_limit(section) if section else None
     return {"max_volumes": limit} if limit and int(limit.value) > volumes else {}
 
@@ -187,16 +209,22 @@ def _image(row: dict[str, Any], hosts: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _initial(history: Any, found: dict[str, Place]) -> pd.DataFrame:
-    initial: pd.DataFrame = history.initial.copy()
-    initial["host"] = initial["host"].map({host: place.host for host, place in found.items()})
-    return initial
+def initial_of(sources: Sources) -> pd.DataFrame | None:
+    """What is there at the start of the period; None if no source has a period."""
+    source = sources.history or sources.telemetry
+    return None if source is None else source.initial
+
+
+def _initial(sources: Sources, names: dict[str, str]) -> pd.DataFrame | None:
+    initial = initial_of(sources)
+    return None if initial is None else initial.assign(host=initial["host"].map(names))
 
 
 def _told(sources: Sources) -> Iterator[Note]:
     for source in (sources.configuration, sources.history, sources.telemetry):
         yield from source.notes if source is not None else ()
-    yield from sources.glance_notes
+    yield from sources.notes
+    yield from sources.pools.notes if sources.pools is not None else ()
 
 
 def _said(cloud: Cloud) -> Iterator[Note]:
@@ -223,9 +251,6 @@ def _said(cloud: Cloud) -> Iterator[Note]:
             yield Note("assumed", f"backend {name}: {', '.join(limits)}")
         if backend.remark:
             yield Note("read", f"backend {name}: {backend.remark}")
-    if not cloud.has_trace:
-        why = "no source has a history; the database (--db) and notifications (--notifications) have"
-        yield Note("assumed", f"workload: drawn like a month of real creations in another cloud: {why}")
     if cloud.has_trace and cloud.placement == "first-host":
         what = "each create is tried first on the host that its volume has"
         known = "the database keeps the last host only, so an earlier attempt elsewhere is not seen"
@@ -250,8 +275,16 @@ def _said(cloud: Cloud) -> Iterator[Note]:
 
 
 def _space(cloud: Cloud) -> Iterator[Note]:
-    pools = ", ".join(cloud.hosts.values())
-    yield Note("unknown", f"capacity_gib of {pools}: no limit until you write it into scenario.yaml")
+    endless = [
+        f"{name}#{pool}"
+        for name, backend in cloud.backends.items()
+        for pool, keys in backend.pools.items()
+        if "capacity_gib" not in keys
+    ]
+    if endless:
+        told = "no limit until you write it into scenario.yaml"
+        how = "`cinder get-pools --detail` tells it (--pools)"
+        yield Note("unknown", f"capacity_gib of {', '.join(endless)}: {told}; {how}")
     if cloud.has_trace and cloud.placement == "first-host":
         return
     # `CapacityWeigher` weighs unlimited pools alike, and of equals the first is taken.
@@ -266,7 +299,7 @@ def _space(cloud: Cloud) -> Iterator[Note]:
         for tier in cloud.tiers
     }
     for tier, pools_of in hosts_of.items():
-        if len(pools_of) > 1:
+        if len(pools_of) > 1 and set(pools_of) <= set(endless):
             what = f"without capacity_gib the scheduler puts every create on the first, {pools_of[0]}"
             then = "write the capacity of each before you compare"
             yield Note("unknown", f"tier {tier} has {len(pools_of)} pools: {what}; {then}")

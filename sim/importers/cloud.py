@@ -16,6 +16,7 @@ from sim.importers.settings import Configuration
 if TYPE_CHECKING:
     from sim.importers.database import History
     from sim.importers.notifications import Telemetry
+    from sim.importers.pool_files import Pools
 
 
 # Where a create's first attempt is: where a source tells it was, or where the scheduler puts it.
@@ -24,13 +25,17 @@ Placement = Literal["first-host", "scheduler"]
 
 @dataclass(frozen=True)
 class Sources:
-    """What was read; None what was not asked for. `glance`: rows of `sim.importers.glance.read`."""
+    """What was read; None what was not asked for. `glance`: rows of `sim.importers.glance.read`.
+
+    `notes`: what was said of sources that have no notes of their own.
+    """
 
     configuration: Configuration | None = None
     history: History | None = None
     glance: pd.DataFrame | None = None
     telemetry: Telemetry | None = None
-    glance_notes: tuple[Note, ...] = ()
+    pools: Pools | None = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass
@@ -40,7 +45,7 @@ class Backend:
     volume_types: list[str] | Assumed
     node: str | Assumed
     keys: dict[str, Any]
-    pools: dict[str, dict[str, Assumed]]
+    pools: dict[str, dict[str, Any]]
     remark: str = ""
 
 
@@ -87,9 +92,11 @@ class Cloud:
     @property
     def has_store(self) -> bool:
         """Whether a source shows image-volumes of a Cinder store of Glance's."""
-        history, glance = self.sources.history, self.sources.glance
-        return (history is not None and len(history.stored) > 0) or (
-            glance is not None and bool(glance["store_volumes"].map(len).any())
+        history, glance, telemetry = self.sources.history, self.sources.glance, self.sources.telemetry
+        return (
+            (history is not None and len(history.stored) > 0)
+            or (glance is not None and bool(glance["store_volumes"].map(len).any()))
+            or (telemetry is not None and bool(telemetry.images["store_hosts"].map(len).any()))
         )
 
     def assumed(self) -> dict[tuple[str, ...], Assumed]:
@@ -100,5 +107,7 @@ class Cloud:
                 if isinstance(one, Assumed):
                     found["backends", name, key] = one
             for pool, keys in backend.pools.items():
-                found |= {("backends", name, "pools", pool, key): one for key, one in keys.items()}
+                for key, one in keys.items():
+                    if isinstance(one, Assumed):
+                        found["backends", name, "pools", pool, key] = one
         return found

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from sim.importers.database_tables import NO_TYPE, Asked
+from sim.importers.database_tables import Asked
+from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
 
 Kind = Literal["read", "assumed", "unknown"]

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from sim.importers.database_schema import FILL, Schema
 from sim.importers.database_span import Span
+from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
 
 IMAGE_KEYS = {
@@ -30,8 +31,6 @@ INITIAL = {
     "last_used": "datetime64[us, UTC]",
     "project": "category",
 }
-# What Cinder calls the type of volumes that were made without one (older releases store none).
-NO_TYPE = "__DEFAULT__"
 CHUNK = 500  # values of one IN (…)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from sim.importers.database_schema import TABLES, models
+from sim.cinder.release import models
+from sim.importers.database_schema import TABLES
 from sim.importers.database_url import Database
 from sim.importers.dump_text import Batch, DumpText
 from sim.importers.notes import Note
@@ -50,15 +51,15 @@ def load(path: Path, folder: Path, problems: Problems, notes: list[Note]) -> Dat
         problems.add(path, "", f"cannot be put into {folder}: {error}; TMPDIR names another folder")
     if len(problems.lines()) > before:
         return None
-    store = _cinders(path, stores, problems)
-    if store is None:
+    found = _cinders(path, stores, problems)
+    if found is None:
         return None
-    counted = sum(store.rows.values())
-    notes.append(Note("read", f"{path}: {counted:,} rows of {len(store.rows)} tables of Cinder's database"))
+    counted = sum(found.rows.values())
+    notes.append(Note("read", f"{path}: {counted:,} rows of {len(found.rows)} tables of Cinder's database"))
     if not text.finished:
         what = "its last line does not say that it is complete, so that something may be missing"
         notes.append(Note("unknown", f"{path}: {what}"))
-    return store.database
+    return found.database
 
 
 def _cinders(path: Path, stores: dict[str, _Store], problems: Problems) -> _Store | None:

@@ -144,6 +144,8 @@ class DumpText:
                 break
             if column := _COLUMN.match(line):
                 names.append(column[1].decode())
+        else:
+            raise _Cut
         self.columns[self._key(found)] = tuple(names)
 
     def _named(self, found: re.Match[bytes]) -> tuple[str, ...]:

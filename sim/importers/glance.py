@@ -77,10 +77,10 @@ def _row(image: Any, urls: list[str]) -> tuple[Any, ...]:
     times = (pd.Timestamp(image.created_at), pd.Timestamp(image.updated_at))
     texts = (image.id, image.name or "", image.status, image.disk_format, image.container_format)
     sizes = (image.size, image.virtual_size or None)
-    return (*texts, *sizes, image.visibility, image.owner or "", *times, _store_volumes(urls))
+    return (*texts, *sizes, image.visibility, image.owner or "", *times, store_volumes(urls))
 
 
-def _store_volumes(urls: Iterable[str]) -> list[str]:
+def store_volumes(urls: Iterable[str]) -> list[str]:
     """Volumes out of locations of a Cinder store: cinder://<volume>, or cinder://<store>/<volume>."""
     volumes = [url.rpartition("/")[2] for url in urls if url.startswith("cinder://")]
     return list(dict.fromkeys(volumes))
@@ -141,10 +141,10 @@ def _notes(cloud: str, everything: list[Any], table: pd.DataFrame, unplaced: lis
     if without:
         listed = ", ".join(f"{count:,} {name}" for name, count in without.most_common())
         notes.append(Note("read", f"images of Glance without data are left out: {listed}"))
-    return [*notes, *_size_notes(table), *_place_notes(unplaced), *_owner_notes(table)]
+    return [*notes, *size_notes(table), *_place_notes(unplaced), *_owner_notes(table)]
 
 
-def _size_notes(table: pd.DataFrame) -> Iterator[Note]:
+def size_notes(table: pd.DataFrame) -> Iterator[Note]:
     unknown = table["virtual_size_bytes"].isna()
     raw = table["disk_format"] == "raw"
     if (unknown & ~raw).any():

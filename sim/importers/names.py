@@ -11,6 +11,9 @@ from cinder.volume import volume_utils
 
 from sim.inputs.hosts import backend_of, host_of
 
+# What Cinder calls the type of volumes that were made without one (older releases store none).
+NO_TYPE = "__DEFAULT__"
+
 
 @dataclass(frozen=True)
 class Place:

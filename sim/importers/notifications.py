@@ -24,16 +24,18 @@ EVENTS = (
 
 @dataclass(frozen=True)
 class Telemetry:
-    """What notifications tell of a period.
+    """What notifications, or a list of volumes, tell of a period.
 
     `counts`: a row per host of the cache, the columns of `cache_telemetry.COUNTS`. `events`: a
     trace with UTC times and Cinder's hosts, and `create_s`. `images`: those that volumes were made of.
+    `initial`: rows of an initial state as `History` has them, None if it is not told.
     """
 
     counts: pd.DataFrame
     events: pd.DataFrame
     images: pd.DataFrame
     notes: list[Note]
+    initial: pd.DataFrame | None = None
 
 
 def read(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
 from sim.importers.notification_files import Taker, instant, with_pool
 
@@ -25,7 +26,7 @@ NAMES = ("host", "image", "volume_type", "project")
 FLAGS = ("state", "whose", "from_snapshot", "downloaded")
 STARTED, MADE, UNPLACED = 1, 2, 4  # what was notified of a volume
 USERS, CACHED, STORED = 0, 1, 2  # whose it is: a user's, the cache's, the Cinder store's
-_IMAGE_VOLUME = re.compile(r"image-[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+IMAGE_VOLUME = re.compile(r"image-[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 class NotifiedVolumes:
@@ -73,10 +74,10 @@ class NotifiedVolumes:
         self._flags["state"][row] |= state
         self._times["created"][row] = _microseconds(instant(payload["created_at"]))
         self._size_gib[row] = int(payload["size"])
-        self._name(row, "volume_type", payload["volume_type"] or "")
+        self._name(row, "volume_type", payload["volume_type"] or NO_TYPE)
         self._name(row, "project", payload["tenant_id"] or "")
         self._flags["whose"][row] = self._belongs(payload)
-        if self._flags["whose"][row] == CACHED and _IMAGE_VOLUME.fullmatch(payload["display_name"] or ""):
+        if self._flags["whose"][row] == CACHED and IMAGE_VOLUME.fullmatch(payload["display_name"] or ""):
             self._name(row, "image", payload["display_name"].removeprefix("image-"))
 
     def _belongs(self, payload: dict[str, Any]) -> int:
@@ -86,7 +87,7 @@ class NotifiedVolumes:
         """
         if any(each["key"] == "glance_image_id" for each in payload.get("metadata") or ()):
             return STORED
-        named = _IMAGE_VOLUME.fullmatch(payload.get("display_name") or "") is not None
+        named = IMAGE_VOLUME.fullmatch(payload.get("display_name") or "") is not None
         if self._internal_tenant is None:
             return CACHED if named else USERS
         if payload["tenant_id"] == self._internal_tenant:
@@ -111,7 +112,7 @@ class NotifiedVolumes:
         if not self._flags["state"][row]:  # no backend ever started: that is all there is to know
             self._times["created"][row] = _microseconds(time)
             self._size_gib[row] = int(properties["size"])
-            self._name(row, "volume_type", properties.get("volume_type_id") or "")
+            self._name(row, "volume_type", properties.get("volume_type_id") or NO_TYPE)
             self._name(row, "project", properties.get("project_id") or "")
         self._flags["state"][row] |= UNPLACED
         self._name(row, "image", spec.get("image_id") or "")

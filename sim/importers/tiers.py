@@ -21,12 +21,13 @@ def served(
     sections: Mapping[str, Section | None] | None,
     types: pd.DataFrame,
     lying: Iterable[tuple[str, str]],
+    reported: Mapping[str, str],
 ) -> tuple[Tiers, list[Note]]:
     """The volume types of each backend, `Assumed` where nobody tells, and what to say of them.
 
     `found`: places by Cinder's host. `sections`: cinder.conf of each backend, None of one that is in no file;
     None without any file. `types`: rows of `History.volume_types`, none without a database. `lying`: pairs of
-    a host and the type of a volume there.
+    a host and the type of a volume there. `reported`: the volume_backend_name that pools report, by backend.
 
     `CapabilitiesFilter` compares a type's volume_backend_name with what a backend reports; a type without
     one may be anywhere, which counts only if it is used. What lies somewhere stays there.
@@ -34,20 +35,20 @@ def served(
     there: dict[str, list[str]] = {place.backend: [] for place in found.values()}
     for host, tier in lying:
         there[found[host].backend].append(tier)
-    of_names = _of_names(there, sections or {}, set(types["volume_type"]))
+    called = {name: reported.get(name) or _configured(name, sections or {}) for name in there}
+    of_names = _of_names(there, called, set(types["volume_type"]))
     used = {tier for tiers in there.values() for tier in tiers}
     tiers: Tiers = {}
     notes: list[Note] = []
     for name, own in there.items():
-        section = sections[name] if sections else None
-        new = [*own, *of_names.get(section.volume_backend_name if section else "", [])]
-        if not sections or section is not None:
+        new = [*own, *of_names.get(called[name], [])]
+        if not sections or sections[name] is not None or name in reported:
             anywhere = _anywhere(types)
-            new += _named(types, section.volume_backend_name if section else "")
+            new += _named(types, called[name])
             new += [tier for tier in anywhere if tier in used] or ([] if new else anywhere)
-        tiers[name] = list(dict.fromkeys(new)) or _unasked(name, section, types)
+        tiers[name] = list(dict.fromkeys(new)) or _unasked(called[name] or name, types)
         if not new and len(types):
-            what = f"no volume type asks for {section.volume_backend_name or 'it'}" if section else "no type"
+            what = f"no volume type asks for {called[name] or 'it'}"
             then = "nothing is placed there; it has a tier of its own, which no create names"
             notes.append(Note("read", f"backend {name}: {what} and no volume lies there: {then}"))
     return tiers, notes
@@ -69,24 +70,41 @@ def _named(types: pd.DataFrame, name: str) -> Iterator[str]:
             yield row["volume_type"]
 
 
+def _configured(name: str, sections: Mapping[str, Section | None]) -> str:
+    """The name that a backend has by its cinder.conf, '' if that does not tell it."""
+    section = sections.get(name)
+    return section.volume_backend_name if section is not None else ""
+
+
 def _of_names(
-    there: Mapping[str, list[str]], sections: Mapping[str, Section | None], known: set[Any]
+    there: Mapping[str, list[str]], called: Mapping[str, str], known: set[Any]
 ) -> dict[str, list[str]]:
     """Types by the name of the backends on which they lie, where no database tells what they ask for.
 
     The scheduler cannot tell backends of one name apart, so what is on one may be on the others.
     """
     found: dict[str, list[str]] = {}
-    for name, section in sections.items():
-        if section is not None and section.volume_backend_name:
-            own = [tier for tier in there[name] if tier not in known]
-            found.setdefault(section.volume_backend_name, []).extend(own)
+    for name, own in there.items():
+        if called[name]:
+            found.setdefault(called[name], []).extend(tier for tier in own if tier not in known)
     return found
 
 
-def _unasked(name: str, section: Section | None, types: pd.DataFrame) -> list[str] | Assumed:
+def _unasked(own: str, types: pd.DataFrame) -> list[str] | Assumed:
     """A tier of a backend of which no volume type is known."""
-    own = [(section.volume_backend_name if section else "") or name]
     if len(types):
-        return Assumed(own, "no volume type asks for this backend")
-    return Assumed(own, "a volume type of the backend's name; the database tells the real ones (--db)")
+        return Assumed([own], "no volume type asks for this backend")
+    return Assumed([own], "a volume type of the backend's name; the database tells the real ones (--db)")
+
+
+def unplaced(tiers: Tiers, asked: Iterable[str]) -> list[Note]:
+    """Let every backend serve the types of creates that no source shows on a host."""
+    known = {tier for of in tiers.values() for tier in names(of)}
+    new = [tier for tier in asked if tier not in known]
+    if not new:
+        return []
+    for name, of in tiers.items():
+        own = [] if isinstance(of, Assumed) else of
+        tiers[name] = Assumed([*own, *new], "no source shows on which backends volumes of these types are")
+    what = "no source shows a volume of these types on a host: every backend is taken to serve them"
+    return [Note("assumed", f"{', '.join(new)}: {what}")]

@@ -22,12 +22,13 @@ from sim.importers import assumptions, cinder_options
 from sim.importers.assumptions import Assumed
 from sim.importers.cloud import Cloud
 from sim.importers.notes import Note, shortened
-from sim.inputs.problems import Problems
-from sim.inputs.scenario import STRATEGY_NAMES, Scenario
-from sim.inputs.spec import validated
-from sim.inputs.yamlfile import read_yaml
+from sim.inputs.problems import BadInput
+from sim.inputs.scenario import STRATEGY_NAMES
+from sim.model.initial import misfits
+from sim.workload.loading import load
 
 ROWS = 100_000
+MOST_EVENTS = 2_000_000  # of a Parquet trace that are read to check them
 EVENT_COLUMNS = [
     *("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host"),
     *("project", "encrypted", "first_host"),
@@ -69,30 +70,60 @@ def write(
 def _write_all(
     cloud: Cloud, folder: Path, fmt: Literal["csv", "parquet"], progress: Callable[[int], None] | None
 ) -> dict[str, Any]:
-    counts, others = Counts(), Counter[tuple[str, str]]()
-    workload: dict[str, Any] = {"generate": Assumed({}, "no source has a history")}
-    if cloud.has_trace:
-        workload = {"trace": f"trace.{fmt}"}
-        counts = _write_trace(cloud, folder, fmt, others, progress)
+    others = Counter[tuple[str, str]]()
+    workload: dict[str, Any] = {"trace": f"trace.{fmt}"}
+    counts = _write_trace(cloud, folder, fmt, others, progress) if cloud.has_trace else Counts()
     _share(cloud, others)
-    if cloud.initial is not None and len(cloud.initial):
+    if not counts.creates:
+        workload = {"generate": Assumed({}, "no source has a history of creates from images")}
+        cloud.notes.append(_drawn(cloud, counts))
+        for name in ("trace", "observed"):
+            (folder / f"{name}.{fmt}").unlink(missing_ok=True)
+        counts = Counts()
+    elif cloud.initial is not None and len(cloud.initial):
         _write_initial(cloud.initial, folder / "initial.csv")
         workload["initial"] = "initial.csv"
     if len(cloud.images):
         cloud.images.drop(columns="why").to_csv(folder / "images.csv", index=False, lineterminator="\n")
-    (folder / "scenario.yaml").write_text(_scenario(cloud, workload))
-    _check(folder / "scenario.yaml")
+    _write_scenario(cloud, workload, folder / "scenario.yaml")
     document = _document(cloud, counts)
     (folder / "import.json").write_text(json.dumps(document, indent=2) + "\n")
     return document
 
 
-def _check(path: Path) -> None:
-    """Raises BadInput for values that Cinder takes, and that a scenario may not have."""
-    problems = Problems()
-    raw = read_yaml(path, problems)
-    validated(Scenario, raw, Path("what was read"), "", problems)
-    problems.raise_any()
+def _drawn(cloud: Cloud, counts: Counts) -> Note:
+    """Why the workload is no history."""
+    why = "no source has a history; the database (--db, --dump) and notifications (--notifications) have"
+    if cloud.has_trace:
+        there = f"{counts.blank:,} creates without an image and {counts.deletes:,} deletes"
+        why = f"what was read has no create from an image in the period, but {there}"
+    return Note("assumed", f"workload: drawn like a month of real creations in another cloud: {why}")
+
+
+def _write_scenario(cloud: Cloud, workload: dict[str, Any], path: Path) -> None:
+    """Write a scenario that `validate` accepts, without a Cinder store if no pool has room for it."""
+    path.write_text(_scenario(cloud, workload))
+    problems = _problems(path)
+    if problems and "generate" in workload and isinstance(cloud.store_home, Assumed):
+        cloud.store_home = None
+        path.write_text(_scenario(cloud, workload))
+        problems = _problems(path)
+        what = "the drawn images do not fit on a pool, so that the scenario has no Cinder store"
+        cloud.notes.append(Note("assumed", what))
+    if problems and cloud.sources.pools is not None:
+        problems.append("--pools: if its capacities are too small for what is there now, import without it")
+    if problems:
+        raise BadInput(problems)
+
+
+def _problems(path: Path) -> list[str]:
+    """What `validate` finds: values that Cinder takes and a scenario may not have, or too little room."""
+    try:
+        case = load(path, MOST_EVENTS)
+        found = misfits(case, case.scenario.strategies)
+    except BadInput as error:
+        found = error.problems
+    return [line.replace(str(path), "what was read").replace(f"{path.parent}/", "") for line in found]
 
 
 def _write_trace(
@@ -248,6 +279,7 @@ def _read(cloud: Cloud) -> list[str]:
         ("cinder.conf", sources.configuration),
         ("the database", sources.history),
         ("Glance", sources.glance),
+        ("pools", sources.pools),
         ("notifications", sources.telemetry),
     )
     return [name for name, source in named if source is not None]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from sim.inputs.hosts import backend_of
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case, Image
-from sim.inputs.strategies import Strategy
+from sim.inputs.strategies import STRATEGIES, Strategy
 from sim.model.arrays import Array, Meter, Refusal, content_of, file_of
 from sim.model.rules import Kind
 
@@ -27,6 +28,19 @@ class Placed:
     tier: str
     project: str = ""
     last_used: float = 0.0
+
+
+def misfits(case: Case, strategies: Iterable[str]) -> list[str]:
+    """A line for everything that exists at the start of one of the strategies and does not fit."""
+    from sim.model.usage import UsageMeter
+
+    problems: list[str] = []
+    for name in strategies:
+        try:
+            place(case, STRATEGIES[name], UsageMeter(lambda: 0.0, [], []))
+        except BadInput as error:
+            problems += error.problems
+    return list(dict.fromkeys(problems))
 
 
 def place(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sim.inputs.limits import Limits, todays
 from sim.inputs.problems import BadInput
 from sim.inputs.strategies import STRATEGIES
+from sim.model.initial import misfits
 from sim.planner.choice import Choice, Chooser
 from sim.planner.grid import (
     Groups,
@@ -25,7 +26,6 @@ from sim.planner.requirements import Requirement
 from sim.planner.simulator import Load, Simulator
 from sim.planner.targets import Targets, check
 from sim.planner.task import Task, required_of
-from sim.run import misfits
 from sim.sweep.varying import Point
 
 WITHOUT = "none"  # the strategy without image-volumes

@@ -21,7 +21,7 @@ from sim.analysis.verification import difference
 from sim.cinder import engine as cinder
 from sim.fast import engine as fast
 from sim.inputs.scenario import Case, WhatIf
-from sim.run import misfits
+from sim.model.initial import misfits
 
 from .cases import asking, cases, read_spelled, spelled, switched, switches_with, what_ifs
 

@@ -25,8 +25,8 @@ from sim.cinder.database import INTERNAL_PROJECT
 from sim.inputs.scenario import Case, Pool
 from sim.inputs.strategies import STRATEGIES
 from sim.inputs.trace import write_trace
+from sim.model.initial import misfits
 from sim.model.prefetch import with_prefetches
-from sim.run import misfits
 from sim.workload.loading import load
 
 from .cases import COLUMNS, case_of, cases, create, image, one_pool
