@@ -1,6 +1,6 @@
 """The simulated arrays, compiled: the same checks, in the same order, as `sim.model.arrays.Array`.
 
-What takes time returns its seconds, or, where the array refuses, the reason as a negative number.
+What takes time returns a `Step`: why the array refuses, or 0, and the seconds that it takes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sim.fast.rules import (
     place_refusal,
     space_refusal,
 )
-from sim.fast.state import CACHE, NONE, State
+from sim.fast.state import CACHE, NONE, State, Step
 from sim.fast.usage import meter
 from sim.model.rules import MISSING, POOL_FULL
 
@@ -32,35 +32,35 @@ def find(s: State, v: int, backend: int) -> int:
 
 
 @compiled
-def create(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> float:
+def create(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> Step:
     """An empty volume; `v` is the user's volume that it belongs to, or NONE. Its slot is `world.made`."""
-    refused = check_new(s, v, pool, size_gib, 0.0, 0)
-    if refused != 0:
-        return -refused
+    error = check_new(s, v, pool, size_gib, 0.0, 0)
+    if error != 0:
+        return error, 0.0
     add(s, v, pool, size_gib, kind, tier)
-    return s.backends[s.pools[pool].backend].create_s
+    return 0, s.backends[s.pools[pool].backend].create_s
 
 
 @compiled
-def write(s: State, slot: int, image: int, file: bool, version: int) -> float:
+def write(s: State, slot: int, image: int, file: bool, version: int) -> Step:
     """Take the physical space of an image's content (or of its file) that is about to be written."""
     if slot == NONE:
-        return -MISSING
+        return MISSING, 0.0
     pool = s.slots[slot].pool
     if not s.backends[s.pools[pool].backend].thin:
-        return 0.0
-    refused = check_space(s, pool, 0, new_data_gib(s, pool, image, file, version))
-    if refused != 0:
-        return -refused
+        return 0, 0.0
+    error = check_space(s, pool, 0, new_data_gib(s, pool, image, file, version))
+    if error != 0:
+        return error, 0.0
     hold(s, slot, lineage_for(s, pool, image, file, version))
-    return 0.0
+    return 0, 0.0
 
 
 @compiled
-def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, tier: int) -> float:
+def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, tier: int) -> Step:
     """Clone the volume in slot `source`: copy-on-write, or a full copy. The clone's slot is `world.made`."""
     if source == NONE:
-        return -MISSING
+        return MISSING, 0.0
     b = s.backends[s.pools[pool].backend]
     lineage = s.slots[source].lineage
     copied = b.copies and lineage != NONE
@@ -68,9 +68,9 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
     if copied:
         d = s.lineages[lineage]
         data = new_data_gib(s, pool, d.image, d.file, d.version)
-    refused = check_new(s, v, pool, size_gib, data, s.slots[source].clones)
-    if refused != 0:
-        return -refused
+    error = check_new(s, v, pool, size_gib, data, s.slots[source].clones)
+    if error != 0:
+        return error, 0.0
     slot = add(s, v, pool, size_gib, kind, tier)
     if not b.copies:
         s.slots[slot].source = source
@@ -80,49 +80,49 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
         lineage = lineage_for(s, pool, d.image, d.file, d.version)
     if lineage != NONE:
         hold(s, slot, lineage)
-    return clone_s(s.slots[source].size_gib, b.clone_s, b.clone_mib_s)
+    return 0, clone_s(s.slots[source].size_gib, b.clone_s, b.clone_mib_s)
 
 
 @compiled
 def clone_from_glance(
     s: State, v: int, pool: int, size_gib: int, tier: int, image: int, version: int
-) -> float:
+) -> Step:
     """The driver's own clone of a raw image that lies beside the pool (RBD)."""
     b = s.backends[s.pools[pool].backend]
     data = new_data_gib(s, pool, image, False, version) if b.copies else 0.0
-    refused = check_new(s, v, pool, size_gib, data, 0)
-    if refused != 0:
-        return -refused
+    error = check_new(s, v, pool, size_gib, data, 0)
+    if error != 0:
+        return error, 0.0
     slot = add(s, v, pool, size_gib, 0, tier)
     if b.copies and b.thin:
         hold(s, slot, lineage_for(s, pool, image, False, version))
-    return clone_s(s.images[image].content_gib, b.clone_s, b.clone_mib_s)
+    return 0, clone_s(s.images[image].content_gib, b.clone_s, b.clone_mib_s)
 
 
 @compiled
-def extend(s: State, v: int, pool: int, size_gib: int) -> float:
+def extend(s: State, v: int, pool: int, size_gib: int) -> Step:
     """Grow (or give back) a user's volume to `size_gib`."""
     backend = s.pools[pool].backend
     slot = find(s, v, backend)
     if slot == NONE:
-        return -MISSING
+        return MISSING, 0.0
     grown = size_gib - s.slots[slot].size_gib
-    refused = check_space(s, s.slots[slot].pool, grown, 0.0)
-    if refused != 0:
-        return -refused
+    error = check_space(s, s.slots[slot].pool, grown, 0.0)
+    if error != 0:
+        return error, 0.0
     s.slots[slot].size_gib = size_gib
     change(s, slot, 0, grown)
-    return s.backends[backend].extend_s
+    return 0, s.backends[backend].extend_s
 
 
 @compiled
-def begin_delete(s: State, slot: int) -> float:
-    """Start a delete: the seconds until `end_delete`, or why not."""
+def begin_delete(s: State, slot: int) -> Step:
+    """Start a delete, which `end_delete` ends."""
     if slot == NONE:
-        return -MISSING
+        return MISSING, 0.0
     b = s.backends[s.pools[s.slots[slot].pool].backend]
-    refused = delete_refusal(s.slots[slot].clones, b.busy)
-    return b.delete_s if refused == 0 else -refused
+    error = delete_refusal(s.slots[slot].clones, b.busy)
+    return error, (b.delete_s if error == 0 else 0.0)
 
 
 @compiled

@@ -18,9 +18,14 @@ NEVER = 2**62
 @repeats("cinder.image.cache:ImageVolumeCache", "get_entry", "_get_query_filters", "_should_update_entry")
 @repeats("cinder.db.api", "image_volume_cache_get_and_update_last_used")
 @compiled
-def look_up(s: State, v: int) -> int:
-    """`get_entry`: the entry of a request's image on its host, used now; one that is stale goes."""
+def look_up_or_drop(s: State, v: int) -> int:
+    """`get_entry`: the slot of the image-volume to clone from, or NONE. A stale entry is dropped.
+
+    On demand, image-volumes are locations in the store, and there are no entries.
+    """
     r = s.volumes[v]
+    if s.options[0].on_demand:
+        return location(s, r.image, r.pool, r.project)
     entry = s.entry_of[r.pool, r.image]
     if entry == NONE:
         return NONE
@@ -35,13 +40,7 @@ def look_up(s: State, v: int) -> int:
     e.look_ups += 1
     if s.options[0].eviction == GDSF:
         e.priority = priority_of(s, entry)
-    return entry
-
-
-@compiled
-def slot_of(s: State, entry: int) -> int:
-    """Where the image-volume of an entry is; NONE of none."""
-    return NONE if entry == NONE else s.entries[entry].slot
+    return e.slot
 
 
 @repeats("cinder.image.cache:ImageVolumeCache", "delete_cached_volume")
@@ -202,14 +201,6 @@ def caches(s: State, v: int) -> bool:
     if s.options[0].on_demand:
         return s.images[r.image].raw and s.images[r.image].bare and not r.encrypted
     return s.backends[s.pools[r.pool].backend].cache and not r.encrypted
-
-
-@repeats("cinder.image.cache:ImageVolumeCache", "get_entry")
-@compiled
-def found(s: State, v: int) -> bool:
-    """`get_entry`: whether there is an image-volume to clone from."""
-    r = s.volumes[v]
-    return (location(s, r.image, r.pool, r.project) if s.options[0].on_demand else look_up(s, v)) != NONE
 
 
 # -- entries by use and by age -----------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.fast.arrays import clone
-from sim.fast.cache import caches, delete_cached_volume, location, look_up, slot_of
+from sim.fast.cache import caches, delete_cached_volume, look_up_or_drop
 from sim.fast.download import download
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, next_phase, read_clock
 from sim.fast.jit import compiled
@@ -16,7 +16,7 @@ from sim.fast.phases import (
     UNLOCK,
     fails_with,
 )
-from sim.fast.places import AT_ONCE, NO, cloned, make_place, refused
+from sim.fast.places import cloned, make_place
 from sim.fast.state import AT_CLONE_LIMIT, NONE, USER, State
 from sim.model.repeats import repeats
 from sim.model.rules import CLONE_LIMIT
@@ -36,13 +36,12 @@ def clone_from_store(s: State, v: int) -> bool:
 def clone_stored(s: State, v: int) -> bool:
     """The clone of `_clone_image_volume`; failures pass."""
     r = s.volumes[v]
-    seconds = clone(s, cloned(s, v), v, r.pool, r.size_gib, USER, r.tier)
-    if seconds >= 0:
+    error, seconds = clone(s, cloned(s, v), v, r.pool, r.size_gib, USER, r.tier)
+    if error == 0:
         return next_phase(s, v, STORE_CLONED, seconds)
-    again = make_place(s, v, int(-seconds))
-    if again != NO:
-        return again == AT_ONCE
-    refused(s, v)
+    evicts, seconds = make_place(s, v, error)
+    if evicts:
+        return next_phase(s, v, r.phase, seconds)
     return next_phase(s, v, CACHE_LOCK, 0.0)
 
 
@@ -56,9 +55,7 @@ def clone_from_cache(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: look for an entry."""
     r = s.volumes[v]
     if caches(s, v):
-        slot = (
-            location(s, r.image, r.pool, r.project) if s.options[0].on_demand else slot_of(s, look_up(s, v))
-        )
+        slot = look_up_or_drop(s, v)
         if slot != NONE:
             r.cloned = slot
             r.cloned_serial = s.slots[r.cloned].serial
@@ -77,14 +74,13 @@ def clone_cached(s: State, v: int) -> bool:
     """The clone of `_create_from_image_cache`; failures pass, but for the clone limit."""
     r = s.volumes[v]
     slot = cloned(s, v)
-    seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
-    if seconds >= 0:
+    error, seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
+    if error == 0:
         return next_phase(s, v, STORE_CLONED if s.options[0].on_demand else CACHE_CLONED, seconds)
-    again = make_place(s, v, int(-seconds))
-    if again != NO:
-        return again == AT_ONCE
-    refused(s, v)
-    if -seconds == CLONE_LIMIT and not s.options[0].on_demand and gives_up(s, v, slot):
+    evicts, seconds = make_place(s, v, error)
+    if evicts:
+        return next_phase(s, v, r.phase, seconds)
+    if error == CLONE_LIMIT and not s.options[0].on_demand and delete_at_limit(s, v, slot):
         fails_with(s, v, CLONE_LIMIT)
         return next_phase(s, v, UNLOCK, 0.0)
     return download(s, v)
@@ -94,7 +90,7 @@ def clone_cached(s: State, v: int) -> bool:
 @repeats("cinder.image.cache:ImageVolumeCache", "delete_cached_volume")
 @repeats("cinder.volume.api:API", "delete")
 @compiled
-def gives_up(s: State, v: int, slot: int) -> bool:
+def delete_at_limit(s: State, v: int, slot: int) -> bool:
     """`delete_cached_volume` of an image-volume at its clone limit; false if it is being deleted already.
 
     Its entry may have gone while the create waited for a place.

@@ -12,7 +12,7 @@ of the phases:
 from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, clone_from_glance, create, end_delete, find
-from sim.fast.cache import caches, found, location
+from sim.fast.cache import caches, location, look_up_or_drop
 from sim.fast.cloning import clone_cached, clone_from_cache, clone_from_store, clone_stored
 from sim.fast.download import (
     copy_image,
@@ -65,7 +65,7 @@ from sim.fast.phases import (
     WRITTEN,
     fails_with,
 )
-from sim.fast.places import AT_ONCE, NO, make_place, refused
+from sim.fast.places import make_place
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import BREAKS, choose, take
 from sim.fast.state import (
@@ -214,8 +214,7 @@ def attempt(s: State, v: int) -> bool:
         return next_phase(s, v, CREATE_BLANK, 0.0)
     i = s.images[r.image]
     if i.deleted:
-        fails_with(s, v, IMAGE_GONE)
-        return give_up(s, v)
+        return fail(s, v, IMAGE_GONE)
     r.version = i.version
     if b.driver_clones_raw and i.raw and not r.encrypted:
         return next_phase(s, v, CLONE_BESIDE, 0.0)
@@ -232,11 +231,11 @@ def attempt(s: State, v: int) -> bool:
 def create_blank(s: State, v: int) -> bool:
     """`_create_raw_volume`."""
     r = s.volumes[v]
-    seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
-    if seconds >= 0:
+    error, seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
+    if error == 0:
         return next_phase(s, v, FINISH, seconds)
-    again = make_place(s, v, int(-seconds))
-    return again == AT_ONCE if again != NO else fail(s, v, int(-seconds))
+    evicts, seconds = make_place(s, v, error)
+    return next_phase(s, v, r.phase, seconds) if evicts else fail(s, v, error)
 
 
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_create_from_image")
@@ -244,11 +243,11 @@ def create_blank(s: State, v: int) -> bool:
 def clone_beside(s: State, v: int) -> bool:
     """`driver.clone_image`."""
     r = s.volumes[v]
-    seconds = clone_from_glance(s, v, r.pool, r.size_gib, r.tier, r.image, r.version)
-    if seconds >= 0:
+    error, seconds = clone_from_glance(s, v, r.pool, r.size_gib, r.tier, r.image, r.version)
+    if error == 0:
         return next_phase(s, v, DRIVER_CLONED, seconds)
-    again = make_place(s, v, int(-seconds))
-    return again == AT_ONCE if again != NO else fail(s, v, int(-seconds))
+    evicts, seconds = make_place(s, v, error)
+    return next_phase(s, v, r.phase, seconds) if evicts else fail(s, v, error)
 
 
 @repeats(
@@ -263,8 +262,8 @@ def lock(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.fills = r.locks = False
     b = s.backends[s.pools[r.pool].backend]
-    refused = b.cache and cache_refuses(s.images[r.image].virtual_gib, b.max_size_gb)
-    if not caches(s, v) or (refused and s.options[0].refused_without_lock):
+    too_large = b.cache and cache_refuses(s.images[r.image].virtual_gib, b.max_size_gb)
+    if not caches(s, v) or (too_large and s.options[0].refused_without_lock):
         return next_phase(s, v, LOOK, 0.0)
     r.locks = True
     r.phase = LOCKED
@@ -278,7 +277,7 @@ def locked(s: State, v: int) -> bool:
     """`_prepare_image_cache_entry`: with an entry the lock is given up at once, else kept for the fill."""
     r = s.volumes[v]
     r.lock_wait_s += s.world[0].now - r.since
-    if found(s, v):
+    if look_up_or_drop(s, v) != NONE:
         r.locks = False
         release_lock(s, s.locks[s.pools[r.pool].locks, r.image])
     else:
@@ -304,7 +303,7 @@ def unlock(s: State, v: int) -> bool:
     if r.error == CLONE_LIMIT and s.options[0].retry_clone_limit and not r.retried:
         r.retried, r.failed = True, False
         return next_phase(s, v, STORE_LOOK, RETRY_S)
-    return give_up(s, v)
+    return end_attempt(s, v)
 
 
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeOnFinishTask", "execute")
@@ -321,10 +320,9 @@ def finish(s: State, v: int) -> bool:
 
 @compiled
 def fail(s: State, v: int, error: int) -> bool:
-    """The array's refusal ends the attempt at once."""
-    refused(s, v)
+    """The attempt ends at once with this error."""
     fails_with(s, v, error)
-    return give_up(s, v)
+    return end_attempt(s, v)
 
 
 @repeats(
@@ -338,7 +336,7 @@ def fail(s: State, v: int, error: int) -> bool:
 @repeats("cinder.volume.manager:VolumeManager", "driver_delete_volume")
 @repeats("cinder.volume.flows.common", "error_out")
 @compiled
-def give_up(s: State, v: int) -> bool:
+def end_attempt(s: State, v: int) -> bool:
     """`OnFailureRescheduleTask.revert`: schedule again, unless pinned or the error is final."""
     r = s.volumes[v]
     if r.pinned or s.options[0].max_attempts == 1 or r.error >= COPY:
@@ -351,12 +349,12 @@ def give_up(s: State, v: int) -> bool:
     cast(s, SCHEDULE, v, NONE)
     # `_post_reschedule`: whatever is left of the volume is deleted, while it is made elsewhere.
     slot = find(s, v, s.pools[pool].backend)
-    seconds = begin_delete(s, slot)
+    error, seconds = begin_delete(s, slot)
     if seconds > 0:
         r.deletes += 1
         later(s, seconds, END_LEFTOVER_DELETE, v, pool)
         return False
-    if seconds == 0:
+    if error == 0:
         end_delete(s, slot)
     s.pools[pool].allocated -= r.size_gib
     return False

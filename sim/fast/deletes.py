@@ -7,13 +7,11 @@ from sim.fast.events import (
     BEGIN_DELETE,
     BEGIN_IMAGE_DELETE,
     END_DELETE,
-    END_IMAGE_DELETE,
     cast,
     later,
     read_clock,
 )
 from sim.fast.jit import compiled
-from sim.fast.places import end_image_delete, stays
 from sim.fast.scheduler import report
 from sim.fast.state import NONE, State
 from sim.model.repeats import repeats
@@ -49,8 +47,8 @@ def user_deletes(s: State, v: int) -> None:
 def begin_user_delete(s: State, v: int) -> None:
     """`VolumeManager.delete_volume` of a user's volume; a busy one stays, and nothing tries again."""
     slot = find(s, v, s.pools[s.volumes[v].pool].backend)
-    seconds = begin_delete(s, slot)
-    if seconds == -BUSY:
+    error, seconds = begin_delete(s, slot)
+    if error == BUSY:
         forget(s, v)
     elif seconds > 0:
         later(s, seconds, END_DELETE, v, NONE)
@@ -68,19 +66,6 @@ def end_user_delete(s: State, v: int) -> None:
     s.pools[r.pool].rows -= 1
     report(s, backend)
     forget(s, v)
-
-
-@repeats("cinder.volume.manager:VolumeManager", "delete_volume")
-@compiled
-def begin_image_delete(s: State, slot: int) -> None:
-    """`VolumeManager.delete_volume` of an image-volume; one that stays busy is an orphan."""
-    seconds = begin_delete(s, slot)
-    if seconds == -BUSY:
-        stays(s, slot)
-    elif seconds > 0:
-        later(s, seconds, END_IMAGE_DELETE, slot, NONE)
-    else:
-        end_image_delete(s, slot)
 
 
 @repeats("cinder.volume.flows.manager.create_volume:OnFailureRescheduleTask", "_post_reschedule")

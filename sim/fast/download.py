@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.fast.arrays import create, extend, find, write
-from sim.fast.cache import add_location, create_entry, ensure_space, found, note
+from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     acquire_lock,
@@ -30,7 +30,7 @@ from sim.fast.phases import (
     WRITTEN,
     fails_with,
 )
-from sim.fast.places import AT_ONCE, NO, make_place, refused
+from sim.fast.places import make_place, note_cache_held
 from sim.fast.state import CACHE, COPY, DOWNLOAD, NONE, REFUSED, SKIPPED, STORE, USER, State
 from sim.model.repeats import repeats
 
@@ -81,14 +81,13 @@ def fetched(s: State, v: int) -> bool:
 def create_to_write(s: State, v: int) -> bool:
     """The driver's volume of `_create_from_image_download`."""
     r = s.volumes[v]
-    seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
-    if seconds >= 0:
+    error, seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
+    if error == 0:
         return next_phase(s, v, CREATED, seconds)
-    again = make_place(s, v, int(-seconds))
-    if again != NO:
-        return again == AT_ONCE
-    refused(s, v)
-    fails_with(s, v, int(-seconds))
+    evicts, seconds = make_place(s, v, error)
+    if evicts:
+        return next_phase(s, v, r.phase, seconds)
+    fails_with(s, v, error)
     return next_phase(s, v, EXTEND, 0.0)
 
 
@@ -99,10 +98,10 @@ def copy_image(s: State, v: int) -> bool:
     """`copy_image_to_volume`: take the space and one of the backend's write streams."""
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
-    seconds = write(s, find(s, v, backend), r.image, False, r.version)
-    if seconds < 0:
-        refused(s, v)
-        fails_with(s, v, int(COPY - seconds))
+    error, _ = write(s, find(s, v, backend), r.image, False, r.version)
+    if error != 0:
+        note_cache_held(s, v)
+        fails_with(s, v, COPY + error)
         return next_phase(s, v, EXTEND, 0.0)
     r.phase = WRITING
     return take_stream(s, s.backends[backend], s.backends[backend].write_streams, v)
@@ -136,13 +135,13 @@ def fill(s: State, v: int) -> bool:
     r = s.volumes[v]
     w, o = s.world[0], s.options[0]
     r.lock_wait_s += w.now - r.since
-    if found(s, v):
+    if look_up_or_drop(s, v) != NONE:
         return end_fill(s, v)
     if not o.on_demand and not ensure_space(s, v):
         return not_filled(s, v, REFUSED)
-    seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, True)
-    if seconds < 0:
-        return not_filled(s, v, int(-seconds))
+    error, seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, True)
+    if error != 0:
+        return not_filled(s, v, error)
     r.fill = s.world[0].made
     return next_phase(s, v, FILLED, seconds)
 
@@ -188,8 +187,8 @@ def extend_back(s: State, v: int) -> bool:
     r = s.volumes[v]
     if r.size_gib == r.asked_gib:
         return next_phase(s, v, UNLOCK, 0.0)
-    seconds = extend(s, v, r.pool, r.asked_gib)
-    if seconds < 0:
-        refused(s, v)
-        fails_with(s, v, int(-seconds))
+    error, seconds = extend(s, v, r.pool, r.asked_gib)
+    if error != 0:
+        note_cache_held(s, v)
+        fails_with(s, v, error)
     return next_phase(s, v, EXTENDED, seconds)

@@ -15,7 +15,7 @@ from sim.model.repeats import repeats
 
 # What happens: a request goes on; deletes begin and end; a request is scheduled again; streams are granted.
 RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
-END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD, END_EVICTION = range(6, 11)
+END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD = range(6, 10)
 
 
 @compiled

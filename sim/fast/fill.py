@@ -5,29 +5,29 @@ from __future__ import annotations
 from sim.fast.arrays import clone, find
 from sim.fast.jit import compiled
 from sim.fast.scheduler import report
-from sim.fast.state import NONE, OVER_QUOTA, State
+from sim.fast.state import NONE, OVER_QUOTA, State, Step
 from sim.model.repeats import repeats
 
 
 @repeats("cinder.volume.manager:VolumeManager", "_clone_image_volume")
 @repeats("cinder.db.api", "quota_reserve")
 @compiled
-def clone_image_volume(s: State, v: int, kind: int, tenant: bool) -> float:
-    """`VolumeManager._clone_image_volume`: the seconds that it lasts, or, negative, why not.
+def clone_image_volume(s: State, v: int, kind: int, tenant: bool) -> Step:
+    """`VolumeManager._clone_image_volume`: and why it failed, if it did.
 
     `tenant`: it belongs to the internal tenant. Its slot is `world.made`.
     """
     r, w, o = s.volumes[v], s.world[0], s.options[0]
     if tenant:
         if w.quota_volumes + 1 > o.quota_volumes or w.quota_gigabytes + r.size_gib > o.quota_gigabytes:
-            return -OVER_QUOTA
+            return OVER_QUOTA, 0.0
         w.quota_volumes += 1
         w.quota_gigabytes += r.size_gib
     backend = s.pools[r.pool].backend
     s.pools[r.pool].allocated += r.size_gib
     s.pools[r.pool].rows += 1
-    seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, kind, r.tier)
-    if seconds < 0:  # its row is deleted again, as if it were a volume
+    error, seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, kind, r.tier)
+    if error != 0:  # its row is deleted again, as if it were a volume
         if tenant:
             w.quota_volumes -= 1
             w.quota_gigabytes -= r.size_gib
@@ -36,4 +36,4 @@ def clone_image_volume(s: State, v: int, kind: int, tenant: bool) -> float:
         report(s, backend)
     else:
         s.slots[w.made].tenant = tenant
-    return seconds
+    return error, seconds

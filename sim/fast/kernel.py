@@ -8,7 +8,6 @@ from sim.fast.arrays import create, write
 from sim.fast.cache import add_entry, add_location
 from sim.fast.create import go_on, schedule
 from sim.fast.deletes import (
-    begin_image_delete,
     begin_user_delete,
     delete_image,
     end_leftover_delete,
@@ -20,7 +19,6 @@ from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     BEGIN_UPLOAD,
     END_DELETE,
-    END_EVICTION,
     END_IMAGE_DELETE,
     GRANT,
     RESUME,
@@ -32,7 +30,7 @@ from sim.fast.events import (
 )
 from sim.fast.jit import compiled, entry, state_of
 from sim.fast.phases import ATTEMPT
-from sim.fast.places import end_image_delete
+from sim.fast.places import begin_image_delete, end_image_delete
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import report
 from sim.fast.state import (
@@ -206,9 +204,6 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         end_image_delete(s, who)
     elif what == USER_DELETES:
         user_deletes(s, who)
-    elif what == END_EVICTION:
-        end_image_delete(s, pool)
-        go_on(s, who)
     elif what == SCHEDULE:
         schedule(s, who)
     elif what == BEGIN_UPLOAD:

@@ -4,49 +4,40 @@ from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, cached, end_delete, has_place
 from sim.fast.cache import drop_entry, least_used
-from sim.fast.events import END_EVICTION, later
+from sim.fast.events import END_IMAGE_DELETE, later
 from sim.fast.jit import compiled
 from sim.fast.scheduler import report
-from sim.fast.state import CACHE, FOR_USER, NONE, State
+from sim.fast.state import CACHE, FOR_USER, NONE, State, Step
 from sim.fast.usage import orphan
 from sim.model.repeats import repeats
 from sim.model.rules import ARRAY_FULL, BUSY, POOL_FULL
 
-NO, AT_ONCE, LATER = range(3)
-
 
 @compiled
-def make_place(s: State, v: int, reason: int) -> int:
-    """Evict for a user's create that an array refused for `reason` (`what_if.evict_for_users`).
+def make_place(s: State, v: int, error: int) -> tuple[bool, float]:
+    """Evict for a user's create that an array refused with `error` (`what_if.evict_for_users`).
 
-    Whether it is to try again: NO, AT_ONCE, or LATER, when it goes on in the phase that it is in.
+    Whether an entry was evicted, so that the step is tried again, and the seconds until its volume is gone.
     """
+    note_cache_held(s, v)
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
-    if not s.options[0].evict_for_users or not b.cache or (reason != POOL_FULL and reason != ARRAY_FULL):
-        return NO
-    refused(s, v)
+    if not s.options[0].evict_for_users or not b.cache or (error != POOL_FULL and error != ARRAY_FULL):
+        return False, 0.0
     first, last = r.pool, r.pool
-    if reason == ARRAY_FULL:
+    if error == ARRAY_FULL:
         first, last = b.first_pool, b.first_pool + b.pools - 1
     entry = least_used(s, first, last, cloned(s, v))
     if entry == NONE:
-        return NO
+        return False, 0.0
     slot = s.entries[entry].slot
     drop_entry(s, v, entry, FOR_USER)
-    seconds = begin_delete(s, slot)
-    if seconds == -BUSY:
-        stays(s, slot)
-        return NO
-    if seconds > 0:
-        later(s, seconds, END_EVICTION, v, slot)
-        return LATER
-    end_image_delete(s, slot)
-    return AT_ONCE
+    error, seconds = begin_image_delete(s, slot)
+    return error == 0, seconds
 
 
 @compiled
-def refused(s: State, v: int) -> None:
+def note_cache_held(s: State, v: int) -> None:
     """The array refused a step on the user's volume: note whether the cache holds places (for findings)."""
     r = s.volumes[v]
     r.cache_held = 0 if has_place(s, r.pool) else cached(s, r.pool)
@@ -61,13 +52,21 @@ def cloned(s: State, v: int) -> int:
     return r.cloned
 
 
+@repeats("cinder.volume.manager:VolumeManager", "delete_volume")
 @compiled
-def stays(s: State, slot: int) -> None:
-    """An image-volume that is busy stays; one of the cache is an orphan."""
-    d = s.slots[slot]
-    d.deleting = False
-    if d.kind == CACHE:
-        orphan(s, d.pool, d.tier)
+def begin_image_delete(s: State, slot: int) -> Step:
+    """`VolumeManager.delete_volume` of an image-volume. A busy one stays; one of the cache is an orphan."""
+    error, seconds = begin_delete(s, slot)
+    if error == BUSY:
+        d = s.slots[slot]
+        d.deleting = False
+        if d.kind == CACHE:
+            orphan(s, d.pool, d.tier)
+    elif seconds > 0:
+        later(s, seconds, END_IMAGE_DELETE, slot, NONE)
+    else:
+        end_image_delete(s, slot)
+    return error, seconds
 
 
 @repeats("cinder.volume.manager:VolumeManager", "delete_volume", "_update_allocated_capacity")

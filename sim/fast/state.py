@@ -17,6 +17,7 @@ from sim.model.rules import PAYERS
 from sim.model.usage import KINDS, QUANTITIES
 
 Array = npt.NDArray[Any]
+Step = tuple[int, float]  # why it failed, 0 if it did not, and the seconds that it takes
 
 NONE = -1
 NO_LIMIT = 2**62
@@ -51,9 +52,8 @@ COPY_DATA, NO_OP, TWIN_LOCATION, TWIN_CACHE = range(4)
 # Events of the cache.
 MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT, FOR_USER = range(6)
 
-# Why a step failed, besides what makes an array refuse (sim/model/rules.py). Arrays give both negative, in
-# place of the seconds that the step lasts. An error of a copy (`ImageCopyFailure`, which is final) is COPY +
-# the array's.
+# Why a step failed, besides what makes an array refuse (sim/model/rules.py). An error of a copy
+# (`ImageCopyFailure`, which is final) is COPY + the array's.
 IMAGE_GONE, IMAGE_TOO_LARGE, VIRTUAL_TOO_LARGE, OVER_QUOTA, REFUSED, BROKEN = range(9, 15)
 NOT_ACTIVE = 15
 COPY = 16

@@ -11,7 +11,7 @@ The phases go on from those of a create, which the volume has behind it:
 from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, create, end_delete, write
-from sim.fast.cache import add_location, create_entry, ensure_space, look_up, note
+from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
 from sim.fast.deletes import delete_image
 from sim.fast.events import (
     USER_DELETES,
@@ -122,11 +122,11 @@ def make_image(s: State, v: int) -> bool:
     r, o = s.volumes[v], s.options[0]
     i = s.images[r.image]
     if i.raw and i.bare and (o.upload == NO_OP or o.upload == TWIN_LOCATION):
-        seconds = clone_image_volume(s, v, STORE, o.uploads_to_tenant)
-        if seconds >= 0:
+        error, seconds = clone_image_volume(s, v, STORE, o.uploads_to_tenant)
+        if error == 0:
             r.fill = s.world[0].made
             return next_phase(s, v, LOCATED, seconds)
-        if -seconds == OVER_QUOTA:
+        if error == OVER_QUOTA:
             return upload_fails(s, v, OVER_QUOTA)
     if i.raw:
         return next_phase(s, v, KEEP, 0.0)
@@ -183,10 +183,10 @@ def put_file(s: State, image: int, pool: int) -> int:
     """An image's file on a pool: its slot, or NONE if it does not fit."""
     i = s.images[image]
     tier = s.backends[s.pools[pool].backend].tier
-    if create(s, NONE, pool, max(1, i.size_gib), STORE, tier) < 0:
+    if create(s, NONE, pool, max(1, i.size_gib), STORE, tier)[0] != 0:
         return NONE
     slot = s.world[0].made
-    if write(s, slot, image, not i.file_is_content, i.version) < 0:
+    if write(s, slot, image, not i.file_is_content, i.version)[0] != 0:
         end_delete(s, slot)
         return NONE
     return slot
@@ -211,8 +211,8 @@ def twin(s: State, v: int) -> bool:
     i = s.images[r.image]
     b = s.backends[s.pools[r.pool].backend]
     if o.upload == TWIN_LOCATION and not (i.raw and i.bare):
-        seconds = clone_image_volume(s, v, STORE, o.uploads_to_tenant)
-        if seconds >= 0:
+        error, seconds = clone_image_volume(s, v, STORE, o.uploads_to_tenant)
+        if error == 0:
             r.fill = s.world[0].made
             return next_phase(s, v, TWINNED, seconds)
     elif o.upload == TWIN_CACHE and b.cache and not i.deleted:
@@ -230,7 +230,7 @@ def twinned(s: State, v: int) -> bool:
         located(s, v)
         return next_phase(s, v, UPLOADED, 0.0)
     read_clock(s)
-    return next_phase(s, v, UNWANTED, begin_delete(s, r.fill))
+    return next_phase(s, v, UNWANTED, begin_delete(s, r.fill)[1])
 
 
 @repeats("cinder.volume.manager:VolumeManager", "_create_image_cache_volume_entry")
@@ -238,15 +238,14 @@ def twinned(s: State, v: int) -> bool:
 def enter(s: State, v: int) -> bool:
     """`_create_image_cache_volume_entry`, with its locks."""
     r = s.volumes[v]
-    if look_up(s, v) == NONE:
-        reason = REFUSED
+    if look_up_or_drop(s, v) == NONE:
+        error = REFUSED
         if ensure_space(s, v):
-            seconds = clone_image_volume(s, v, CACHE, True)
-            if seconds >= 0:
+            error, seconds = clone_image_volume(s, v, CACHE, True)
+            if error == 0:
                 r.fill = s.world[0].made
                 return next_phase(s, v, ENTERED, seconds)
-            reason = int(-seconds)
-        note(s, v, r.pool, r.image, SKIPPED, r.size_gib, reason)
+        note(s, v, r.pool, r.image, SKIPPED, r.size_gib, error)
     release_locks(s, v)
     return next_phase(s, v, UPLOADED, 0.0)
 
