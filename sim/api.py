@@ -83,17 +83,19 @@ def stream(
 def compare(case: Case, strategies: Iterable[str] | None = None, engine: str = "cinder") -> pd.DataFrame:
     """Simulate several strategies (None: the scenario's) on the same workload.
 
-    Returns the rows of `sim.analysis.metrics.summary` for each strategy. Raises `BadInput` as `run` does,
-    before the first run.
+    Returns those of `sim.analysis.metrics.summary` for each row of `sim.analysis.rows.rows_of`: the
+    strategies and, where the scenario says what runs today, `today` and `cache-everywhere`. Raises
+    `BadInput` as `run` does, before the first run.
     """
     import pandas as pd
 
     from sim.analysis.metrics import summary
+    from sim.analysis.rows import rows_of
 
-    names = list(dict.fromkeys(strategies or case.scenario.strategies))
+    names = list(strategies or case.scenario.strategies)
     if problems := unknown(engine, names):
         raise BadInput(problems)
-    rows = [summary(run(case, name, engine), case, name) for name in names]
+    rows = [summary(run(row.case, row.strategy, engine), row.case, row.name) for row in rows_of(case, names)]
     return pd.concat(rows, ignore_index=True)
 
 
@@ -113,6 +115,7 @@ def intervals(
     if a replication fails.
     """
     from sim.analysis import comparison
+    from sim.analysis.rows import rows_of
     from sim.analysis.statistics import Blocks
 
     names = list(dict.fromkeys(strategies or case.scenario.strategies))
@@ -128,9 +131,9 @@ def intervals(
         return comparison.of_replications(comparison.without_failed(found), warm_up_s)
     blocks = Blocks.between(warm_up_s, case.last_create_s)
     counts = []
-    for name in names:
-        requests = comparison.counted(run(case, name, engine), warm_up_s).requests
-        counts.append(comparison.in_blocks(requests, case.scenario.tiers, name, blocks))
+    for row in rows_of(case, names):
+        requests = comparison.counted(run(row.case, row.strategy, engine), warm_up_s).requests
+        counts.append(comparison.in_blocks(requests, case.scenario.tiers, row.name, blocks))
     return comparison.of_history(counts, blocks, case.scenario.seed)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.metrics import summary
+from sim.analysis.rows import rows_of
 from sim.analysis.statistics import CONFIDENCE, Blocks, Estimate, Sample
 from sim.model.records import Records
 from sim.model.usage import ALL
@@ -110,14 +111,15 @@ def of_history(counts: Sequence[pd.DataFrame], blocks: Blocks, seed: int) -> Com
 def replicate(
     path: Path, strategies: Sequence[str], engine: str, replication: int, warm_up_s: float
 ) -> dict[str, pd.DataFrame | str]:
-    """By strategy the rows of `sim.analysis.metrics.summary` on one replication, or why it failed."""
+    """By row (see `rows_of`) those of `sim.analysis.metrics.summary` on one replication, or why it failed."""
     case = load(path, replication=replication)
     found: dict[str, pd.DataFrame | str] = {}
-    for name in strategies:
+    for row in rows_of(case, strategies):
         try:
-            found[name] = summary(counted(run(case, name, engine), warm_up_s), case, name)
+            records = counted(run(row.case, row.strategy, engine), warm_up_s)
+            found[row.name] = summary(records, row.case, row.name)
         except Exception as error:
-            found[name] = " ".join(f"{type(error).__name__}: {error}".split())
+            found[row.name] = " ".join(f"{type(error).__name__}: {error}".split())
     return found
 
 
@@ -154,7 +156,7 @@ def without_failed(replicated: Sequence[Mapping[str, pd.DataFrame | str]]) -> li
                 table
                 for name, table in one.items()
                 if isinstance(table, pd.DataFrame)
-                and all(isinstance(other[name], pd.DataFrame) for other in replicated)
+                and all(isinstance(other.get(name), pd.DataFrame) for other in replicated)
             ]
         )
     ]

@@ -22,7 +22,7 @@ from sim.analysis.wording import (
     share,
     some,
 )
-from sim.inputs.strategies import STRATEGIES
+from sim.inputs.strategies import STRATEGIES, Strategy
 from sim.model.records import FILL_FAILED, TOO_LARGE, Records
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
     """One line per finding, the gravest kinds first; empty if nothing stands out."""
     chosen = STRATEGIES[strategy]
     kinds = [
+        _no_cache(case, chosen),
         _errors(records),
         _other_errors(records),
         _held_by_cache(records, case),
@@ -106,6 +107,13 @@ def _above(
     if not allowed or not over.any():
         return 0, 0.0
     return int(levels[over].max()), float(held[over].sum())
+
+
+def _no_cache(case: Case, strategy: Strategy) -> list[str]:
+    off = not any(backend.image_volume_cache_enabled for backend in case.scenario.backends.values())
+    if not (strategy.image_volume_cache_enabled and off):
+        return []
+    return ["no backend has a cache: image_volume_cache_enabled is false everywhere, so nothing is cached"]
 
 
 def _errors(records: Records) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
     from sim.analysis.curves import Curves
     from sim.cli.jobs import Job, Outcome
-    from sim.inputs.scenario import Case
+    from sim.report.comparison import Told
 
 
 def compared(job: Job, outcomes: list[Outcome]) -> Comparison | None:
@@ -35,12 +36,11 @@ def _replicated(job: Job, outcomes: list[Outcome]) -> Comparison | None:
     """
     from sim.analysis.comparison import of_replications, replicate_all, without_failed
 
-    summaries = {outcome.strategy: outcome.summary for outcome in outcomes}
+    summaries = {outcome.row.name: outcome.summary for outcome in outcomes}
     count, start_s = job.options.replications, job.blocks.start_s
+    asked = [row.name for row in job.rows if row.name == row.strategy]
     with progress("replications", count - 1, shown=True) as done:
-        others = replicate_all(
-            job.case.path, list(summaries), job.options.engine, range(1, count), start_s, done
-        )
+        others = replicate_all(job.case.path, asked, job.options.engine, range(1, count), start_s, done)
     for number, one in enumerate(others, 1):
         for name, failed in one.items():
             if isinstance(failed, str):
@@ -64,8 +64,43 @@ def document(found: Comparison) -> dict[str, Any]:
     }
 
 
-def write(job: Job, outcomes: list[Outcome], found: Comparison | None) -> None:
-    """Write `report.html`, and the tables of several replications, next to the folders of the strategies."""
+def told(job: Job, outcomes: list[Outcome], found: Comparison | None) -> Told:
+    """What the comparison recommends. Where a cache should wait on some backends, that is simulated, too."""
+    import pandas as pd
+
+    from sim.analysis.comparison import counted
+    from sim.analysis.metrics import summary
+    from sim.analysis.recommend import advice, means_of
+    from sim.analysis.rows import with_caches
+    from sim.report.comparison import told_of
+    from sim.run import run
+
+    summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
+    of_row = {outcome.row.name: outcome for outcome in outcomes}
+    strategies = {name: outcome.row.strategy for name, outcome in of_row.items()}
+    found_advice = advice(summaries, found, job.case.scenario, strategies)
+    row, simulated = of_row[found_advice.row].row, None
+    if found_advice.wait:
+        row = replace(row, case=with_caches(row.case, dict.fromkeys(found_advice.backends, False)))
+        if job.options.replications == 1 and len(row.case.trace.events):
+            records = run(row.case, row.strategy, job.options.engine)
+            simulated = summary(counted(records, job.blocks.start_s), row.case, row.name)
+    means = means_of(summaries, found)
+    return told_of(row, found_advice, means, of_row[found_advice.row].raises, simulated)
+
+
+def recommendation(told: Told) -> dict[str, Any]:
+    """The recommendation as JSON."""
+    return {
+        "row": told.advice.row,
+        "cache_waits_on": told.advice.backends,
+        "why": told.lines,
+        "cinder_conf": told.conf,
+    }
+
+
+def write(job: Job, outcomes: list[Outcome], found: Comparison | None, told: Told) -> None:
+    """Write `report.html`, and the tables of several replications, next to the folders of the rows."""
     folder = job.options.out
     if folder is None:
         return
@@ -73,41 +108,41 @@ def write(job: Job, outcomes: list[Outcome], found: Comparison | None) -> None:
         write_csv(found.measures, folder / "replications.csv")
         write_csv(found.differences, folder / "differences.csv")
         print(f"replications: written to {printable(str(folder))}", file=sys.stderr)
-    _report(job, outcomes, found, folder)
+    _report(job, outcomes, found, told, folder)
 
 
-def _report(job: Job, outcomes: list[Outcome], found: Comparison | None, folder: Path) -> None:
+def _report(job: Job, outcomes: list[Outcome], found: Comparison | None, told: Told, folder: Path) -> None:
     import pandas as pd
 
-    from sim.report.comparison import comparison_page, recommended
+    from sim.report.comparison import comparison_page
     from sim.report.page import FILE, made_of, write
     from sim.report.parts import Ran
 
-    case = job.case
     summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
     runs = [
-        Ran(outcome.strategy, outcome.strategy, case, outcome.aggregates, outcome.findings)
+        Ran(outcome.row.name, outcome.row.strategy, outcome.row.case, outcome.aggregates, outcome.findings)
         for outcome in outcomes
         if outcome.aggregates is not None
     ]
-    made = made_of(case, job.options.engine, outcomes[0].manifest.get("warm_up_s", 0.0))
-    curves = _curves(case, outcomes, recommended(summaries, found))
+    made = made_of(job.case, job.options.engine, outcomes[0].manifest.get("warm_up_s", 0.0))
+    curves = _curves(outcomes, told.advice.row)
     kept = [each.uploads for each in outcomes if each.uploads is not None]
     uploads = pd.concat(kept) if kept else pd.DataFrame()
-    write(comparison_page(case, summaries, runs, found, curves, uploads, made), folder)
+    write(comparison_page(job.case, summaries, runs, found, curves, uploads, told, made), folder)
     print(f"report: written to {printable(str(folder / FILE))}", file=sys.stderr)
 
 
-def _curves(case: Case, outcomes: list[Outcome], chosen: str) -> tuple[str, Curves] | None:
-    """Hit curves for one strategy: `chosen` if it has a cache, else the first one that has; else None.
+def _curves(outcomes: list[Outcome], chosen: str) -> tuple[str, Curves] | None:
+    """Hit curves for one row: `chosen` if it has a cache, else the first one that has; else None.
 
-    The creates stay on the pools where that strategy placed them.
+    The creates stay on the pools where that row placed them.
     """
     from sim.analysis.curves import curve
     from sim.inputs.strategies import STRATEGIES
 
-    for outcome in sorted(outcomes, key=lambda each: each.strategy != chosen):
-        if STRATEGIES[outcome.strategy].image_volume_cache_enabled and outcome.hosts is not None:
+    for outcome in sorted(outcomes, key=lambda each: each.row.name != chosen):
+        row = outcome.row
+        if STRATEGIES[row.strategy].image_volume_cache_enabled and outcome.hosts is not None:
             with suppress(BadInput):  # another eviction than Cinder's
-                return outcome.strategy, curve(case, outcome.strategy, hosts=outcome.hosts)
+                return row.name, curve(row.case, row.strategy, hosts=outcome.hosts)
     return None

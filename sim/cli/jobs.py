@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +27,8 @@ from sim.run import run
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.analysis.recommend import Raises
+    from sim.analysis.rows import Row
     from sim.analysis.statistics import Blocks
     from sim.inputs.scenario import Case
     from sim.model.records import Records
@@ -56,20 +58,21 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """Options that have been checked, and what every strategy needs: `blocks` begin after the warm-up."""
+    """Options that have been checked, the rows to simulate, and what each needs: `blocks` begin after the
+    warm-up."""
 
     options: Options
     case: Case
-    strategies: list[str]
+    rows: list[Row]
     blocks: Blocks
     sha256: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of one strategy's run that are shown. It does not keep the rows: there may be millions."""
+    """The results of one row's run that are shown. It does not keep the creates: there may be millions."""
 
-    strategy: str
+    row: Row
     summary: pd.DataFrame
     pools: pd.DataFrame
     findings: list[str]
@@ -78,10 +81,15 @@ class Outcome:
     counts: pd.DataFrame | None = None  # `sim.analysis.comparison.in_blocks`, of a history in memory
     aggregates: Aggregates | None = None  # for the report, of one in memory
     hosts: pd.Series[Any] | None = None  # where its creates from an image went
+    raises: Raises = field(default_factory=dict)  # what to raise first, by tier
 
 
-def job_of(options: Options) -> Job:
-    """Check the options and load the case. Raises BadInput with all problems."""
+def job_of(options: Options, compared: bool = False) -> Job:
+    """Check the options and load the case. Raises BadInput with all problems.
+
+    `compared`: the strategies are rows of a comparison, among which today's settings are one.
+    """
+    from sim.analysis.rows import Row, rows_of
     from sim.analysis.statistics import Blocks
     from sim.inputs.files import hashes
 
@@ -89,15 +97,16 @@ def job_of(options: Options) -> Job:
     most = MOST_EVENTS if engine == "fast" and out is not None and options.warm_up == "0" else None
     problems = bad_options(engine, chosen or [], out, options.fmt) + wrong_warm_up(options.warm_up)
     case = checked(options.scenario, chosen, problems, most, options.replications)
-    names = list(dict.fromkeys(case.scenario.strategies if chosen is None else chosen))
-    blocks = Blocks.between(warm_up_s(options.warm_up, case, names), case.last_create_s)
-    return Job(options, case, names, blocks, hashes(case))
+    names = case.scenario.strategies if chosen is None else chosen
+    rows = rows_of(case, names) if compared else [Row(name, name, case) for name in names]
+    blocks = Blocks.between(warm_up_s(options.warm_up, case, list(names)), case.last_create_s)
+    return Job(options, case, rows, blocks, hashes(case))
 
 
 def outcomes_of(job: Job) -> list[Outcome]:
-    """Simulate the strategies one by one; a line on stderr names each failure.
+    """Simulate the rows one by one; a line on stderr names each failure.
 
-    Each strategy is written as soon as it ends, so that later failures cannot lose it. Raises BadInput for a
+    Each is written as soon as it ends, so that later failures cannot lose it. Raises BadInput for a
     trace that is checked while it is read.
     """
     if job.options.verbose:
@@ -105,38 +114,39 @@ def outcomes_of(job: Job) -> list[Outcome]:
     # A trace of too many events has not been read.
     simulate = _in_memory if len(job.case.trace.events) else _streamed
     outcomes = []
-    for strategy in job.strategies:
+    for row in job.rows:
         try:
-            outcomes.append(simulate(job, strategy))
+            outcomes.append(simulate(job, row))
         except BadInput:
             raise
         except Exception as error:
             if job.options.verbose:
                 traceback.print_exc()
-            print_failure(strategy, error)
+            print_failure(row.name, error)
     return outcomes
 
 
-def _in_memory(job: Job, strategy: str) -> Outcome:
-    """Run a strategy, and write its tables. Only the tables of requests and others have creates of the
+def _in_memory(job: Job, row: Row) -> Outcome:
+    """Run a row, and write its tables. Only the tables of requests and others have creates of the
     warm-up."""
     from sim.analysis.comparison import counted, in_blocks
     from sim.analysis.findings import findings
     from sim.analysis.metrics import uploads_of
+    from sim.analysis.recommend import to_raise
     from sim.analysis.results import manifest_of
 
-    case, options, start = job.case, job.options, time.perf_counter()
-    with progress(strategy, len(case.trace.events), shown=not options.verbose) as done:
-        whole = run(case, strategy, options.engine, progress=done, cinder_log=options.verbose)
+    case, options, start = row.case, job.options, time.perf_counter()
+    with progress(row.name, len(case.trace.events), shown=not options.verbose) as done:
+        whole = run(case, row.strategy, options.engine, progress=done, cinder_log=options.verbose)
     records = counted(whole, job.blocks.start_s)
-    tables = _tables(whole, records, case, strategy)
-    lines = findings(records, case, strategy)
-    counts = in_blocks(records.requests, case.scenario.tiers, strategy, job.blocks)
+    tables = _tables(whole, records, row)
+    lines = findings(records, case, row.strategy)
+    counts = in_blocks(records.requests, case.scenario.tiers, row.name, job.blocks)
     wall_s, creates = time.perf_counter() - start, len(whole.requests)
-    manifest = manifest_of(case, strategy, options.engine, creates, records.engine_s, wall_s, job.sha256)
+    manifest = manifest_of(case, row.strategy, options.engine, creates, records.engine_s, wall_s, job.sha256)
     if job.blocks.start_s:
         manifest["warm_up_s"] = job.blocks.start_s
-    _write(job, strategy, tables, manifest)
+    _write(job, row.name, tables, manifest)
     shown, hosts = None, None
     if options.reported:
         from sim.report.aggregates import aggregates
@@ -145,57 +155,58 @@ def _in_memory(job: Job, strategy: str) -> Outcome:
             aggregates(records, case, job.blocks.start_s),
             whole.requests["host"].astype("category"),
         )
-    uploads = uploads_of(records, strategy)
+    uploads = uploads_of(records, row.name)
+    raises = to_raise(records, case)
     return Outcome(
-        strategy, tables["summary"], tables["pools"], lines, manifest, uploads, counts, shown, hosts
+        row, tables["summary"], tables["pools"], lines, manifest, uploads, counts, shown, hosts, raises
     )
 
 
-def _tables(whole: Records, counted: Records, case: Case, strategy: str) -> dict[str, pd.DataFrame]:
+def _tables(whole: Records, counted: Records, row: Row) -> dict[str, pd.DataFrame]:
     """The tables to write, by name: `counted` are the records after the warm-up."""
     from sim.analysis.metrics import pools_table, summary
 
     return {
         "requests": whole.requests,
         "others": whole.others,
-        "pools": pools_table(counted, case),
+        "pools": pools_table(counted, row.case),
         "cache_events": counted.cache_events,
         "cache": counted.cache,
         "uploads": counted.uploads,
-        "summary": summary(counted, case, strategy),
+        "summary": summary(counted, row.case, row.name),
         "space": counted.space,
     }
 
 
-def _streamed(job: Job, strategy: str) -> Outcome:
-    """Run a strategy on a trace that stays on disk, and write its tables."""
+def _streamed(job: Job, row: Row) -> Outcome:
+    """Run a row on a trace that stays on disk, and write its tables."""
     from sim.analysis.results import TABLES, manifest_of
     from sim.inputs.tables import count_rows
     from sim.report.aggregates import of_streamed
 
-    case, out, start = job.case, job.options.out, time.perf_counter()
+    case, out, start = row.case, job.options.out, time.perf_counter()
     assert out is not None  # else the trace would have been read
-    folder = out / strategy
+    folder = out / row.name
     folder.mkdir(parents=True, exist_ok=True)
-    with progress(strategy, count_rows(case.trace.path), shown=True) as done:
-        ran = api.stream(case, strategy, folder, _format(job), done)
+    with progress(row.name, count_rows(case.trace.path), shown=True) as done:
+        ran = api.stream(case, row.strategy, folder, _format(job), done)
     wall_s = time.perf_counter() - start
-    manifest = manifest_of(case, strategy, "fast", ran.creates, ran.engine_s, wall_s, job.sha256)
-    _write(job, strategy, {name: getattr(ran, name) for name in TABLES}, manifest)
+    manifest = manifest_of(case, row.strategy, "fast", ran.creates, ran.engine_s, wall_s, job.sha256)
+    _write(job, row.name, {name: getattr(ran, name) for name in TABLES}, manifest)
     shown = of_streamed(ran.seconds, ran.space)
-    return Outcome(strategy, ran.summary, ran.pools, [], manifest, aggregates=shown)
+    return Outcome(row, ran.summary.assign(strategy=row.name), ran.pools, [], manifest, aggregates=shown)
 
 
 def _write(
-    job: Job, strategy: str, tables: Mapping[str, pd.DataFrame | Path], manifest: Mapping[str, Any]
+    job: Job, name: str, tables: Mapping[str, pd.DataFrame | Path], manifest: Mapping[str, Any]
 ) -> None:
-    """Write the folder of a strategy, if `--out` is given."""
+    """Write the folder of a row, if `--out` is given."""
     from sim.analysis.results import write
 
     if job.options.out is not None:
-        folder = job.options.out / strategy
+        folder = job.options.out / name
         write(tables, manifest, folder, _format(job))
-        print(f"{strategy}: written to {printable(str(folder))}", file=sys.stderr)
+        print(f"{name}: written to {printable(str(folder))}", file=sys.stderr)
 
 
 def _format(job: Job) -> Literal["csv", "parquet"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -111,21 +112,23 @@ def compare(
     options = Options(
         scenario, _listed(strategies), engine, out, fmt, verbose, warm_up, replications, out is not None
     )
-    job = job_of(options)
+    job = job_of(options, compared=True)
     outcomes = outcomes_of(job)
     found = comparing.compared(job, outcomes)
-    if outcomes:
-        comparing.write(job, outcomes, found)
+    told = comparing.told(job, outcomes, found) if outcomes else None
+    if told is not None:
+        comparing.write(job, outcomes, found, told)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
         intervals = {} if found is None else comparing.document(found)
-        print_json({"scenario": job.case.scenario.name, "runs": runs} | intervals)
-    elif outcomes:
-        _show(outcomes, found)
-    done = {outcome.strategy for outcome in outcomes}
+        recommends = {} if told is None else {"recommendation": comparing.recommendation(told)}
+        print_json({"scenario": job.case.scenario.name, "runs": runs} | intervals | recommends)
+    elif told is not None:
+        _show(outcomes, found, told.lines)
+    done = {outcome.row.name for outcome in outcomes}
     if replications > 1:
         done = set() if found is None else set(found.measures["strategy"])
-    raise typer.Exit(0 if done == set(job.strategies) else 1)
+    raise typer.Exit(0 if done == {row.name for row in job.rows} else 1)
 
 
 @app.command()
@@ -172,7 +175,7 @@ def _listed(strategies: str | None) -> list[str] | None:
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     return {
-        "strategy": outcome.strategy,
+        "strategy": outcome.row.name,
         "summary": plain(outcome.summary),
         **({} if outcome.uploads is None or outcome.uploads.empty else {"uploads": plain(outcome.uploads)}),
         "pools": plain(outcome.pools),
@@ -181,12 +184,12 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _show(outcomes: list[Outcome], found: Comparison | None) -> None:
-    """Print the tables of the strategies, their confidence intervals, then the findings of each strategy."""
+def _show(outcomes: list[Outcome], found: Comparison | None, recommends: Sequence[str] = ()) -> None:
+    """Print the tables of the rows, their confidence intervals, the findings of each, then what to run."""
     import pandas as pd
 
     from sim.report.display import comparison_text, tables_text, uploads_text
-    from sim.report.terminal import item
+    from sim.report.terminal import filled, item
 
     replicated = found is not None and found.of == "replications"
     lines = [] if replicated else [tables_text(pd.concat([outcome.summary for outcome in outcomes])), ""]
@@ -197,6 +200,8 @@ def _show(outcomes: list[Outcome], found: Comparison | None) -> None:
         lines += [comparison_text(found), ""]
     for outcome in outcomes:
         if outcome.findings:
-            of = f"{outcome.strategy} (replication 0)" if replicated else outcome.strategy
+            of = f"{outcome.row.name} (replication 0)" if replicated else outcome.row.name
             lines += [f"{of}:", *map(item, outcome.findings), ""]
+    if recommends:
+        lines += [*map(filled, recommends), ""]
     show("\n".join(lines[:-1]))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sim.analysis.recommend import Advice, Raises, failed, means_of, most_hits
+from sim.analysis.rows import Row
 from sim.inputs.conf import conf_of_scenario
 from sim.inputs.scenario import Case
 from sim.model.usage import ALL
@@ -36,33 +39,37 @@ def comparison_page(
     found: Comparison | None,
     curves: tuple[str, Curves] | None,
     uploads: pd.DataFrame,
+    told: Told,
     made: Mapping[str, object],
 ) -> str:
     """The page that compares strategies on the same workload.
 
     `summaries`: rows of `sim.analysis.metrics.summary` for each strategy. `runs`: the runs whose tables were
     in memory. `found`: confidence intervals. `curves`: hit curves, and the strategy whose look-ups they are
-    from. `uploads`: rows of `sim.analysis.metrics.uploads_of`. `made`: how the page was made, for its end.
+    from. `uploads`: rows of `sim.analysis.metrics.uploads_of`. `told`: what is recommended, in words and as
+    lines of `cinder.conf`. `made`: how the page was made, for its end.
     """
     draw = Pictures()
     creates = int(summaries["creates"].iloc[-1])
     about = f"{creates:,} creates from an image"
-    summaries = _shown(summaries, found)
+    summaries = means_of(summaries, found)
     if found is not None and found.of == "replications":
         about += f" in the first of {found.units:,} replications; over time and by image, the first is shown"
     certain = None if found is None else found.measures
-    chosen = recommended(summaries, found)
+    chosen = told.advice.row
     sections = [
-        Section("answer", "The answer", _verdict(summaries, found), tables=_answer(summaries, found)),
+        Section(
+            "answer",
+            "The answer",
+            [*told.lines, *_figures(summaries, found)],
+            tables=_answer(summaries, found),
+        ),
         *([parts.curves_section(draw, case, *curves)] if curves is not None else []),
         parts.strategies_section(draw, summaries, certain, "Strategies side by side"),
         *([_uploads(uploads)] if len(uploads) else []),
         *parts.of_runs(draw, runs, chosen),
     ]
-    conf = {
-        "title": f"Lines for cinder.conf: {chosen}, with the scenario's limits",
-        "lines": conf_of_scenario(case.scenario, chosen),
-    }
+    conf = {"title": f"Lines for cinder.conf: {chosen}, with the scenario's limits", "lines": told.conf}
     return page(f"{case.scenario.name}: strategies compared", about, sections, made, conf)
 
 
@@ -71,44 +78,58 @@ def _uploads(uploads: pd.DataFrame) -> Section:
     return Section("uploads", "Uploads", [told], tables=[numbers(uploads, "Uploads", "uploads.csv")])
 
 
-def _best(summaries: pd.DataFrame) -> str:
-    rows = summaries[summaries["tier"] == ALL]
-    return str(rows["strategy"].iloc[int(rows["clone_hit_rate"].fillna(-1).argmax())])
+@dataclass(frozen=True)
+class Told:
+    """What a comparison recommends: the advice, sentences, and lines of `cinder.conf`."""
+
+    advice: Advice
+    lines: list[str]
+    conf: str
 
 
-def recommended(summaries: pd.DataFrame, found: Comparison | None) -> str:
-    """The cheapest of those that have as many hits as the best, within its interval."""
-    summaries = _shown(summaries, found)
-    best, rows = _best(summaries), summaries[summaries["tier"] == ALL].set_index("strategy")
-    least = rows["clone_hit_rate"][best]
-    if found is not None:
-        own = found.measures[
-            (found.measures["tier"] == ALL) & (found.measures["measure"] == "clone_hit_rate")
-        ]
-        least = float(own.set_index("strategy")["low"].get(best, least))
-    near = rows[rows["clone_hit_rate"] >= least]
-    near = near.sort_values(["price_month", "image_provisioned_gib_mean"], kind="stable")
-    return str(near.index[0]) if len(near) else best
+def told_of(
+    row: Row, recommends: Advice, summaries: pd.DataFrame, raises: Raises, simulated: pd.DataFrame | None
+) -> Told:
+    """The recommendation in words.
 
-
-def _verdict(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
-    """The tables in words."""
+    `row`: what to run, with its case. `summaries`: means of all rows. `raises`: by tier, what to raise first.
+    `simulated`: the summary of the row with its cache off where it should wait, if it should anywhere.
+    """
     rows = summaries[summaries["tier"] == ALL].set_index("strategy")
-    best, chosen, hits = _best(summaries), recommended(summaries, found), rows["clone_hit_rate"]
-    lines = [
-        f"Recommended: {chosen}. Limits are the scenario's; cinder-cache plan tells which to take.",
-        f"Most clone hits: {best}, {text(hits[best], 'hit_rate')} of all creates, {_cost(rows, best)}.",
-    ]
+    best, chosen, hits = most_hits(summaries), recommends.row, rows["clone_hit_rate"]
+    name, off = chosen if chosen == row.strategy else f"{chosen} ({row.strategy})", recommends.backends
+    but = f", but leave the cache off on {', '.join(off)} for now" if off else ""
+    lines = [f"Recommended: {name}{but}. Limits are the scenario's; cinder-cache plan tells which to take."]
+    for tier, why in recommends.why.items():
+        first = f". First raise {'; '.join(raises[tier])}" if raises.get(tier) else ""
+        lines.append(f"{why}{first}.")
+    if simulated is not None:
+        tiers = simulated[simulated["tier"] != ALL].to_dict("records")
+        lines.append(f"Simulated so: {'; '.join(map(_tier, tiers))}.")
+    most = text(hits[best], "hit_rate")
+    lines.append(f"Most clone hits: {best}, {most} of all creates, {_cost(rows, best)}.")
     if chosen != best:
-        told = text(hits[chosen], "hit_rate")
-        lines.append(f"As good within its interval, for less: {chosen}, {told}, {_cost(rows, chosen)}.")
+        share = text(hits[chosen], "hit_rate")
+        lines.append(f"As good within its interval, for less: {chosen}, {share}, {_cost(rows, chosen)}.")
+    return Told(recommends, lines, conf_of_scenario(row.case.scenario, row.strategy))
+
+
+def _tier(row: Mapping[Hashable, Any]) -> str:
+    hits, p95 = text(row["clone_hit_rate"], "hit_rate"), number(row["create_s_p95"])
+    return f"{row['tier']} {hits} hits, p95 {p95} s, {number(row['errors'] + row['other_errors'])} failed"
+
+
+def _figures(summaries: pd.DataFrame, found: Comparison | None) -> list[str]:
+    """The ranges of the tables in words."""
+    rows = summaries[summaries["tier"] == ALL].set_index("strategy")
+    lines = []
     seconds = rows["create_s_mean"].dropna()
     if len(seconds):
         lines.append(
             f"Mean create seconds: from {number(seconds.min())} ({seconds.idxmin()})"
             f" to {number(seconds.max())} ({seconds.idxmax()})."
         )
-    errors = rows["errors"] + rows["other_errors"]
+    errors = failed(rows)
     if errors.any():
         few, many = number(float(errors.min())), number(float(errors.max()))
         of = ", those without an image, too" if rows["other_errors"].any() else ""
@@ -123,15 +144,6 @@ def _cost(rows: pd.DataFrame, strategy: str) -> str:
     row = rows.loc[[strategy]].iloc[0]
     gib = f"with {number(row['image_provisioned_gib_mean'])} GiB of image-volumes on average"
     return f"{gib}, {number(row['price_month'])} a month" if row["price_month"] > 0 else gib
-
-
-def _shown(summaries: pd.DataFrame, found: Comparison | None) -> pd.DataFrame:
-    """The summaries, or the means over replications in their shape."""
-    if found is None or found.of != "replications":
-        return summaries
-    wide = found.measures.pivot(index=["tier", "strategy"], columns="measure", values="mean")
-    keys = pd.MultiIndex.from_frame(found.measures[["tier", "strategy"]].drop_duplicates())
-    return wide.reindex(keys)[list(dict.fromkeys(found.measures["measure"]))].reset_index()
 
 
 def _answer(summaries: pd.DataFrame, found: Comparison | None) -> list[Numbers]:

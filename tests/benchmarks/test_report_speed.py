@@ -15,8 +15,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import sim
 from sim.analysis.curves import curve
 from sim.analysis.metrics import summary
+from sim.analysis.recommend import Advice
+from sim.analysis.rows import Row
 from sim.report.aggregates import aggregates
-from sim.report.comparison import comparison_page
+from sim.report.comparison import comparison_page, told_of
 from sim.report.page import made_of
 from sim.report.parts import Ran
 
@@ -39,7 +41,10 @@ def test_report(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     def report() -> str:
         runs = [Ran(name, name, case, aggregates(of, case), []) for name, of in records.items()]
         curves = "cache-only", curve(case, hosts=records["cache-only"].requests["host"])
-        return comparison_page(case, summaries, runs, None, curves, pd.DataFrame(), made_of(case, "fast"))
+        chosen = Row("combined", "combined", case)
+        told = told_of(chosen, Advice("combined"), summaries, {}, None)
+        made = made_of(case, "fast")
+        return comparison_page(case, summaries, runs, None, curves, pd.DataFrame(), told, made)
 
     page = benchmark.pedantic(report, rounds=1, iterations=1)
     assert len(page.encode()) < MOST_BYTES
