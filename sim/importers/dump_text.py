@@ -19,6 +19,7 @@ from typing import IO, Any
 from sim.inputs.problems import Problems
 
 LONGEST = 2**28  # bytes of a line; mysqldump's are as long as its net_buffer_length, mydumper's longer
+ROWS = 10_000  # of a batch, about
 HEAD = 2**16  # bytes in which mysqldump's own comments come
 PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 ACCEPTED = "accepted is the SQL of mysqldump, mariadb-dump or pg_dump (plain, gzip, bzip2 or xz)"
@@ -85,7 +86,7 @@ class DumpText:
                 plain.seek(0)
                 unpack = next((unpack for magic, unpack in PACKED.items() if head.startswith(magic)), None)
                 with unpack(plain) if unpack else plain as file:
-                    yield from self._statements(file)
+                    yield from _gathered(self._statements(file))
         except (_Cut, EOFError):
             self.problems.add(self.path, f"line {self._number}", "is cut: it ends in the middle of a table")
         except (OSError, zlib.error, lzma.LZMAError) as error:
@@ -177,7 +178,7 @@ class DumpText:
                     self._unreadable(table)
                     continue
                 rows.append(tuple(_copied_text(cell) for cell in cells))
-                if len(rows) == 10_000:
+                if len(rows) == ROWS:
                     yield Batch(database, table, names, rows)
                     rows = []
         else:
@@ -231,6 +232,21 @@ class DumpText:
         self.problems.add(self.path, f"line {self._number}, table {table}", what, what)
 
 
+def _gathered(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same rows in larger batches: some programs write a statement or a line for each."""
+    held: Batch | None = None
+    for batch in batches:
+        key = batch.database, batch.table, batch.columns
+        if held is not None and (held.database, held.table, held.columns) == key and len(held.rows) < ROWS:
+            held.rows += batch.rows
+            continue
+        if held is not None:
+            yield held
+        held = batch
+    if held is not None:
+        yield held
+
+
 def _other(head: bytes) -> str:
     """What a file is that is no text of a dump ('' if it may be one)."""
     if head[TAR[0] :].startswith(TAR[1]):
@@ -249,7 +265,7 @@ def _inserted_text(cell: str, mysql: bool) -> str | None:
     """A value of an INSERT as text."""
     if cell[-1] != "'":
         return None if cell == "NULL" else cell
-    text = cell[cell.index("'") + 1 : -1]
+    text = cell[1:-1] if cell[0] == "'" else cell[cell.index("'") + 1 : -1]
     if mysql and "\\" in text:
         return re.sub(r"\\(.)|''", lambda found: _MYSQL.get(found[1], found[1] or "'"), text, flags=re.DOTALL)
     return text.replace("''", "'")
