@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sim.fast import state
+from sim.fast.interpreted import viewed
 from sim.fast.jit import INTERPRETED, state_of, table_of, wrapped
 from sim.fast.state import DIMENSIONS, TYPES, State
 
@@ -52,3 +53,8 @@ def test_records_are_references(s: State) -> None:
 def test_other_arrays_are_refused(s: State, wrong: np.ndarray[Any, Any]) -> None:
     with pytest.raises(TypeError, match="members is an array of"):
         table_of(s._replace(members=wrong))
+
+
+def test_a_record_shows_its_fields_to_who_debugs(s: State) -> None:
+    s.events[1] = (1.5, 2, 3, 4, 5)
+    assert repr(viewed(s).events[1]) == "[1] time=1.5, sequence=2, what=3, who=4, pool=5"
