@@ -191,9 +191,17 @@ def test_a_busy_image_volume_of_the_store_stays() -> None:
 
 
 def test_the_scheduler_prefers_no_pool_for_an_image_that_is_gone() -> None:
-    events = [of_image(0, "delete_image", "i"), create(1, "v", "i", "")]
-    scenario = one_pool() | {"what_if": {"prefer_clones": True}}
+    """It is deleted during the first attempt, which fails as the pool is full; no pool can clone it."""
+    pools = {"p0": {"capacity_gib": 100}}
+    scenario = one_pool(pools=pools, max_over_subscription_ratio=1)
+    scenario |= {"glance": SLOW, "what_if": {"prefer_clones": True}}
+    events = [
+        blank(0, "large", size_gib=95),
+        create(1, "v", "i", ""),
+        of_image(2, "delete_image", "i"),
+    ]
     records = same(case_of(scenario, [image("i")], events), "cache-only")
+    assert records.requests["attempts"].tolist() == [2]
     assert records.requests["error"].tolist() == ["ImageNotFound: Image i could not be found."]
 
 
@@ -282,15 +290,34 @@ def test_the_scheduler_rounds_capacities(capacity_gib: float) -> None:
 # -- engine `fast` alone -----------------------------------------------------------------------------
 
 
-def test_progress_and_arrays_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thirty creates at once outgrow arrays of 32 records; progress is told all events at the end."""
-    monkeypatch.setattr(build, "START", 32)
-    events = [create(number, f"v{number}", "i") for number in range(30)]
-    case = case_of(one_pool(create_s=100), [image("i")], events)
+@pytest.mark.parametrize("start", [32, 128])
+def test_progress_and_arrays_that_grow(start: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More creates at once than arrays have records: they grow. Progress is told all events at the end."""
+    monkeypatch.setattr(build, "START", start)
+    events = [create(number, f"v{number}", "i") for number in range(start + 2)]
+    case = case_of(one_pool(create_s=1000), [image("i")], events)
     told: list[int] = []
     records = fast.run(case, "none", told.append)
     assert difference(cinder.run(case, "none"), records) is None
-    assert told[-1] == 30
+    assert told[-1] == len(events)
+
+
+def test_what_exists_is_placed_once_for_runs_of_other_limits() -> None:
+    """A second run with another limit of the cache finds the volumes of the start where the first put them."""
+    initial = [
+        {"kind": "cache", "volume_id": "", "image_id": "i0", "size_gib": 1, "host": "a#p0", "last_used": -1.0}
+    ]
+    events = [create(0, "v0", "i1"), create(1, "v1", "i0")]
+    case = case_of(one_pool(), [image("i0"), image("i1")], events, initial)
+    prepared = fast.Prepared(case)
+    one = case.scenario.varied({("backends", "a", "image_volume_cache_max_count"): 1})
+    entries = []
+    for scenario in (case.scenario, one):
+        s, _, _ = prepared.play(scenario, "cache-only")
+        entries.append(int(s.world[0]["entries"]))
+        cache = cinder.run(replace(case, scenario=scenario), "cache-only").cache
+        assert entries[-1] == len(cache)
+    assert entries == [2, 1]
 
 
 def test_a_trace_in_stretches_uses_numbers_again(tmp_path: Path) -> None:
