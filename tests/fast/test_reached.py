@@ -191,7 +191,7 @@ def test_a_busy_image_volume_of_the_store_stays() -> None:
 
 
 def test_the_scheduler_prefers_no_pool_for_an_image_that_is_gone() -> None:
-    """It is deleted during the first attempt, which fails as the pool is full; no pool can clone it."""
+    """It is deleted during the first attempt, which fails as the pool is full; no pool can clone it then."""
     pools = {"p0": {"capacity_gib": 100}}
     scenario = one_pool(pools=pools, max_over_subscription_ratio=1)
     scenario |= {"glance": SLOW, "what_if": {"prefer_clones": True}}
@@ -201,7 +201,7 @@ def test_the_scheduler_prefers_no_pool_for_an_image_that_is_gone() -> None:
         of_image(2, "delete_image", "i"),
     ]
     records = same(case_of(scenario, [image("i")], events), "cache-only")
-    assert records.requests["attempts"].tolist() == [2]
+    assert records.requests["attempts"].tolist() == [3]
     assert records.requests["error"].tolist() == ["ImageNotFound: Image i could not be found."]
 
 
@@ -303,7 +303,7 @@ def test_progress_and_arrays_that_grow(start: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_exists_is_placed_once_for_runs_of_other_limits() -> None:
-    """A second run with another limit of the cache finds the volumes of the start where the first put them."""
+    """A second run, with another limit of the cache, finds what was there at the start unchanged."""
     initial = [
         {"kind": "cache", "volume_id": "", "image_id": "i0", "size_gib": 1, "host": "a#p0", "last_used": -1.0}
     ]
