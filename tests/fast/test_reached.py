@@ -202,7 +202,9 @@ def test_the_scheduler_prefers_no_pool_for_an_image_that_is_gone() -> None:
     ]
     records = same(case_of(scenario, [image("i")], events), "cache-only")
     assert records.requests["attempts"].tolist() == [3]
-    assert records.requests["error"].tolist() == ["ImageNotFound: Image i could not be found."]
+    assert records.requests["error"].tolist() == [
+        "NoValidBackend: ImageNotFound: Image i could not be found."
+    ]
 
 
 def test_the_oldest_version_goes_first() -> None:
