@@ -30,7 +30,7 @@ from sim.analysis.metrics import (
     tally,
 )
 from sim.fast import state
-from sim.fast.build import Names, build, exists, numbers_of
+from sim.fast.build import Names, build, exists, records_of
 from sim.fast.engine import (
     cache_events_of,
     cache_of,
@@ -102,7 +102,7 @@ def stream(
     s.options[0]["schedules"] = _schedules(case.trace.path, batch)
     s.world[0]["report_at"] = 0.0 if s.options[0]["schedules"] else np.inf
     s = room_for(s, len(placed))
-    exists(s, numbers_of(names, placed, np.array(codes, np.int64)))
+    exists(s, records_of(names, placed, codes))
     with Output(case, names, folder, fmt) as output:
         run = _Run(case, names, s, volumes, output)
         engine_s = run.play(read_batches(case.trace.path, case.known, batch), progress)

@@ -13,10 +13,10 @@ import pandas as pd
 
 from sim.fast import state
 from sim.fast.jit import table_of
-from sim.fast.kernel import PLACED, put_all
+from sim.fast.kernel import put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.inputs.hosts import backend_of, host_of
-from sim.inputs.scenario import Backend, Case, Image, WhatIf
+from sim.inputs.scenario import Backend, Case, WhatIf
 from sim.inputs.strategies import Strategy
 from sim.inputs.trace import EVENTS
 from sim.inputs.units import MIB
@@ -43,7 +43,6 @@ WEIGHERS = {
     "VolumeNumberWeigher": state.BY_NUMBER,
 }
 START = 1024  # records of an array that grows
-BACKEND_FIELDS = state.BACKENDS.names or ()
 NO_EDGES = np.zeros(0)
 
 
@@ -70,27 +69,18 @@ class Names:
         self.may_use = np.array(
             [[image.usable_by(project) for project in (*self.projects, "")] for image in images], np.bool_
         )
-        self.rows = np.array([self._row(image) for image in images], state.IMAGE)
-
-    def _row(self, image: Image) -> tuple[object, ...]:
-        """An image's `state.IMAGE`; how long it takes to fetch is the run's."""
-        return (
-            image.disk_format == "raw",
-            image.container_format == "bare",
-            False,
-            file_of(image, 0) == content_of(image, 0),
-            self.projects.index(image.owner) if image.owner else NONE,
-            image.size_gib,
-            image.virtual_gib,
-            content_of(image, 0).gib,
-            file_of(image, 0).gib,
-            -1.0,
-            0,
-            NONE,
-            False,
-            False,
-            image.image_owner not in ("", image.owner),
-        )
+        content, file = [content_of(image, 0) for image in images], [file_of(image, 0) for image in images]
+        self.rows = rows = np.zeros(len(images), state.IMAGE)
+        rows["raw"] = [image.disk_format == "raw" for image in images]
+        rows["bare"] = [image.container_format == "bare" for image in images]
+        rows["file_is_content"] = [one == other for one, other in zip(file, content, strict=True)]
+        rows["owner"] = [self.projects.index(image.owner) if image.owner else NONE for image in images]
+        rows["size_gib"] = [image.size_gib for image in images]
+        rows["virtual_gib"] = [image.virtual_gib for image in images]
+        rows["content_gib"] = [data.gib for data in content]
+        rows["file_gib"] = [data.gib for data in file]
+        rows["first_location"] = NONE
+        rows["foreign"] = [image.image_owner not in ("", image.owner) for image in images]
 
     def moved_s(self, backend: Backend, mib_s: float | None) -> npt.NDArray[np.float64]:
         """Seconds to write each image to a volume at this rate, or to read it off one (images,)."""
@@ -169,6 +159,7 @@ def build(
         may_use=names.may_use,
         weights=np.zeros(pools * tiers),
         raw_weights=np.zeros(pools * tiers),
+        weighers=_weighers(case),
         use_start=np.zeros(1, np.int64),
         next_use=np.zeros(1, np.int64),
         uses=np.zeros(0, np.int64),
@@ -179,6 +170,7 @@ def build(
         send_s=np.zeros((images, backends)),
         store_start=np.zeros(images + 1, np.int64),
         store_pools=np.zeros(0, np.int64),
+        placed=np.zeros(0, state.PLACED),
         **trace,
     )
     if any(backend.dedupe for backend in scenario.backends.values()):
@@ -273,6 +265,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["quota_volumes"] = _limit(scenario.cinder.internal_tenant_quota_volumes)
     o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
     o["streams"] = _limit(scenario.glance.streams)
+    o["glance_takes_time"] = scenario.glance.stream_mib_s is not None
     o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
     for switch in OPTION_SWITCHES:
         o[switch] = getattr(scenario.what_if, switch)
@@ -284,12 +277,15 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
 
 
 @repeats("cinder.scheduler.host_manager:HostManager", "_choose_backend_weighers")
-def _fill_weighing(s: State, case: Case) -> None:
+def _weighers(case: Case) -> npt.NDArray[np.int64]:
     """The scheduler's weighers (`HostManager._choose_backend_weighers`)."""
-    o, cinder = s.options[0], case.scenario.cinder
     first = [state.BY_CLONES] if case.scenario.what_if.prefer_clones else []
-    weighers = [*first, *(WEIGHERS[name] for name in cinder.scheduler_default_weighers)]
-    o["weighers"] = sum(weigher << 3 * place for place, weigher in enumerate(weighers))
+    configured = case.scenario.cinder.scheduler_default_weighers
+    return np.array([*first, *(WEIGHERS[name] for name in configured)], np.int64)
+
+
+def _fill_weighing(s: State, case: Case) -> None:
+    o, cinder = s.options[0], case.scenario.cinder
     o["capacity_multiplier"] = cinder.capacity_weight_multiplier
     o["allocated_multiplier"] = cinder.allocated_capacity_weight_multiplier
     o["number_multiplier"] = cinder.volume_number_multiplier
@@ -336,7 +332,8 @@ def _fill_backend(
     }  # fmt: skip
     same = ("create_s", "clone_s", "delete_s", "extend_s", "driver_clones_raw", "thin", "dedupe")
     values |= {field: getattr(backend, field) for field in same}
-    s.backends[number] = tuple(values.get(field, 0) for field in BACKEND_FIELDS)
+    for field, value in values.items():
+        s.backends[number][field] = value
     for pool, spec in enumerate(backend.pools.values(), first):
         p = s.pools[pool]
         capacity = bound_of(spec.capacity_gib)
@@ -363,29 +360,28 @@ def _fill_images(s: State, case: Case, names: Names) -> None:
         s.write_s[:, number] = names.moved_s(backend, backend.write_mib_s)
 
 
-def numbers_of(names: Names, placed: list[Placed], codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """What exists at time 0 as `exists` takes it, a row each; `codes` are the volumes'."""
+def records_of(names: Names, placed: list[Placed], codes: Sequence[int]) -> state.Array:
+    """Make `State.placed` of the volumes that exist at time 0; `codes` tell them apart."""
     hosts, tiers, images = (
-        {name: number for number, name in enumerate(of)} for of in (names.hosts, names.tiers, names.images)
+        {name: number for number, name in enumerate(known)}
+        for known in (names.hosts, names.tiers, names.images)
     )
-    rows = np.full((len(placed), PLACED), NONE, np.int64)
-    for row, volume, code in zip(rows, placed, codes.tolist(), strict=True):
-        image, file = NONE, False
+    rows = np.zeros(len(placed), state.PLACED)
+    for row, volume, code in zip(rows, placed, codes, strict=True):
+        row["code"], row["pool"], row["tier"] = code, hosts[volume.host], tiers[volume.tier]
+        row["kind"], row["size_gib"], row["image"] = PAYERS.index(volume.kind), volume.size_gib, NONE
         if volume.image is not None:
-            image = images[volume.image.image_id]
-            file = volume.kind == "store" and not names.rows["file_is_content"][image]
-        used_us = microseconds(volume.last_used) if volume.kind == "cache" else 0
-        row[:] = (
-            *(code, hosts[volume.host], tiers[volume.tier], PAYERS.index(volume.kind)),
-            *(volume.size_gib, image, file, used_us),
-        )
+            row["image"] = image = images[volume.image.image_id]
+            row["file"] = volume.kind == "store" and not names.rows["file_is_content"][image]
+        if volume.kind == "cache":
+            row["used_us"] = microseconds(volume.last_used)
     return rows
 
 
-def exists(s: State, placed: npt.NDArray[np.int64]) -> None:
-    """Put in place what exists at time 0 (see `numbers_of`)."""
+def exists(s: State, placed: state.Array) -> None:
+    """Put in place what exists at time 0 (see `records_of`)."""
     if len(placed):
-        put_all(table_of(s), placed)
+        put_all(table_of(s._replace(placed=placed)))
 
 
 def microseconds(seconds: float) -> int:

@@ -46,7 +46,7 @@ def download(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.phase = FETCHING  # `TemporaryImages.fetch`
     r.since = s.world[0].now
-    if s.images[r.image].fetch_s < 0:
+    if not s.options[0].glance_takes_time:
         return next_phase(s, v, FETCHED, 0.0)
     return take_stream(s, s.world[0], s.options[0].streams, v)
 
@@ -68,7 +68,7 @@ def fetch(s: State, v: int) -> bool:
 def fetched(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: to fill the cache, the volume is made at the minimal size."""
     r = s.volumes[v]
-    if s.images[r.image].fetch_s >= 0:
+    if s.options[0].glance_takes_time:
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
     if r.fills:
         r.size_gib = s.images[r.image].virtual_gib

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sim.fast import state
-from sim.fast.build import NO_EDGES, Names, build, exists, numbers_of
+from sim.fast.build import NO_EDGES, Names, build, exists, records_of
 from sim.fast.errors import error_texts
 from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
@@ -93,7 +93,8 @@ class Prepared:
         self.case = case = with_prefetches(case)
         self.names = Names(case)
         events = case.trace.events
-        # The initial volumes are the same under every strategy; what else is placed has no id of the trace.
+        # The initial volumes are the same under every strategy. What else is placed has no id of the trace:
+        # its codes follow those of the ids.
         self._initial = initial_volumes(case)
         before = [volume.volume_id for volume in self._initial if volume.kind == "user"]
         codes, self.ids = _codes(before, events)
@@ -101,7 +102,7 @@ class Prepared:
         self._trace = self.names.events(events, codes[len(before) :])
         creates = self._trace["trace_event"] == state.CREATE
         self.asked = events.loc[creates, list(ASKED)].reset_index(drop=True)
-        self._placed: tuple[object, list[Placed], npt.NDArray[np.int64]] | None = None  # of the run before
+        self._placed: tuple[object, list[Placed], Array] | None = None  # of the run before
         self._lengths: dict[str, int] = {}  # of the arrays that grew in the runs before
 
     def play(
@@ -116,26 +117,26 @@ class Prepared:
         `edges`: times, ascending, at which the accounts are noted.
         """
         case = replace(self.case, scenario=scenario)
-        placed, numbers = self._place(case, STRATEGIES[strategy])
+        placed, as_records = self._place(case, STRATEGIES[strategy])
         s = build(case, STRATEGIES[strategy], self.names, self._trace, len(self.ids), len(self.asked), edges)
         s = room_for(s, len(placed), self._lengths)
-        exists(s, numbers)
+        exists(s, as_records)
         s, engine_s = play(s, progress)
         self._lengths = {name: len(getattr(s, name)) for name in GROWING}
         return s, placed, engine_s
 
-    def _place(self, case: Case, strategy: Strategy) -> tuple[list[Placed], npt.NDArray[np.int64]]:
-        """What is there at the start, also as numbers: those of the run before if nothing of this changed."""
+    def _place(self, case: Case, strategy: Strategy) -> tuple[list[Placed], Array]:
+        """What is there at the start, also as records. Both are kept from run to run until they change."""
         backends = case.scenario.backends.items()
         specs = {name: {key: of for key, of in backend if key not in OF_CACHE} for name, backend in backends}
         about = replace(strategy, name=""), case.scenario.store, specs
         if self._placed is None or self._placed[0] != about:
             _, placed = place(case, strategy, UsageMeter(lambda: 0.0, [], []), 0, self._initial)
             codes = [
-                self._before.get(volume.volume_id, NONE) if volume.kind == "user" else -2 - place
-                for place, volume in enumerate(placed)
+                self._before.get(volume.volume_id, NONE) if volume.kind == "user" else code
+                for code, volume in enumerate(placed, len(self.ids))
             ]
-            self._placed = about, placed, numbers_of(self.names, placed, np.array(codes, np.int64))
+            self._placed = about, placed, records_of(self.names, placed, codes)
         return self._placed[1:]
 
 
@@ -349,13 +350,10 @@ def space_of(s: State, names: Names) -> pd.DataFrame:
 def _volumes(s: State, names: Names, ids: npt.NDArray[Any], placed: list[Placed]) -> pd.DataFrame:
     used = s.slots[: int(s.world[0]["used_slots"])]
     slots = used[used["there"]]
-    volume_id = np.append(ids, "")[np.maximum(slots["code"], NONE)]
-    stored = np.flatnonzero(slots["code"] < NONE)
-    volume_id[stored] = [placed[-2 - code].volume_id for code in slots["code"][stored].tolist()]
     return volumes_table(
         host=_named(slots["pool"], names.hosts),
         kind=_named(slots["kind"], PAYERS),
-        volume_id=volume_id,
+        volume_id=_named(slots["code"], [*ids, *(volume.volume_id for volume in placed)]),
         size_gib=slots["size_gib"],
         clones=slots["clones"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from sim.fast.arrays import create, write
 from sim.fast.cache import add_entry, add_location
@@ -58,7 +59,6 @@ from sim.model.repeats import repeats
 
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
 OVER, MORE_EVENTS, MORE_ROOM, PAUSE = range(4)
-PLACED = 8  # numbers of a volume that exists at time 0
 MARGIN = 16  # what one event may use of an array, evictions and locations apart
 
 
@@ -109,54 +109,38 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
 
 
 @entry
-def put_all(table: Array, placed: Array) -> None:
-    """Put volumes in place that exist at time 0: a row each, of shape (volumes, PLACED), as `put` has it."""
+def put_all(table: Array) -> None:
+    """Put the volumes in place that exist at time 0."""
     s = state_of(table)
-    for row in range(len(placed)):
-        code, pool, tier, kind = placed[row, 0], placed[row, 1], placed[row, 2], placed[row, 3]
-        size_gib, image, file, used_us = placed[row, 4], placed[row, 5], placed[row, 6], placed[row, 7]
-        put(s, code, pool, tier, kind, size_gib, image, file != 0, used_us)
+    for number in range(len(s.placed)):
+        put(s, s.placed[number])
 
 
 @compiled
-def put(
-    s: State,
-    code: int,
-    pool: int,
-    tier: int,
-    kind: int,
-    size_gib: int,
-    image: int,
-    file: bool,
-    used_us: int,
-) -> None:
-    """Put a volume in place that exists at time 0.
-
-    `image`: whose content it holds (`file`: whose file), or NONE; `used_us`: when its entry was last used.
-    `code`: the volume's in the trace; of the store's, -2 less its place among all that exists.
-    """
-    v = NONE
+def put(s: State, placed: Any) -> None:
+    """Put a volume in place, a record of `PLACED`."""
+    v, pool, kind, size_gib = NONE, placed.pool, placed.kind, placed.size_gib
     if kind == USER:
         v = new_volume(s)
-        s.by_code[code] = v
+        s.by_code[placed.code] = v
         r = s.volumes[v]
-        r.code, r.row, r.image, r.pool, r.tier = code, NONE, NONE, pool, tier
+        r.code, r.row, r.image, r.pool, r.tier = placed.code, NONE, NONE, pool, placed.tier
         r.asked_gib = r.size_gib = size_gib
         r.under_way, r.ready = False, True
-    create(s, v, pool, size_gib, kind, tier)
+    create(s, v, pool, size_gib, kind, placed.tier)
     slot = s.world[0].made
     s.pools[pool].allocated += size_gib
     s.pools[pool].rows += 1
-    if image != NONE:
-        write(s, slot, image, file, 0)
+    if placed.image != NONE:
+        write(s, slot, placed.image, placed.file, 0)
     if kind == STORE:
-        s.slots[slot].code, s.slots[slot].foreign = code, s.images[image].foreign
-        add_location(s, image, slot)
+        s.slots[slot].code, s.slots[slot].foreign = placed.code, s.images[placed.image].foreign
+        add_location(s, placed.image, slot)
     elif kind == CACHE:
         s.slots[slot].tenant = True
         s.world[0].quota_volumes += 1
         s.world[0].quota_gigabytes += size_gib
-        add_entry(s, pool, image, 0, slot, size_gib, used_us)
+        add_entry(s, pool, placed.image, 0, slot, size_gib, placed.used_us)
 
 
 @compiled

@@ -78,11 +78,9 @@ def choose(s: State, v: int) -> int:
             passing += 1
     if passing == 0:
         return NONE
-    weighers = s.options[0].weighers
-    while weighers != 0:
-        if not weigh_all(s, v, weighers & 7, first, end):
+    for number in range(len(s.weighers)):
+        if not weigh_all(s, v, s.weighers[number], first, end):
             return BREAKS
-        weighers >>= 3
     chosen = lottery(s, first, end) if s.options[0].stochastic else heaviest(s, first, end)
     return take(s, v, chosen)
 

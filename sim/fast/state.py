@@ -38,7 +38,7 @@ NO_SOURCE, DOWNLOAD, FROM_CACHE, FROM_STORE, FROM_DRIVER = map(
 LRU, SIEVE, GDSF, BELADY = range(4)
 
 # What weighs a pool.
-BY_CAPACITY, BY_ALLOCATED, BY_NUMBER, BY_CLONES = 1, 2, 3, 4
+BY_CAPACITY, BY_ALLOCATED, BY_NUMBER, BY_CLONES = range(4)
 
 # Events of the trace.
 CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME, RELEASE, PREFETCH = map(
@@ -72,9 +72,9 @@ OPTIONS = np.dtype(
         ("upload", "i8"), ("uploads_to_tenant", "?"),
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
         ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
-        # the weighers in their order, the first in the lowest octal digit, and their multipliers
-        ("weighers", "i8"), ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"),
-        ("number_multiplier", "f8"), ("preference", "f8"), ("stochastic", "?"),
+        ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"), ("number_multiplier", "f8"),
+        ("preference", "f8"), ("stochastic", "?"),
+        ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -196,6 +196,13 @@ CACHE_EVENTS = np.dtype(
 )  # fmt: skip
 
 
+# A volume that exists at time 0. It holds `image`'s content, or its `file`, or nothing.
+PLACED = np.dtype(
+    [
+        ("code", "i8"), ("pool", "i8"), ("tier", "i8"), ("kind", "i8"), ("size_gib", "i8"), ("image", "i8"),
+        ("file", "?"), ("used_us", "i8"),  # used_us: when its entry of the cache was last used
+    ], align=True,
+)  # fmt: skip
 UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i8")], align=True)
 
 
@@ -206,14 +213,14 @@ class State(NamedTuple):
     (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
     tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
     content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
-    tier_start[t] on; serves (B, T); may_use (I, projects + 1), the last column for all others. For Belady:
-    uses, positions in the trace by image and host (key host * I + image) or, without a host, by image and
-    tier (key (P + tier) * I + image), each from use_start[key], of which next_use[key] is the first that
-    has not happened yet. At each of the times `edges`, ascending, the accounts are noted, but for the
-    peaks: edge_accounts (edges, accounts). uploads are those of the trace, convert_s and send_s (I, B) what
-    they take, store_pools the pools of the Cinder store that get a new image i, from store_start[i] on. The
-    trace_ arrays are a stretch of the trace, a row an event (see sim.inputs.trace): names as numbers, the
-    volume as its code.
+    tier_start[t] on; weighers in Cinder's order; serves (B, T); may_use (I, projects + 1), the last column
+    for all others. For Belady: uses, positions in the trace by image and host (key host * I + image) or,
+    without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
+    next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the
+    accounts are noted, but for the peaks: edge_accounts (edges, accounts). uploads are those of the trace,
+    convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new
+    image i, from store_start[i] on. `placed`: what exists at time 0. The trace_ arrays are a stretch of the
+    trace, a row an event (see sim.inputs.trace): names as numbers, the volume as its code.
     """
 
     options: Array
@@ -244,6 +251,7 @@ class State(NamedTuple):
     may_use: Array
     weights: Array
     raw_weights: Array
+    weighers: Array
     use_start: Array
     next_use: Array
     uses: Array
@@ -254,6 +262,7 @@ class State(NamedTuple):
     send_s: Array
     store_start: Array
     store_pools: Array
+    placed: Array
     trace_time: Array
     trace_event: Array
     trace_code: Array
@@ -273,7 +282,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "may_use": "?", "weights": "f8",
-    "raw_weights": "f8",
+    "raw_weights": "f8", "weighers": "i8", "placed": PLACED,
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
     "trace_time": "f8", "trace_event": "i8",

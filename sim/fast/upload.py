@@ -151,7 +151,6 @@ def located(s: State, v: int) -> None:
 def keep(s: State, v: int) -> bool:
     """Glance's Cinder store takes its space, on all its pools or none; then the data are sent."""
     r = s.volumes[v]
-    i = s.images[r.image]
     r.fill = last = NONE
     for place in range(s.store_start[r.image], s.store_start[r.image + 1]):
         slot = put_file(s, r.image, s.store_pools[place])
@@ -173,9 +172,7 @@ def keep(s: State, v: int) -> bool:
         s.pools[s.slots[slot].pool].rows += 1
         slot = s.slots[slot].next
     r.phase = SENDING
-    if i.fetch_s < 0:
-        return True
-    return take_stream(s, s.world[0], s.options[0].streams, v)
+    return not s.options[0].glance_takes_time or take_stream(s, s.world[0], s.options[0].streams, v)
 
 
 @compiled
@@ -197,7 +194,7 @@ def sent(s: State, v: int) -> bool:
     """The data are in Glance, and the image is active."""
     r = s.volumes[v]
     i = s.images[r.image]
-    if i.fetch_s >= 0:
+    if s.options[0].glance_takes_time:
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
     i.first_location = r.fill
     i.saving = False
