@@ -33,7 +33,7 @@ def find(s: State, v: int, backend: int) -> int:
 
 @compiled
 def create(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> Step:
-    """An empty volume; `v` is the user's volume that it belongs to, or NONE. Its slot is `world.made`."""
+    """Create an empty volume for the user's volume `v`, or for none (NONE). Its slot is `world.made`."""
     error = check_new(s, v, pool, size_gib, 0.0, 0)
     if error != 0:
         return error, 0.0
@@ -87,7 +87,7 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
 def clone_from_glance(
     s: State, v: int, pool: int, size_gib: int, tier: int, image: int, version: int
 ) -> Step:
-    """The driver's own clone of a raw image that lies beside the pool (RBD)."""
+    """Clone a raw image that lies beside the pool, as the driver does by itself (RBD)."""
     b = s.backends[s.pools[pool].backend]
     data = new_data_gib(s, pool, image, False, version) if b.copies else 0.0
     error = check_new(s, v, pool, size_gib, data, 0)
@@ -155,7 +155,7 @@ def has_place(s: State, pool: int) -> bool:
 
 @compiled
 def cached(s: State, pool: int) -> int:
-    """Image-volumes of the cache that take a place which a volume for the pool would need."""
+    """Count the cache's image-volumes that take a place which a volume for the pool would need."""
     if check_count(s, pool) == POOL_FULL:
         return s.pools[pool].cached
     b = s.backends[s.pools[pool].backend]
@@ -334,7 +334,7 @@ def release(s: State, slot: int, lineage: int) -> None:
 
 @compiled
 def forget_data(s: State, lineage: int) -> None:
-    """Take a lineage off the list of those of its image's data."""
+    """Take a lineage off the list of its image's lineages."""
     data = s.lineages[lineage]
     before = s.same_data[data.pool, data.image, int(data.file)]
     if before == lineage:

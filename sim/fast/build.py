@@ -105,7 +105,7 @@ class Names:
 
 
 def positions(names: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Where each name is among those known; NONE for others."""
+    """The position of each name among those known; NONE for others."""
     index = pd.Index(list(known), dtype="str")
     if isinstance(names.dtype, pd.CategoricalDtype):
         of_category = index.get_indexer(names.cat.categories.astype("str"))
@@ -217,7 +217,7 @@ def _tiers(s: State, case: Case, names: Names) -> State:
 
 
 def _uses(s: State) -> State:
-    """When each image is asked for, by host, or by tier where no host is named."""
+    """Note when each image is asked for, by host, or by tier if no host is named."""
     images, pools, tiers = len(s.images), len(s.pools), len(s.tier_start) - 1
     asks = np.flatnonzero((s.trace_event == state.CREATE) & (s.trace_image != NONE) & ~s.trace_encrypted)
     place = np.where(s.trace_pool[asks] != NONE, s.trace_pool[asks], pools + s.trace_tier[asks])
@@ -233,7 +233,7 @@ def _uses(s: State) -> State:
 
 
 def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
-    """What uploads take, and where the Cinder store keeps the images that they make."""
+    """Note how long uploads take, and where the Cinder store keeps the images that they make."""
     s.uploads["image"] = s.trace_image[s.trace_event == state.UPLOAD_VOLUME]
     s.uploads["pool"] = NONE
     rate = case.scenario.glance.stream_mib_s

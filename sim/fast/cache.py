@@ -46,7 +46,7 @@ def look_up_or_drop(s: State, v: int) -> int:
 @repeats("cinder.image.cache:ImageVolumeCache", "delete_cached_volume")
 @compiled
 def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
-    """`delete_cached_volume`: the entry goes at once (`volume.API.delete`), its volume is to be deleted."""
+    """`delete_cached_volume`: drop the entry at once (`volume.API.delete`); its volume's delete follows."""
     slot = s.entries[entry].slot
     drop_entry(s, v, entry, event)
     cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
@@ -57,7 +57,7 @@ def delete_cached_volume(s: State, v: int, entry: int, event: int) -> None:
 @repeats("cinder.db.api", "image_volume_cache_delete")
 @compiled
 def drop_entry(s: State, v: int, entry: int, event: int) -> None:
-    """`volume.API.delete` of an entry's image-volume, but for what it tells the service."""
+    """`volume.API.delete` of an entry's image-volume, without the cast to the volume service."""
     read_clock(s)
     e = s.entries[entry]
     note(s, v, e.pool, e.image, event, e.size_gib, 0)
@@ -79,7 +79,7 @@ def drop_entry(s: State, v: int, entry: int, event: int) -> None:
 @repeats("cinder.db.api", "image_volume_cache_get_all")
 @compiled
 def ensure_space(s: State, v: int) -> bool:
-    """`ensure_space`: make room for a volume of the request's present size; whether there is."""
+    """`ensure_space`: make room for a volume of the request's present size. Returns whether it fits."""
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
     if b.max_size_gb == 0 and b.max_count == 0:
@@ -116,7 +116,7 @@ def create_entry(s: State, v: int, slot: int) -> None:
 
 @compiled
 def add_entry(s: State, pool: int, image: int, version: int, slot: int, size_gib: int, used_us: int) -> None:
-    """An entry that is used later than all others of its host."""
+    """Add an entry, as the last used of its host."""
     w, p = s.world[0], s.pools[pool]
     entry = w.free_entry
     if entry == NONE:
@@ -146,7 +146,7 @@ def add_entry(s: State, pool: int, image: int, version: int, slot: int, size_gib
 
 @compiled
 def note(s: State, v: int, pool: int, image: int, event: int, size_gib: int, reason: int) -> None:
-    """A row of the cache's events, which happened during a request."""
+    """Note an event of the cache that happened during a request."""
     w = s.world[0]
     row = s.cache_events[w.cache_events]
     row.time, row.row, row.pool, row.image = w.now, s.volumes[v].row, pool, image
@@ -278,9 +278,9 @@ def victim(s: State, pool: int) -> int:
 
 @compiled
 def least_used(s: State, first: int, last: int, but: int) -> int:
-    """Of the entries of some pools the least recently used, or NONE; of the last pool if they are equal.
+    """The least recently used entry of some pools, or NONE. Among equals, the last pool's.
 
-    `but`: a slot, whose entry is spared.
+    The entry of slot `but` is spared.
     """
     chosen = NONE
     for pool in range(first, last + 1):
@@ -317,7 +317,7 @@ def priority_of(s: State, entry: int) -> float:
 
 @compiled
 def next_use(s: State, pool: int, image: int) -> int:
-    """Where in the trace an image is next asked for on a host, or may be placed there; NEVER if nowhere."""
+    """The next position in the trace at which a create of the image runs on the host or may; else NEVER."""
     images, pools = len(s.images), s.options[0].pools
     first = next_of(s, pool * images + image)
     for tier in range(s.options[0].tiers):

@@ -1,4 +1,4 @@
-"""What a create clones from: the Cinder store, then the cache."""
+"""Clones of image-volumes: a create tries the Cinder store first, then the cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clone_from_store(s: State, v: int) -> bool:
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
 @compiled
 def clone_stored(s: State, v: int) -> bool:
-    """The clone of `_clone_image_volume`; failures pass."""
+    """The clone of `_clone_image_volume`. If it fails, the create goes on with the cache."""
     r = s.volumes[v]
     error, seconds = clone(s, cloned(s, v), v, r.pool, r.size_gib, USER, r.tier)
     if error == 0:
@@ -71,7 +71,7 @@ def clone_from_cache(s: State, v: int) -> bool:
 )
 @compiled
 def clone_cached(s: State, v: int) -> bool:
-    """The clone of `_create_from_image_cache`; failures pass, but for the clone limit."""
+    """The clone of `_create_from_image_cache`. If it fails, the create downloads: not at the clone limit."""
     r = s.volumes[v]
     slot = cloned(s, v)
     error, seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
@@ -91,7 +91,7 @@ def clone_cached(s: State, v: int) -> bool:
 @repeats("cinder.volume.api:API", "delete")
 @compiled
 def delete_at_limit(s: State, v: int, slot: int) -> bool:
-    """`delete_cached_volume` of an image-volume at its clone limit; false if it is being deleted already.
+    """`delete_cached_volume` of an image-volume at its clone limit. False: its delete has begun already.
 
     Its entry may have gone while the create waited for a place.
     """

@@ -274,7 +274,7 @@ def lock(s: State, v: int) -> bool:
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_prepare_image_cache_entry")
 @compiled
 def locked(s: State, v: int) -> bool:
-    """`_prepare_image_cache_entry`: with an entry the lock is given up at once, else kept for the fill."""
+    """`_prepare_image_cache_entry`: with an entry, give the lock up at once; else keep it for the fill."""
     r = s.volumes[v]
     r.lock_wait_s += s.world[0].now - r.since
     if look_up_or_drop(s, v) != NONE:
@@ -320,7 +320,7 @@ def finish(s: State, v: int) -> bool:
 
 @compiled
 def fail(s: State, v: int, error: int) -> bool:
-    """The attempt ends at once with this error."""
+    """End the attempt at once with this error."""
     fails_with(s, v, error)
     return end_attempt(s, v)
 
@@ -362,7 +362,7 @@ def end_attempt(s: State, v: int) -> bool:
 
 @compiled
 def end(s: State, v: int, available: bool) -> None:
-    """A create is over: its row, and the delete that waited for it."""
+    """End a create: write its row, and start the upload or the delete that waits for it."""
     r, w = s.volumes[v], s.world[0]
     r.under_way = False
     w.under_way -= 1

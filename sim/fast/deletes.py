@@ -21,7 +21,7 @@ from sim.model.rules import BUSY
 @repeats("cinder.volume.api:API", "delete")
 @compiled
 def delete_image(s: State, image: int) -> None:
-    """The volumes that it has in the Cinder store are deleted (`volume.API.delete`)."""
+    """Delete an image and its volumes in the Cinder store (`volume.API.delete`)."""
     i = s.images[image]
     i.deleted = True
     slot = i.first_location
@@ -34,7 +34,7 @@ def delete_image(s: State, image: int) -> None:
 @repeats("cinder.volume.api:API", "delete")
 @compiled
 def user_deletes(s: State, v: int) -> None:
-    """`volume.API.delete`: at once where no backend has it, else a cast to its backend."""
+    """`volume.API.delete`: at once if no backend has the volume, else a cast to its backend."""
     if s.volumes[v].pool == NONE:
         forget(s, v)
         return
@@ -82,7 +82,7 @@ def end_leftover_delete(s: State, v: int, pool: int) -> None:
 
 @compiled
 def forget(s: State, v: int) -> None:
-    """A volume that nothing will ask for again."""
+    """Forget a volume that nothing will ask for again."""
     if s.by_code[s.volumes[v].code] == v:  # else the code is another volume's by now
         s.by_code[s.volumes[v].code] = NONE
     s.volumes[v].kept = False
@@ -92,7 +92,7 @@ def forget(s: State, v: int) -> None:
 
 @compiled
 def free(s: State, v: int) -> None:
-    """Its row may be used again; what arrays still hold of it has no owner any more."""
+    """Free a volume's row. What arrays still hold of the volume has no owner any more."""
     r = s.volumes[v]
     slot = r.first_slot
     while slot != NONE:

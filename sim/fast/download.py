@@ -1,4 +1,4 @@
-"""A download, by which the cache may be filled: `_create_from_image_cache_or_download`."""
+"""A download, which may fill the cache: `_create_from_image_cache_or_download`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from sim.model.repeats import repeats
 @repeats("cinder.image.image_utils:TemporaryImages", "fetch")
 @compiled
 def download(s: State, v: int) -> bool:
-    """The start of a download."""
+    """Start a download."""
     r = s.volumes[v]
     r.phase = FETCHING  # `TemporaryImages.fetch`
     r.since = s.world[0].now
@@ -53,7 +53,7 @@ def download(s: State, v: int) -> bool:
 
 @compiled
 def fetch(s: State, v: int) -> bool:
-    """On one of Glance's streams."""
+    """Fetch the image on one of Glance's streams."""
     r = s.volumes[v]
     r.stream_wait_s += s.world[0].now - r.since
     return next_phase(s, v, FETCHED, s.images[r.image].fetch_s)
@@ -66,7 +66,7 @@ def fetch(s: State, v: int) -> bool:
 @repeats("cinder.image.image_utils", "check_virtual_size")
 @compiled
 def fetched(s: State, v: int) -> bool:
-    """`_create_from_image_cache_or_download`: to fill the cache, the volume is made at the minimal size."""
+    """`_create_from_image_cache_or_download`: make the volume at the minimal size, if it fills the cache."""
     r = s.volumes[v]
     if s.options[0].glance_takes_time:
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
@@ -116,7 +116,7 @@ def write_image(s: State, v: int) -> bool:
 
 @compiled
 def written(s: State, v: int) -> bool:
-    """The image is written; it is cached if the image's lock was kept for that."""
+    """The image is written. Fill the cache, if the image's lock was kept for that."""
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
     give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)

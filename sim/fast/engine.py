@@ -84,7 +84,7 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
 
 
 class Prepared:
-    """A case made ready to be run often, with other options and limits of the same tiers and pools.
+    """A case that can run often, with other options and limits but the same tiers and pools.
 
     `asked` are all creates of the trace, of which `State.rows` has the results.
     """
@@ -112,7 +112,7 @@ class Prepared:
         progress: Callable[[int], None] | None = None,
         edges: Array = NO_EDGES,
     ) -> tuple[State, list[Placed], float]:
-        """The state at the end, what was there at the start, and the seconds in compiled code.
+        """Run once. Returns the state at the end, the volumes of the start, and the seconds in compiled code.
 
         `edges`: times, ascending, at which the accounts are noted.
         """
@@ -126,7 +126,7 @@ class Prepared:
         return s, placed, engine_s
 
     def _place(self, case: Case, strategy: Strategy) -> tuple[list[Placed], Array]:
-        """What is there at the start, also as records. Both are kept from run to run until they change."""
+        """Place what is there at the start, or give what the run before had, if it is the same."""
         backends = case.scenario.backends.items()
         specs = {name: {key: of for key, of in backend if key not in OF_CACHE} for name, backend in backends}
         about = replace(strategy, name=""), case.scenario.store, specs
@@ -151,7 +151,7 @@ def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int6
 
 
 def room_for(s: State, volumes: int, lengths: Mapping[str, int] = NO_LENGTHS) -> State:
-    """The state at time 0 with room for so many volumes at the start, and arrays at least as long."""
+    """Make room in the state at time 0 for `volumes` at the start, and for arrays as long as `lengths`."""
     taken = ("volumes", "slots", "lineages", "members", "member_since", "entries")
     wanted = {
         name: max(len(getattr(s, name)) + volumes * (name in taken), lengths.get(name, 0)) for name in GROWING
@@ -165,7 +165,7 @@ def room_for(s: State, volumes: int, lengths: Mapping[str, int] = NO_LENGTHS) ->
 
 
 def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float]:
-    """Let the trace happen to its end; the state then, and the seconds in compiled code."""
+    """Run the trace to its end. Returns the state then, and the seconds in compiled code."""
     locations = most_locations(s)
     table = table_of(s)
     advance(table, False, 0, locations)  # compiles, or loads what is compiled
@@ -186,7 +186,7 @@ def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float
 
 
 def most_locations(s: State) -> int:
-    """No image has more image-volumes in the Cinder store: on each pool one of the start, one on demand."""
+    """The most image-volumes of one image in the store: on each pool one of the start, one on demand."""
     return 2 * len(s.pools)
 
 
@@ -295,7 +295,7 @@ def _by_number(texts: dict[int, str], numbers: Array, other: str) -> npt.NDArray
 
 
 def cache_of(s: State, names: Names) -> pd.DataFrame:
-    """Host by host in the order of their first entries, least recently used first."""
+    """`Records.cache`: host by host in the order of their first entries, the least recently used first."""
     rows = []
     for pool in np.argsort(s.pools["first_entry"]).tolist():
         entry = int(s.pools[pool]["least_used"])
@@ -308,7 +308,7 @@ def cache_of(s: State, names: Names) -> pd.DataFrame:
 
 
 def usage_of(s: State, names: Names, until: float) -> pd.DataFrame:
-    """Means to the end of the run: `until`, or the last change."""
+    """`Records.usage`, with means to the end of the run: `until`, or the last change."""
     end = max(until, float(s.world[0]["last_change"]))
     scopes = [("pool", host) for host in names.hosts] + [("tier", tier) for tier in names.tiers] + [(ALL, "")]
     rows = []

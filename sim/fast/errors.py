@@ -1,4 +1,4 @@
-"""What the errors of engine `fast` say: the words of Cinder 27 to 29 (cinder/exception.py)."""
+"""The texts of engine `fast`'s errors: those of Cinder 27 to 29 (cinder/exception.py)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> l
 
 
 def _no_maximum() -> str:
-    """What Python says of the largest of nothing: its versions put it differently."""
+    """Python's own text for the largest of nothing, which differs between its versions."""
     try:
         return str(max(()))
     except ValueError as error:
@@ -51,7 +51,7 @@ def _no_maximum() -> str:
 @repeats("cinder.volume.volume_utils", "check_image_metadata")
 @repeats("cinder.image.image_utils", "check_virtual_size")
 def _of_image(error: int, image: Image, size_gib: int) -> str:
-    """Of the API, or of an attempt whose image is gone; '' of any other error."""
+    """The text if the API refuses the image, or if an attempt finds it gone; else ''."""
     if error == state.IMAGE_GONE:
         return f"ImageNotFound: Image {image.image_id} could not be found."
     if error == state.NOT_ACTIVE:
@@ -74,7 +74,7 @@ def _of_image(error: int, image: Image, size_gib: int) -> str:
 def _text(
     case: Case, error: int, host: str, gib: float, image: Image | None, volume_id: str, size_gib: int
 ) -> str:
-    """Of the attempt that failed last, or of the API; `image`: None of a create without one."""
+    """The text of the last attempt's error, or of the API's. `image`: None if the create has no image."""
     if image is not None and (text := _of_image(error, image, size_gib)):
         return text
     spec = case.scenario.backend_at(host)

@@ -1,4 +1,4 @@
-"""Simulated time: what is to happen when, who waits for what, and Cinder's reading of the clock.
+"""Simulated time: events to come, queues for locks and streams, and Cinder's reading of the clock.
 
 An instant's events run as in sim/cinder/clock.py: reports, the trace's, then the others in the order in
 which they were scheduled.
@@ -13,7 +13,7 @@ from sim.fast.jit import compiled
 from sim.fast.state import NO_LIMIT, NONE, State
 from sim.model.repeats import repeats
 
-# What happens: a request goes on; deletes begin and end; a request is scheduled again; streams are granted.
+# Events: a request goes on; deletes begin and end; a request is scheduled again; streams are granted.
 RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
 END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD = range(6, 10)
 
@@ -168,7 +168,7 @@ def grant_stream(s: State, streams: Any, limit: int) -> None:
 
 @compiled
 def give_stream_back(s: State, streams: Any, limit: int, backend: int) -> None:
-    """End the use of a stream; SimPy looks for who waits later in this instant."""
+    """End the use of a stream. SimPy grants it to whoever waits later in this instant."""
     if limit != NO_LIMIT:
         streams.in_use -= 1
         cast(s, GRANT, NONE, backend)

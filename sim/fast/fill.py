@@ -13,9 +13,9 @@ from sim.model.repeats import repeats
 @repeats("cinder.db.api", "quota_reserve")
 @compiled
 def clone_image_volume(s: State, v: int, kind: int, tenant: bool) -> Step:
-    """`VolumeManager._clone_image_volume`: and why it failed, if it did.
+    """`VolumeManager._clone_image_volume`; the image-volume's slot is `world.made`.
 
-    `tenant`: it belongs to the internal tenant. Its slot is `world.made`.
+    `tenant`: it belongs to the internal tenant.
     """
     r, w, o = s.volumes[v], s.world[0], s.options[0]
     if tenant:

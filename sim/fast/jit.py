@@ -69,7 +69,7 @@ trailing_zeros = interpreted.trailing_zeros if INTERPRETED else numbers.trailing
 
 
 def table_of(s: State) -> Any:
-    """Where the arrays of a state are now: what `state_of` makes a state of, an array (N,) of int64."""
+    """The present addresses and shapes of a state's arrays (N,), from which `state_of` makes a state."""
     words: list[int] = []
     for name, array in zip(State._fields, s, strict=True):
         if not (array.dtype is DTYPES[name] or array.dtype == DTYPES[name]) or not array.flags.c_contiguous:
@@ -127,7 +127,7 @@ class StateAttributes(AttributeTemplate):
 
 @lower_getattr_generic(StateType)
 def array_of(context: Any, builder: Any, kind: Any, value: Any, attr: str) -> Any:
-    """An array over the memory that the table tells."""
+    """An array over the memory at the table's address."""
     word = ir.IntType(64)
     first = WORDS * State._fields.index(attr)
     array_type = context.typing_context.resolve_getattr(kind, attr)

@@ -36,14 +36,14 @@ def keep(function: Any) -> None:
 
 
 class Locator:
-    """Where Numba finds the code of a function."""
+    """The place in which Numba finds the code of a function."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._folder, self._key = folder_of(function.__module__)
 
     @classmethod
     def from_function(cls, function: Callable[..., Any], _: str) -> Locator:
-        """As Numba makes one."""
+        """Make a locator, as Numba asks for one."""
         return cls(function)
 
     def get_cache_path(self) -> str:
@@ -55,7 +55,7 @@ class Locator:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def get_source_stamp(self) -> str:
-        """What decides whether code is outdated."""
+        """The key; code with another key is outdated."""
         return self._key
 
     def get_disambiguator(self) -> str:
@@ -69,7 +69,7 @@ class Implementation(CompileResultCacheImpl):
     _locator_classes = (Locator,)
 
     def reduce(self, result: Any) -> tuple[bytes, bytes]:
-        """What the file has."""
+        """The content of the file."""
         code = dumps(super().reduce(result))
         return hashlib.sha256(code).digest(), code
 
@@ -95,7 +95,7 @@ class Kept(FunctionCache):
             return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep code; a run that cannot is a run all the same."""
+        """Keep code. If that fails, the run goes on all the same."""
         try:
             super().save_overload(signature, result)
         except OSError as error:

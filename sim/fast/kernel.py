@@ -162,7 +162,7 @@ def crowded(s: State, locations: int) -> bool:
 
 @compiled
 def report_all(s: State, upcoming: float) -> None:
-    """Every backend reports; of the reports before the next event the last is all that is ever seen."""
+    """Let every backend report. Of the reports before the next event, only the last is ever seen."""
     w = s.world[0]
     for backend in range(len(s.backends)):
         report(s, backend)
@@ -175,7 +175,7 @@ def report_all(s: State, upcoming: float) -> None:
 
 @compiled
 def run(s: State, what: int, who: int, pool: int) -> None:
-    """What was scheduled happens."""
+    """Let a scheduled event happen."""
     if what == RESUME:
         go_on(s, who)
     elif what == BEGIN_DELETE:
@@ -207,7 +207,7 @@ def run(s: State, what: int, who: int, pool: int) -> None:
 
 @compiled
 def happen(s: State, at: int) -> None:
-    """An event of the trace."""
+    """Let an event of the trace happen."""
     s.world[0].happened += 1
     event = s.trace_event[at]
     if event == CREATE:
@@ -238,7 +238,7 @@ def happen(s: State, at: int) -> None:
 
 @compiled
 def user_uploads(s: State, v: int) -> None:
-    """An upload starts when its volume is there; what comes while another waits or runs is refused."""
+    """Start an upload when its volume is there. Refuse it while another of the volume waits or runs."""
     u = s.world[0].uploads
     s.world[0].uploads += 1
     if v != NONE and s.volumes[v].under_way and s.volumes[v].upload == NONE:
@@ -259,7 +259,7 @@ def wanted(s: State, image: int, pool: int) -> bool:
 
 @compiled
 def ask(s: State, at: int) -> None:
-    """A create: the API's check, then the scheduler, or the backend of its host. A prefetch has no row."""
+    """Start a create: the API's check, then the scheduler or the host's backend. A prefetch has no row."""
     w = s.world[0]
     image, size_gib, code = s.trace_image[at], s.trace_size_gib[at], s.trace_code[at]
     row = NONE
@@ -310,7 +310,7 @@ def refusal(s: State, image: int, size_gib: int, project: int) -> int:
 
 @compiled
 def refuse(s: State, row: int, size_gib: int, error: int) -> None:
-    """The row of a create that the API refuses."""
+    """Write the row of a create that the API refuses."""
     r = s.rows[row & (len(s.rows) - 1)]
     r.end, r.host, r.attempts, r.available, r.done = s.world[0].now, NONE, 0, False, True
     r.lock_wait_s = r.stream_wait_s = 0.0

@@ -13,7 +13,7 @@ FILLING, CREATE_BLANK, CLONE_BESIDE, CLONE_STORED, CLONE_CACHED, CREATE_TO_WRITE
 
 @compiled
 def fails_with(s: State, v: int, error: int) -> None:
-    """The attempt fails with this error; a later one (from `finally`) takes its place."""
+    """Let the attempt fail with this error. A later error (from `finally`) takes its place."""
     r = s.volumes[v]
     r.failed = True
     r.error = error

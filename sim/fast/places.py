@@ -45,7 +45,7 @@ def note_cache_held(s: State, v: int) -> None:
 
 @compiled
 def cloned(s: State, v: int) -> int:
-    """The slot of what a create is cloned from, or NONE; also where it has gone and another has its slot."""
+    """The slot of the volume that a create is cloned from. NONE if there is none, or if it is gone."""
     r = s.volumes[v]
     if r.cloned == NONE or not s.slots[r.cloned].there or s.slots[r.cloned].serial != r.cloned_serial:
         return NONE

@@ -52,7 +52,7 @@ class LookUps(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """What came of a replay: hits and their images' bytes per group (G,), and counts over all look-ups.
+    """The results of a replay: hits and their images' bytes per group (G,), and counts over all look-ups.
 
     `evictions`: entries given up for room; `stale`: entries of images that had changed; `refusals`: look-ups
     of images too large for the limit. `hit` (N,): which look-ups hit, if that was wanted.

@@ -1,4 +1,4 @@
-"""What the creates of a run come to, counted in one pass over their rows."""
+"""Counts of the creates of a run, in one pass over their rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tally(
 ) -> None:
     """Count creates, one a row of the first arrays, by pool (from 1 on, 0 being none) and tier.
 
-    Of those without an image, which `other` marks, only errors count, as OTHER_ERRORS.
+    `other` marks creates without an image: only their errors count, as OTHER_ERRORS.
     `slow_s` (T + 1): above it one is slow, by tier, then for all. Counted in: `sources` (P + 1, T, sources),
     `late` (P + 1, T) above `boot_timeout_s`, `downloaded` (P + 1, T) bytes, `blocks` (P + 1, T, COUNTS,
     blocks). `seconds` gets those of the creates that succeed, by pool and tier: those of pool p (from 0 on)

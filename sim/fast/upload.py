@@ -50,7 +50,7 @@ TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(39, 46)
 @repeats("cinder.volume.api:API", "copy_volume_to_image", "_merge_volume_image_meta")
 @compiled
 def begin_upload(s: State, u: int, v: int) -> bool:
-    """`copy_volume_to_image` of the API; whether the volume's request goes on at once."""
+    """`copy_volume_to_image` of the API. Returns whether the volume's request goes on at once."""
     row = s.uploads[u]
     if v == NONE:
         row.end, row.error = s.world[0].now, NO_VOLUME
@@ -74,7 +74,7 @@ def begin_upload(s: State, u: int, v: int) -> bool:
 
 @compiled
 def upload_step(s: State, v: int) -> bool:
-    """A phase of an upload; whether it goes on at once."""
+    """Run a phase of an upload. Returns whether the upload goes on at once."""
     r = s.volumes[v]
     phase = r.phase
     if phase == UPLOAD:
@@ -269,7 +269,7 @@ def upload_fails(s: State, v: int, error: int) -> bool:
 
 @compiled
 def upload_over(s: State, v: int) -> None:
-    """An upload is over: its row, and what waited for its end."""
+    """End an upload: write its row, and start the deletes that waited for its end."""
     r = s.volumes[v]
     s.uploads[r.upload].end = s.world[0].now
     i = s.images[r.image]
@@ -281,7 +281,7 @@ def upload_over(s: State, v: int) -> None:
 
 @compiled
 def volume_over(s: State, v: int) -> None:
-    """The volume may be uploaded again, or deleted."""
+    """Let the volume be uploaded again, or deleted."""
     r = s.volumes[v]
     r.upload = NONE
     if r.delete_wanted:
