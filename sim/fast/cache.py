@@ -258,16 +258,26 @@ def victim(s: State, pool: int) -> int:
         return s.pools[pool].least_used
     if eviction == SIEVE:
         return unvisited(s, pool)
-    chosen = s.pools[pool].least_used
-    entry = s.entries[chosen].more_used
-    if eviction == BELADY:
-        farthest = next_use(s, pool, s.entries[chosen].image)
-        while entry != NONE:
-            use = next_use(s, pool, s.entries[entry].image)
-            if use > farthest:
-                chosen, farthest = entry, use
-            entry = s.entries[entry].more_used
-        return chosen
+    return farthest(s, pool) if eviction == BELADY else cheapest(s, pool)
+
+
+@compiled
+def farthest(s: State, pool: int) -> int:
+    """Belady: the entry whose image is next asked for last; among equals, the least recently used."""
+    chosen = entry = s.pools[pool].least_used
+    latest = -1
+    while entry != NONE:
+        use = next_use(s, pool, s.entries[entry].image)
+        if use > latest:
+            chosen, latest = entry, use
+        entry = s.entries[entry].more_used
+    return chosen
+
+
+@compiled
+def cheapest(s: State, pool: int) -> int:
+    """GDSF: the entry of the lowest priority; among equals, the least recently used."""
+    chosen = entry = s.pools[pool].least_used
     while entry != NONE:
         if s.entries[entry].priority < s.entries[chosen].priority:
             chosen = entry

@@ -171,7 +171,7 @@ def schedule(s: State, v: int) -> None:
     o = s.options[0]
     if o.max_attempts > 1:  # `FilterScheduler._populate_retry`
         r.tries += 1
-    first, r.first_pool = r.first_pool, NONE
+    first, r.first_pool = r.first_pool, NONE  # named by the trace, for the first attempt alone
     if first != NONE or (r.tries <= o.max_attempts and not o.scheduler_breaks):
         pool = choose(s, v) if first == NONE else take(s, v, first)
         if pool == BREAKS:
@@ -339,7 +339,7 @@ def fail(s: State, v: int, error: int) -> bool:
 def end_attempt(s: State, v: int) -> bool:
     """`OnFailureRescheduleTask.revert`: schedule again, unless pinned or the error is final."""
     r = s.volumes[v]
-    if r.pinned or s.options[0].max_attempts == 1 or r.error >= COPY:
+    if r.pinned or s.options[0].max_attempts == 1 or r.error >= COPY:  # an error of a copy is final
         end(s, v, False)
         return False
     read_clock(s)
