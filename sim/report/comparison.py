@@ -99,7 +99,7 @@ def told_of(
     best, chosen, hits = most_hits(summaries), recommends.row, rows["clone_hit_rate"]
     name, off = chosen if chosen == row.strategy else f"{chosen} ({row.strategy})", recommends.backends
     but = f", but leave the cache off on {', '.join(off)} for now" if off else ""
-    lines = [f"Recommended: {name}{but}. Limits are the scenario's; cinder-cache plan tells which to take."]
+    lines = [f"Recommended: {name}{but}. These are the scenario's limits; cinder-cache plan chooses limits."]
     for tier, why in recommends.why.items():
         first = f". First raise {'; '.join(raises[tier])}" if raises.get(tier) else ""
         lines.append(f"{why}{first}.")
