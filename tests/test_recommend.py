@@ -12,9 +12,10 @@ from handmade import SCENARIO, case_of, scenario_file
 from typer.testing import CliRunner
 
 import sim
-from sim.analysis.recommend import advice, recommended, to_raise
-from sim.analysis.rows import rows_of
+from sim.analysis.recommend import Advice, advice, recommended, to_raise
+from sim.analysis.rows import Row, rows_of, with_caches
 from sim.cli import app
+from sim.report.comparison import told_of
 
 TWO_TIERS = Path(__file__).parents[1] / "scenarios" / "two_tiers.yaml"
 
@@ -150,3 +151,21 @@ def test_two_tiers_is_told_what_to_raise_before_flash_gets_a_cache() -> None:
     assert raised["flash"][0].startswith(f"image_volume_cache_max_size_gb of flash-b to {largest} ")
     assert sum(text.startswith("max_volumes of flash-") for text in raised["flash"]) == 2
     assert not any("disk" in text for text in raised["flash"])
+
+
+def test_a_quota_that_stops_the_cache_is_raised_first(tmp_path: Path) -> None:
+    """The internal tenant may have one volume: every other fill is refused, and its create waited in vain."""
+    case = case_of(tmp_path, cinder={"internal_tenant_quota_volumes": 1})
+    raised = to_raise(sim.run(case, "cache-only"), case)
+    assert any(text.startswith("the internal tenant's quota (it refused ") for text in raised["flash"])
+
+
+def test_where_the_cache_waits_everywhere_the_strategy_without_it_is_recommended(tmp_path: Path) -> None:
+    case = case_of(tmp_path)
+    off = with_caches(case, dict.fromkeys(case.scenario.backends, False))
+    table = summaries(none={}, combined={"clone_hit_rate": 0.9})
+    found = Advice("combined", {"flash": ["fast", "slow"]}, {"flash": "flash is worse off"})
+    told = told_of(Row("combined", "combined", off), found, table, {}, None)
+    assert told.lines[0].startswith("Recommended: store-only for now, and combined once the limits below are")
+    assert "allowed_direct_url_schemes = cinder" in told.conf
+    assert "image_volume_cache_enabled = true" not in told.conf

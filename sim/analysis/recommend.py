@@ -13,7 +13,7 @@ from sim.analysis.wording import by, count, events_of
 from sim.inputs.hosts import backend_of
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES
-from sim.model.records import TOO_LARGE, Records
+from sim.model.records import FILL_FAILED, TOO_LARGE, Records
 from sim.model.usage import ALL
 
 SLOWER = 1.1  # a tier is slower if its p95 is more than so many times that without image-volumes
@@ -21,6 +21,16 @@ AT_LIMIT = r"(\S+) is at its limit of \d+ volumes"  # what an array says, of a p
 FAILED_DIGITS = 3  # shares of failed creates that differ by less are equal
 
 Raises = Mapping[str, list[str]]  # by tier, what to raise first
+
+
+def without_cache(strategy: str) -> str:
+    """The strategy that is the same but for its cache."""
+    schemes = STRATEGIES[strategy].allowed_direct_url_schemes
+    return next(
+        name
+        for name, each in STRATEGIES.items()
+        if each.allowed_direct_url_schemes == schemes and not each.image_volume_cache_enabled
+    )
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,10 @@ def to_raise(records: Records, case: Case) -> dict[str, list[str]]:
     for backend, chosen in by(refused.assign(backend=refused["host"].map(backend_of)), "backend"):
         images, gib = count(chosen["image_id"].nunique(), "image"), chosen["size_gib"].max()
         told[backend] = [f"image_volume_cache_max_size_gb of {backend} to {gib:,} (it refuses {images})"]
+    over_quota = skips[skips["reason"].astype(str) == f"{FILL_FAILED}OverQuota"]
+    for backend, chosen in by(over_quota.assign(backend=over_quota["host"].map(backend_of)), "backend"):
+        fills = count(len(chosen), "cache fill")
+        told.setdefault(backend, []).append(f"the internal tenant's quota (it refused {fills} on {backend})")
     creates = pd.concat([records.requests, records.others])
     held = creates[creates["cache_held"] > 0]
     full = held["error"].str.extract(AT_LIMIT, expand=False).fillna("").map(backend_of)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sim.analysis.recommend import Advice, Raises, failed, means_of, most_hits
+from sim.analysis.recommend import Advice, Raises, failed, means_of, most_hits, without_cache
 from sim.analysis.rows import Row
 from sim.inputs.conf import conf_of_scenario
 from sim.inputs.scenario import Case
@@ -98,8 +98,12 @@ def told_of(
     rows = summaries[summaries["tier"] == ALL].set_index("strategy")
     best, chosen, hits = most_hits(summaries), recommends.row, rows["clone_hit_rate"]
     name, off = chosen if chosen == row.strategy else f"{chosen} ({row.strategy})", recommends.backends
-    but = f", but leave the cache off on {', '.join(off)} for now" if off else ""
-    lines = [f"Recommended: {name}{but}. These are the scenario's limits; cinder-cache plan chooses limits."]
+    backends = row.case.scenario.backends.values()
+    if off and not any(backend.image_volume_cache_enabled for backend in backends):
+        what = f"{without_cache(row.strategy)} for now, and {name} once the limits below are raised"
+    else:
+        what = name + (f", but leave the cache off on {', '.join(off)} for now" if off else "")
+    lines = [f"Recommended: {what}. These are the scenario's limits; cinder-cache plan chooses limits."]
     for tier, why in recommends.why.items():
         first = f". First raise {'; '.join(raises[tier])}" if raises.get(tier) else ""
         lines.append(f"{why}{first}.")
