@@ -1,7 +1,7 @@
 """Engine `cinder`: OpenStack Cinder's own code, unmodified, under simulated time.
 
-Importing this package imports Cinder (some two seconds); its warnings at import stay here, as nobody who
-simulates can act on them.
+Importing this package imports Cinder (about two seconds). Cinder's warnings at import are suppressed, because
+a user of the simulator cannot act on them.
 """
 
 import warnings

@@ -1,7 +1,7 @@
 """Simulated time for blocking code: a SimPy environment in which greenlets wait.
 
 Cinder's code is synchronous: it blocks in the driver, in Glance and on locks. Each request runs in a
-greenlet (`Process`), and whatever blocks parks it until a SimPy event fires. An instant's events run in
+greenlet (`Process`), and every blocking call parks it until a SimPy event fires. An instant's events run in
 this order: reports, the trace's events, then everything else in the order in which it was scheduled.
 """
 
@@ -24,9 +24,9 @@ TICK = timedelta(microseconds=1)
 class Process(greenlet):
     """A greenlet of simulated Cinder: a request, a delete.
 
-    `request` is the create that it works for (None for deletes), `node` the cinder-volume node it runs on,
-    `phase` what the image-volume cache is doing in it (why an entry that goes now goes), `makes` of what kind
-    the image-volumes are that it makes.
+    `request` is the create that it works for (None for deletes), `node` the cinder-volume node on which it
+    runs. `phase` is the current step of the image-volume cache: the reason for an entry that goes now.
+    `makes` is the kind of the image-volumes that it makes.
     """
 
     request: Any = None
@@ -39,14 +39,14 @@ current_process = cast(Callable[[], Process], getcurrent)
 
 
 class Clock(simpy.Environment):
-    """SimPy's environment, with greenlets for processes and Cinder's reading of the time."""
+    """SimPy's environment, with greenlets as processes, and the time that Cinder reads."""
 
     def __init__(self, start: datetime) -> None:
         super().__init__()
         self._start = start
         self._last = start - TICK
         self._closed = False
-        self._hub = getcurrent()  # where events are processed: processes return to it to wait
+        self._hub = getcurrent()  # processes events; a process returns to it to wait
 
     def at(self, time: float, callback: Callable[[simpy.Event], Any], priority: int) -> None:
         """Call `callback` at `time` exactly (a delay from now would round)."""
@@ -64,31 +64,31 @@ class Clock(simpy.Environment):
         Process(function, parent=self._hub).switch(*args)
 
     def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass for the calling process; what takes no time does not wait."""
+        """Let `seconds` pass for the calling process; a step of 0 s does not wait."""
         if seconds > 0:
             self.wait(self.timeout(seconds))
 
     def wait(self, event: simpy.Event) -> None:
         """Park the calling process until `event` fires."""
-        if self._closed:  # a run that was given up unwinds its processes: nothing waits any more
+        if self._closed:  # an abandoned run unwinds its processes: nothing waits any more
             raise GreenletExit
         event.callbacks.append(current_process().switch)
         self._hub.switch()
 
     def close(self) -> None:
-        """Let no process wait any more; those that still do are dropped with their events."""
+        """Let no process wait any more; drop waiting processes with their events."""
         self._closed = True
         self._queue.clear()
 
     def utcnow(self, with_timezone: bool = False) -> datetime:
         """The time as Cinder reads it (`oslo_utils.timeutils.utcnow`), each reading later than the last.
 
-        No cloud has two equal readings; ties would undo `consume_from_volume` and leave the LRU order to
-        chance.
+        A real cloud never has two equal readings; ties would undo `consume_from_volume` and leave the LRU
+        order to chance.
         """
         self._last = max(self._start + timedelta(seconds=self._now), self._last + TICK)
         return self._last.replace(tzinfo=UTC) if with_timezone else self._last
 
     def seconds(self, reading: datetime) -> float:
-        """Seconds from the start of a reading."""
+        """Seconds from the start to a reading."""
         return (reading - self._start).total_seconds()

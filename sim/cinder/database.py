@@ -1,7 +1,7 @@
-"""What Cinder's database is here: live volumes, cache entries and quota usage, in memory.
+"""Cinder's database, in memory: live volumes, cache entries and quota usage.
 
-The names, arguments and results are those of `cinder.db.api` and `cinder.objects.Volume`, as far as the
-code that runs here calls them. State grows with live volumes, not with the length of a run.
+The names, arguments and results are those of `cinder.db.api` and `cinder.objects.Volume`, as far as the code
+that runs here calls them. Memory grows with live volumes, not with the length of a run.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sim.cinder.release import EarlierCalls, rewrites_metadata
 from sim.model.records import FILL_FAILED
 from sim.model.repeats import repeats
 
-INTERNAL_PROJECT = "(internal tenant)"  # no name that a trace is likely to have
+INTERNAL_PROJECT = "(internal tenant)"  # a name that no trace is likely to have
 INTERNAL_USER = "(internal user)"
 
 Entry = dict[str, Any]
 
 
 class Context:
-    """A request context: who asks (`cinder.context.RequestContext`; every policy lets everyone)."""
+    """A request context: the requester (`cinder.context.RequestContext`; every policy allows everyone)."""
 
     __slots__ = ("is_admin", "project_id", "user_id")
 
@@ -47,7 +47,7 @@ class Context:
 
 
 class Volume:
-    """A row of `volumes`, with what Cinder's code asks of `cinder.objects.Volume`."""
+    """A row of `volumes`, with the attributes of `cinder.objects.Volume` that Cinder's code uses."""
 
     id: str = ""
     size: int
@@ -73,7 +73,7 @@ class Volume:
     launched_at: datetime | None = None
     scheduled_at: datetime | None = None
     terminated_at: datetime | None = None
-    # What the API's answer to an upload has besides.
+    # Further keys of the API's answer to an upload.
     updated_at = None
     display_description = None
 
@@ -97,7 +97,7 @@ class Volume:
 
     @property
     def model(self) -> Volume:
-        """Columns in a `conditional_update`: their values before it."""
+        """Columns in a `conditional_update`: their values before the update."""
         return self
 
     @property
@@ -135,7 +135,7 @@ class Volume:
         self._db.volume_glance_metadata_delete_by_volume(None, self.id)
 
     def conditional_update(self, values: dict[str, Any], expected: dict[str, Any], filters: Any = ()) -> bool:
-        """Update if the status is one of those expected (the rest that is asked is not simulated)."""
+        """Update if the status is one of the expected ones (other conditions are not simulated)."""
         if self.status not in expected.get("status", (self.status,)):
             return False
         self.update(values)
@@ -176,19 +176,19 @@ class VolumeClass:
 
 
 class Database(EarlierCalls):
-    """Cinder's tables. `on_entry` hears of cache entries made (`create`) and gone (`delete`)."""
+    """Cinder's tables. `on_entry` receives cache entries that are made (`create`) and gone (`delete`)."""
 
     def __init__(self, clock: Clock, on_entry: Callable[[str, Entry], None]) -> None:
         self.volumes: dict[str, Volume] = {}
         self.clock = clock
         self._on_entry = on_entry
-        # Per host, the entry used last at the end: readings of the clock only grow, so order of use is order
+        # Per host, the last used entry at the end: readings of the clock only grow, so order of use is order
         # of `last_used`.
         self._used: dict[str, OrderedDict[str, Entry]] = {}
         self._entries: dict[str, Entry] = {}
         self._glance_metadata: dict[str, dict[str, str]] = {}
         self._ids = 0
-        self.rows = 0  # of `volumes` that were ever made
+        self.rows = 0  # rows of `volumes` ever made
 
     def new_id(self) -> str:
         """The next id for a volume that Cinder makes by itself."""
@@ -221,7 +221,7 @@ class Database(EarlierCalls):
         size: int,
         last_used: datetime,
     ) -> Entry:
-        """Add an entry that is used later than all others of its host."""
+        """Add an entry with the latest `last_used` of its host."""
         entry = {
             "id": volume_id,
             "host": host,
@@ -267,7 +267,7 @@ class Database(EarlierCalls):
         return [entry for used in self._used.values() for entry in used.values()]
 
     def entry(self, host: str, image_id: str) -> Entry | None:
-        """An image's cache entry on a host; to look at it is not to use it."""
+        """An image's cache entry on a host; looking at it does not count as a use."""
         used = self._used.get(host)
         return used.get(image_id) if used else None
 
@@ -275,7 +275,7 @@ class Database(EarlierCalls):
 
     @repeats("cinder.db.api", "volume_get_all")
     def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Volume]:
-        """Made last first, as Cinder sorts them; the order of the ids asked for is chance."""
+        """The newest first, as Cinder sorts them; the order of the requested ids is arbitrary."""
         found = (self.volumes.get(volume_id) for volume_id in filters["id"])
         here = [volume for volume in found if volume and volume.host == filters["host"]]
         return sorted(here, key=lambda volume: volume.number, reverse=True)
@@ -359,12 +359,12 @@ class Quotas:
         return deltas
 
     def take(self, volume: Volume) -> None:
-        """Count a volume of the internal tenant that exists at the start, over the limit or not."""
+        """Count a volume of the internal tenant that exists at the start, even above the limit."""
         self.in_use["volumes"] += 1
         self.in_use["gigabytes"] += volume.size
 
     def commit(self, *_: Any, **__: Any) -> None:
-        """What was reserved is in use already: nothing happens between the two."""
+        """Do nothing: `reserve` has counted the usage already, and nothing happens in between."""
 
     def rollback(self, context: Context, reservations: dict[str, int]) -> None:
         for name, delta in reservations.items():

@@ -18,11 +18,11 @@ from sim.model.rules import Kind
 
 
 class Driver:
-    """What `VolumeManager` and its create flow call as `self.driver`.
+    """The driver that `VolumeManager` and its create flow call as `self.driver`.
 
-    The array decides and says how long a step takes; the driver lets that time pass and notes on the
-    request in whose process it runs what became of it. `images` are all images of the scenario by id,
-    `meter` hears of orphans.
+    The array decides and returns the duration of a step; the driver lets that time pass and records the
+    result on the request of the current process. `images` are all images of the scenario by id, `meter`
+    receives orphans.
     """
 
     initialized = supported = True
@@ -70,7 +70,7 @@ class Driver:
     def copy_volume_to_image(
         self, context: Context, volume: Volume, image_service: ImageService, image_meta: dict[str, Any]
     ) -> None:
-        """Read a volume and send it to Glance, converted first (on a write stream) if it is not raw."""
+        """Read a volume, convert it (on a write stream) if the image is not raw, and send it to Glance."""
         image = self._images[image_meta["id"]]
         read_s = self.array.read_s(image)
         if image.disk_format != "raw":
@@ -102,7 +102,7 @@ class Driver:
         image_meta: dict[str, Any],
         image_service: ImageService,
     ) -> tuple[dict[str, Any], bool]:
-        """The driver's own shortcut, where it has one: a clone of a raw image that Glance keeps beside it."""
+        """The driver's own shortcut, if any: a clone of a raw image that Glance keeps beside the pool."""
         if not self.array.spec.driver_clones_raw or image_meta["disk_format"] != "raw":
             return {}, False
         image = self._images[image_meta["id"]]
@@ -126,11 +126,11 @@ class Driver:
         self._clock.sleep(seconds)
 
     def delete_volume(self, volume: Volume) -> None:
-        """Delete a volume; what the array has not is deleted at once."""
+        """Delete a volume; a volume that the array does not have is deleted at once."""
         try:
             seconds = self.array.begin_delete(volume.id)
         except Busy:
-            if self.array.volumes[volume.id].kind == "cache":  # its entry is gone, nothing will try again
+            if self.array.volumes[volume.id].kind == "cache":  # its entry is gone, so no code tries again
                 self._meter.add(volume.host, volume.volume_type_id, "orphan", 1, 0, 0)
             raise exception.VolumeIsBusy(volume_name=volume.id) from None
         if seconds is not None:
@@ -151,7 +151,7 @@ class Driver:
 
 
 class Noted:
-    """Notes on the request what an array's refusal meant for it, and raises what a real driver would."""
+    """Records a refusal on the request, and raises the exception of a real driver."""
 
     __slots__ = ("_array", "_volume")
 
@@ -177,7 +177,7 @@ class Noted:
 
 
 def of_a_driver(refusal: Refusal, array: Array) -> exception.CinderException:
-    """What a real driver raises where the array refuses."""
+    """The exception that a real driver raises if the array refuses."""
     if isinstance(refusal, AtCloneLimit):
         return exception.SnapshotLimitReached(set_limit=array.spec.max_clones_per_volume)
     hosts = refusal.hosts if isinstance(refusal, Full) else ()
@@ -185,5 +185,5 @@ def of_a_driver(refusal: Refusal, array: Array) -> exception.CinderException:
 
 
 def _kind(volume: Volume) -> Kind:
-    """The kind of a volume that is being made. Volumes that Cinder makes of images have a name."""
+    """The kind of a volume that is being made. Volumes that Cinder makes from images have a name."""
     return current_process().makes if volume.display_name else "user"

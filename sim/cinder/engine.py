@@ -1,4 +1,4 @@
-"""Engine `cinder`: a workload through Cinder's own code, over simulated arrays, in simulated time."""
+"""Engine `cinder`: runs a workload through Cinder's own code, over simulated arrays, in simulated time."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from sim.model.usage import instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
 STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store
-PROJECT = "project"  # of requests that name none
+PROJECT = "project"  # project of requests without one
 ENCRYPTION_KEY = "00000000-0000-4000-8000-000000000000"
 PROGRESS_EVERY = 256
-BATCH = 65_536  # rows of the trace that are Python objects at a time
+BATCH = 65_536  # rows of the trace held as Python objects at a time
 
 
 def run(
@@ -54,9 +54,9 @@ def run(
 ) -> Records:
     """Run one strategy on a case and return its tables.
 
-    `progress` is told the number of the trace's events that have happened; with `cinder_log`, Cinder's log
+    `progress` is called with the number of trace events that have happened. With `cinder_log`, Cinder's log
     goes where Python's logging sends it. The run is built from the classes in `parts`. Raises `BadInput` if
-    what exists at the start does not fit.
+    the initial state does not fit.
     """
     return played(Simulation(with_prefetches(case), STRATEGIES[strategy], progress, parts), cinder_log)
 
@@ -102,7 +102,7 @@ class Simulation:
         self.quotas = parts.quotas(
             options.internal_tenant_quota_volumes, options.internal_tenant_quota_gigabytes
         )
-        # A version from before the start: every update of an image then changes it.
+        # A version from before the start, so that every update of an image changes it.
         version = start - timedelta(days=1)
         self.glance = parts.glance(
             self.clock, scenario.glance, case.images, version, case.uploaded, self.db.volumes, self._store
@@ -119,12 +119,12 @@ class Simulation:
         self._events = events
         self._happened = 0
         self._schedules = bool(((events["event"] == "create") & (events["host"] == "")).any())
-        self._live: dict[str, Request] = {}  # creates under way, by volume
-        self._uploads: dict[str, Upload] = {}  # under way, by volume
-        self._awaited: dict[str, Upload] = {}  # whose volumes are not there yet, by image
+        self._live: dict[str, Request] = {}  # creates in progress, by volume
+        self._uploads: dict[str, Upload] = {}  # uploads in progress, by volume
+        self._awaited: dict[str, Upload] = {}  # uploads whose volumes do not exist yet, by image
 
     def run(self) -> None:
-        """Start the services, play the trace and let everything come to its end."""
+        """Start the services, play the trace and wait until everything has ended."""
         self._start_services()
         for volume in self._placed:
             self._exists(volume)
@@ -143,13 +143,13 @@ class Simulation:
             raise RuntimeError(f"creates never ended: {sorted(self._live)[:5]}")
 
     def records(self, until: float, engine_s: float) -> Records:
-        """The tables of a run that is over; `until` is when the trace was."""
+        """The tables of a finished run; `until` is the time at which the trace ended."""
         entries, arrays = self.db.entries(), self._arrays.values()
         placed = {volume.volume_id for volume in self._placed}
         return self.recorder.records(entries, arrays, placed, self.meter, until, engine_s)
 
     def _manager_of(self, host: str) -> VolumeManager:
-        """The service that a host (backend#pool) belongs to."""
+        """The service of a host (backend#pool)."""
         return self._managers[backend_of(host)]
 
     def _schedule(
@@ -165,8 +165,8 @@ class Simulation:
         try:
             self._scheduler.create_volume(context, volume, request_spec, filter_properties)
         except (ZeroDivisionError, ValueError) as error:
-            # CapacityFilter divides by what a thin pool has left beside its reserve; where it stacks,
-            # CapacityWeigher seeks the largest capacity that is finite, and there may be none. The task has
+            # CapacityFilter divides by the free space of a thin pool beside its reserve. If it stacks,
+            # CapacityWeigher looks for the largest finite capacity, and there may be none. The task has
             # put the volume into error; the service would log the rest.
             request.error = f"{type(error).__name__}: {error}"
             self._ended(volume)
@@ -176,7 +176,7 @@ class Simulation:
             request.error = f"NoValidBackend: {last}"
             self._ended(volume)
 
-    # -- the services and what exists at the start --------------------------------------------
+    # -- the services and the initial state -----------------------------------------------------
 
     def _start_services(self) -> None:
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
@@ -230,7 +230,7 @@ class Simulation:
         return self._uses.after(self._happened, host, image_id)
 
     def _exists(self, placed: Placed) -> None:
-        """Enter what exists at time 0 into the database, the cache and Glance's locations."""
+        """Add a volume that exists at time 0 to the database, the cache and Glance's locations."""
         image, volume = placed.image, self._enter(placed)
         if placed.kind == "store" and image is not None:
             self.glance.add_location(image.image_id, volume, image.image_owner or owner_of(image))
@@ -246,7 +246,7 @@ class Simulation:
                 cache.entry_made(entry)
 
     def _enter(self, placed: Placed) -> Volume:
-        """A volume that is on its array already, into the database."""
+        """Add a volume that is on its array already to the database."""
         projects = {"user": placed.project or PROJECT, "cache": INTERNAL_PROJECT}
         volume = Volume(
             self.db,
@@ -277,9 +277,9 @@ class Simulation:
         return [self._enter(volume) for volume in done]
 
     def _report(self, index: int) -> None:
-        """Every backend reports to the scheduler, as long as anything else is to happen.
+        """Let every backend report to the scheduler, as long as other events are to come.
 
-        Until the next event nothing changes: of the reports before it, the last is all that is ever seen.
+        Nothing changes until the next event, and the scheduler sees only the last report before it.
         """
         for manager in self._managers.values():
             manager.publish_service_capabilities(None)
@@ -292,7 +292,7 @@ class Simulation:
     # -- the trace -------------------------------------------------------------------------------
 
     def _next(self) -> None:
-        """Put the trace's next event on the clock (one at a time: the trace may be long)."""
+        """Put the trace's next event on the clock (one at a time, because the trace may be long)."""
         row = next(self._rows, None)
         if row is not None:
             self.clock.at(row[0], lambda _: self._happen(*row), TRACE)
@@ -338,7 +338,7 @@ class Simulation:
     ) -> None:
         """A create: the API's check, then the scheduler, or the backend of its host.
 
-        `first_host`: where the scheduler puts its first attempt ('': the scheduler chooses).
+        `first_host`: the host of the first attempt ('': the scheduler chooses).
         """
         current_process().request, volume_id = request, request.volume_id
         context = Context("user", project or PROJECT)
@@ -384,7 +384,7 @@ class Simulation:
             self._schedule(request, context, volume, request_spec, {})
 
     def _ended(self, volume: Volume) -> None:
-        """A create is over (of an image-volume, too: those are no requests)."""
+        """A create is over (of an image-volume, too, which is not a request)."""
         request = self._live.pop(volume.id, None)
         if request is not None:
             self.recorder.ended(request, volume)
@@ -397,7 +397,7 @@ class Simulation:
                 self.clock.cast(self._delete, volume)
 
     def _user_uploads(self, volume_id: str, image_id: str) -> None:
-        """An upload starts when its volume is there; what comes while another waits or runs is refused."""
+        """Start an upload once its volume exists; refuse it while another of this volume waits or runs."""
         upload = self.recorder.upload(volume_id, image_id)
         request = self._live.get(volume_id)
         if request is not None and request.upload is None:
@@ -407,7 +407,7 @@ class Simulation:
         self.clock.start(self._upload, upload)
 
     def _upload(self, upload: Upload) -> None:
-        """Make an image of a volume: `copy_volume_to_image` of the API."""
+        """Make an image from a volume: the API's `copy_volume_to_image`."""
         current_process().request = Request("", None)
         self._awaited.pop(upload.image_id, None)
         image = self.glance.catalogue[upload.image_id]
@@ -428,7 +428,7 @@ class Simulation:
             upload.error = type(error).__name__
         self.recorder.upload_ended(upload, volume)
         if self._uploads.get(upload.volume_id) is not upload:
-            return  # refused, because another is under way
+            return  # refused, because another is in progress
         del self._uploads[upload.volume_id]
         for location in self.glance.uploaded(upload.image_id, upload.image_wanted):
             self._delete(location)
@@ -439,7 +439,7 @@ class Simulation:
         under_way = self._live.get(volume_id) or self._uploads.get(volume_id)
         if under_way:
             under_way.delete_wanted = True
-        elif volume_id in self.db.volumes:  # else the API refused its create
+        elif volume_id in self.db.volumes:  # else the API refused the volume's create
             self.clock.start(self._delete, self.db.volumes[volume_id])
 
     def _delete(self, volume: Volume) -> None:

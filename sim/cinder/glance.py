@@ -1,4 +1,4 @@
-"""Glance, simulated: images, their metadata and locations, and a limited number of concurrent sends."""
+"""Simulated Glance: images, their metadata and locations, and a limited number of concurrent transfers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sim.inputs.scenario import Image
 from sim.inputs.units import MIB
 from sim.model.repeats import repeats
 
-MARKED = "cinder-raw"  # the scheme of locations that are raw, though the image is not
-PUBLIC_OWNER = "(image owner)"  # the project that uploaded the images which everyone may use
+MARKED = "cinder-raw"  # scheme of locations that are raw, though the image is not
+PUBLIC_OWNER = "(image owner)"  # the project that owns public images
 
 
 def owner_of(image: Image) -> str:
@@ -38,14 +38,14 @@ class Registered:
     status: str = "active"
     delete_wanted: bool = False
     store_volumes: list[Volume] = field(default_factory=list)  # its locations in the Cinder store
-    marked: set[str] = field(default_factory=set)  # those that are raw, though the image is not
+    marked: set[str] = field(default_factory=set)  # locations that are raw, though the image is not
 
 
 class Glance:
-    """All images; `service()` is what Cinder gets as its image service.
+    """All images; `service()` returns the image service for Cinder.
 
-    Those `uploaded` come later. `volumes` are Cinder's by id; `store` puts the file of an image, with its
-    version, into the Cinder store.
+    The `uploaded` images come later. `volumes` are Cinder's by id; `store` puts the file of an image, with
+    its version, into the Cinder store.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Glance:
             for image_id, image in images.items()
             if image_id not in uploaded
         }
-        self.catalogue = images  # all that there ever are: creates under way go on
+        self.catalogue = images  # all images, deleted ones too, because creates in progress go on
         self.volumes = volumes
         self._store = store
         self.clock = clock
@@ -73,14 +73,14 @@ class Glance:
         self._downloads = 0
 
     def update(self, image_id: str) -> None:
-        """The image's metadata change, and with them `updated_at`."""
+        """Change the image's metadata, and with them `updated_at`."""
         if image_id in self.images:
             self.images[image_id].updated_at = self.clock.utcnow()
 
     def delete(self, image_id: str) -> list[Volume]:
-        """The image is gone; the volumes that it had in the Cinder store are to be deleted.
+        """Delete the image; return its volumes in the Cinder store, which must be deleted.
 
-        One that is being uploaded goes when it is there (see `uploaded`).
+        An image that is being uploaded is deleted after its upload (see `uploaded`).
         """
         if image_id in self.images and self.images[image_id].status == "saving":
             self.images[image_id].delete_wanted = True
@@ -92,7 +92,7 @@ class Glance:
     def locations(self, image_id: str, project: str) -> list[Volume]:
         """The image's volumes in the Cinder store that a project may clone; none if the image is gone.
 
-        By the check of `CreateVolumeFromSpecTask._clone_image_volume` (create_volume.py).
+        The check is that of `CreateVolumeFromSpecTask._clone_image_volume` (create_volume.py).
         """
         found = self.images.get(image_id)
         if found is None:
@@ -103,12 +103,12 @@ class Glance:
         ]
 
     def uploaded(self, image_id: str, wanted: bool) -> list[Volume]:
-        """An upload is over, well or not: what is to be deleted with an image that is wanted no more."""
+        """End an upload, failed or not; return the volumes to delete if the image is not wanted."""
         found = self.images.get(image_id)
         return self.delete(image_id) if found and (found.delete_wanted or not wanted) else []
 
     def add_location(self, image_id: str, volume: Volume, owner: str) -> bool:
-        """Make a volume a location of an image, with `owner` as its `image_owner`; False if that is gone."""
+        """Make a volume a location of an image with `image_owner` = `owner`; False if the image is gone."""
         if image_id not in self.images:
             return False
         volume.volume_metadata = [{"key": "image_owner", "value": owner}]
@@ -116,7 +116,7 @@ class Glance:
         return True
 
     def service(self) -> ImageService:
-        """A new image service, as each of Cinder's requests gets one of its own."""
+        """A new image service; each of Cinder's requests gets its own."""
         return ImageService(self)
 
     def remote_service(self, context: Context, image_href: str) -> tuple[ImageService, str]:
@@ -136,9 +136,9 @@ class Glance:
             self._files.pop(name, None)
 
     def send(self, image_id: str, least_s: float) -> None:
-        """Take an image's file in, on one of the streams, in no less than `least_s`.
+        """Receive an image's file on one of the streams, in no less than `least_s`.
 
-        Where it goes into the Cinder store, it takes its space there first.
+        An image that goes into the Cinder store takes its space there first.
         """
         image = self.images[image_id]
         volumes = self._store(image.image, image.updated_at)
@@ -179,16 +179,16 @@ class Glance:
 class ImageService:
     """Cinder's image service (`cinder.image.glance.GlanceImageService`), for one attempt of one request.
 
-    It keeps the image that it found first: creates under way go on when their image is deleted.
+    It keeps the image that it found first: creates in progress go on when their image is deleted.
     """
 
     def __init__(self, glance: Glance) -> None:
         self._glance = glance
         self._found: Registered | None = None
-        self.temp_images = None  # cinder.image.image_utils.TemporaryImages keeps its own here
+        self.temp_images = None  # cinder.image.image_utils.TemporaryImages keeps its state here
 
     def show(self, context: Context, image_id: str) -> dict[str, Any]:
-        """An image's metadata; `ImageNotFound` if it is gone or another project's."""
+        """An image's metadata; `ImageNotFound` if it is gone or belongs to another project."""
         found = self._find(context, image_id)
         image = found.image
         return {
@@ -232,7 +232,7 @@ class ImageService:
     def add_location(
         self, context: Context, image_id: str, url: str, metadata: dict[str, Any]
     ) -> dict[str, Any]:
-        """Make a volume a location of an image, which with the first becomes active."""
+        """Make a volume a location of an image; the first location makes the image active."""
         found = self._glance.images.get(image_id)
         if found is None:
             raise exception.ImageNotFound(image_id=image_id)
@@ -244,7 +244,7 @@ class ImageService:
         return {"id": image_id}
 
     def delete(self, context: Context, image_id: str) -> None:
-        """An image whose upload failed."""
+        """Delete an image whose upload failed."""
         self._glance.images.pop(image_id)
 
     def _find(self, context: Context, image_id: str) -> Registered:

@@ -1,7 +1,7 @@
 """The coordinator behind Cinder's own `coordination.synchronized`: locks in simulated time.
 
-It takes the place of tooz's backend (`[coordination] backend_url`): with `lock_scope` cloud a lock's
-name is one lock for all nodes, with `node` one for each.
+It takes the place of tooz's backend (`[coordination] backend_url`). With `lock_scope` `cloud` a name is one
+lock for all nodes, with `node` it is one lock for each node.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Lock:
         self._key = key
 
     def acquire(self, blocking: bool = True) -> bool:
-        """Wait for the lock, first come first served; the request's wait is noted on it."""
+        """Wait for the lock, first come first served; record the wait on the request."""
         waiting, clock = self._coordinator.waiting, self._coordinator.clock
         if self._key not in waiting:
             waiting[self._key] = deque()
@@ -39,7 +39,7 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Hand the lock over to whoever waits longest; forget a lock that nobody wants."""
+        """Hand the lock to the process that has waited longest; forget a lock that nobody wants."""
         waiting = self._coordinator.waiting
         if waiting[self._key]:
             waiting[self._key].popleft().succeed()
@@ -48,7 +48,7 @@ class Lock:
 
 
 class Coordinator:
-    """tooz's coordinator, as far as Cinder asks it: `get_lock`. `waiting` has the locks that are held."""
+    """The part of tooz's coordinator that Cinder calls: `get_lock`. `waiting` has the held locks."""
 
     def __init__(self, clock: Clock, by_node: bool) -> None:
         self.clock = clock
@@ -56,5 +56,5 @@ class Coordinator:
         self._by_node = by_node
 
     def get_lock(self, name: bytes) -> Lock:
-        """A lock of that name, reaching as far as the scope says."""
+        """The lock of that name, in the scope of `lock_scope`."""
         return Lock(self, (current_process().node if self._by_node else "", name))

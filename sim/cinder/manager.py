@@ -28,19 +28,20 @@ from sim.model.repeats import repeats
 
 
 class VolumeAPI(api.API):  # type: ignore[misc]
-    """Cinder's volume API, of which `delete` runs here (it evicts the cache entry of an image-volume)."""
+    """Cinder's volume API. Only `delete` runs here (it evicts the cache entry of an image-volume)."""
 
     def __init__(self, db: Database, volume_rpcapi: Any) -> None:
-        # Not the parent's: it connects to Glance, to the message bus and to the key manager.
+        # The parent's __init__ is not called: it connects to Glance, to the message bus and to the key
+        # manager.
         self.db = db
         self.volume_rpcapi = volume_rpcapi
         self.key_manager = SimpleNamespace(delete=lambda context, key_id: None)  # keys are not simulated
 
 
 class PlaceMaker:
-    """The driver of the task that makes volumes: at a volume limit, users' come before the cache's.
+    """The driver of the create task: at a volume limit, users' volumes come before the cache's.
 
-    It evicts by Cinder's own `delete_cached_volume`, over an API whose cast to the service is a call.
+    It evicts with Cinder's own `delete_cached_volume`, over an API that calls the service directly.
     """
 
     def __init__(self, service: VolumeManager, db: Database, driver: Driver) -> None:
@@ -71,7 +72,7 @@ class PlaceMaker:
                     raise
 
     def _evict(self, hosts: Sequence[str], source_id: str) -> bool:
-        """Give up an entry of these hosts; whether its image-volume is gone."""
+        """Evict an entry of these hosts; return whether its image-volume is gone."""
         context = get_internal_tenant_context()
         entries = OfBackend(hosts, self._db).image_volume_cache_get_all(context, "")
         entry = next((each for each in reversed(entries) if each["volume_id"] != source_id), None)
@@ -87,7 +88,7 @@ class PlaceMaker:
 
 @dataclass(frozen=True)
 class Shared:
-    """What the services of a cloud have in common; `ended` hears of every create that is over."""
+    """Objects that all services of a cloud share; `ended` is called after every create."""
 
     clock: Clock
     db: Database
@@ -98,7 +99,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a scenario changes in Cinder's service; the defaults are Cinder's own.
+    """A scenario's changes to Cinder's service; the defaults are Cinder's own.
 
     `task` makes the task that creates volumes, `fill` is its `_create_image_cache_volume_entry`, `twin` keeps
     a clone of uploaded volumes (None: Cinder does not); `makes_place`: the cache gives way to users (see
@@ -114,9 +115,9 @@ class Changes:
 class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
     """Cinder's volume manager for one backend.
 
-    Its own here: `create_volume`, which runs the tasks of Cinder's create flow one after another without
-    taskflow's engine (most of a create's cost), and how reports are sent. Without an `image_volume_cache` it
-    fills none.
+    Two parts are new: `create_volume` runs the tasks of Cinder's create flow one after another, without
+    taskflow's engine (most of a create's cost); and reports are sent in another way. Without an
+    `image_volume_cache` the manager fills none.
     """
 
     def __init__(
@@ -127,7 +128,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         shared: Shared,
         changes: Changes,
     ) -> None:
-        # Not the parent's: it loads the driver from the configuration and connects to the message bus.
+        # The parent's __init__ is not called: it loads the driver from the configuration and connects to the
+        # bus.
         self.host = array.name
         self.cluster = None
         self.db = db = shared.db
@@ -158,7 +160,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         filter_properties: dict[str, Any] | None = None,
         allow_reschedule: bool = True,
     ) -> str:
-        """`VolumeManager.create_volume`: the tasks of `create_volume.get_flow`, in its order."""
+        """`VolumeManager.create_volume`: the tasks of `create_volume.get_flow`, in order."""
         process = current_process()
         process.node = self.array.spec.node
         request_spec, filter_properties = request_spec or {}, filter_properties or {}
@@ -202,14 +204,14 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         return super().delete_volume(context, volume, *args, **kwargs)
 
     def copy_volume_to_image(self, context: Context, volume_id: str, image_meta: dict[str, Any]) -> None:
-        """Cinder's own, on this node; then its clone is kept, where that is simulated."""
+        """Cinder's own, on this node; then keep a clone of the volume, if this is simulated."""
         process = current_process()
         process.node, process.makes = self.array.spec.node, "store"
         super().copy_volume_to_image(context, volume_id, image_meta)
         if self._twin is not None:
             service, _ = glance.get_remote_image_service(context, image_meta["id"])
             volume = self.db.volumes[volume_id]
-            volume.status = "uploading"  # as a no-op's clone is made: before the volume is given back
+            volume.status = "uploading"  # as when a no-op's clone is made: before the volume is given back
             with suppress(exception.CinderException):
                 self._twin(self, context, volume, service, image_meta)
             self.db.volume_update_status_based_on_attachment(context, volume_id)
@@ -217,7 +219,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
     def _create_image_cache_volume_entry(
         self, ctx: Context, volume_ref: Volume, image_id: str, image_meta: dict[str, Any]
     ) -> None:
-        """Cinder's own; whatever came of it is told."""
+        """Cinder's own; records the result, whatever it is."""
         request = current_process().request
         request.fill_error = ""
         self._fill(self, ctx, volume_ref, image_id, image_meta)
@@ -226,9 +228,9 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
 
     @repeats("cinder.volume.manager:VolumeManager", "publish_service_capabilities")
     def publish_service_capabilities(self, context: Context | None) -> None:
-        """Note what is reported now; the scheduler gets the newest report before it next decides.
+        """Record the current report; the scheduler gets the newest one before its next decision.
 
-        It only ever looks at the last report of a backend, so those in between need not be made.
+        The scheduler only uses the last report of a backend, so earlier ones need not be made.
         """
         self.reported_at = self._clock.utcnow()
         self._levels = [
@@ -238,7 +240,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
 
     @repeats("cinder.volume.manager:VolumeManager", "_append_volume_stats")
     def pool_stats(self) -> list[dict[str, Any]]:
-        """The last report's pools, as a driver's `get_volume_stats` and `_append_volume_stats` make them."""
+        """The last report's pools, as from a driver's `get_volume_stats` and `_append_volume_stats`."""
         spec = self.array.spec
         stats = []
         for (name, pool), (physical, provisioned, allocated) in zip(

@@ -1,4 +1,4 @@
-"""The on-demand store, which Cinder lacks: misses leave image-volumes that are locations of their image."""
+"""The on-demand store, which Cinder lacks: a miss leaves an image-volume as a location of its image."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sim.model.repeats import repeats
 class OnDemandStore(ObservedCache):
     """Takes the place of the image-volume cache, so that Cinder's code makes image-volumes as fills do.
 
-    What it keeps are locations in Glance, which `_clone_image_volume` (create_volume.py) finds like any of
-    the Cinder store. They are never evicted and go with their image.
+    It keeps them as locations in Glance. `_clone_image_volume` (create_volume.py) finds these like other
+    locations of the Cinder store. They are never evicted and go with their image.
     """
 
     holds_locations = True
@@ -35,7 +35,7 @@ class OnDemandStore(ObservedCache):
         image_meta: dict[str, Any],
         clone_across_pools: bool = False,
     ) -> dict[str, str] | None:
-        """The image's location on the volume's host, if it may be cloned from: of several the newest."""
+        """The image's newest location on the volume's host from which it may be cloned."""
         if clonable(image_meta):
             for volume in reversed(self._glance.locations(image_id, volume_ref.project_id)):
                 if volume.host == volume_ref.host:
@@ -43,30 +43,30 @@ class OnDemandStore(ObservedCache):
         return None
 
     def keeps(self, image: Image) -> bool:
-        """Whether an image-volume would be made of this image."""
+        """Whether this image would leave an image-volume."""
         return (image.disk_format, image.container_format) == ("raw", "bare")
 
     def ensure_space(self, context: Context, volume: Volume) -> bool:
-        """Always: nothing bounds it. What is cloned next is an image-volume of the store."""
+        """Always true: the store has no limit. The next clone is an image-volume of the store."""
         current_process().makes = "store"
         return True
 
     def create_cache_entry(
         self, context: Context, volume_ref: Volume, image_id: str, image_meta: dict[str, Any]
     ) -> None:
-        """Add the location to the image; if that is gone, the volume goes too."""
+        """Add the location to the image; if the image is gone, delete the volume."""
         if not self._glance.add_location(image_id, volume_ref, image_meta["owner"]):
             self.volume_api.delete(context, volume_ref)
 
     def delete_cached_volume(self, *_: Any) -> None:
-        """Nothing is evicted, at the array's clone limit neither."""
+        """Evict nothing, not even at the array's clone limit."""
 
     def evict(self, *_: Any) -> None:
         """See `delete_cached_volume`."""
 
 
 class OnDemand:
-    """For `CreateVolumeFromSpecTask`: what the store could not clone takes no part in filling it."""
+    """For `CreateVolumeFromSpecTask`: images that the store cannot clone do not fill it."""
 
     def _prepare_image_cache_entry(
         self,
@@ -85,7 +85,7 @@ class OnDemand:
         return found
 
     def _create_from_image_cache(self, *args: Any) -> tuple[Any, bool]:
-        """At the clone limit the image is downloaded, as from the store."""
+        """At the clone limit, download the image, as with the store."""
         try:
             found: tuple[Any, bool] = super()._create_from_image_cache(*args)  # type: ignore[misc]
         except exception.SnapshotLimitReached:

@@ -1,4 +1,4 @@
-"""The classes that a run of engine `cinder` is built from, so that subclasses can take their places."""
+"""The classes from which a run of engine `cinder` is built, so that subclasses can replace them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sim.model.usage import UsageMeter
 
 @dataclass(frozen=True)
 class Parts:
-    """What `sim.cinder.engine.run` makes its objects of. A subclass may watch what its parent does.
+    """The classes of the objects in `sim.cinder.engine.run`. A subclass may watch its parent.
 
     `caches` are the classes of the image-volume cache by `what_if.eviction`.
     """

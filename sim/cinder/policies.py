@@ -1,4 +1,4 @@
-"""The image-volume cache: Cinder's own, and what-ifs that differ in which entry `ensure_space` gives up."""
+"""The image-volume cache: Cinder's own, and what-ifs in which `ensure_space` evicts another entry."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Victim = Callable[[list[Entry]], Entry]
 
 
 class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
-    """Cinder's cache, which says in the process what it is doing, so that evictions have a reason."""
+    """Cinder's cache, which records its current step in the process, so that evictions have a reason."""
 
-    holds_locations = False  # what it keeps are entries
+    holds_locations = False  # it keeps entries
 
     def get_entry(self, *args: Any, **kwargs: Any) -> Any:
         process = current_process()
@@ -49,29 +49,29 @@ class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
         return fits
 
     def keeps(self, image: Image) -> bool:
-        """Whether a fill with this image would not be refused."""
+        """Whether the cache accepts a fill with this image."""
         return not cache_refuses(image.virtual_gib, self.max_cache_size_gb)
 
     def entry_made(self, entry: Entry) -> None:
-        """An entry of one of this backend's hosts was made, or is there at the start."""
+        """Receives a new entry of one of this backend's hosts, or one that exists at the start."""
 
     def entry_gone(self, entry: Entry) -> None:
-        """An entry is gone, for whatever reason."""
+        """Receives an entry that is gone, for any reason."""
 
     def _entry_to_str(self, cache_entry: Entry) -> str:
-        """For the log only, but made for every look-up: Cinder's own text costs more than the look-up."""
+        """A text for the log only, made for every look-up: Cinder's own text costs more than the look-up."""
         return f"{cache_entry['image_id']} in volume {cache_entry['volume_id']}"
 
 
 class BackendCache(ObservedCache):
-    """Cinder's cache, but its limits bound all `hosts`, the pools of a backend, together."""
+    """Cinder's cache, but its limits apply to all `hosts`, the pools of a backend, together."""
 
     def __init__(self, hosts: Sequence[str], db: Database, *args: Any) -> None:
         super().__init__(OfBackend(hosts, db), *args)
 
 
 class OfBackend:
-    """Cinder's database, but a host's entries are those of all `hosts`, used last first."""
+    """Cinder's database, but a host's entries are those of all `hosts`, the last used first."""
 
     def __init__(self, hosts: Sequence[str], db: Database) -> None:
         self._hosts = hosts
@@ -86,7 +86,7 @@ class OfBackend:
 
 
 class PolicyCache(ObservedCache, ABC):
-    """A cache that chooses its victims by another policy than Cinder's; all else is Cinder's."""
+    """A cache that chooses its victims by another policy than Cinder's; the rest is Cinder's."""
 
     def __init__(self, db: Database, *args: Any) -> None:
         super().__init__(_Choosing(db, self.victim), *args)
@@ -98,15 +98,15 @@ class PolicyCache(ObservedCache, ABC):
         return entry
 
     def looked_up(self, entry: Entry) -> None:
-        """An entry was asked for and is not stale; a create that is cloned does so twice."""
+        """Receives a look-up of an entry that is not stale; a clone makes two look-ups."""
 
     @abstractmethod
     def victim(self, entries: list[Entry]) -> Entry:
-        """Which of a host's entries, used last first, is evicted now."""
+        """The entry of a host to evict now; the last used comes first in `entries`."""
 
 
 class _Choosing:
-    """Cinder's database, but `ensure_space` pops a policy's victims off the entries it gets."""
+    """Cinder's database, but `ensure_space` pops the policy's victims from the entries that it gets."""
 
     def __init__(self, db: Database, victim: Victim) -> None:
         self._db = db
@@ -131,11 +131,11 @@ class _Entries(list[Entry]):
 
 
 class SieveCache(PolicyCache):
-    """SIEVE (Zhang et al., NSDI 2024): a hand goes from old to new and spares, once, what was looked up."""
+    """SIEVE (Zhang et al., NSDI 2024): a hand moves from old to new and spares looked-up entries once."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # By host: whether each entry was looked up since the hand passed, oldest first.
+        # By host: whether each entry was looked up since the hand passed, the oldest first.
         self._visited: defaultdict[str, dict[str, bool]] = defaultdict(dict)
         self._hand: dict[str, str | None] = {}
 
@@ -153,7 +153,7 @@ class SieveCache(PolicyCache):
         while visited[oldest_first[at]]:
             visited[oldest_first[at]] = False
             at = (at + 1) % len(oldest_first)
-        self._hand[host] = oldest_first[at]  # until it is gone
+        self._hand[host] = oldest_first[at]  # the hand stays here until this entry is gone
         return next(entry for entry in entries if entry["id"] == oldest_first[at])
 
     def entry_gone(self, entry: Entry) -> None:
@@ -164,9 +164,9 @@ class SieveCache(PolicyCache):
 
 
 class GdsfCache(PolicyCache):
-    """Greedy-Dual-Size with Frequency (Cherkasova 1998): keeps what is small and often asked for."""
+    """Greedy-Dual-Size with Frequency (Cherkasova 1998): keeps small entries that are used often."""
 
-    SCALE = 1e6  # libCacheSim's, so that priorities round alike
+    SCALE = 1e6  # libCacheSim's value, so that priorities round the same
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -195,9 +195,9 @@ class GdsfCache(PolicyCache):
 
 
 class BeladyCache(PolicyCache):
-    """Belady's MIN (1966): evicts what is next used last. It knows the trace: a reference, no policy to run.
+    """Belady's MIN (1966): evicts the entry whose next use is last. It knows the trace: only a reference.
 
-    With entries of unequal size it is no bound. `next_use` gives the position in the trace of the next use
+    With entries of unequal size it is not a bound. `next_use` gives the position in the trace of the next use
     of an image on a host.
     """
 
@@ -210,7 +210,7 @@ class BeladyCache(PolicyCache):
 
 
 class Uses:
-    """The creates of a trace that look into the cache, by image and where they go."""
+    """The creates of a trace that look into the cache, by image and destination."""
 
     def __init__(self, events: pd.DataFrame, backends: Mapping[str, Backend]) -> None:
         creates = (events["event"] == "create") & (events["image_id"] != "") & ~events["encrypted"]
@@ -221,7 +221,7 @@ class Uses:
         self._never = len(events)
 
     def after(self, happened: int, host: str, image_id: str) -> int:
-        """Position of the next use once so many events have happened; the trace's length if there is none."""
+        """Position of the next use after `happened` events; the trace's length if there is none."""
         tiers = self._backends[backend_of(host)].volume_types
         found = [self._pinned.get((host, image_id))]
         found += [self._unpinned.get((tier, image_id)) for tier in tiers]

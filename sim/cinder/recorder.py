@@ -1,4 +1,4 @@
-"""What a run leaves: a row for every create and for every event of the cache."""
+"""Records a run: a row for every create and for every event of the cache."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from sim.model.usage import UsageMeter
 
 
 class Request:
-    """A create under way, and what has become of it so far.
+    """A create in progress, and its results so far.
 
-    `row` is its place among the creates of the trace, None for one that the trace does not have.
+    `row` is its position among the creates of the trace, None for a create that is not in the trace.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class Request:
         self.stream_wait_s = 0.0
         self.cache_held = 0
         self.delete_wanted = False
-        self.upload: Upload | None = None  # asked for before the create has ended
+        self.upload: Upload | None = None  # requested before the create has ended
 
 
 class Recorder:
@@ -109,7 +109,7 @@ class Recorder:
         self._uploads[upload.row][2:] = [host, self._uploads[upload.row][3], self._clock.now, upload.error]
 
     def entry_event(self, event: str, entry: Entry) -> None:
-        """A cache entry was made or is gone; the process knows what the cache was doing."""
+        """A cache entry was made or is gone; the process knows the step of the cache."""
         process = current_process()
         if event == "create":
             self._cache_event("create", entry, "")
@@ -150,7 +150,7 @@ class Recorder:
         until: float,
         engine_s: float,
     ) -> Records:
-        """The run's tables; `until` is when the trace was over, `placed` the ids at the start."""
+        """The run's tables; `until` is the time at which the trace ended, `placed` the ids at the start."""
         clock = self._clock
         asked = self._asked
         requests, others = tables_of_creates(

@@ -1,6 +1,6 @@
-"""What differs between the supported releases of Cinder. No other file knows where a release keeps a module.
+"""Differences between the supported releases of Cinder. Only this file knows where a release keeps a module.
 
-Everything else imports what moved from here; ruff's `banned-api` holds that (pyproject.toml).
+Other files import moved names from here; ruff's `banned-api` enforces this (pyproject.toml).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ except ImportError:
 
 __all__ = ["SUPPORTED", "EarlierCalls", "caution", "db_api", "models", "places", "rewrites_metadata"]
 
-# All releases that are supported, by number; `make map` compares what they have of the code that is repeated.
+# All supported releases, by number; `make map` compares their versions of the repeated code.
 SUPPORTED = (
     *("24.0.0", "24.1.0", "24.2.0", "24.3.0", "24.4.0", "24.5.0"),
     *("25.0.0", "25.1.0", "25.2.0", "25.3.0", "25.3.1"),
@@ -31,7 +31,7 @@ SUPPORTED = (
     *("27.0.0", "28.0.0", "29.0.0"),
 )
 REPEATED = 27  # the oldest Cinder whose rules engine `fast` repeats
-# Modules, as Cinder 29 names them, and where an older release keeps what is in them.
+# Modules by their name in Cinder 29, and where older releases keep their content.
 EARLIER = {
     "cinder.db.api": "cinder.db.sqlalchemy.api",
     "cinder.db.models": "cinder.db.sqlalchemy.models",
@@ -40,14 +40,14 @@ EARLIER = {
 
 
 def places(module: str) -> Iterator[str]:
-    """The modules in which a release may keep what Cinder 29 keeps in `module`: the first that has it."""
+    """The modules in which a release may keep the content of Cinder 29's `module`: the first that has it."""
     if module in EARLIER:
         yield EARLIER[module]
     yield module
 
 
 def caution() -> str:
-    """What to expect of a Cinder that decides by other rules than engine `fast` ('': it does not)."""
+    """A caution about a Cinder whose rules differ from engine `fast` ('': they do not)."""
     installed = version("cinder")
     if int(installed.partition(".")[0]) >= REPEATED:
         return ""
@@ -59,7 +59,7 @@ def caution() -> str:
 
 
 class Volumes(Protocol):
-    """A database that finds volumes as Cinder 28 and later ask for them."""
+    """A database that finds volumes by the call of Cinder 28 and later."""
 
     def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Any]: ...
 
@@ -68,15 +68,15 @@ class EarlierCalls:
     """Calls of the database that only older releases make."""
 
     def volume_get_all_by_host(self: Volumes, context: Any, host: str, filters: dict[str, Any]) -> list[Any]:
-        """Cinder before 28 asks this instead of `volume_get_all`."""
+        """Cinder before 28 calls this instead of `volume_get_all`."""
         return self.volume_get_all(context, {**filters, "host": host})
 
 
 @cache
 def rewrites_metadata() -> bool:
-    """Whether a later attempt may write the glance metadata that an earlier one left; Cinder's code is asked.
+    """Whether a later attempt may overwrite the glance metadata of an earlier one; Cinder's code decides.
 
-    Cinder 24.0 and 25.0 refuse it, so that a download which was rescheduled fails at its end.
+    Cinder 24.0 and 25.0 refuse it, so a rescheduled download fails at its end.
     """
     found = SimpleNamespace(value="value")
     query = SimpleNamespace(all=lambda: [found])

@@ -1,4 +1,4 @@
-"""The message bus: what Cinder's services send each other reaches them in the same process."""
+"""The message bus: delivers the messages between Cinder's services within the same process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sim.cinder.manager import VolumeManager
 
 
 class VolumeRPC:
-    """`cinder.volume.rpcapi.VolumeAPI`: what the scheduler and the API send to the cinder-volume services.
+    """`cinder.volume.rpcapi.VolumeAPI`: messages from the scheduler and the API to cinder-volume services.
 
-    `manager_of` gives the service that a host (backend#pool) belongs to.
+    `manager_of` gives the service of a host (backend#pool).
     """
 
     def __init__(self, clock: Clock, manager_of: Callable[[str], VolumeManager]) -> None:
@@ -34,12 +34,12 @@ class VolumeRPC:
         """One attempt. It starts at once, in the process of the request."""
         current_process().request.attempts += 1
         manager = self._manager_of(volume.host)
-        # The service would log a failure; the volume's status says what came of it.
+        # The service would log a failure; the volume's status has the result.
         with suppress(exception.CinderException):
             manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
-        """It starts at once, in the process of the upload."""
+        """Starts at once, in the process of the upload."""
         self._manager_of(volume.host).copy_volume_to_image(context, volume.id, image_meta)
 
     def delete_volume(
@@ -51,9 +51,9 @@ class VolumeRPC:
 
 
 class SchedulerRPC:
-    """`cinder.scheduler.rpcapi.SchedulerAPI`: what a cinder-volume sends to the scheduler.
+    """`cinder.scheduler.rpcapi.SchedulerAPI`: messages from a cinder-volume to the scheduler.
 
-    `schedule` takes a request, then what Cinder sends.
+    `schedule` takes a request, then Cinder's arguments.
     """
 
     def __init__(self, clock: Clock, schedule: Callable[..., None]) -> None:

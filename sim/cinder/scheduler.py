@@ -1,4 +1,4 @@
-"""The cinder-scheduler: Cinder's `FilterScheduler` and `HostManager`, fed with the backends' reports."""
+"""The cinder-scheduler: Cinder's `FilterScheduler` and `HostManager`, with the backends' reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sim.model.repeats import repeats
 
 
 class Service(dict[str, Any]):
-    """A row of `services`: a cinder-volume that is up."""
+    """A row of `services`: a running cinder-volume."""
 
     is_up = True
     cluster_name = None
@@ -39,7 +39,7 @@ class ServiceList:
 
 
 class Clones:
-    """Where an image can be cloned now."""
+    """The places at which an image can be cloned now."""
 
     def __init__(
         self, managers: dict[str, VolumeManager], glance: Glance, db: Database, strategy: Strategy
@@ -52,9 +52,9 @@ class Clones:
     @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
     @repeats("cinder.image.cache:ImageVolumeCache", "get_entry")
     def on(self, host: str, image_id: str | None, project: str) -> bool:
-        """Whether a project gets a clone on a host: by its driver, from the Cinder store or from the cache.
+        """Whether a project gets a clone on a host: from its driver, the Cinder store or the cache.
 
-        As `CreateVolumeFromSpecTask._clone_image_volume` and `ImageVolumeCache.get_entry` find them.
+        It follows `CreateVolumeFromSpecTask._clone_image_volume` and `ImageVolumeCache.get_entry`.
         """
         found = self._glance.images.get(image_id or "")
         if found is None:
@@ -76,9 +76,9 @@ class Clones:
 class CloneWeigher(weights.BaseHostWeigher):  # type: ignore[misc]
     """A weigher that Cinder lacks: pools that can clone the requested image now come first.
 
-    It would be a new module in cinder/scheduler/weights/, and an entry point in setup.cfg; the scheduler
-    would have to ask Glance for the image. Its multiplier outweighs the other weighers together: they decide
-    among equals. A request for an encrypted volume can clone nowhere.
+    It would be a new module in cinder/scheduler/weights/, with an entry point in setup.cfg; the scheduler
+    would have to ask Glance for the image. Its multiplier outweighs the other weighers together, which decide
+    among equals. A request for an encrypted volume can be cloned nowhere.
     """
 
     clones: ClassVar[Clones]
@@ -96,9 +96,9 @@ class CloneWeigher(weights.BaseHostWeigher):  # type: ignore[misc]
 
 
 class ToldScheduler(filter_scheduler.FilterScheduler):  # type: ignore[misc]
-    """Cinder's scheduler. A request's `first_host` is its choice for the first attempt, whatever is there.
+    """Cinder's scheduler. A request's `first_host` is its choice for the first attempt, in any case.
 
-    No filter and no weigher is asked then; the pool is counted as chosen, and the retry noted, as ever.
+    It then asks no filter and no weigher; it counts the pool as chosen and notes the retry, as always.
     """
 
     def _schedule(
@@ -135,7 +135,7 @@ class Scheduler:
         request_spec: dict[str, Any],
         filter_properties: dict[str, Any],
     ) -> None:
-        """Choose a pool and have the volume made there; without one, the volume's status is `error`."""
+        """Choose a pool and have the volume made there; without a pool, the volume's status is `error`."""
         for name, manager in self._managers.items():
             if self._seen.get(name) is not manager.reported_at:
                 self._seen[name] = manager.reported_at

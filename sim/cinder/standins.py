@@ -1,7 +1,7 @@
-"""Puts the simulated parts where Cinder's modules look for them, for the time of one run.
+"""Puts the simulated parts into Cinder's modules, for the time of one run.
 
-Everything that is replaced in Cinder's modules is listed here, and put back when the run ends: two runs in
-one process give what two processes give.
+All replacements in Cinder's modules are listed here and undone when the run ends: two runs in one process
+give the results of two processes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def installed(
     volume_rpcapi: Any,
     cinder_log: bool,
 ) -> Iterator[None]:
-    """Cinder's modules work in simulated time, on simulated parts, inside this context."""
+    """Inside this context, Cinder's modules work in simulated time, on simulated parts."""
     scenario = case.scenario
     coordinator = Coordinator(clock, by_node=scenario.cinder.lock_scope == "node")
     notifier = SimpleNamespace(info=_nothing, error=_nothing)
@@ -68,7 +68,7 @@ def installed(
             (cinder.context, "RequestContext", Context),
             (objects, "Volume", VolumeClass(db)),
             (objects, "ServiceList", ServiceList(list(scenario.backends))),
-            # Snapshots are not simulated; the filter is negated and given to `conditional_update`.
+            # Snapshots are not simulated; Cinder negates the filter and passes it to `conditional_update`.
             (api.db, "volume_has_snapshots_filter", lambda: 0),
             (volume_number.db, "volume_data_get_for_host", db.volume_data_get_for_host),
             (stochastic, "random", SimpleNamespace(random=numbers(case))),
@@ -86,7 +86,7 @@ def installed(
             # Lock files on a node's disk.
             (utils, "clean_volume_file_locks", _nothing),
             (utils, "api_clean_volume_file_locks", _nothing),
-            # The same results, without what they cost at every call: half of a create.
+            # The same results without the cost at every call, which is half of a create.
             (decorator, "fix", _fix),
             (coordination, "inspect", SimpleNamespace(getcallargs=_getcallargs)),
             (tenacity, "Retrying", _Retrying),
@@ -117,7 +117,7 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
 
 
 def _weighing(scenario: Scenario) -> dict[str, Any]:
-    """The options of the scheduler's weighers, of which the what-if's is the first."""
+    """The options of the scheduler's weighers; the what-if's weigher comes first."""
     cinder = scenario.cinder
     first = [CloneWeigher.__name__] if scenario.what_if.prefer_clones else []
     modules = {"OrderedHostWeightHandler": weights, "StochasticHostWeightHandler": stochastic}
@@ -133,7 +133,7 @@ def _weighing(scenario: Scenario) -> dict[str, Any]:
 
 @contextmanager
 def _log(wanted: bool) -> Iterator[None]:
-    """Cinder's log, if it is wanted; else not even its errors, which a run counts as results."""
+    """Cinder's log, if wanted; otherwise not even its errors, which a run counts as results."""
     with ExitStack() as stack:
         for method in () if wanted else ("debug", "info", "warning", "error", "exception"):
             stack.enter_context(patch.object(KeywordArgumentAdapter, method, _nothing))
@@ -142,7 +142,7 @@ def _log(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _garbage() -> Iterator[None]:
-    """Fewer searches for garbage: millions of objects live long, and few that die are in cycles."""
+    """Fewer garbage collections: millions of objects live long, and few short-lived ones are in cycles."""
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(50_000, *thresholds[1:])
@@ -156,7 +156,7 @@ def _garbage() -> Iterator[None]:
 def _fix(
     args: tuple[Any, ...], kwargs: dict[str, Any], signature: inspect.Signature
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """`decorator.fix`: arguments as the signature orders them, defaults filled in."""
+    """`decorator.fix`: arguments in the signature's order, with defaults."""
     if not kwargs and len(args) == len(signature.parameters):
         return args, kwargs
     return _decorator_fix(args, kwargs, signature)
@@ -172,14 +172,14 @@ def _getcallargs(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dic
 
 @cache
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The parameters' names, or none if they do not all take one argument each by position."""
+    """The parameters' names, or none unless each takes one argument by position."""
     parameters = inspect.signature(function, follow_wrapped=False).parameters
     plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters.values())
     return tuple(parameters) if plain else ()
 
 
 class _Retrying(tenacity.Retrying):
-    """tenacity's own; only that a first attempt which succeeds leaves it nothing to decide."""
+    """tenacity's own, with a shortcut for a first attempt that succeeds."""
 
     def __call__(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         try:

@@ -1,4 +1,4 @@
-"""Uploads: volumes made into images by Cinder's own code, and the proposals to keep a clone of them."""
+"""Uploads: Cinder's own code makes volumes into images; the proposals also keep a clone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sim.inputs.scenario import Scenario
 
 
 class Marking:
-    """An image service whose locations are marked: what is there is raw, whatever the image's format."""
+    """An image service that marks its locations: their data is raw, whatever the image's format."""
 
     def __init__(self, image_service: ImageService) -> None:
         self._image_service = image_service
@@ -31,9 +31,9 @@ class Marking:
 def keep_location(
     manager: Any, context: Context, volume: Volume, service: ImageService, image_meta: dict[str, Any]
 ) -> None:
-    """`raw-twin-location`: beside an image that is not raw, a clone of its volume, by a marked location.
+    """`raw-twin-location`: an image that is not raw also gets a clone of its volume, as a marked location.
 
-    Would change `VolumeManager.copy_volume_to_image` (cinder/volume/manager.py).
+    This would change `VolumeManager.copy_volume_to_image` (cinder/volume/manager.py).
     """
     if not clonable(image_meta):
         raw = {**image_meta, "disk_format": "raw", "container_format": "bare"}
@@ -48,12 +48,12 @@ def keep_entry(
     service: ImageService,
     image_meta: dict[str, Any],
 ) -> None:
-    """`raw-twin-cache`: a clone of an image's volume as an entry of the cache, made as a fill makes it.
+    """`raw-twin-cache`: a clone of an image's volume becomes an entry of the cache, as in a fill.
 
-    Would change `VolumeManager.copy_volume_to_image` (cinder/volume/manager.py); `create_cache_entry`
-    (cinder/image/cache.py) takes the `updated_at` of a new image, which is text, already. But if the volume
-    was made from an image itself, its clone is bootable and has that image's metadata, which
-    `_create_from_source_volume` (create_volume.py) would hand on to what is cloned from the entry: every such
+    This would change `VolumeManager.copy_volume_to_image` (cinder/volume/manager.py). `create_cache_entry`
+    (cinder/image/cache.py) already accepts the `updated_at` of a new image, which is text. But if the volume
+    was itself made from an image, its clone is bootable and has that image's metadata.
+    `_create_from_source_volume` (create_volume.py) would pass them on to the clones of the entry: every such
     create would fail (`GlanceMetadataExists`). So the clone must not be bootable.
     """
     if manager.image_volume_cache is None or manager.image_volume_cache.holds_locations:
@@ -73,7 +73,7 @@ def _fill(manager: Any, volume: Volume, image_id: str, image_meta: dict[str, Any
 
 
 def twin(scenario: Scenario) -> Callable[..., None] | None:
-    """What keeps a clone of an uploaded volume; None: Cinder does not."""
+    """The function that keeps a clone of an uploaded volume; None: Cinder keeps none."""
     if scenario.upload == "raw-twin-cache":
         lock = coordination.synchronized(image_lock(scenario.what_if))
         return partial(keep_entry, lock(_fill))
@@ -81,7 +81,7 @@ def twin(scenario: Scenario) -> Callable[..., None] | None:
 
 
 class MarkedLocations:
-    """For `CreateVolumeFromSpecTask` (create_volume.py): clones from marked locations, too."""
+    """For `CreateVolumeFromSpecTask` (create_volume.py): also clones from marked locations."""
 
     def _clone_image_volume(
         self, context: Context, volume: Volume, image_location: Any, image_meta: dict[str, Any]
@@ -98,9 +98,9 @@ class MarkedLocations:
 
 
 class Upload:
-    """An upload asked for, and what has become of it so far. `row` is its place among those of the trace.
+    """A requested upload and its results so far. `row` is its position among the uploads of the trace.
 
-    `delete_wanted`: its volume is to be deleted when it is over; `image_wanted`: its image is not.
+    `delete_wanted`: delete its volume when it is over. `image_wanted`: False if its image was deleted.
     """
 
     __slots__ = ("delete_wanted", "error", "image_id", "image_wanted", "row", "volume_id")

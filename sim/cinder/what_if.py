@@ -1,6 +1,7 @@
 """What-ifs: Cinder's own classes with a few functions decorated or wrapped in another way.
 
-Each says in `sim.inputs.scenario.WhatIf` what it would change in Cinder. What is off is Cinder's own.
+`sim.inputs.scenario.WhatIf` states the change of each to Cinder. With a what-if off, the code is Cinder's
+own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sim.model.rules import cache_refuses
 
 
 def create_task(what_if: WhatIf, *patches: type) -> Any:
-    """The class of the task that makes a volume: `CreateVolumeFromSpecTask`, or what it would be.
+    """The class of the task that makes a volume: `CreateVolumeFromSpecTask`, or its changed version.
 
     `patches` are classes that go before it.
     """
@@ -45,7 +46,7 @@ def image_lock(what_if: WhatIf) -> str:
 
 
 def fill(what_if: WhatIf) -> Callable[..., None]:
-    """`VolumeManager._create_image_cache_volume_entry`, or what it would be."""
+    """`VolumeManager._create_image_cache_volume_entry`, or its changed version."""
     function: Callable[..., None] = manager.VolumeManager._create_image_cache_volume_entry
     if not what_if.fill_lock:
         return function
@@ -55,7 +56,7 @@ def fill(what_if: WhatIf) -> Callable[..., None]:
 
 
 def _unless_refused(prepare: Callable[..., Any]) -> Callable[..., Any]:
-    """`_prepare_image_cache_entry` that leaves alone what `ensure_space` would refuse."""
+    """`_prepare_image_cache_entry`, but without images that `ensure_space` would refuse."""
 
     def unless_refused(
         self: Any,
