@@ -85,7 +85,7 @@ def test_all_that_is_not_read_is_said_to_be_assumed(made: Generated) -> None:
     document = told.document()
     assert {"raw_share", "uploads_per_day"} <= set(document["assumed"])
     assert len(set(told.table()["parameter"]) & set(document["assumed"])) == 0
-    assert "the trace has no dates: its first day is taken for a Monday" in document["notes"]
+    assert "the trace has no dates: its first day counts as a Monday" in document["notes"]
 
 
 def test_an_image_list_names_versions_that_ids_do_not(made: Generated, tmp_path: Path) -> None:

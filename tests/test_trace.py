@@ -331,7 +331,7 @@ def test_names_that_are_not_known_cannot_be_wrong(tmp_path: Path) -> None:
         (f"{HEADER}".encode(), "has no events"),
         (f"{HEADER}\n0,create,\xff,,1,flash,\n".encode("latin-1"), "line 2: invalid UTF-8"),
         (f"{HEADER}\n\n0,create,\0,,1,flash,\n".encode(), "line 3: NUL byte"),
-        (f"{HEADER},time\n0,create,v,,1,flash,,0\n".encode(), "column 'time' is there 2 times"),
+        (f"{HEADER},time\n0,create,v,,1,flash,,0\n".encode(), "column 'time' is given 2 times"),
         (f"{HEADER},colour\n0,create,v,,1,flash,,x\n".encode(), "unknown column 'colour'"),
         (f'{HEADER}\n0,create,"v,,1,flash,\n'.encode(), "line 2: is not CSV: "
          "unexpected end of data"),
@@ -605,8 +605,8 @@ def test_an_empty_initial_state_is_no_problem(tmp_path: Path) -> None:
     [
         ("entry,v,,1,f#p,", "unknown kind 'entry': must be volume or cache"),
         ("volume,,,1,f#p,", "a volume needs a volume_id"),
-        ("volume,v0,,1,f#p,", "volume 'v0' is there already"),
-        ("cache,v0,i2,1,f#p,0", "volume 'v0' is there already"),
+        ("volume,v0,,1,f#p,", "volume 'v0' exists already"),
+        ("cache,v0,i2,1,f#p,0", "volume 'v0' exists already"),
         ("volume,v,i9,1,f#p,", "unknown image 'i9'"),
         ("volume,v,,0,f#p,", f"size_gib '0' {WRONG_SIZE}"),
         ("volume,v,,1,,", "unknown host ''"),

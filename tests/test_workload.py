@@ -354,7 +354,7 @@ def test_images_are_needed_unless_they_are_generated(put: Put) -> None:
     ]
     clash = [image | {"image_id": name} for name in ("i", "i@2")]
     (found,) = problems(put(images=clash, workload={"generate": {"popularity": {"release_every": "5d"}}}))
-    assert "image 'i@2' is there already" in found
+    assert "image 'i@2' exists already" in found
 
 
 def test_the_initial_state_goes_with_what_is_generated(put: Put, tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_the_initial_state_goes_with_what_is_generated(put: Put, tmp_path: Path)
         sim.load(path)
     assert [line.rpartition("initial.csv: ")[2] for line in refused.value.problems] == [
         "unknown image 'nowhere'",
-        "volume 'volume-0000001' is generated too",
+        "volume 'volume-0000001' is also generated",
     ]
     (tmp_path / "initial.csv").write_text(f"{head}volume,mine,,5,a#p0,\n", encoding="utf-8")
     assert len(sim.load(path).initial) == 1
@@ -375,7 +375,7 @@ def test_the_initial_state_goes_with_what_is_generated(put: Put, tmp_path: Path)
 
 def test_nothing_at_all_is_told(put: Put) -> None:
     (found,) = problems(put(workload={"generate": {"duration": "1s", "creates_per_day": 1e-6}}))
-    assert found.endswith("makes no events: is it long enough?")
+    assert found.endswith("makes no events: make it longer")
 
 
 def test_too_many_releases_are_told(put: Put) -> None:

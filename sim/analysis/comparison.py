@@ -18,7 +18,7 @@ from sim.run import run
 from sim.workload.loading import load
 
 BASELINE = "none"
-# What a history of blocks tells: a part of it and its whole, both columns of `in_blocks`.
+# The measures of a history with blocks: a part and its whole, both columns of `in_blocks`.
 RATIOS = {"clone_hit_rate": ("clones", "creates"), "create_s_mean": ("seconds", "made")}
 DIFFERENCES = (
     *("clone_hit_rate", "create_s_mean", "create_s_p95"),
@@ -30,9 +30,9 @@ DIFFERENCES = (
 class Comparison:
     """Confidence intervals of strategies side by side.
 
-    - of, units: the intervals come from this number of `replications`, or of `blocks` of one history.
+    - of, units: the intervals come from `units` replications or from `units` blocks of one history.
     - block_s: the length of a block in seconds; 0 for replications.
-    - reference: the strategy that differences are taken to: `none` if it is there, else the first.
+    - reference: the strategy that differences compare with: `none` if it is there, else the first.
     - measures: `tier`, `strategy`, `measure`, `mean`, `low`, `high`, for columns of
       `sim.analysis.metrics.summary`.
     - differences: the same columns for paired differences to the reference, for the measures in DIFFERENCES.
@@ -72,7 +72,7 @@ def of_replications(summaries: Sequence[pd.DataFrame], warm_up_s: float = 0.0) -
 
 
 def in_blocks(requests: pd.DataFrame, tiers: Iterable[str], strategy: str, blocks: Blocks) -> pd.DataFrame:
-    """Creates, clones, made (that succeed) and their seconds, a row for each tier (and ALL) and block."""
+    """Creates, clones, made (successful creates) and their seconds, a row per tier (and ALL) and block."""
     block = blocks.of(requests["time"].to_numpy(np.float64))
     made = (requests["status"] == "available").to_numpy()
     weights = {
@@ -111,7 +111,7 @@ def of_history(counts: Sequence[pd.DataFrame], blocks: Blocks, seed: int) -> Com
 def replicate(
     path: Path, strategies: Sequence[str], engine: str, replication: int, warm_up_s: float
 ) -> dict[str, pd.DataFrame | str]:
-    """By row (see `rows_of`) those of `sim.analysis.metrics.summary` on one replication, or why it failed."""
+    """For each row (see `rows_of`), its `metrics.summary` on one replication, or why it failed."""
     case = load(path, replication=replication)
     found: dict[str, pd.DataFrame | str] = {}
     for row in rows_of(case, strategies):
@@ -131,7 +131,7 @@ def replicate_all(
     warm_up_s: float,
     progress: Callable[[int], None] | None = None,
 ) -> list[dict[str, pd.DataFrame | str]]:
-    """`replicate` of each replication, in this order, on all cores."""
+    """Run `replicate` for each replication on all cores; the results are in the order of the replications."""
     import joblib
 
     parallel = joblib.Parallel(n_jobs=-1, return_as="generator")
@@ -147,7 +147,7 @@ def replicate_all(
 
 
 def without_failed(replicated: Sequence[Mapping[str, pd.DataFrame | str]]) -> list[pd.DataFrame]:
-    """The rows of each replication, of the strategies that failed in none."""
+    """The rows of each replication, without strategies that failed in any replication."""
     return [
         pd.concat(rows, ignore_index=True)
         for one in replicated
@@ -170,7 +170,7 @@ def _comparison(
     block_s: float,
     warm_up_s: float,
 ) -> Comparison:
-    """From an estimate of each row (tier and strategy) of `about` and each measure."""
+    """Make the comparison from an estimate for each row (tier and strategy) of `about` and each measure."""
     names = about["strategy"].tolist()
     reference = BASELINE if BASELINE in names else names[0]
     base = about[about["strategy"] == reference].reset_index().set_index("tier")["index"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-# From 0.1 s to some eleven days, eight steps for each factor of ten; what is beyond is in the ends.
+# From 0.1 s to about eleven days, eight steps per factor of ten; the end steps take all values beyond.
 BINS_S = np.round(10 ** np.arange(-1, 6.01, 1 / 8), 3)
 
 

@@ -27,9 +27,9 @@ Whole = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 NONE = -1  # no image, no host (as `positions` has it)
-MOST_GROUPS, MOST_CELLS = 2**15 - 1, 10_000_000  # groups of `sim.fast.replay`, and what it counts apart
+MOST_GROUPS, MOST_CELLS = 2**15 - 1, 10_000_000  # groups of `sim.fast.replay`, cells that it counts
 AT_ONCE = 1000
-MOST_SIZES = 200  # values of a grid of sizes; up to so many, every whole GiB
+MOST_SIZES = 200  # values in a grid of sizes; up to this many, the grid has every whole GiB
 
 
 class Curves(NamedTuple):
@@ -51,9 +51,9 @@ class Curves(NamedTuple):
 
 @dataclass(frozen=True)
 class PoolLookUps:
-    """Look-ups of one pool; groups are the blocks of each of `tiers`, and last what was there before.
+    """Look-ups of one pool; groups are the blocks of each of `tiers`, and last the entries from the start.
 
-    requests and bytes (tiers, blocks): look-ups, and what they asked for.
+    requests and bytes (tiers, blocks): the number of look-ups, and the bytes that they asked for.
     """
 
     host: str
@@ -94,7 +94,7 @@ def curve(
     The look-ups of a pool are the creates from an image that end there, in trace order. Creates that never
     ask the cache are left out: encrypted ones, those that Cinder's API refuses, clones of the driver and,
     under `combined`, clones of the store. A backend whose cache is off is treated as if it were on. One run
-    of `strategy` on `engine` places the creates without a host; it calls `progress`. Nothing runs if there
+    of `strategy` on `engine` places the creates without a host; it calls `progress`. It does not run if there
     are none, or if `hosts` says where a run has put each create from an image. Entries that exist at the
     start count as one look-up before the trace.
 
@@ -124,12 +124,12 @@ def _problems(case: Case, strategy: str, sizes: list[int] | None) -> list[str]:
         with_cache = [name for name, each in STRATEGIES.items() if each.image_volume_cache_enabled]
         problems.append(f"strategy: {quoted(strategy)} has no cache, only {', '.join(with_cache)}")
     if case.scenario.what_if.eviction != "lru":
-        problems.append(f"{case.path}: what_if.eviction: there are curves only of lru, which is Cinder's")
+        problems.append(f"{case.path}: what_if.eviction: curves need lru, Cinder's own policy")
     if case.scenario.what_if.limits_per_backend:
-        problems.append(f"{case.path}: what_if.limits_per_backend: there are curves only of limits per pool")
+        problems.append(f"{case.path}: what_if.limits_per_backend: curves need limits per pool")
     bad = [size for size in sizes or [] if size != int(size) or not 1 <= size < 2**31]
     if bad or sizes == []:
-        problems.append(f"sizes_gib: whole GiB of 1 or more are needed, not {quoted(bad or sizes)}")
+        problems.append(f"sizes_gib: must be whole GiB of 1 or more, not {quoted(bad or sizes)}")
     return problems
 
 
@@ -174,7 +174,7 @@ def _look_ups(
 
 
 def _blocks(case: Case) -> Blocks:
-    """The blocks of the history: days, but no more than what there is room for."""
+    """The blocks of the history: days, or fewer blocks if memory does not allow more."""
     time = case.trace.events["time"]
     first, last = float(time.iloc[0]), float(time.iloc[-1])
     blocks = Blocks.between(first, last)
@@ -266,7 +266,7 @@ Members = list[tuple[PoolLookUps, list[int]]]  # pools, and which groups of each
 
 
 def _subjects(case: Case, pools: list[PoolLookUps]) -> list[tuple[str, str, Members]]:
-    """Scope and name of every curve, and what it is the sum of."""
+    """Scope and name of every curve, and the look-ups that it adds up."""
     of_pools = [("pool", pool.host, [(pool, list(range(len(pool.tiers))))]) for pool in pools]
     of_tiers = [
         ("tier", tier, [(pool, [pool.tiers.index(tier)]) for pool in pools if tier in pool.tiers])
@@ -276,7 +276,7 @@ def _subjects(case: Case, pools: list[PoolLookUps]) -> list[tuple[str, str, Memb
 
 
 def _grid(pools: list[PoolLookUps]) -> Whole:
-    """Sizes in GiB: each pool's smallest limit that changes nothing, the scenario's own, and some between."""
+    """Sizes in GiB: each pool's smallest limit that never evicts, the scenario's own, and some between."""
     used = [pool for pool in pools if pool.images]
     if not used:
         return np.zeros(0, np.int64)
@@ -331,7 +331,7 @@ def _table(
 
 
 def _half_widths(hits: Whole, asked: Whole, sample: Sample) -> npt.NDArray[np.float64]:
-    """Half the intervals of hits (blocks, values), some values at a time: each has a thousand resamplings."""
+    """Half the intervals of hits (blocks, values), in parts: each value has a thousand resamplings."""
     found = [
         sample.half_widths(sample.ratio(hits[:, first : first + AT_ONCE].T, asked))
         for first in range(0, hits.shape[1], AT_ONCE)

@@ -1,4 +1,4 @@
-"""Findings on a run, in plain words, with numbers that an operator can act upon."""
+"""Findings on a run, in plain words, with numbers on which an operator can act."""
 
 from __future__ import annotations
 
@@ -48,18 +48,13 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
         refused_deletes(records, case, chosen),
         entries_of_deleted_images(records, case),
     ]
-    if chosen.uses_store and not chosen.on_demand:  # which puts image-volumes where they are asked for
+    if chosen.uses_store and not chosen.on_demand:  # on demand, they are where creates ask
         kinds.append(store_findings(records, case, chosen))
     return [line for lines in kinds for line in first(lines)]
 
 
 def overshoot(records: Records, case: Case) -> pd.DataFrame:
-    """Fills at the same time that took a cache over its limits, which no lock protects.
-
-    One row per pool (per backend with `limits_per_backend`) and limit that was exceeded for some time after
-    the first fill: host, limit (image_volume_cache_max_count | image_volume_cache_max_size_gb), allowed,
-    peak (entries or GiB), over_s (seconds above it in all, until the last event or end of a create).
-    """
+    """Fills at the same time that took a cache over its limits; no lock protects the limits."""
     events = records.cache_events
     events = events[events["event"].isin(list(ENTRIES))]
     initial = case.initial[case.initial["kind"] == "cache"]
@@ -100,7 +95,8 @@ def _above(
 ) -> tuple[int, float]:
     """Highest level and seconds above `allowed` (0 = unlimited) from the first fill on.
 
-    Entries of the start may exceed the limits until the first fill evicts them. This does not count.
+    Entries that exist at the start may exceed the limits until the first fill evicts them. This does not
+    count.
     """
     held = np.diff(times, append=end)
     over = (levels > allowed) & (np.cumsum(sign > 0) > 0) & (held > 0)
@@ -167,7 +163,7 @@ def _refused(records: Records, case: Case) -> list[str]:
             f"{host}: the cache refuses {names}, larger than image_volume_cache_max_size_gb"
             f" ({case.scenario.backend_at(host).image_volume_cache_max_size_gb})"
         )
-        asked = chosen[chosen["volume_id"] != ""]  # the rest are clones of uploaded volumes
+        asked = chosen[chosen["volume_id"] != ""]  # the other rows are clones of uploaded volumes
         if len(asked):
             line += (
                 f"; {creates(asked)} of them"
@@ -218,7 +214,7 @@ def _failed_fills(records: Records, case: Case) -> list[str]:
 
 
 def _quota(case: Case) -> str:
-    """What the internal tenant's quota means, for findings of fills that it refused."""
+    """The internal tenant's quota, for findings on fills that it refused."""
     options = case.scenario.cinder
     limits = {
         "volumes": options.internal_tenant_quota_volumes,
@@ -232,7 +228,7 @@ def _quota(case: Case) -> str:
 
 
 def _lost(events: pd.DataFrame, failed: pd.DataFrame) -> int:
-    """The number of a pool's entries that were evicted for fills which failed for good."""
+    """The number of a pool's entries that were evicted for fills that never succeeded."""
     filled = events.loc[events["event"] == "create", "volume_id"]
     in_vain = events["volume_id"].isin(failed["volume_id"]) & ~events["volume_id"].isin(filled)
     return int(((events["event"] == "evict") & in_vain).sum())

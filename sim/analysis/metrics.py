@@ -64,7 +64,7 @@ def summary_of(
     case: Case,
     strategy: str,
 ) -> pd.DataFrame:
-    """`summary` of what has been counted: by tier and for `all`, a `tally` and PERCENTILES of the seconds."""
+    """`summary` from counts: by tier and for `all`, a `tally` and PERCENTILES of the seconds."""
     prices = case.scenario.tiers
     kinds = ("image", *OWNERS[1:])
     of_usage = pd.concat(
@@ -95,9 +95,7 @@ def seconds_of(requests: pd.DataFrame) -> npt.NDArray[np.float64]:
 def tally(
     requests: pd.DataFrame, others: pd.DataFrame, images: Mapping[str, Image], boot_timeout_s: float
 ) -> pd.Series[float]:
-    """Counts of creates that add up: by source, errors, late ones, seconds and downloaded GiB; and the errors
-    of creates without an image.
-    """
+    """Additive counts: creates by source, errors (also without an image), late ones, seconds, GiB."""
     by_source = {source: int((requests["source"] == source).sum()) for source in reversed(SOURCES)}
     errors = int((requests["status"] == "error").sum())
     if sum(by_source.values()) != len(requests) or by_source["none"] != errors:
@@ -185,16 +183,16 @@ def _row(counted: pd.Series[float], percentiles: Sequence[float]) -> dict[str, f
 
 
 def percentiles_of_many(passes: Callable[[], Iterable[npt.NDArray[np.float64]]], count: int) -> list[float]:
-    """PERCENTILES, as numpy gives them, of more values than memory holds; none is negative.
+    """PERCENTILES, equal to numpy's, of more values than fit in memory; no value may be negative.
 
-    Each call of `passes` gives all `count` of them again, in parts. Three passes find the digits of the order
-    statistics: floats that are not negative are in the order of their bits.
+    Each call of `passes` gives all `count` values again, in parts. Three passes find the digits of the order
+    statistics: floats that are not negative have the order of their bits.
     """
     if not count:
         return _percentiles(np.zeros(0))
     places = [(count - 1) * (percent / 100) for percent in PERCENTILES]
     ranks = sorted({rank for place in places for rank in (math.floor(place), math.ceil(place))})
-    found = {rank: (0, rank) for rank in ranks}  # the leading bits, and the rank among those that have them
+    found = {rank: (0, rank) for rank in ranks}  # the leading bits, and the rank among their values
     for bits, shift in ((22, 42), (21, 21), (21, 0)):
         counts = {prefix: np.zeros(1 << bits, np.int64) for prefix, _ in found.values()}
         for values in passes():
@@ -278,7 +276,7 @@ def pool_counts(requests: pd.DataFrame, others: pd.DataFrame, case: Case) -> pd.
 
 
 def pools_table_of(counts: pd.DataFrame, usage: pd.DataFrame, case: Case) -> pd.DataFrame:
-    """`pools_table` of what has been counted."""
+    """`pools_table` from counts."""
     types = {host: ";".join(case.scenario.backend_at(host).volume_types) for host in case.scenario.pools()}
     hosts = counts.index
     table = counts.join(usage_columns(usage, "pool", hosts, OWNERS))

@@ -1,4 +1,4 @@
-"""What a comparison recommends: a row for the cloud, and the backends on which its cache should wait."""
+"""The recommendation of a comparison: a row for the cloud, and backends whose cache should wait."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sim.inputs.strategies import STRATEGIES
 from sim.model.records import FILL_FAILED, TOO_LARGE, Records
 from sim.model.usage import ALL
 
-SLOWER = 1.1  # a tier is slower if its p95 is more than so many times that without image-volumes
-AT_LIMIT = r"(\S+) is at its limit of \d+ volumes"  # what an array says, of a pool or of itself
-FAILED_DIGITS = 3  # shares of failed creates that differ by less are equal
+SLOWER = 1.1  # a tier is slower if its p95 exceeds this many times the p95 without image-volumes
+AT_LIMIT = r"(\S+) is at its limit of \d+ volumes"  # the message of an array, about a pool or itself
+FAILED_DIGITS = 3  # shares of failed creates that are equal to this many digits count as equal
 
 Raises = Mapping[str, list[str]]  # by tier, what to raise first
 
@@ -35,10 +35,10 @@ def without_cache(strategy: str) -> str:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to run: the `row`'s name in the tables, and by tier the backends whose cache should `wait`.
+    """The recommendation: the `row`'s name in the tables, and by tier the backends whose cache should `wait`.
 
-    `why` has a sentence for each tier that is worse off than without image-volumes. Its cache can wait, as a
-    cache is on or off per backend; the Cinder store cannot, as it is for the whole cloud.
+    `why` has a sentence for each tier that is worse off than without image-volumes. A cache can wait on some
+    backends, because each backend has its own switch. The Cinder store cannot: it serves the whole cloud.
     """
 
     row: str
@@ -61,7 +61,7 @@ def means_of(summaries: pd.DataFrame, found: Comparison | None) -> pd.DataFrame:
 
 
 def most_hits(summaries: pd.DataFrame) -> str:
-    """The row with the most clone hits in all."""
+    """The row with the most clone hits over all tiers."""
     rows = summaries[summaries["tier"] == ALL]
     return str(rows["strategy"].iloc[int(rows["clone_hit_rate"].fillna(-1).argmax())])
 
@@ -72,9 +72,10 @@ def failed(rows: pd.DataFrame) -> pd.Series:
 
 
 def recommended(summaries: pd.DataFrame, found: Comparison | None) -> str:
-    """The row that fails least, then costs least, of those with as many hits as the best in its interval.
+    """The row with the fewest failures, then the lowest cost, among those with about the most hits.
 
-    `summaries`: rows of `sim.analysis.metrics.summary`. `found`: their intervals.
+    About the most means: as many as the best one's interval allows. `summaries`: rows of
+    `sim.analysis.metrics.summary`. `found`: their intervals.
     """
     summaries = means_of(summaries, found)
     best, rows = most_hits(summaries), summaries[summaries["tier"] == ALL].set_index("strategy")
@@ -93,7 +94,7 @@ def recommended(summaries: pd.DataFrame, found: Comparison | None) -> str:
 def advice(
     summaries: pd.DataFrame, found: Comparison | None, scenario: Scenario, strategy_of: Mapping[str, str]
 ) -> Advice:
-    """What to run, and where the cache should wait because a tier is worse off with it.
+    """The row to run, and the tiers whose cache should wait because it makes the tier worse off.
 
     `strategy_of`: the strategy of each row. A tier is worse off if more of its creates fail than with `none`,
     or if its p95 is more than SLOWER times as long. Without a row `none` nothing is compared.
@@ -112,7 +113,7 @@ def advice(
         serving = [name for name, backend in scenario.backends.items() if tier in backend.volume_types]
         if STRATEGIES[strategy_of[chosen]].image_volume_cache_enabled:
             wait[tier] = [name for name in serving if scenario.backends[name].image_volume_cache_enabled]
-    # A backend that serves another tier too, which is better off, keeps its cache.
+    # A backend keeps its cache if it also serves a tier that is better off with it.
     kept = {
         name
         for tier in scenario.tiers
@@ -135,7 +136,7 @@ def _worse(with_it: Mapping[Hashable, Any], without: Mapping[Hashable, Any]) -> 
 
 
 def to_raise(records: Records, case: Case) -> dict[str, list[str]]:
-    """By tier, the limits that made its creates slow or fail beside a cache, and what would do."""
+    """By tier, the limits that made its creates slow or fail with a cache, and values that suffice."""
     told: dict[str, list[str]] = {}
     skips = events_of(records, "skip")
     refused = skips[skips["reason"].astype(str).str.startswith(TOO_LARGE)]

@@ -36,7 +36,7 @@ def manifest_of(
     wall_s: float,
     sha256: dict[str, str],
 ) -> dict[str, Any]:
-    """What is needed to repeat a run: its input and its versions. Only `engine_s` and `wall_s` vary."""
+    """The input and the versions needed to repeat a run. Only `engine_s` and `wall_s` vary."""
     start = case.trace.start
     return {
         "scenario": case.scenario.name,
@@ -72,10 +72,10 @@ def write(
 ) -> None:
     """Write tables as `{name}.{fmt}` and the manifest into `directory`, over an earlier run's.
 
-    A table that is a path is a file in that directory which is written already.
+    A table given as a path is a file that is already in that directory.
 
-    Files are written beside and moved in whole; the old manifest goes first and the new one comes
-    last, so a folder that has one is complete. Other files there are left alone. Raises OSError.
+    Files are written beside and moved in whole; the old manifest goes first and the new one comes last, so a
+    folder with a manifest is complete. Other files there stay. Raises OSError.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory) as beside:
@@ -103,7 +103,7 @@ def _write_table(table: pd.DataFrame, path: Path, fmt: Format) -> None:
 
 
 def read(directory: str | Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """The tables by name and the manifest of a folder that `write` left, whichever the format.
+    """The tables by name and the manifest of a folder that `write` made, in any format.
 
     Raises FileNotFoundError if there is no manifest, that is, no complete run.
     """

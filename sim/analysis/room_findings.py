@@ -1,4 +1,4 @@
-"""Findings on the room of arrays: creates that found none beside image-volumes, and volumes nobody wants."""
+"""Findings on the space of arrays: creates that lacked space beside image-volumes, and unwanted volumes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sim.model.records import Records
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
-# What an array says that has too little space, and what the scheduler says that sees too little.
+# The message of an array without enough space, and that of the scheduler.
 NO_SPACE = r"(\S+#\S+) has no \S+ GiB (?:left to provision|of physical space left)"
 NO_POOL = "NoValidBackend: no pool of the volume type passes"
-FILLED = ("create", "skip")  # events of a create's fill, which comes after its download
+FILLED = ("create", "skip")  # a create's fill has these events after the download
 
 
 def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[str]:
-    """Creates that failed for lack of space, by pool, where image-volumes held some of it."""
+    """Creates that failed for lack of space on a pool where image-volumes held some of it."""
     columns = ["volume_id", "volume_type", "end", "error"]
     creates = pd.concat([records.requests, records.others])
     failed = creates.loc[creates["status"] == "error", columns]
@@ -64,7 +64,7 @@ def _unplaced(records: Records, case: Case, creates: pd.DataFrame) -> list[str]:
 
 
 def _cached_gib(records: Records, case: Case, host: str, at: np.ndarray) -> np.ndarray:
-    """GiB of the cache's entries on a pool at some times, in seconds."""
+    """GiB of the cache's entries on a pool at given times (in seconds)."""
     events = records.cache_events
     events = events[(events["host"] == host) & events["event"].isin(list(ENTRIES))]
     initial = case.initial[(case.initial["kind"] == "cache") & (case.initial["host"] == host)]
@@ -75,7 +75,7 @@ def _cached_gib(records: Records, case: Case, host: str, at: np.ndarray) -> np.n
 
 
 def _stored_gib(case: Case, strategy: Strategy, host: str) -> int:
-    """GiB of the image-volumes that the Cinder store has on a pool at the start."""
+    """GiB of the Cinder store's image-volumes on a pool at the start."""
     return sum(
         volume.size_gib
         for image in case.images.values()
@@ -86,7 +86,7 @@ def _stored_gib(case: Case, strategy: Strategy, host: str) -> int:
 
 
 def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[str]:
-    """Volumes that stayed though they were deleted: users', and the store's of deleted images."""
+    """Volumes that stayed after their delete: users' volumes, and the store's of deleted images."""
     events = case.trace.events
     deleted = set(events.loc[events["event"] == "delete", "volume_id"])
     gone = _deleted_images(case)
@@ -110,7 +110,7 @@ def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[st
 
 
 def entries_of_deleted_images(records: Records, case: Case) -> list[str]:
-    """Entries of the cache that no create can use any more."""
+    """Cache entries that no create can use any more, because their image was deleted."""
     useless = records.cache[records.cache["image_id"].isin(list(_deleted_images(case)))]
     return [
         f"{host}: {count(len(chosen), 'cache entry', 'cache entries')} of deleted images,"

@@ -14,7 +14,7 @@ TODAY, EVERYWHERE = "today", "cache-everywhere"
 
 @dataclass(frozen=True)
 class Row:
-    """A row: what it is called in tables and folders, the strategy, and the case that it runs on."""
+    """A row of a comparison: its name in tables and folders, its strategy, and its case."""
 
     name: str
     strategy: str
@@ -24,9 +24,9 @@ class Row:
 def rows_of(case: Case, strategies: Iterable[str] | None = None) -> list[Row]:
     """The rows for strategies (None: the scenario's), each once.
 
-    If the scenario says which strategy runs today, and it is not among them, `today` comes first. If it says
-    so and some backends have their cache off, `cache-everywhere` comes last: the first strategy with a cache
-    (today's, if it has one), with the cache on everywhere.
+    `today` comes first if the scenario names today's strategy and it is not among them. `cache-everywhere`
+    comes last if the scenario names today's strategy and some backends have their cache off: it is the first
+    strategy with a cache (today's, if it has one) with the cache on everywhere.
     """
     names = list(dict.fromkeys(case.scenario.strategies if strategies is None else strategies))
     rows = [Row(name, name, case) for name in names]

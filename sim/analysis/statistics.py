@@ -15,14 +15,14 @@ from sim.workload.streams import Streams
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 DAY_S = 86_400.0
-FEW = 10  # blocks of a history that has fewer days
+FEW = 10  # blocks of a history of fewer days than this
 CONFIDENCE = 0.95
 BATCH = 5  # of MSER-5
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks of a history from `start_s` on, each `length_s` long. The last one has everything later, too."""
+    """Blocks of a history from `start_s` on, each `length_s` long. The last one includes everything later."""
 
     start_s: float
     length_s: float
@@ -41,15 +41,15 @@ class Blocks:
         return self.start_s + self.length_s * np.arange(self.count, dtype=np.float64)
 
     def of(self, time: Floats) -> Ints:
-        """The block of each time, none of them before the start."""
+        """The block of each time; no time is before the start."""
         return np.searchsorted(self.starts(), time, side="right").astype(np.int64) - 1
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Values (...,) and deviations (..., U). The norm of the deviations is the standard error of the value.
+    """Values (...,) and deviations (..., U). The norm of the deviations is the value's standard error.
 
-    Both are linear in the data and the units of one `Sample` are the same, so the sum or the difference of
+    Both are linear in the data, and the units of one `Sample` are the same. So the sum or the difference of
     two estimates is an estimate, too: a paired one.
     """
 
@@ -76,9 +76,9 @@ class Sample:
     """Two or more units that are alike and independent: replications, or blocks of one history.
 
     For replications, the standard error is that of their mean; a replication without a value (NaN, a share of
-    nothing) is left out. For blocks, it is the standard deviation of resampled histories: the bootstrap over
-    blocks that do not overlap (Carlstein 1986), times sqrt(n / (n - 1)), which gives the textbook's error of
-    a mean.
+    nothing) is left out. For blocks, it is the standard deviation of resampled histories. These come from the
+    bootstrap over blocks that do not overlap (Carlstein 1986), times sqrt(n / (n - 1)), which gives the usual
+    standard error of a mean.
     """
 
     def __init__(
@@ -172,12 +172,12 @@ def mser5(values: npt.ArrayLike) -> int:
     """The number of first values to leave out as a warm-up: MSER-5 (White 1997; Franklin & White 2008).
 
     It cuts between batches of five values, up to half of the batches. It takes the cut after which the mean
-    has the least standard error, as if batches were independent, and the shortest of equal ones. Values
-    beyond the last whole batch do not count.
+    has the least standard error, as if batches were independent; among equal cuts, the shortest. Values after
+    the last whole batch do not count.
     """
     values = np.asarray(values, np.float64)
     batches = values[: len(values) // BATCH * BATCH].reshape(-1, BATCH).mean(axis=1)
-    # The last m batches, for every m; pandas finds their variance without the cancellation of sums.
+    # The last m batches, for every m; pandas computes their variance without cancellation of sums.
     variances = pd.Series(batches[::-1]).expanding().var(ddof=0).to_numpy()
     errors = (variances / np.arange(1, len(batches) + 1))[::-1]
     return BATCH * int(np.argmin(errors[: len(batches) // 2 + 1])) if len(batches) else 0

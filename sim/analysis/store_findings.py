@@ -1,4 +1,4 @@
-"""Findings on the Cinder store: images that nothing clones, and why."""
+"""Findings on the Cinder store: images that no create clones, and why."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sim.model.records import Records
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
-CLONING_UPLOADS = ("no-op", "raw-twin-location")  # they put image-volumes into the store
+CLONING_UPLOADS = ("no-op", "raw-twin-location")  # these put image-volumes into the store
 
 
 def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str]:
-    """Why images of the Cinder store are not cloned: not there, not raw, elsewhere, or of another project."""
+    """Why creates do not clone from the store: no image, not raw, elsewhere, or another project's."""
     hosts = {image.image_id: store_hosts(case, strategy, image) for image in case.images.values()}
     stored = [image for image in case.images.values() if hosts[image.image_id]]
     if not stored:
         uploaded = (records.uploads["status"] == "active").any() and case.scenario.upload in CLONING_UPLOADS
         return (
-            [] if uploaded else ["no image is in the Cinder store: name store.home, or store_hosts of images"]
+            [] if uploaded else ["no image is in the Cinder store: set store.home, or store_hosts of images"]
         )
     useful = {i.image_id for i in stored if (i.disk_format, i.container_format) == ("raw", "bare")}
     useless = [image for image in stored if image.image_id not in useful]
@@ -68,7 +68,7 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
 
 
 def _refused_clones(placed: pd.DataFrame, case: Case, hosts: Mapping[str, Collection[str]]) -> list[str]:
-    """Downloads beside an image-volume that might have been cloned: the array refused, and Cinder went on."""
+    """Downloads although the pool had an image-volume: the array refused the clone and Cinder went on."""
     events = case.trace.events
     encrypted = events.loc[events["encrypted"], "volume_id"]
     beside = np.array(

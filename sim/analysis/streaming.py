@@ -1,7 +1,8 @@
-"""Traces larger than memory: events are read, and results written, in stretches.
+"""Traces larger than memory: the run reads events and writes results in parts.
 
-Live volumes, images and creates under way bound the memory. The results are those of a run in memory, with
-two differences: an id may be used again once its volume is deleted, and seconds are added up in parts.
+The number of live volumes, of images and of unfinished creates bounds the memory. The results are those of a
+run in memory, with two differences: an id may be used again once its volume is deleted, and seconds are added
+up in parts.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from sim.model.records import ASKED, uploads_table
 from sim.model.usage import ALL, UsageMeter, instants
 
 BATCH = 500_000  # events of the trace in memory
-BUDGET = 1_000_000  # events between two looks at Python's signals and progress
+BUDGET = 1_000_000  # events between two checks of Python's signals and progress
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def stream(
 
 
 def _schedules(path: Path, batch: int) -> bool:
-    """Whether any create leaves its host to the scheduler. If none does, no backend needs to report."""
+    """Whether any create leaves its host to the scheduler. If none does, backends need no reports."""
     for part in parquet_batches(path, batch, ["event", "host"]):
         event, host = part["event"].cast(pa.string()), part["host"].cast(pa.string())
         unplaced = pc.equal(pc.fill_null(host, ""), "")
@@ -142,13 +143,13 @@ def _schedules(path: Path, batch: int) -> bool:
 
 
 class Volumes:
-    """Numbers for the volumes of a trace. A number is free again when its volume is deleted."""
+    """Numbers for the volumes of a trace. A number becomes free when its volume is deleted."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._live: dict[str, int] = {}
         self._free: list[int] = []
-        self.most = 0  # numbers ever given at once
+        self.most = 0  # the most numbers in use at once
 
     def new(self, volume_id: str) -> int:
         """A number for a volume."""
@@ -161,16 +162,14 @@ class Volumes:
         return number
 
     def codes(self, events: pd.DataFrame, happened: int) -> npt.NDArray[np.int64]:
-        """The number of each event's volume. Raises BadInput for ids taken, or deleted but not there."""
+        """The number of each event's volume. Raises BadInput for an id in use, or a missing volume."""
         problems = Problems()
         codes = np.zeros(len(events), np.int64)
         rows = zip(events["event"].tolist(), events["volume_id"].tolist(), strict=True)
         for at, (event, volume_id) in enumerate(rows):
             if event == "create":
                 if volume_id in self._live:
-                    problems.add(
-                        self._path, f"row {happened + at + 1}", f"volume {volume_id} is there already"
-                    )
+                    problems.add(self._path, f"row {happened + at + 1}", f"volume {volume_id} exists already")
                 codes[at] = self.new(volume_id)
             elif event == "delete":
                 code = self._live.pop(volume_id, None)
@@ -181,14 +180,14 @@ class Volumes:
                 codes[at] = code
                 self._free.append(code)
             elif event == "upload":
-                what = "upload: needs a trace that fits into memory"
+                what = "upload: needs a trace that fits in memory"
                 problems.add(self._path, f"row {happened + at + 1}", what)
         problems.raise_any()
         return codes
 
 
 class _Run:
-    """A run under way: its state, and the creates whose rows are not yet written."""
+    """A run in progress: its state, and the creates whose rows are not written yet."""
 
     def __init__(self, case: Case, names: Names, s: State, volumes: Volumes, output: Output) -> None:
         self.s = s
@@ -199,7 +198,7 @@ class _Run:
         """Run the trace to its end. Returns the seconds in compiled code."""
         table = table_of(self.s)
         locations = most_locations(self.s)
-        advance(table, True, 0, locations)  # compiles, or loads what is compiled
+        advance(table, True, 0, locations)  # compiles, or loads the compiled code
         engine_s, why, more = 0.0, MORE_EVENTS, True
         while why != OVER:
             if why == MORE_EVENTS:
@@ -219,7 +218,7 @@ class _Run:
         return engine_s
 
     def _read(self, batches: Iterator[Any]) -> bool:
-        """The next stretch of the trace; whether there may be another."""
+        """Read the next part of the trace; return whether there may be another."""
         stretch = next(batches, None)
         if stretch is None:
             return False
@@ -261,9 +260,9 @@ class Output:
         self.last_end = 0.0
         none = pd.DataFrame({name: pd.Series(dtype="str") for name in ASKED})
         none = none.astype({"size_gib": "int64", "time": "float64"})
-        self._asked = none  # of rows that are not written yet
+        self._asked = none  # creates whose rows are not written yet
         self._case, self._names = case, names
-        self._first = 0  # the number of the first of them
+        self._first = 0  # the number of the first of these creates
         empty = tables_of(np.zeros(0, state.ROWS), case, names, none)
         self.requests.add(empty[0])
         self.others.add(empty[1])
@@ -283,11 +282,11 @@ class Output:
                 file.path.unlink(missing_ok=True)
 
     def ask(self, asked: pd.DataFrame) -> None:
-        """Take note of creates to come, in the order of their rows."""
+        """Add coming creates, in the order of their rows."""
         self._asked = pd.concat([self._asked, asked], ignore_index=True)
 
     def write(self, s: State) -> None:
-        """Write the events of the cache, and the rows of creates up to the first that has not ended."""
+        """Write the events of the cache, and the rows of creates before the first that has not ended."""
         w = s.world[0]
         ids = self._asked["volume_id"].to_numpy(object)
         self.cache_events.add(cache_events_of(s, self._names, ids, self._first))
@@ -323,7 +322,7 @@ class Output:
 
 
 class _File:
-    """A table that is written in parts, CSV or Parquet by its suffix."""
+    """A table written in parts, as CSV or Parquet by its suffix."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -331,7 +330,7 @@ class _File:
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, part: pd.DataFrame) -> None:
-        """Write rows below those that are there."""
+        """Append rows."""
         if self.path.suffix == ".csv":
             with self.path.open("a" if self._begun else "w", encoding="utf-8", newline="") as file:
                 part.to_csv(file, header=not self._begun, index=False, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Compare engine `fast` with engine `cinder`: equal to the last bit, or where they first differ."""
+"""Compares engine `fast` with engine `cinder`: equal to the last bit, or the first difference."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Verdict:
-    """A strategy on both engines. `difference` describes where they first differ; None if they agree."""
+    """A strategy on both engines. `difference` describes the first difference; None if they agree."""
 
     strategy: str
     requests: int
@@ -44,7 +44,7 @@ class Verdict:
 def verdict(case: Case, strategy: str, progress: Callable[[int], None] | None = None) -> Verdict:
     """Run a strategy on both engines and compare all results.
 
-    `progress` is told how many of the trace's events are done, of both runs together.
+    `progress` is called with the number of trace events done, of both runs together.
     """
     first, second = (
         run(case, strategy, engine, progress=_from(progress, number * len(case.trace.events)))
@@ -59,10 +59,10 @@ def _from(progress: Callable[[int], None] | None, before: int) -> Callable[[int]
 
 
 def difference(first: Records, second: Records, names: tuple[str, str] = ENGINES) -> str | None:
-    """Where two runs first differ in time, as text of 80 columns with both side by side; None if they agree.
+    """The first difference of two runs in time, as text of 80 columns, side by side; None if they agree.
 
     Every column counts, floats to the last bit; only `engine_s` does not. If requests or cache events differ,
-    the text shows the first such request (by `end`) and all that it did. Else it shows the first row that
+    the text shows the first such request (by `end`) and all its events. Otherwise it shows the first row that
     differs.
     """
     pairs = {name: (getattr(first, name), getattr(second, name)) for name in TABLES}
@@ -86,11 +86,11 @@ def difference(first: Records, second: Records, names: tuple[str, str] = ENGINES
     return f"rows that differ: {counts}\n{textwrap.fill(printable(told), WIDTH)}\n{_beside(rows, names)}"
 
 
-# -- what differs --------------------------------------------------------------------------------------
+# -- finding differences -------------------------------------------------------------------------------
 
 
 def _other_columns(one: pd.DataFrame, other: pd.DataFrame) -> str:
-    """The names and types of columns that are not the same ('' if all are; an empty table has no types)."""
+    """The names and types of columns that differ ('' if none do; an empty table has no types)."""
     if list(one.columns) != list(other.columns):
         return f"{', '.join(one.columns)} / {', '.join(other.columns)}"
     if not len(one) or not len(other):
@@ -110,7 +110,7 @@ def _unequal(one: pd.DataFrame, other: pd.DataFrame) -> Rows:
 
 
 def _bits(column: pd.Series[Any]) -> npt.NDArray[Any]:
-    """Values that are equal only if they are the same: -0.0 is not 0.0, a NaN is itself."""
+    """Values that compare as equal only if identical: -0.0 differs from 0.0, a NaN equals itself."""
     if column.dtype.kind == "f":
         return column.to_numpy(dtype=np.float64).view(np.int64)
     return column.to_numpy(dtype=object)
@@ -136,9 +136,9 @@ def _first_request(
     return min(found)[1] if found else None
 
 
-# -- how it is told ------------------------------------------------------------------------------------
+# -- showing differences -------------------------------------------------------------------------------
 
-Cells = list[tuple[str, str, str]]  # what, as the first has it, as the second has it
+Cells = list[tuple[str, str, str]]  # the name, the first run's value, the second run's value
 
 
 def _cells(tables: tuple[pd.DataFrame, pd.DataFrame], row: int) -> Cells:
@@ -175,7 +175,7 @@ def _told(event: dict[str, Any]) -> str:
 
 
 def _beside(rows: Cells, names: tuple[str, str]) -> str:
-    """A table of both engines, what differs marked with a star."""
+    """A table of both engines, with a star at each difference."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), width=WIDTH)
     table.add_column("", no_wrap=True)
     for name in names:

@@ -1,4 +1,4 @@
-"""How findings say things: counts, names and times in plain words."""
+"""The wording of findings: counts, names and times in plain words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sim.model.records import Records
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
-# What an event does to the number of entries.
+# The change of the number of entries by each event.
 ENTRIES = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
 MOST = 5  # lines of one kind, and names in one line
 
@@ -45,7 +45,7 @@ def some(names: Iterable[str]) -> str:
 
 
 def exceptions(errors: pd.Series[Any]) -> str:
-    """The count of each exception, with the one that led to it: `A after B 3, C 1`."""
+    """The count of each exception and of the exception before it: `A after B 3, C 1`."""
     names = errors.astype(str).str.extract(r"^([^:]*)(?:: ([A-Z]\w+[A-Z]\w+):)?")
     counts = (names[0] + (" after " + names[1]).fillna("")).value_counts()
     return some(f"{name} {count:,}" for name, count in counts.items())

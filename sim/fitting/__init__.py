@@ -1,1 +1,1 @@
-"""The parameters of a generated workload, fitted to a trace, with the goodness of each."""
+"""Fits the parameters of a generated workload to a trace, with the goodness of each fit."""

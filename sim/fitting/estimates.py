@@ -19,7 +19,7 @@ DRAWS = 200
 
 
 class Estimate(NamedTuple):
-    """A value, its 95 % interval, and in words how good the fit is ('' where the interval says it all)."""
+    """A value, its 95 % interval, and how good the fit is in words ('' if the interval is enough)."""
 
     value: float
     low: float
@@ -28,15 +28,14 @@ class Estimate(NamedTuple):
 
 
 class Maximum(NamedTuple):
-    """Where a likelihood is largest (P,), the covariance (P, P) there, and the negative log-likelihood."""
+    """The maximum of a likelihood (P,), the covariance (P, P) there, and the negative log-likelihood."""
 
     at: Floats
     covariance: npt.NDArray[Any]
     loss: float
 
     def estimate(self, number: int, back: Callable[[Any], Any], goodness: str = "") -> Estimate:
-        """The estimate of one parameter. `back` (increasing) leads from the fitted scale to the parameter's
-        own."""
+        """The estimate of one parameter. `back` (increasing) maps from the fitted scale to its own."""
         half = Z * math.sqrt(max(self.covariance[number, number], 0.0))
         with np.errstate(over="ignore"):
             value, low, high = (float(back(self.at[number] + by)) for by in (0.0, -half, half))
@@ -44,9 +43,9 @@ class Maximum(NamedTuple):
 
 
 def maximum(loss: Callable[[Floats], float], start: Floats) -> Maximum:
-    """The maximum of a likelihood by its negative logarithm, and the inverse of the observed information.
+    """The maximum of a likelihood, from its negative logarithm, with the inverse of the observed information.
 
-    `loss` is BEYOND or more where it must not be.
+    `loss` must be BEYOND or more outside the allowed region.
     """
     found = optimize.minimize(
         loss, start, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-4, "maxiter": 4000}
@@ -63,7 +62,7 @@ def maximum(loss: Callable[[Floats], float], start: Floats) -> Maximum:
                 loss(at + one + two) - loss(at + one - two) - loss(at - one + two) + loss(at - one - two)
             )
             hessian[row, column] = hessian[column, row] = corners / (4 * step[row] * step[column])
-    if not (np.abs(hessian) < BEYOND).all():  # at the edge of what is sought: nothing is known of how far off
+    if not (np.abs(hessian) < BEYOND).all():  # at the edge of the search region the error is unknown
         return Maximum(at, np.full((size, size), np.inf), float(found.fun))
     return Maximum(at, np.asarray(np.linalg.pinv(hessian, hermitian=True)), float(found.fun))
 
@@ -81,7 +80,7 @@ def grouped_share(hits: Floats, cases: Floats) -> Estimate:
     """A share of cases that come in groups (G,), alike within a group: the interval counts groups."""
     part = float(hits.sum() / cases.sum())
     spread = float(((hits - part * cases) ** 2).sum() / cases.sum() ** 2)
-    least = cases.sum() ** 2 / (cases**2).sum()  # as many cases as tell, if each group is all or nothing
+    least = cases.sum() ** 2 / (cases**2).sum()  # effective number, if groups are all or nothing
     return share(part, part * (1 - part) / spread if spread > 0 else least)
 
 
@@ -102,12 +101,12 @@ def scaled(value: float, count: float, dispersion: float = 1.0) -> Estimate:
 def zipf(counts: Floats, effective: float, error: float = 0.0) -> Estimate:
     """The exponent of Zipf's law over as many ranks as there are counts (N,), by maximum likelihood.
 
-    Ranks are those seen, which makes the law look steeper than it is: by how much, and the interval, come
-    from draws of `effective` independent cases. `error` is a standard error that is known to be no smaller.
+    Only the ranks seen are used, which makes the law look steeper than it is. Draws of `effective`
+    independent cases give the correction and the interval. `error` is a lower bound of the standard error.
     """
     ranks = len(counts)
     if ranks < 2 or effective <= 0:
-        return Estimate(0.0, 0.0, math.inf, "one rank alone tells nothing")
+        return Estimate(0.0, 0.0, math.inf, "one rank is not enough")
     logs = np.log(np.arange(1, ranks + 1))
     laws = np.exp(-np.outer(EXPONENTS, logs))
     laws /= laws.sum(axis=1, keepdims=True)
@@ -140,7 +139,7 @@ def log_between(low: Floats, high: Floats) -> Floats:
 
 
 def rounded_lognormal(sizes: npt.NDArray[np.int64]) -> tuple[Estimate, Estimate]:
-    """Median and sigma of X, of which max(2, ceil(X)) are seen (N,), by maximum likelihood."""
+    """Median and sigma of X by maximum likelihood; observed are max(2, ceil(X)) (N,)."""
     values, counts = np.unique(sizes, return_counts=True)
     with np.errstate(divide="ignore"):
         lows, highs = np.where(values == 2, -np.inf, np.log(values - 1.0)), np.log(values.astype(float))

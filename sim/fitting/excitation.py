@@ -1,9 +1,9 @@
-"""Requests that bring on others of the same image: the self-exciting process, fitted by maximum likelihood.
+"""Requests that cause others for the same image: the self-exciting process, by maximum likelihood.
 
 The intensity of requests of line i at instant t is rate * p(i) + the sum over its earlier requests of share *
-g(t - earlier), g a lognormal density `offset` seconds off. p is Zipf's law over the lines, ordered by what
-begins new. The likelihood is that of Y. Ogata (Statistical models for earthquake occurrences and residual
-analysis for point processes, 1988), in which a first stretch may be history only.
+g(t - earlier), with g a lognormal density `offset` seconds off. p is Zipf's law over the lines, ordered by
+their new requests. The likelihood is that of Y. Ogata (Statistical models for earthquake occurrences and
+residual analysis for point processes, 1988), which may use a first part of the data as history only.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from sim.workload.streams import Streams
 
 Whole = npt.NDArray[np.int64]
 HISTORY = 0.2  # of the trace
-STEP = 1.5  # from one edge of delays to the next
-ROUNDS = 4  # of ranks by what begins new, then the likelihood
-LEAST = 50  # requests, below which there is nothing to tell
-TOLD = 1.92  # by which a parameter must lower the loss to be told from none (half of chi-square's 95 % point)
-DRAWN = 200_000  # requests in all that are drawn to see how far off a fit is
-# Of log rate, logit share, log median, log sigma, exponent: where a search starts; but for the rate, ends.
+STEP = 1.5  # ratio of neighbouring edges of delays
+ROUNDS = 4  # of ranking by new requests, then maximising the likelihood
+LEAST = 50  # requests needed for a fit
+TOLD = 1.92  # by this much a parameter must lower the loss to count (half of chi-square's 95 % point)
+DRAWN = 200_000  # requests to draw in all for the correction of a fit
+# Start of a search and its bounds (but the rate has none): log rate, logit share, log median, log sigma,
+# exponent.
 START = np.array([0.0, 0.0, math.log(3600.0), math.log(2.0), 1.0])
 LOWEST = np.array([-7.0, math.log(1.0), math.log(0.05), 0.0])
 HIGHEST = np.array([2.9, math.log(1e8), math.log(3.0), 5.0])
 
 
 class Excitation(NamedTuple):
-    """`begun` (N,): how many requests of each line began something new, as far as one can tell.
+    """The process. `begun` (N,): the estimated number of requests of each line that began something new.
 
-    The delays are None where too few requests follow others to tell.
+    The delays are None if too few requests follow others.
     """
 
     share: Estimate
@@ -49,10 +50,10 @@ class Excitation(NamedTuple):
 
 
 def excitation(time: Floats, line: Whole, blank: int, until: float, offset: float) -> Excitation | None:
-    """The process of requests (R,), by time, each of a line 0..N-1; None of too few.
+    """The process of requests (R,), sorted by time, each of a line 0..N-1; None if there are too few.
 
-    Times are seconds in which the rate is even. `blank` is the line that stands for no image, or -1.
-    Ranks that fit the noise too make too much look new: by how much is seen in processes drawn from the fit.
+    Times are seconds on a scale with an even rate. `blank` is the line that stands for no image, or -1. Ranks
+    also fit noise, so too many requests look new. Processes drawn from the fit give the correction.
     """
     if len(time) < LEAST:
         return None
@@ -80,7 +81,7 @@ def _zipf(likelihood: _Likelihood, begun: Floats, error: float) -> Estimate:
 
 
 def _nothing_follows(likelihood: _Likelihood, at: Floats) -> Excitation:
-    """What can be said if requests come as if none followed another; the bound is for delays as at START."""
+    """The result if no request seems to follow another; the bound assumes delays as at START."""
     at = np.concatenate([at[:1], LOWEST[:1], START[2:4], at[4:]])
     least, high = likelihood.alone(at), 0.0
     for high in np.arange(0.01, 0.95, 0.01):
@@ -97,7 +98,7 @@ def _bounded(at: Floats) -> Floats:
 
 
 def _refits(likelihood: _Likelihood, at: Floats, draws: int) -> Iterator[Maximum]:
-    """Fits of processes drawn from a fit, as long and of the same lines."""
+    """Fits of processes drawn from a fit, of the same length and with the same lines."""
     share, until = float(special.expit(at[1])), likelihood.until
     spec = Generate(
         duration=f"{until:.6f}s",  # type: ignore[arg-type]
@@ -114,7 +115,7 @@ def _refits(likelihood: _Likelihood, at: Floats, draws: int) -> Iterator[Maximum
 
 
 class _Likelihood:
-    """All that a likelihood needs, computed once: how many requests of its line are how long before each."""
+    """The data of a likelihood, computed once: the number of earlier requests of the line by delay."""
 
     def __init__(
         self, time: Floats, line: Whole, blank: int, until: float, offset: float, lines: int = 0
@@ -141,7 +142,7 @@ class _Likelihood:
         )
 
     def fit(self, at: Floats = START) -> Maximum:
-        """Where the likelihood is largest: log rate, logit share, log median, log sigma, exponent."""
+        """The maximum of the likelihood: log rate, logit share, log median, log sigma, exponent."""
         begun = np.bincount(self.line, minlength=self.lines).astype(float)
         for _ in range(ROUNDS):
             self.rank(begun)
@@ -151,12 +152,12 @@ class _Likelihood:
         return top
 
     def alone(self, at: Floats) -> float:
-        """The loss, if no request followed another."""
+        """The loss if no request followed another."""
         rate = math.log(len(self.line) / self.length)
         return self.loss(np.concatenate([[rate], LOWEST[:1], at[2:]]))
 
     def rank(self, begun: Floats) -> None:
-        """Order the lines by what began new."""
+        """Order the lines by their new requests."""
         images = np.array([number for number in range(self.lines) if number != self.blank])
         order = images[np.argsort(-begun[images], kind="stable")]
         self.logs = np.zeros(self.lines)
@@ -164,7 +165,7 @@ class _Likelihood:
         self.blanks = begun[self.blank] / begun.sum() if self.blank >= 0 else 0.0
 
     def law(self, at: Floats) -> Floats:
-        """The probability of each line for what begins new."""
+        """The probability of each line for a new request."""
         weight = np.exp(-at[4] * self.logs)
         if self.blank >= 0:
             weight[self.blank] = 0.0
@@ -174,8 +175,7 @@ class _Likelihood:
         return np.asarray(weight)
 
     def _rates(self, at: Floats) -> tuple[Floats, Floats, Floats]:
-        """Intensities at each request, of new requests and of following ones; and the following requests by
-        delay."""
+        """Intensities at each request, of new and of following ones; and the following ones by delay."""
         weight = self.law(at)
         with np.errstate(divide="ignore"):
             reach = special.ndtr((np.log(self.edges) - at[2]) / math.exp(at[3]))
@@ -192,6 +192,6 @@ class _Likelihood:
         return float(math.exp(at[0]) * self.length + many @ self.exposed - logs)
 
     def begun(self, at: Floats) -> Floats:
-        """How many requests of each line began new: the sum of the probabilities that they did."""
+        """How many requests of each line began new: the sum of their probabilities."""
         new, following, _ = self._rates(at)
         return np.bincount(self.line, new / (new + following), minlength=self.lines).astype(float)

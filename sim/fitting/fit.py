@@ -1,9 +1,10 @@
-"""Parameters of a generated workload (`sim.inputs.generator`) out of a trace, each with how well it is known.
+"""Fits the parameters of a generated workload (`sim.inputs.generator`) to a trace, with intervals.
 
-Creates of one image, each soon after the one before, are one request: a storm, if they are several. Soon is
-while such gaps are more frequent than longer ones, GAP_S at most. Hours and weekdays multiply; requests are a
-self-exciting process (`sim.fitting.excitation`) in a time in which its rate is even. Versions of a line are
-images with ids `line`, `line@2`, ... or, with an image list, those of one name and owner by their first use.
+Creates of one image, each soon after the one before, are one request, and a storm if they are several. Soon
+means: while such gaps are more frequent than longer ones, GAP_S at most. Hours and weekdays multiply;
+requests are a self-exciting process (`sim.fitting.excitation`) on a time scale with an even rate. Versions of
+a line are images with ids `line`, `line@2`, ... or, with an image list, those of one name and owner by their
+first use.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ from sim.inputs.trace import Known, Trace, parse_trace
 
 Whole = npt.NDArray[np.int64]
 GAP_S = 10.0
-SIZES = 40  # of volumes: the rarest beyond so many count as the next size
+SIZES = 40  # volume sizes kept; a rarer size counts as the next kept one
 LEAST_STORMS = 10
-LEAST_SESSIONS = 5  # of an image, before it is said that one project alone uses it
+LEAST_SESSIONS = 5  # of an image, before the fit counts it as used by one project alone
 
 
 def fit(trace: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Fit:
@@ -62,13 +63,13 @@ def fit(trace: str | os.PathLike[str], images: str | os.PathLike[str] | None = N
 
 
 def fit_trace(trace: Trace, listed: Mapping[str, Image] | None = None) -> Fit:
-    """The fit of a trace in memory; `listed` are its images, if they are known."""
+    """The fit of a trace in memory; `listed` are its images, if known."""
     return _Fitting(trace.events, trace.start, listed or {}).fit()
 
 
 @dataclass
 class _Requests:
-    """Creates as requests (R): when, of which line, how many creates, seconds from the first to the last."""
+    """Creates as requests (R): time, line, number of creates, seconds from the first to the last."""
 
     time: Floats
     line: Whole
@@ -87,7 +88,7 @@ class _Fitting:
     out: Fit = field(default_factory=Fit)
 
     def fit(self) -> Fit:
-        """All of it, in the order of the spec."""
+        """All parameters, in the order of the spec."""
         events = self.events
         self.creates = events[events["event"] == "create"].reset_index(drop=True)
         last = float(events["time"].iloc[-1])
@@ -119,15 +120,15 @@ class _Fitting:
         )
 
     def _gap(self) -> float:
-        """The gap between creates of an image up to which they are one request.
+        """The largest gap between creates of an image within one request.
 
-        It is the shortest such that no longer one is much more frequent than those twice as long.
+        It is the shortest gap such that no longer one is much more frequent than gaps twice as long.
         """
         time = self.creates["time"].to_numpy()
         order = np.lexsort((time, self.line))
         gaps = np.sort(np.diff(time[order])[np.diff(self.line[order]) == 0])
         counts = np.bincount(self.line).astype(float)
-        # Where creates of an image come every few seconds anyway, only the shortest gaps say anything.
+        # If creates of an image come every few seconds anyway, only the shortest gaps are informative.
         found = min(GAP_S, 0.1 * self.until * counts.sum() / float((counts**2).sum()))
         for gap in np.geomspace(found, found / 100, 21):
             near, far = np.diff(np.searchsorted(gaps, [gap, 2 * gap, 3 * gap], side="right"))
@@ -155,13 +156,13 @@ class _Fitting:
         )
 
     def _hours(self) -> Floats:
-        """Weights of hours and weekdays; gives the rate in each hour of a week (168,), its mean 1."""
+        """Weights of hours and weekdays; returns the rate in each hour of a week (168,), with mean 1."""
         begin = 0.0
         if self.start is not None:
             midnight = self.start.replace(hour=0, minute=0, second=0, microsecond=0)
             begin = self.start.weekday() * DAY + (self.start - midnight).total_seconds()
         else:
-            self.out.note("the trace has no dates: its first day is taken for a Monday")
+            self.out.note("the trace has no dates: its first day counts as a Monday")
         slots = ((self.requests.time + begin) // HOUR).astype(np.int64)
         first, last = int(begin // HOUR), math.ceil((begin + self.until) / HOUR)
         counts = np.bincount(slots - first, minlength=last - first)
@@ -216,7 +217,7 @@ class _Fitting:
         self.out.listed(name, each, f"{told_by}; equal weights: p = {chance:.2g}")
 
     def _process(self, shape: Floats) -> Excitation | None:
-        """The requests in a time in which their rate is even."""
+        """The requests, on a time scale with an even rate."""
         hours = np.arange(math.floor(self.begin / HOUR), math.ceil((self.begin + self.until) / HOUR) + 1)
         edges = np.clip(hours * HOUR, self.begin, self.begin + self.until)
         self.even = np.concatenate([[0.0], np.cumsum(np.diff(edges) * shape[hours[:-1] % 168])])
@@ -225,7 +226,7 @@ class _Fitting:
         return excitation(time, self.requests.line, self.blank, float(self.even[-1]), offset)
 
     def _rate(self, shape: Floats, process: Excitation | None) -> None:
-        """Creates a day, over whole weeks; they vary as the process says, or as days do, if that is more."""
+        """Creates a day, over whole weeks. The variance is the larger of the process's and the days'."""
         count, sizes = len(self.creates), self.requests.creates
         again = process.share.value if process else 0.0
         model = float((sizes.mean() ** 2 / (1 - again) ** 2 + sizes.var()) / sizes.mean())
@@ -248,7 +249,7 @@ class _Fitting:
         return np.asarray(np.clip(hours * HOUR, self.begin, self.begin + self.until) - self.begin)
 
     def _spread(self) -> Estimate:
-        """Seconds of a storm: the last of n creates comes (n - 1) / n of them after the first on average."""
+        """Seconds of a storm: on average, the last of n creates comes (n - 1) / n of them after the first."""
         several = self.requests.creates > 1
         parts = (1 - 1 / self.requests.creates[several]).sum()
         if not several.any():
@@ -261,7 +262,7 @@ class _Fitting:
 
     def _storms(self) -> None:
         sizes = self.requests.creates
-        # Some are requests that came so close by chance: as many of the smallest storms are none.
+        # Some storms are requests that came so close by chance: the fit drops as many of the smallest.
         close = self.gap_s * float((np.bincount(self.requests.line).astype(float) ** 2).sum()) / self.until
         chance = min(round(close), int((sizes > 1).sum()))
         storms = np.sort(sizes[sizes > 1])[chance:]
@@ -279,13 +280,13 @@ class _Fitting:
 
     def _repeats(self, process: Excitation | None) -> None:
         if process is None:
-            self.out.plain("repeats.share", 0.0, "too few requests to tell", assumed=True)
+            self.out.plain("repeats.share", 0.0, "too few requests", assumed=True)
             return
         self.out.add(Fitted("repeats.share", process.share))
         for name in ("after_median_s", "after_sigma"):
             found = getattr(process, name)
             if found is None:
-                self.out.assumed(f"repeats.{name}", "no requests that follow others seen")
+                self.out.assumed(f"repeats.{name}", "no request followed another")
             else:
                 self.out.add(Fitted(f"repeats.{name}", found))
 
@@ -305,7 +306,7 @@ class _Fitting:
             self.out.plain("popularity.images", len(seen), "those seen: there may be more")
         self._releases(process.share.value if process else 0.0)
         if self.listed:
-            self.out.note("the scenario's image list, the most popular first, has lines, owners and formats")
+            self.out.note("the scenario's image list, most popular first, gives lines, owners and formats")
             return
         self._private(begun)
 
@@ -323,7 +324,7 @@ class _Fitting:
         line, version = self.line[used][first], self.version[used][first]
         found = half_life(time[first], line, version, every.value, 1 / (1 - again))
         if found is None:
-            self.out.assumed("popularity.takeover", "too few releases to tell")
+            self.out.assumed("popularity.takeover", "too few releases")
         else:
             self.out.duration("popularity.takeover", found)
 
@@ -344,7 +345,7 @@ class _Fitting:
         )
 
     def _effective(self, process: Excitation | None) -> float:
-        """As how many independent ones the creates count, in what is the same throughout a session."""
+        """The effective number of independent creates, for properties that a session never changes."""
         sizes, again = self.requests.creates, process.share.value if process else 0.0
         total = sizes.mean() / (1 - again)
         varying = sizes.var() / (1 - again) + sizes.mean() ** 2 * again / (1 - again) ** 3
@@ -353,7 +354,7 @@ class _Fitting:
     def _projects(self, process: Excitation | None) -> None:
         project = self.creates["project"].astype(str)
         users = project.groupby(self.line).transform("nunique")
-        shared = (project != "") & (users > 1)  # not of images that belong to a project
+        shared = (project != "") & (users > 1)  # without images that belong to a project
         counts = project[shared].value_counts().to_numpy().astype(float)
         if not len(counts):
             self.out.assumed("projects.count", "the trace names no projects")
@@ -372,7 +373,7 @@ class _Fitting:
 
     def _volumes(self) -> None:
         if not self.listed:
-            self.out.assumed("raw_share", "a trace does not tell formats")
+            self.out.assumed("raw_share", "a trace has no formats")
         tier = self.creates["volume_type"].astype(str).to_numpy()
         self.out.mapping("tiers", {name: self._grouped(tier == name) for name in sorted(set(tier))})
         size = self.creates["size_gib"].to_numpy()

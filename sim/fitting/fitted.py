@@ -1,4 +1,4 @@
-"""What a fit gives: parameters with their intervals, as YAML for a scenario, as a table, as JSON."""
+"""The result of a fit: parameters with their intervals, as YAML for a scenario, as a table, as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from sim.fitting.estimates import Estimate
 from sim.inputs.generator import DAY, HOUR, LONGEST, Generate
 
-COMMENT = 34  # where comments begin
+COMMENT = 34  # column at which comments begin
 WIDTH = 80
 
 
@@ -25,7 +25,7 @@ class Fitted(NamedTuple):
 
 @dataclass
 class _Line:
-    """A key of the spec: its value, what is said of it, and its estimates (of a list or mapping: several)."""
+    """A key of the spec: its value, its comment, and its estimates (of a list or mapping: several)."""
 
     key: str
     value: Any
@@ -36,27 +36,27 @@ class _Line:
 
 @dataclass
 class Fit:
-    """Parameters in the order found; `notes`: what else to know; `images`: the lines, most popular first."""
+    """Parameters in the order found; `notes`: further remarks; `images`: the lines, most popular first."""
 
     notes: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     _lines: list[_Line] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """One more thing to know."""
+        """Add a remark."""
         self.notes.append(text)
 
     def add(self, *found: Fitted) -> None:
-        """Parameters that are numbers."""
+        """Add parameters that are numbers."""
         for key, estimate in found:
             self._lines.append(_Line(key, _short(estimate.value), _told(estimate), {key: estimate}))
 
     def plain(self, key: str, value: object, comment: str, *, assumed: bool = False) -> None:
-        """A parameter without an interval."""
+        """Add a parameter without an interval."""
         self._lines.append(_Line(key, value, comment, {}, assumed))
 
     def assumed(self, key: str, why: str) -> None:
-        """A parameter that the trace does not tell: the default stays."""
+        """Add a parameter that the trace does not determine: the default stays."""
         value: Any = Generate().model_dump()
         for part in key.split("."):
             value = value[part]
@@ -65,18 +65,18 @@ class Fit:
         self._lines.append(_Line(key, _plain(value), f"assumed: {why}", {}, True))
 
     def duration(self, key: str, estimate: Estimate) -> None:
-        """A parameter that is written as a duration."""
+        """Add a parameter that is written as a duration."""
         words = [_duration(value) for value in estimate[:3]]
         comment = f"{words[1]} to {words[2]}" + (f"; {estimate.goodness}" if estimate.goodness else "")
         self._lines.append(_Line(key, words[0], comment, {key: estimate}))
 
     def listed(self, key: str, estimates: list[Estimate], goodness: str) -> None:
-        """A parameter that is a list of weights."""
+        """Add a parameter that is a list of weights."""
         each = {f"{key}.{number}": estimate for number, estimate in enumerate(estimates)}
         self._lines.append(_Line(key, [_short(one.value) for one in estimates], goodness, each))
 
     def mapping(self, key: str, estimates: dict[Any, Estimate], goodness: str = "") -> None:
-        """A parameter that is weights by name."""
+        """Add a parameter that is weights by name."""
         each = {f"{key}.{name}": estimate for name, estimate in estimates.items()}
         values = {name: _short(estimate.value) for name, estimate in estimates.items()}
         if len(estimates) == 1 and not goodness:
@@ -99,7 +99,7 @@ class Fit:
         return pd.DataFrame(rows, columns=["parameter", "value", "low", "high", "goodness"])
 
     def document(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """The whole fit, as JSON has it."""
         intervals = self.table().to_dict("records")
         for row in intervals:
             row["high"] = row["high"] if row["high"] < float("inf") else None
@@ -113,7 +113,7 @@ class Fit:
         }
 
     def __str__(self) -> str:
-        """YAML, to be pasted below `workload:`, a comment to each line: 95 % intervals and goodness."""
+        """YAML to paste below `workload:`, with a comment on each line: 95 % intervals and goodness."""
         text, below = ["# with each value its 95 % interval, and how good the fit is"], ""
         for note in self.notes:
             text += _wrapped(note, "# ", "# ")
@@ -136,7 +136,7 @@ def _yaml(key: str, value: object, comment: str) -> list[str]:
         return [f"{line:<{COMMENT}}# {comment}"]
     indent = key[: len(key) - len(key.lstrip())]
     above = _wrapped(comment, f"{indent}# ", f"{indent}# ")
-    whole = line.replace(": ", ":\xa0")  # what belongs together stays in a line
+    whole = line.replace(": ", ":\xa0")  # keeps a key and its value on one line
     return [*above, *(part.replace("\xa0", " ") for part in _wrapped(whole, "", f"{indent}  "))]
 
 
@@ -160,7 +160,7 @@ def _range(estimate: Estimate) -> str:
 
 
 def _short(value: float) -> float:
-    """Four digits: more is never known."""
+    """A value to four digits, which is all the precision there is."""
     return float(f"{value:.4g}")
 
 

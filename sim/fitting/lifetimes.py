@@ -1,4 +1,4 @@
-"""Lifetimes of volumes out of a trace: lognormal, but for those never deleted, and cut off at its end."""
+"""Lifetimes of volumes from a trace: lognormal, with a share never deleted, censored at its end."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scipy import optimize, special, stats
 from sim.fitting.estimates import BEYOND, Estimate, Floats, maximum
 from sim.fitting.fitted import Fit, Fitted
 
-LEAST = 10  # deletes
-GRAIN = 0.01  # of the logarithm of a lifetime, within which lifetimes count as one
+LEAST = 10  # deletes needed for a fit
+GRAIN = 0.01  # of the logarithm of a lifetime: closer lifetimes count as equal
 TOLD = 1.92  # half of chi-square's 95 % point
 SHORTEST = 1e-3  # seconds
 LEAST_LOG, MOST_LOG = math.log(0.01), math.log(5.0)  # of sigma
 
 
 def lifetimes(events: pd.DataFrame, creates: pd.DataFrame, until: float, out: Fit) -> list[Fitted]:
-    """Median, sigma and the share that is kept, of those creates whose volume has one delete at most."""
+    """Median, sigma and the share kept, from the creates whose volume has at most one delete."""
     gone = events[events["event"] == "delete"].drop_duplicates("volume_id").set_index("volume_id")["time"]
     time = creates["time"].to_numpy()
     end = gone.reindex(creates["volume_id"]).to_numpy(dtype=float)
@@ -37,7 +37,7 @@ def lifetimes(events: pd.DataFrame, creates: pd.DataFrame, until: float, out: Fi
     start = np.array([float(np.median(middle)), math.log(max(float(middle.std()), 0.1)), -2.0])
     whole = maximum(lambda at: loss(np.append(at, -40.0)), start[:2])
     top = maximum(loss, start)
-    if top.loss > whole.loss - 1e-6:  # nothing is kept
+    if top.loss > whole.loss - 1e-6:  # no volume is kept forever
         top = whole._replace(at=np.append(whole.at, -40.0), covariance=np.pad(whole.covariance, (0, 1)))
     told = f"{int(ended.sum()):,} deletes, KS distance {_apart(lived, ended, top.at):.3f}"
     return [

@@ -1,4 +1,4 @@
-"""Releases out of a trace: which images are versions of one line, how often they come, and take over."""
+"""Releases from a trace: which images are versions of one line, how often they come, how fast they spread."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sim.inputs.generator import DAY
 from sim.inputs.images import Image
 
 Whole = npt.NDArray[np.int64]
-LEAST = 20  # requests, to tell who uses which version
-MOST = 50_000  # requests that are looked at
-EARLIER = np.linspace(0, 1, 40, endpoint=False) ** 2  # of the time between releases: before the first use
+LEAST = 20  # requests needed to see which versions are in use
+MOST = 50_000  # requests used at most
+EARLIER = np.linspace(0, 1, 40, endpoint=False) ** 2  # of the time between releases, before the first use
 
 
 def lines_of(image_id: pd.Series[str], listed: Mapping[str, Image]) -> tuple[list[str], Whole, Whole]:
-    """The lines (N) by the id of their first version, and of each create its line and version (1, 2, ...).
+    """The lines (N) by the id of their first version, and the line and version (1, 2, ...) of each create.
 
-    Versions of a line are `line`, `line@2`, ..., or have one name and owner in `listed`; where the ids do not
-    number them, they come in the order of their first use.
+    Versions of a line are `line`, `line@2`, ..., or have one name and owner in `listed`; if the ids do not
+    number them, they are in the order of their first use.
     """
     codes, ids = pd.factorize(image_id)
     names, numbers = [], []
@@ -60,9 +60,10 @@ def _births(time: Floats, line: Whole, version: Whole) -> pd.DataFrame:
 
 
 def intervals(time: Floats, line: Whole, version: Whole, until: float) -> Estimate | None:
-    """Seconds from a release to the next; None if none was seen.
+    """Seconds from a release to the next; None if there was none.
 
-    From lines that had several, by their first uses; else by how many lines had one.
+    The estimate comes from the first uses in lines with several releases; without such lines, from how many
+    lines had one.
     """
     births = _births(time, line, version)
     new = births[births["version"] > births.groupby("line")["version"].transform("min")]
@@ -84,9 +85,9 @@ def intervals(time: Floats, line: Whole, version: Whole, until: float) -> Estima
 
 
 def _steps(new: pd.DataFrame, apart: int) -> Floats:
-    """Seconds a release, by the first new version of each line and one so many later.
+    """Seconds per release, by the first new version of each line and one `apart` versions later.
 
-    Not by the last of all: of those late in the trace only the ones used soon are seen.
+    The last of all is not used: among versions released late in the trace, only those used soon are seen.
     """
     first = new.groupby("line")[["version", "time"]].first()
     later = new.set_index(["line", "version"])["time"]
@@ -95,11 +96,11 @@ def _steps(new: pd.DataFrame, apart: int) -> Floats:
 
 
 def half_life(time: Floats, line: Whole, version: Whole, every: float, alike: float) -> Estimate | None:
-    """Seconds in which half of what starts goes over to a version, by requests; None if they do not tell.
+    """Seconds until half of the new sessions use a new version, by requests; None if there are too few.
 
-    Some time after a release a request uses an older version with a probability that halves and halves again.
-    When the release was, before its first use, is summed over. Sessions count, not requests: `alike` of
-    them are in one, and in the one of a request twice as many or more.
+    After a release, the probability that a request uses an older version halves again and again. The fit sums
+    over possible release times before the first use. Sessions count, not requests: `alike` requests are in
+    one session, or as many as in this request's session if that has twice as many or more.
     """
     since, older, release = _used_older(time, line, version, every)
     if len(since) < LEAST:
@@ -126,7 +127,7 @@ def half_life(time: Floats, line: Whole, version: Whole, every: float, alike: fl
 def _used_older(
     time: Floats, line: Whole, version: Whole, every: float
 ) -> tuple[Floats, npt.NDArray[np.bool_], Whole]:
-    """Requests of a line about a release: seconds since its first use, whether of an older version, which."""
+    """Requests of a line near a release: seconds since its first use, whether of an older version, which."""
     births = _births(time, line, version)
     new = births[births["version"] > births.groupby("line")["version"].transform("min")]
     order = np.lexsort((time, line))
@@ -135,7 +136,7 @@ def _used_older(
     for of, number, first in new.itertuples(index=False):
         begin, end = np.searchsorted(line, [of, of + 1])
         low, high = begin + np.searchsorted(time[begin:end], [first - every, first + every])
-        if high - low < LEAST:  # of lines used so little only the releases that are taken to soon are seen
+        if high - low < LEAST:  # in lines that are used rarely, only releases that are used soon are seen
             continue
         count += high - low
         parts.append((time[low:high] - first, version[low:high] < number))

@@ -1,1 +1,1 @@
-"""What can be written down: scenarios, traces, images, tables and strategies."""
+"""The input files: scenarios, traces, images, tables and strategies."""

@@ -19,7 +19,7 @@ def conf_of_scenario(scenario: Scenario, strategy: str) -> str:
 def conf_of(strategy: str, backends: Mapping[str, Limits]) -> str:
     """The lines of `cinder.conf`, a section for each backend."""
     schemes = ",".join(STRATEGIES[strategy].allowed_direct_url_schemes)
-    without = "# allowed_direct_url_schemes without cinder"  # what else an operator has there may stay
+    without = "# allowed_direct_url_schemes without cinder"  # the operator's other schemes may stay
     lines = ["[DEFAULT]", f"allowed_direct_url_schemes = {schemes}" if schemes else without]
     if STRATEGIES[strategy].replicated or STRATEGIES[strategy].on_demand:
         lines.append(f"# {strategy} is a proposal: nothing in Cinder puts its image-volumes there.")

@@ -1,4 +1,4 @@
-"""A host: how a scenario names a pool, `backend#pool`, as Cinder does within a node."""
+"""A host: the scenario's name of a pool, `backend#pool`, as in Cinder within a node."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ SEPARATOR = "#"
 
 
 def host_of(backend: str, pool: str) -> str:
-    """The host that a pool of a backend is."""
+    """The host of a backend's pool."""
     return f"{backend}{SEPARATOR}{pool}"
 
 
@@ -17,5 +17,5 @@ def parts_of(host: str) -> tuple[str, str]:
 
 
 def backend_of(host: str) -> str:
-    """The name of a host's backend; a backend's own name is its own."""
+    """The name of a host's backend; for a backend's own name, that name."""
     return parts_of(host)[0]

@@ -1,4 +1,4 @@
-"""The images of a scenario: their spec, and reading the list of them."""
+"""The images of a scenario: their spec, and the reader of the image list."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ class Image(Spec):
 
     @property
     def size_gib(self) -> int:
-        """GiB of its file, which its image-volume in the store takes."""
+        """GiB of its file: the size of its image-volume in the store."""
         return -(-self.size_bytes // GIB)
 
     @property
     def virtual_gib(self) -> int:
-        """GiB of its content, which its entry in the cache takes."""
+        """GiB of its content: the size of its entry in the cache."""
         return whole_gib(self.virtual_size_bytes)
 
     @property
     def needs_gib(self) -> int:
-        """The smallest volume that the API makes of it: `volume_utils.check_image_metadata`."""
+        """Size of the smallest volume that the API makes from it: `volume_utils.check_image_metadata`."""
         return max(self.size_gib, self.virtual_gib)
 
     def usable_by(self, project: str) -> bool:
@@ -98,7 +98,7 @@ def read_images(
     lacking = set(REQUIRED) - set(there)
     cells = (table.text(name).to_pylist() for name in there)
     rows = [dict(zip(there, row, strict=True)) for row in zip(*cells, strict=True)]
-    lines = table.line_of(np.arange(len(rows)))  # no rows, if no column is one of ours
+    lines = table.line_of(np.arange(len(rows)))  # no rows if the file has none of the columns
     images = {}
     for row, line in zip(rows, lines, strict=True):
         raw = {**row, **{name: _whole(row[name]) for name in _SIZES if name in row}}
@@ -132,14 +132,14 @@ def check_images(
     hosts: frozenset[str] | None,
     problems: Problems,
 ) -> None:
-    """Notes image ids that are there already, and `store_hosts` that the scenario does not have."""
+    """Note duplicate image ids, and `store_hosts` that the scenario does not have."""
     seen: set[object] = set()
     for row, line in zip(rows, lines, strict=True):
         image_id = row.get("image_id")
         if isinstance(image_id, str):
             if image_id in seen:
-                what = f"image {quoted(image_id)} is there already"
-                problems.add(path, line, what, "image is there already")
+                what = f"image {quoted(image_id)} exists already"
+                problems.add(path, line, what, "image exists already")
             seen.add(image_id)
         named = listed(";", row.get("store_hosts"))
         if hosts is None or not isinstance(named, list):

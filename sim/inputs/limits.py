@@ -13,7 +13,7 @@ ENABLED = "image_volume_cache_enabled"
 
 @dataclass(frozen=True)
 class Limits:
-    """The cache of a backend: Cinder's options, of which the limits count per pool. Smaller ones come first.
+    """Cinder's options for the cache of a backend; the limits count per pool. Smaller ones sort first.
 
     A cache that is off has no limits: (False, 0, 0).
     """
@@ -31,7 +31,7 @@ class Limits:
         return (1.0, _unlimited(self.max_size_gb), _unlimited(self.max_count))
 
     def covers(self, other: Limits) -> bool:
-        """Whether it is at least as large in both ways; a cache that is off is smaller than any."""
+        """Whether it is at least as large in both limits; a cache that is off is smaller than any."""
         if not (self.enabled and other.enabled):
             return self.enabled or not other.enabled
         return _unlimited(self.max_size_gb) >= _unlimited(other.max_size_gb) and _unlimited(
@@ -39,7 +39,7 @@ class Limits:
         ) >= _unlimited(other.max_count)
 
     def values(self, backend: str) -> dict[str, Any]:
-        """What it sets in a scenario."""
+        """The keys and values that it sets in a scenario."""
         options = {ENABLED: self.enabled, MAX_SIZE: self.max_size_gb, MAX_COUNT: self.max_count}
         return {f"backends.{backend}.{option}": value for option, value in options.items()}
 
@@ -48,7 +48,7 @@ OFF = Limits(False, 0, 0)
 
 
 def _unlimited(limit: int) -> float:
-    return limit or float("inf")  # Cinder's 0
+    return limit or float("inf")  # Cinder's 0 means unlimited
 
 
 def todays(backend: Backend) -> Limits:

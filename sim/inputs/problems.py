@@ -67,7 +67,7 @@ class Problems:
 
 
 def printable(text: str) -> str:
-    """The text as it is, or escaped where it would upset a terminal."""
+    """The text, with escapes for characters that would disturb a terminal."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 

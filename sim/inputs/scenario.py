@@ -410,7 +410,7 @@ class Case:
 def put(raw: Mapping[Any, Any], values: Mapping[tuple[str, ...], object]) -> dict[Any, Any]:
     """`raw` with other values, each at the path of its key; parts on the way that it lacks are made.
 
-    What is on the way is copied, the rest is shared.
+    The parts on the paths are copied, the rest is shared.
     """
     found = dict(raw)
     own: dict[tuple[str, ...], dict[Any, Any]] = {(): found}

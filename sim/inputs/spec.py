@@ -1,4 +1,4 @@
-"""What all specs share: the base class, checked types, and errors told as problems."""
+"""The common base of all specs: the base class, checked types, and errors as problems."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def some(values: V) -> V:
-    """Values that are not none at all."""
+    """Require at least one value."""
     if not values:
         raise ValueError("at least one is needed")
     return values
@@ -53,7 +53,7 @@ HostPart = Annotated[str, AfterValidator(_host_part)]
 Host = Annotated[str, AfterValidator(_host)]
 Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(once)]
 Hosts = Annotated[tuple[Host, ...], Field(strict=False), AfterValidator(once)]
-# The bounds of times and rates keep every instant within what a float of seconds tells apart.
+# The bounds of times and rates: a float of seconds can distinguish all instants within them.
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Rate = Annotated[float, Field(ge=1e-3)]
 Price = Annotated[float, Field(ge=0)]
@@ -87,14 +87,14 @@ def validated(
     problems: Problems,
     told: Container[str] = (),
 ) -> S | None:
-    """The spec made of `raw`, or None with all its errors noted but for those in keys of `told`."""
+    """The spec made from `raw`, or None with all its errors noted except those in keys of `told`."""
     try:
         return spec.model_validate(raw)
     except ValidationError as invalid:
         for error in invalid.errors(include_url=False, include_context=False, include_input=False):
             loc = [str(part) for part in error["loc"] if part != "[key]"]
             if loc[:1] == ["images"]:
-                del loc[1:2]  # which kind of images, file or list: a name of ours
+                del loc[1:2]  # pydantic's name of the kind of images (file or list) is ours, not the user's
             if loc and loc[0] in told:
                 continue
             what = error["msg"].removeprefix("Value error, ")

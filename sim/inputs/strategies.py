@@ -1,4 +1,4 @@
-"""Each strategy as options of Cinder and image-volumes at the start. Strategies differ in nothing else."""
+"""Each strategy as options of Cinder and image-volumes at the start; strategies differ only in these."""
 
 from __future__ import annotations
 

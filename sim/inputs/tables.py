@@ -1,4 +1,4 @@
-"""Tables in CSV or Parquet files, read as columns that know where in the file each row stands."""
+"""Tables from CSV or Parquet files, as columns that know the place of each row in the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _NOT_FINITE = r"(?i)^[+-]?(inf|infinity|nan)$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0", "")
-# What pandas adds to a Parquet file for an index; no column of ours.
+# Columns that pandas adds to a Parquet file for an index.
 _PANDAS_INDEX = "__index_level_"
 
 
@@ -54,10 +54,10 @@ def read_bytes(path: Path, problems: Problems) -> bytes | None:
 
 @dataclass
 class Table:
-    """Rows of a file. Cells keep the file's types (CSV: text) until asked for as something.
+    """Rows of a file. Cells keep the file's types (CSV: text) until a method converts them.
 
-    `line_of` gives, for row numbers in ascending order, where in the file they stand. A column
-    that the file lacks reads as empty, and `flag` says nothing about it: the lack has been told.
+    `line_of` maps row numbers in ascending order to their lines in the file. A missing column reads as empty,
+    and `flag` reports nothing about it: the reader has already reported it.
     """
 
     path: Path
@@ -91,16 +91,16 @@ class Table:
         return pc.fill_null(pc.cast(column, pa.string()), "").combine_chunks()
 
     def categories(self, name: str) -> pd.Categorical:
-        """A column of text with few different values."""
+        """A text column with few different values."""
         encoded = pc.dictionary_encode(self.text(name))
         return pd.Categorical.from_codes(
             encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
         )
 
     def numbers(self, name: str) -> tuple[npt.NDArray[np.float64], Mask, Mask]:
-        """A column as numbers: values (NaN where none), which cells hold one, which are empty.
+        """A column as numbers: values (NaN if none), and the masks of number cells and of empty cells.
 
-        `inf` and `nan` are written numbers too; they are for the caller to refuse.
+        `inf` and `nan` count as numbers too; the caller must refuse them.
         """
         column = self.columns.get(name)
         nothing = np.zeros(self.rows, dtype=bool)
@@ -120,7 +120,7 @@ class Table:
         return _floats(pc.cast(plain, pa.float64())), _mask(number), _mask(pc.equal(text, ""))
 
     def dates(self, name: str) -> tuple[pd.Series[pd.Timestamp], Mask]:
-        """A column as UTC times (ISO 8601; without a zone: UTC; NaT where none), and which."""
+        """A column as UTC times (ISO 8601; without a zone: UTC; NaT if none), and the mask of valid ones."""
         column = self.columns.get(name)
         if column is not None and is_calendar(column.type):
             times = pd.to_datetime(column.to_pandas(), errors="coerce", utc=True)
@@ -134,7 +134,7 @@ class Table:
         return times, times.notna().to_numpy()
 
     def flags(self, name: str) -> Mask:
-        """A column as truth: true/yes/1 and false/no/0/empty in any case; others are problems."""
+        """A column as booleans: true/yes/1 and false/no/0/empty in any case; others are problems."""
         column = self.columns.get(name)
         if column is not None and pa.types.is_boolean(column.type):
             return _mask(pc.fill_null(column, False))
@@ -169,10 +169,10 @@ def _floats(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
 def read_table(
     path: Path, required: Iterable[str], optional: Iterable[str], problems: Problems
 ) -> Table | None:
-    """Reads a CSV or (suffix `.parquet`) Parquet file; None if there is nothing to check.
+    """Read a CSV or (suffix `.parquet`) Parquet file; None if there is nothing to check.
 
-    Columns come in any order. Lacking, unknown and repeated ones are problems, and so are CSV rows
-    of another length; they are left out.
+    Columns come in any order. Missing, unknown and repeated ones are problems. So are CSV rows of another
+    length; these are left out.
     """
     reader = _read_parquet if path.suffix.lower() == ".parquet" else _read_csv
     table = reader(path, problems)
@@ -189,7 +189,7 @@ def read_batches(
     problems: Problems,
     columns: list[str] | None = None,
 ) -> Iterator[Table]:
-    """Reads a Parquet file (or some columns) as tables of so many rows; memory is bounded by one of them."""
+    """Read a Parquet file (or some columns) as tables of `rows` rows; one of them bounds the memory."""
     first = 0
     for batch in parquet_batches(path, rows, columns):
         table = _parquet_table(path, pa.Table.from_batches([batch]), first, problems)
@@ -200,15 +200,15 @@ def read_batches(
 
 
 def parquet_batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """A Parquet file (or some columns of it) in stretches of so many rows."""
+    """A Parquet file (or some columns of it) in parts of `rows` rows."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer keeps all that was read
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer would keep everything that was read
         yield from file.iter_batches(batch_size=rows, columns=columns)
 
 
 def count_rows(path: Path) -> int:
-    """The rows of a Parquet file; 0 of what is none or cannot be read, which reading it will tell."""
+    """The rows of a Parquet file; 0 for a file that cannot be read, which its reader will report."""
     import pyarrow.parquet as pq
 
     if path.suffix.lower() != ".parquet":
@@ -232,7 +232,7 @@ def _check_columns(table: Table, required: Iterable[str], optional: Iterable[str
 def _unique(path: Path, names: Sequence[str], problems: Problems) -> bool:
     repeated = sorted({name for name in names if names.count(name) > 1})
     for name in repeated:
-        problems.add(path, "", f"column {quoted(name)} is there {names.count(name)} times")
+        problems.add(path, "", f"column {quoted(name)} is given {names.count(name)} times")
     return not repeated
 
 
@@ -255,7 +255,7 @@ def _read_csv(path: Path, problems: Problems) -> Table | None:
         return "skip"
 
     try:
-        # The header is read as a row: names with quotes or line ends in them need no care.
+        # The header is read as a row: so names with quotes or line ends in them need no special care.
         read = pa_csv.read_csv(
             io.BytesIO(data),
             pa_csv.ReadOptions(column_names=header, block_size=1 << 24),
@@ -275,7 +275,7 @@ def _read_csv(path: Path, problems: Problems) -> Table | None:
 
 
 def _csv_rows(data: bytes) -> Iterable[tuple[int, list[str]]]:
-    """Every row that is not empty, with the number of the line on which it starts."""
+    """Every row that is not empty, with the number of its first line."""
     reader = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
     line = 1
     for row in reader:
@@ -285,7 +285,7 @@ def _csv_rows(data: bytes) -> Iterable[tuple[int, list[str]]]:
 
 
 def _quotes_close(path: Path, data: bytes, problems: Problems) -> bool:
-    """Whether quotes are used as CSV has them; pyarrow would make something of any."""
+    """Whether quotes follow the rules of CSV; pyarrow would accept any use of them."""
     reader = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
     try:
         for _ in reader:
@@ -300,11 +300,11 @@ def _tell_wrong_lengths(path: Path, data: bytes, cells: int, problems: Problems)
     for line, row in _csv_rows(data):
         if len(row) != cells:
             what = f"{len(row)} cells where the header has {cells}"
-            problems.add(path, f"line {line}", what, "another number of cells than the header")
+            problems.add(path, f"line {line}", what, "not as many cells as the header")
 
 
 def _lines(data: bytes, cells: int, rows: npt.NDArray[np.intp]) -> list[str]:
-    """Where rows (without the header, and those of a wrong length) stand; only for problems."""
+    """The lines of rows (without the header and rows of a wrong length); only for problems."""
     good = (line for line, row in _csv_rows(data) if len(row) == cells)
     wanted = set(rows.tolist())
     upto = islice(good, 1, max(wanted, default=-1) + 2)
@@ -328,7 +328,7 @@ def _read_parquet(path: Path, problems: Problems) -> Table | None:
 
 
 def _parquet_table(path: Path, read: pa.Table, first: int, problems: Problems) -> Table:
-    """A table of rows of a Parquet file, of which there are `first` before it."""
+    """A table of rows of a Parquet file that has `first` rows before them."""
     columns = {name: _plain(read[name]) for name in read.column_names}
     return Table(
         path, problems, columns, read.num_rows, lambda rows: [f"row {first + row + 1}" for row in rows]

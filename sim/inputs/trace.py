@@ -19,15 +19,15 @@ from sim.inputs.problems import Problems
 from sim.inputs.tables import Mask, Table, is_calendar, read_table
 
 EVENTS = ("create", "delete", "update_image", "delete_image", "upload", "release", "prefetch")
-GIVEN = EVENTS[:-1]  # the last is made by `sim.model.prefetch`, of releases
+GIVEN = EVENTS[:-1]  # `sim.model.prefetch` makes the last one from releases
 REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
 OPTIONAL = ("project", "encrypted", "first_host")
 INITIAL_REQUIRED = ("kind", "volume_id", "image_id", "size_gib", "host", "last_used")
 INITIAL_OPTIONAL = ("project",)
 _TEXT = ("volume_id", "image_id", "volume_type", "host", "project", "first_host")
-# Cinder keeps a volume's size in 32 bits.
+# Cinder stores a volume's size in 32 bits.
 MAX_GIB = 2**31 - 1
-# About 126 years: beyond it a float of seconds no longer tells microseconds apart.
+# About 126 years: beyond it a float of seconds no longer distinguishes microseconds.
 MAX_SECONDS = 4e9
 
 
@@ -38,7 +38,7 @@ class Trace:
     Columns of `events`: `time` (float64, seconds from the start), `event` (category, one of
     EVENTS), `volume_id`, `image_id` ('' = none), `size_gib` (int64, 0 except for creates),
     `volume_type`, `host` ('' = the scheduler chooses), `project` ('' = none), `encrypted` and `first_host`
-    (the pool of the first attempt; '' = the scheduler chooses it too).
+    (the pool of the first attempt; '' = the scheduler chooses it, too).
     `start` is the time of the first event if the trace has dates. `path` is its file.
     """
 
@@ -49,7 +49,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Known:
-    """The names a trace may use; None where they are not known, and so cannot be checked.
+    """The names that a trace may use; None if they are not known and cannot be checked.
 
     `hosts` has, for each pool's host, the volume types it serves (None: not known).
     """
@@ -72,9 +72,9 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
 
 
 def parse_trace(path: Path, known: Known, problems: Problems) -> tuple[Table, Trace] | None:
-    """Reads a trace and notes what is wrong, but for `check_volumes`; None if unreadable.
+    """Read a trace and note its problems, except those of `check_volumes`; None if unreadable.
 
-    Where there are problems the trace has some value in each bad cell.
+    A bad cell gets some valid value in the trace.
     """
     table = read_table(path, REQUIRED, OPTIONAL, problems)
     if table is None:
@@ -85,9 +85,9 @@ def parse_trace(path: Path, known: Known, problems: Problems) -> tuple[Table, Tr
 
 
 def read_batches(path: Path, known: Known, rows: int) -> Iterator[Trace]:
-    """Reads a Parquet trace as stretches of so many events. Raises BadInput with what is wrong in one.
+    """Read a Parquet trace in parts of `rows` events. Raises BadInput with the problems of a part.
 
-    Times are from the start of the first. Volumes are for the reader to check.
+    Times count from the start of the first part. The caller must check volumes.
     """
     start, last = None, 0.0
     problems = Problems()
@@ -103,7 +103,7 @@ def read_batches(path: Path, known: Known, rows: int) -> Iterator[Trace]:
 
 
 def last_time_s(path: Path, rows: int) -> float:
-    """When the last event of a Parquet trace is, in seconds; of a trace that is wrong, anything from 0 on."""
+    """Time of a Parquet trace's last event in seconds; for an invalid trace, any value from 0 on."""
     start, last = None, 0.0
     for table in tables.read_batches(path, rows, ["time"], [], Problems(), ["time"]):
         time, start = _times(table, start)
@@ -112,7 +112,7 @@ def last_time_s(path: Path, rows: int) -> float:
 
 
 def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
-    """The events of a table; `start`: of the trace, where the table is not its first stretch."""
+    """The events of a table; `start`: the trace's start, if the table is not its first part."""
     time, start = _times(table, start)
     event = table.categories("event")
     create = np.asarray(event == "create")
@@ -137,10 +137,10 @@ def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
 def parse_initial(
     path: Path, known: Known, start: datetime | None, problems: Problems
 ) -> tuple[Table, pd.DataFrame] | None:
-    """Reads the volumes and cache entries of time 0 and notes what is wrong; None if unreadable.
+    """Read the volumes and cache entries of time 0 and note problems; None if unreadable.
 
-    Columns: `kind` (category, volume or cache), `volume_id`, `image_id`, `size_gib` (int64),
-    `host`, `last_used` (float64 seconds from the start, NaN = none) and `project`.
+    Columns: `kind` (category, volume or cache), `volume_id`, `image_id`, `size_gib` (int64), `host`,
+    `last_used` (float64 seconds from the start, NaN = none) and `project`.
     """
     table = read_table(path, INITIAL_REQUIRED, INITIAL_OPTIONAL, problems)
     if table is None:
@@ -161,7 +161,7 @@ def parse_initial(
     if known.hosts is not None:
         table.flag("host", _unlike(frame["host"], set(known.hosts)), "unknown host {}")
     again = np.asarray(frame["volume_id"].duplicated()) & ~_blank(frame["volume_id"])
-    table.flag("volume_id", again, "volume {} is there already")
+    table.flag("volume_id", again, "volume {} exists already")
     entries = frame.loc[cache, ["host", "image_id"]].duplicated()
     again = np.zeros(table.rows, dtype=bool)
     again[np.flatnonzero(cache)] = entries
@@ -186,7 +186,7 @@ def empty_initial(rows: int = 0) -> pd.DataFrame:
 
 
 def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> None:
-    """Notes creates of a volume id that is taken, and deletes and uploads of what does not exist."""
+    """Note creates with a volume id in use, and deletes and uploads of volumes that do not exist."""
     creates = np.flatnonzero(events["event"] == "create")
     deletes = np.flatnonzero(events["event"] == "delete")
     uploads = np.flatnonzero(events["event"] == "upload")
@@ -230,7 +230,7 @@ def _check_uploads(
     deleted: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
     encrypted: npt.NDArray[np.intp],
 ) -> None:
-    """Notes `uploads` (rows) of the volumes `used` (codes) that are not there then, or are encrypted.
+    """Note `uploads` (rows) whose volumes `used` (codes) do not exist at that time, or are encrypted.
 
     `first` has the row of each code's create, `deleted` codes and their rows.
     """
@@ -293,7 +293,7 @@ def _check_images(table: Table, image: pd.Series[str], known: Known) -> None:
 
 
 def _times(table: Table, begun_at: datetime | None) -> tuple[npt.NDArray[np.float64], datetime | None]:
-    """Seconds from the start (None: the first event's), checked, and the start if the trace has dates."""
+    """Checked seconds from the start (None: the first event's), and the start if the trace has dates."""
     seconds, is_number, dates, is_date = _clock(table, "time")
     table.flag("time", ~is_number & ~is_date, "time {} is neither seconds nor ISO 8601")
     good = np.flatnonzero(is_number | is_date)
@@ -321,7 +321,7 @@ def _times(table: Table, begun_at: datetime | None) -> tuple[npt.NDArray[np.floa
 
 
 def _last_used(table: Table, cache: Mask, start: datetime | None) -> npt.NDArray[np.float64]:
-    """Seconds from the trace's start; dates are understood if the trace has them."""
+    """Seconds from the trace's start; dates are accepted if the trace has them."""
     seconds, is_number, dates, is_date = _clock(table, "last_used")
     empty = np.asarray(table.numbers("last_used")[2]) & ~is_date
     table.flag("last_used", cache & empty, "a cache entry needs last_used")
@@ -350,7 +350,7 @@ def _since(dates: pd.Series[pd.Timestamp], start: pd.Timestamp) -> npt.NDArray[n
 
 
 def _sizes(table: Table, needed: Mask) -> npt.NDArray[np.int64]:
-    """Whole GiB where needed, 0 elsewhere: the size of a delete says nothing."""
+    """Whole GiB if needed, 0 elsewhere: the size in a delete has no meaning."""
     values, _, _ = table.numbers("size_gib")
     good = (values > 0) & (values <= MAX_GIB) & (values == np.floor(values))
     table.flag("size_gib", needed & ~good, f"size_gib {{}} is not a whole number, 1 to {MAX_GIB}")
@@ -370,7 +370,7 @@ def _unlike(names: pd.Series[str], known: set[str] | frozenset[str]) -> Mask:
 
 
 def write_initial(initial: pd.DataFrame, start: datetime | None, path: Path) -> None:
-    """Writes what exists at the start (CSV), with dates if its trace has a `start`; whole or not at all."""
+    """Write the initial state (CSV) in one step, with dates if its trace has a `start`."""
     frame = initial
     if start is not None:
         step = pd.to_timedelta((frame["last_used"] * 1e6).round(), unit="us")

@@ -10,5 +10,5 @@ MIB_PER_GIB = GIB // MIB
 
 
 def whole_gib(size_bytes: float) -> int:
-    """GiB that hold so many bytes, in floating point as in `image_utils.check_virtual_size`."""
+    """Whole GiB that hold `size_bytes`, in floating point as in `image_utils.check_virtual_size`."""
     return math.ceil(size_bytes / GIB)

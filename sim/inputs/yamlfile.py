@@ -1,4 +1,4 @@
-"""YAML as scenarios use it: no tags, no surprises in numbers, nothing that explodes."""
+"""YAML as scenarios use it: no tags, no surprises in numbers, no alias bombs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MAX_NODES = 1_000_000
 def read_yaml(path: Path, problems: Problems) -> dict[Hashable, Any] | None:
     """The mapping in a YAML file; None, with the problem noted, if there is none.
 
-    Numbers are those of YAML 1.2: `1e3` is one, `010` and `1:30` are text. A key given twice is a
-    problem, the last one counts. Aliases may repeat what was said, to a million nodes in all.
+    Numbers are those of YAML 1.2: `1e3` is one, `010` and `1:30` are text. A key given twice is a problem,
+    and the last one counts. Aliases may repeat content, up to a million nodes in all.
     """
     data = read_bytes(path, problems)
     if data is None:
@@ -55,10 +55,10 @@ class _Loader(yaml.SafeLoader):
         self.sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Counts depth and nodes, aliases at the size of what they repeat."""
+        """Count depth and nodes; an alias counts with the size of its content."""
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
-            raise _refused("tags are not used here", event)
+            raise _refused("tags are not allowed", event)
         before = self.nodes
         self.nodes += 1
         self.depth += 1
@@ -77,7 +77,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Notes keys that are given twice; those of a merge (`<<`) may be given again."""
+        """Note keys that are given twice; those of a merge (`<<`) may be given again."""
         keys = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -94,7 +94,7 @@ def _refused(what: str, event: yaml.Event) -> yaml.MarkedYAMLError:
 
 
 def _resolvers() -> dict[str | None, list[tuple[str, re.Pattern[str]]]]:
-    """PyYAML's rules for what plain text means, but with the numbers of YAML 1.2 and no dates."""
+    """PyYAML's rules for plain text, but with the numbers of YAML 1.2 and without dates."""
     tag = "tag:yaml.org,2002:"
     dropped = {tag + "int", tag + "float", tag + "timestamp"}
     rules = {

@@ -1,1 +1,1 @@
-"""What both engines stand on: arrays, space, what exists at the start, and what a run records."""
+"""The common base of both engines: arrays, space, the initial state, and the tables of a run."""

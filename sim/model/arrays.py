@@ -1,12 +1,12 @@
 """The simulated arrays: pools, volumes, clones and space, as pure state without a clock.
 
-One `Array` stands for one backend (one storage system with its pools). Every operation checks its limits
-in the order of a real array, fails at once with a `Refusal`, or takes its space and place and returns the
-seconds that it lasts; the engines let that time pass. Space comes back in `end_delete`. Sizes are GiB
-(2^30 bytes); a volume's size is an integer, as in Cinder.
+One `Array` stands for one backend (one storage system with its pools). Every operation checks its limits in
+the order of a real array. It either fails at once with a `Refusal`, or takes its space and place and returns
+its duration in seconds; the engines let that time pass. Space comes back in `end_delete`. Sizes are GiB (2^30
+bytes); a volume's size is an integer, as in Cinder.
 
-Physical space on a thin pool belongs to *lineages*: what a download wrote, shared by all copy-on-write clones
-of it until the last is gone. On a thick pool every volume holds its size.
+Physical space on a thin pool belongs to *lineages*: the data of one download, shared by all its copy-on-write
+clones until the last is gone. On a thick pool every volume holds its size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(Exception):
-    """Why an array refuses an operation, which then has taken nothing; the text says it."""
+    """An array refuses an operation and takes nothing; the text gives the reason."""
 
 
 class AtCloneLimit(Refusal):
@@ -33,7 +33,7 @@ class AtCloneLimit(Refusal):
 
 
 class Busy(Refusal):
-    """The volume that is to be deleted has clones, which the array keeps it for."""
+    """The volume to delete has clones, and the array keeps a volume with clones."""
 
 
 class Full(Refusal):
@@ -45,7 +45,7 @@ class Full(Refusal):
 
 
 def refusal_text(why: int, host: str, spec: Backend, volume_id: str, gib: float) -> str:
-    """What an array says when it refuses, on a pool of `spec`; `gib` is what it has no space for."""
+    """The array's message for a refusal, on a pool of `spec`; `gib` is the amount that does not fit."""
     name, pool = parts_of(host)
     if why == rules.POOL_FULL:
         return f"{host} is at its limit of {spec.pools[pool].max_volumes} volumes"
@@ -61,7 +61,7 @@ def refusal_text(why: int, host: str, spec: Backend, volume_id: str, gib: float)
 
 
 class Meter(Protocol):
-    """Is told of every change, as it happens."""
+    """Receives every change as it happens."""
 
     def add(
         self, host: str, tier: str, kind: str, volumes: int, provisioned: float, physical: float
@@ -70,10 +70,9 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Content:
-    """What a download writes: one version of an image.
+    """The data of a download: one version of an image.
 
-    `key` tells versions apart (arrays that deduplicate hold each once); `gib` is what it takes on a
-    thin pool.
+    `key` identifies the version (arrays that deduplicate hold each once); `gib` is the space on a thin pool.
     """
 
     key: tuple[object, ...]
@@ -106,7 +105,7 @@ class ArrayVolume:
 
 @dataclass(eq=False, slots=True)
 class PoolState:
-    """A pool's limits and what is taken of them."""
+    """A pool's limits and how much of them is in use."""
 
     host: str
     spec: Pool
@@ -118,19 +117,19 @@ class PoolState:
 
 
 def content_of(image: Image, version: object) -> Content:
-    """What a volume holds after `image` was written to it: the virtual size."""
+    """The content of a volume after `image` was written to it: the virtual size."""
     return Content((image.image_id, version), image.virtual_size_bytes / GIB)
 
 
 def file_of(image: Image, version: object) -> Content:
-    """What an image-volume of the Cinder store holds: the file's bytes, which are the content if raw."""
+    """The content of the Cinder store's image-volume: the file's bytes, which are the data if raw."""
     if image.disk_format == "raw" and image.size_bytes == image.virtual_size_bytes:
         return content_of(image, version)
     return Content((image.image_id, version, "file"), image.size_bytes / GIB)
 
 
 class Array:
-    """A backend's array. `name` is the backend's, `meter` hears of every change of space."""
+    """A backend's array. `name` is the backend's, `meter` receives every change of space."""
 
     def __init__(self, name: str, spec: Backend, meter: Meter) -> None:
         self.name = name
@@ -141,14 +140,14 @@ class Array:
         self.pools = {host: PoolState(host, limits) for host, limits in hosts.items()}
 
     def create(self, volume_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
-        """Take a place and `size_gib` of provisioned space for an empty volume; seconds it lasts."""
+        """Take a place and `size_gib` of provisioned space for an empty volume; return its seconds."""
         pool = self.pools[host]
         self._check_new(volume_id, pool, size_gib, None, None)
         self._add(ArrayVolume(volume_id, pool, size_gib, kind, tier))
         return self.spec.create_s
 
     def write(self, volume_id: str, content: Content) -> None:
-        """Take the physical space for the data that are about to be written to a volume."""
+        """Take the physical space for the data to be written to a volume."""
         volume = self._get(volume_id)
         data_gib = self._new_data_gib(volume.pool, content)
         self._check(self._check_space(volume.pool, 0, data_gib), volume.pool, volume_id, data_gib)
@@ -159,7 +158,7 @@ class Array:
         return self._moved_s(image, self.spec.write_mib_s)
 
     def read_s(self, image: Image) -> float:
-        """Seconds to read an image's content off a volume, and to convert it (if it is not raw)."""
+        """Seconds to read an image's content from a volume and convert it (if not raw)."""
         return self._moved_s(image, self.spec.read_mib_s)
 
     def _moved_s(self, image: Image, mib_s: float | None) -> float:
@@ -169,7 +168,7 @@ class Array:
         return rules.moved_s(mib, converted_mib, rules.bound_of(mib_s), convert_mib_s)
 
     def clone(self, volume_id: str, source_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
-        """Clone a volume: copy-on-write, or a full copy where `clone_mib_s` is set; seconds it lasts."""
+        """Clone by copy-on-write or, with `clone_mib_s`, by a full copy; return the seconds it takes."""
         pool, source = self.pools[host], self._get(source_id)
         lineage, copies = source.lineage, self.spec.clone_mib_s is not None
         self._check_new(volume_id, pool, size_gib, lineage.content if copies and lineage else None, source)
@@ -185,9 +184,9 @@ class Array:
     def clone_from_glance(
         self, volume_id: str, host: str, size_gib: int, tier: str, content: Content
     ) -> float:
-        """The driver's own clone of a raw image that lies beside the pool (RBD); seconds it lasts.
+        """Clone a raw image beside the pool by the driver itself (RBD); return the seconds it takes.
 
-        A copy-on-write clone of Glance's own data holds nothing here and is no volume's clone.
+        A copy-on-write clone of Glance's own data takes no space here and is not the clone of a volume.
         """
         pool, copies = self.pools[host], self.spec.clone_mib_s is not None
         self._check_new(volume_id, pool, size_gib, content if copies else None, None)
@@ -201,7 +200,7 @@ class Array:
         return rules.clone_s(gib, self.spec.clone_s, rules.bound_of(self.spec.clone_mib_s))
 
     def extend(self, volume_id: str, size_gib: int) -> float:
-        """Grow (or give back) a volume to `size_gib`; seconds it lasts."""
+        """Grow (or shrink) a volume to `size_gib`; return the seconds it takes."""
         volume = self._get(volume_id)
         grown = size_gib - volume.size_gib
         self._check(self._check_space(volume.pool, grown, 0.0), volume.pool, volume_id, grown)
@@ -219,7 +218,7 @@ class Array:
         return self.spec.delete_s
 
     def end_delete(self, volume_id: str) -> None:
-        """Give back the space and the place of a volume, if no other delete of it has done so."""
+        """Free the space and the place of a volume, unless another delete of it has done so."""
         volume = self.volumes.pop(volume_id, None)
         if volume is None:
             return
@@ -230,11 +229,11 @@ class Array:
         self._change(volume, -1, -volume.size_gib)
 
     def has_place(self, host: str) -> bool:
-        """Whether the pool's and the array's volume limits let one more volume in."""
+        """Whether the volume limits of pool and array allow one more volume."""
         return not self._check_count(self.pools[host])
 
     def cached(self, host: str) -> int:
-        """Image-volumes of the cache that take a place which a volume for `host` would need."""
+        """Number of the cache's image-volumes that use a place that a new volume on `host` would need."""
         pool = self.pools[host]
         if self._check_count(pool) == rules.POOL_FULL:
             return pool.cached
@@ -302,7 +301,7 @@ class Array:
         return rules.new_data_gib(content.gib, self.spec.thin, there)
 
     def _lineage(self, pool: PoolState, content: Content) -> Lineage:
-        """The lineage that new data join: the version's where the array deduplicates, else one of its own."""
+        """The lineage that new data join: the version's if the array deduplicates, else a new one."""
         if not self.spec.dedupe:
             return Lineage(content, pool)
         return pool.lineages.setdefault(content.key, Lineage(content, pool))
@@ -323,7 +322,7 @@ class Array:
             lineage.pool.lineages.pop(lineage.content.key, None)
 
     def _charge(self, lineage: Lineage) -> None:
-        """Let the right payer pay for a lineage (thick pools have charged the volumes themselves)."""
+        """Assign a lineage to its payer (on thick pools each volume already pays for itself)."""
         if not self.spec.thin:
             return
         rank = {

@@ -1,4 +1,4 @@
-"""What exists when a run starts: volumes, cache entries, image-volumes of the Cinder store."""
+"""The state at the start of a run: volumes, cache entries, image-volumes of the Cinder store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Placed:
 
 
 def misfits(case: Case, strategies: Iterable[str]) -> list[str]:
-    """A line for everything that exists at the start of one of the strategies and does not fit."""
+    """A line for everything in the initial state of one of the strategies that does not fit."""
     from sim.model.usage import UsageMeter
 
     problems: list[str] = []
@@ -51,11 +51,11 @@ def place(
     initial: list[Placed] | None = None,
     array: type[Array] = Array,
 ) -> tuple[dict[str, Array], list[Placed]]:
-    """The arrays by backend, holding what exists at time 0, and a list of that.
+    """The arrays by backend with the volumes that exist at time 0, and a list of these volumes.
 
-    `version` is what the images' versions are until they are updated (see `sim.model.arrays.Content`),
-    `initial` the case's `initial_volumes`, if they are known, `array` the class of the arrays.
-    Cache entries come in the order of their last use. Raises `BadInput` with everything that does not fit.
+    `version` is the images' version until they are updated (see `sim.model.arrays.Content`), `initial` the
+    case's `initial_volumes`, if known, `array` the class of the arrays. Cache entries are in the order of
+    their last use. Raises `BadInput` with everything that does not fit.
     """
     arrays = {name: array(name, spec, meter) for name, spec in case.scenario.backends.items()}
     volumes = [
@@ -83,7 +83,7 @@ def _put(array: Array, volume: Placed, version: object) -> str:
 
 
 def put(array: Array, volume: Placed, version: object) -> None:
-    """Put a volume and its data onto an array. Raises `Refusal`, with nothing left there."""
+    """Put a volume and its data onto an array. Raises `Refusal` and then leaves nothing there."""
     array.create(volume.volume_id, volume.host, volume.size_gib, volume.kind, volume.tier)
     if volume.image is not None:
         content = file_of if volume.kind == "store" else content_of
@@ -95,7 +95,7 @@ def put(array: Array, volume: Placed, version: object) -> None:
 
 
 def initial_volumes(case: Case) -> list[Placed]:
-    """What the scenario's initial state says: volumes, then cache entries in the order of their last use."""
+    """The scenario's initial state: volumes, then cache entries in the order of their last use."""
     kinds: dict[str, Literal["user", "cache"]] = {"volume": "user", "cache": "cache"}
     found = [
         Placed(
@@ -114,7 +114,7 @@ def initial_volumes(case: Case) -> list[Placed]:
 
 
 def store_hosts(case: Case, strategy: Strategy, image: Image) -> tuple[str, ...]:
-    """The pools that hold an image-volume of an image in the Cinder store when it comes to Glance."""
+    """The pools that hold an image's image-volume in the Cinder store when Glance gets the image."""
     if not strategy.uses_store:
         return ()
     if strategy.replicated:
@@ -134,7 +134,7 @@ def _store(case: Case, strategy: Strategy) -> list[Placed]:
 
 
 def stored(case: Case, strategy: Strategy, image: Image) -> list[Placed]:
-    """The image-volumes of an image in the Cinder store when it comes to Glance."""
+    """The image-volumes of an image in the Cinder store when Glance gets the image."""
     return [
         Placed(
             "store",

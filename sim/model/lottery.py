@@ -1,4 +1,4 @@
-"""The random numbers of `StochasticHostWeightHandler`: those of a case, the same for both engines."""
+"""The random numbers of `StochasticHostWeightHandler`: they depend on the case, not on the engine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MASK = 2**64 - 1
 
 
 def first_state(case: Case) -> int:
-    """Where the numbers of (seed, replication) start: below 2^63."""
+    """The first state for (seed, replication): below 2^63."""
     stream = Streams(case.scenario.seed, case.replication)("StochasticHostWeightHandler")
     return int(stream.integers(2**63))
 
 
 def numbers(case: Case) -> Callable[[], float]:
-    """What stands for `random.random`: SplitMix64 (Steele, Lea and Flood 2014), its upper 53 bits."""
+    """A replacement for `random.random`: SplitMix64 (Steele, Lea and Flood 2014), its upper 53 bits."""
     state = first_state(case)
 
     def draw() -> float:

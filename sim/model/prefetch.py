@@ -1,4 +1,4 @@
-"""The what-if `prefetch`: an image's release fills caches before anybody asks for it."""
+"""The what-if `prefetch`: an image's release fills caches before a user asks for it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RELEASES = ("release", "update_image")
 
 
 def with_prefetches(case: Case) -> Case:
-    """The case as a run sees it: after each release, a `prefetch` and a delete of its volume for each pool.
+    """The case with a `prefetch` event and a delete of its volume after each release, for each pool.
 
-    That is what a script can do with any Cinder: a volume of the image, as small as it can be, is made on
-    each pool and deleted at once. Which pools' caches want the image is for the run to tell. The case itself
-    where `what_if.prefetch` is off, or nothing is released.
+    A script can do the same with any Cinder: on each pool it creates the smallest possible volume from the
+    image and deletes it at once. The run decides which pools' caches want the image. Returns the case itself
+    if `what_if.prefetch` is off, or nothing is released.
     """
     events = case.trace.events
     rows = np.flatnonzero(events["event"].isin(RELEASES))

@@ -13,8 +13,8 @@ import pandas as pd
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
-ASKED = ("volume_id", "image_id", "volume_type", "size_gib", "time")  # of a create, as the trace has it
-# Where a create's data came from, the slowest first; CLONES are those that no byte was downloaded for.
+ASKED = ("volume_id", "image_id", "volume_type", "size_gib", "time")  # columns of a create, as in the trace
+# Sources of a create's data, the slowest first; CLONES are those without a download.
 SOURCES = ("none", "download", "cache", "store", "driver")
 CLONES = SOURCES[2:]
 EVENT_COLUMNS = ("time", "host", "event", "image_id", "size_gib", "reason", "volume_id")
@@ -22,7 +22,7 @@ OTHERS = (
     *("volume_id", "volume_type", "host", "size_gib", "time", "end"),
     *("status", "error", "attempts", "cache_held"),
 )
-# Why an entry is gone, or was not made; FILL_FAILED comes before the name of an exception.
+# Reasons why an entry is gone or was not made; an exception's name follows FILL_FAILED.
 OUTDATED, MAKES_ROOM = "the image was updated", "room for another image"
 MAKES_PLACE = "place for a user's volume"
 TOO_LARGE, FILL_FAILED = "larger than image_volume_cache_max_size_gb", "fill failed: "
@@ -71,9 +71,10 @@ class Records:
 def tables_of_creates(
     asked: pd.DataFrame, source: Numbers, available: Mask, **columns: object
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`Records.requests` and `Records.others` of creates that were asked for: ASKED, '' without an image.
+    """`Records.requests` and `Records.others` of the given creates: ASKED, '' without an image.
 
-    `source` are positions in SOURCES; `columns` the others, but for the status, each of as many rows.
+    `source` are positions in SOURCES; `columns` are the other columns except the status, with one value per
+    create.
     """
     table = pd.DataFrame(
         {
@@ -93,20 +94,20 @@ def tables_of_creates(
 
 
 def cache_events_table(columns: Mapping[str, object]) -> pd.DataFrame:
-    """`Records.cache_events` of its columns."""
+    """`Records.cache_events` from its columns."""
     text = ("host", "event", "image_id", "reason", "volume_id")
     table = pd.DataFrame(columns, columns=list(EVENT_COLUMNS))
     return table.astype(dict.fromkeys(text, "str")).astype({"time": "float64", "size_gib": "int64"})
 
 
 def cache_table(rows: Sequence[tuple[str, str, int, float]]) -> pd.DataFrame:
-    """`Records.cache` of a host, image_id, size_gib and last_used for each entry."""
+    """`Records.cache` from a host, image_id, size_gib and last_used for each entry."""
     table = pd.DataFrame(rows, columns=["host", "image_id", "size_gib", "last_used"])
     return table.astype({"host": "str", "image_id": "str", "size_gib": "int64", "last_used": "float64"})
 
 
 def uploads_table(rows: Sequence[Sequence[object]]) -> pd.DataFrame:
-    """`Records.uploads` of a volume_id, image_id, host, time, end and error for each."""
+    """`Records.uploads` from a volume_id, image_id, host, time, end and error for each upload."""
     table = pd.DataFrame(rows, columns=["volume_id", "image_id", "host", "time", "end", "error"])
     table = table.astype({"time": "float64", "end": "float64"} | dict.fromkeys(UPLOAD_TEXT, "str"))
     table.insert(5, "status", np.where(table["error"] == "", "active", "error"))
@@ -122,4 +123,4 @@ def volumes_table(**columns: object) -> pd.DataFrame:
     )
 
 
-# Columns of text, read back as written: an id of digits or the word `none` stays what it is.
+# Text columns that are read back as written: an id of digits or the word `none` stays text.

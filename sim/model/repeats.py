@@ -1,4 +1,4 @@
-"""Which functions of Cinder a function of ours repeats: what to read again when Cinder's change."""
+"""Marks which functions of Cinder our functions repeat: what to read again when Cinder changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# By our function, `module.name`: those of Cinder, `module:name`, named as in the newest supported release.
+# By our function, `module.name`: Cinder's functions, `module:name`, named as in the newest supported release.
 REPEATS: dict[str, list[str]] = {}
 
 
@@ -15,8 +15,8 @@ def repeats(place: str, *names: str) -> Callable[[F], F]:
     """Mark a function that decides as these functions of Cinder do.
 
     `place` is a module of Cinder or, as `module:Class`, a class in it; `names` are functions there (or
-    classes). The mark is noted in `REPEATS`, and the function is left as it is. The tests compare what is
-    named with the release that is installed (`tests/repeated`).
+    classes). The mark is noted in `REPEATS`, and the function itself stays unchanged. The tests compare the
+    named functions with the installed release (`tests/repeated`).
     """
     dot = "." if ":" in place else ":"
 

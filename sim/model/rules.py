@@ -1,7 +1,7 @@
-"""The rules that are ours and not Cinder's: when an array or a cache refuses, who pays, what a step takes.
+"""Our own rules, not Cinder's: refusals of arrays and caches, the payer of shared data, durations.
 
-Functions on numbers, each whole in itself: the arrays of engine `cinder` call them, engine `fast` compiles
-them (sim/fast/rules.py). Space is GiB, times are seconds, rates are MiB/s. What has no bound is infinite.
+These are scalar functions without state. The arrays of engine `cinder` call them, engine `fast` compiles them
+(sim/fast/rules.py). Space is GiB, times are seconds, rates are MiB/s. Something without a bound is infinite.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy.typing as npt
 from sim.inputs.units import MIB_PER_GIB
 
 Kind = Literal["user", "store", "cache"]
-# Who pays for data that several share: users first, then the store; the cache pays for what it alone holds.
+# Payers of shared data: users first, then the store; the cache pays only for data that it alone holds.
 PAYERS: tuple[Kind, ...] = ("user", "store", "cache")
 Amount = TypeVar("Amount", float, npt.NDArray[np.float64])
 
-# Why an array refuses; 0: it does not.
+# Reasons of an array to refuse; 0: it accepts.
 POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
 
 
 def bound_of(limit: float | None) -> float:
-    """A limit or a rate of a scenario, where None is none."""
+    """A limit or a rate as a number: infinity for None."""
     return math.inf if limit is None else limit
 
 
 def new_refusal(still_there: bool, clones: int, max_clones: float, place: int, space: int) -> int:
-    """Why an array has no new volume, in the order in which it checks; `clones` are those of its source."""
+    """Why an array refuses a new volume, in the order of its checks; `clones` are those of its source."""
     if still_there:
         return STILL_THERE
     if clones >= max_clones:
@@ -64,25 +64,25 @@ def cache_refuses(size_gib: int, max_size_gb: int) -> bool:
 
 
 def provision_limit_gib(capacity_gib: float, ratio: float, thin: bool) -> float:
-    """What a pool promises at most."""
+    """The largest provisioned space of a pool."""
     return capacity_gib * ratio if thin else capacity_gib
 
 
 def new_data_gib(gib: float, thin: bool, there: bool) -> float:
-    """What a copy of data adds to a pool; `there`: the array holds the same data, once for all."""
+    """The space that a copy of data adds to a pool; `there`: the array holds the same data, once for all."""
     return gib if thin and not there else 0.0
 
 
 def payer_rank(kind: int, since: int) -> tuple[int, int]:
-    """The volume of the lowest rank pays for shared data: by the order of PAYERS, then who came first."""
+    """The rank for paying shared data: the order of PAYERS, then of arrival. The lowest rank pays."""
     return kind, since
 
 
 def clone_s(gib: float, least_s: float, copy_mib_s: float) -> float:
-    """A clone: a full copy at this rate, or copy-on-write if that is infinite."""
+    """Seconds of a clone: a full copy at this rate, or copy-on-write if the rate is infinite."""
     return least_s + gib * MIB_PER_GIB / copy_mib_s
 
 
 def moved_s(mib: Amount, converted_mib: Amount, mib_s: float, convert_mib_s: float) -> Amount:
-    """Content written to a volume or read off one, and as much of it converted as is not raw."""
+    """Seconds to write or read content and to convert the part that is not raw."""
     return converted_mib / convert_mib_s + mib / mib_s

@@ -1,4 +1,4 @@
-"""What a module and those that it imports say, as a hash: the key of what is kept on disk."""
+"""Hashes the source of a module and its imports: the key of results kept on disk."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ HAVE_DOCSTRINGS = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctio
 
 
 def digest_of(module: str, follow: str) -> str:
-    """A hash of the syntax trees of a module and of what it imports from its package, as hexadecimal digits.
+    """A hash of the syntax trees of a module and of its imports from its package, as hexadecimal digits.
 
-    What the modules below the package `follow` import counts too, and so on; other modules count without
-    what they import. Docstrings, comments and the places of lines do not count.
+    Modules below the package `follow` count with their own imports, and so on; other modules count without
+    their imports. Docstrings, comments and line positions do not count.
     """
     digest = hashlib.sha256()
     for name, tree in sorted(modules_of(module, follow).items()):
@@ -45,7 +45,7 @@ def _file(root: Path, name: str) -> Path | None:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """All that a file may import, wherever the import stands; what is imported from a module may be one."""
+    """All names that a file may import, at any place; a name imported from a module may be a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)

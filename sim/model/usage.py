@@ -1,4 +1,4 @@
-"""Space and places over simulated time: time-weighted means and peaks, per pool, per tier and in all."""
+"""Space and places over simulated time: time-weighted means and peaks, per pool, tier and in total."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Floats = npt.NDArray[np.float64]
 QUANTITIES = ("volumes", "provisioned_gib", "physical_gib")
 ALL = "all"  # the scope of all tiers together, and in summaries its name
 KINDS = ("user", "cache", "store", "image", "orphan")  # image = cache + store
-OWNERS = KINDS[:3]  # whose volumes make up all that is there
-POINTS = 200  # instants at which levels are noted
+OWNERS = KINDS[:3]  # the owners whose volumes add up to all volumes
+POINTS = 200  # instants at which levels are recorded
 NO_TIMES = np.zeros(0)
-FOLD_AT = 100_000  # changes kept before they are folded: bounds memory on long runs
+FOLD_AT = 100_000  # changes kept before they are folded, which bounds memory on long runs
 
 
 def instants(last_s: float) -> Floats:
-    """When levels are noted: evenly from 0 to the last event of the trace, in seconds."""
+    """Instants at which levels are recorded: evenly from 0 to the trace's last event, in seconds."""
     return np.linspace(0.0, last_s, POINTS) if last_s > 0 else np.zeros(1)
 
 
@@ -34,10 +34,10 @@ def space_table(times: Floats, hosts: Sequence[str], levels: Floats) -> pd.DataF
 
 
 class UsageMeter:
-    """Hears of every change on the arrays and folds the changes into means and peaks.
+    """Receives every change on the arrays and folds the changes into means and peaks.
 
-    `now` gives the simulated time in seconds, `times` (ascending) are those whose levels are kept.
-    Changes are kept as rows and folded by numpy, many at once: an update of some thirty means and peaks a
+    `now` gives the simulated time in seconds, `times` (ascending) are the instants whose levels are kept.
+    Changes are kept as rows and folded by numpy, many at once. Updating about thirty means and peaks per
     change would cost more than the simulation.
     """
 
@@ -48,7 +48,7 @@ class UsageMeter:
         tiers: Iterable[str],
         times: Floats = NO_TIMES,
     ) -> None:
-        self.last = 0.0  # when the last change was, seconds
+        self.last = 0.0  # time of the last change in seconds
         self._now, self._times, self._hosts = now, times, list(hosts)
         self._rows: list[tuple[float, str, str, str, float, float, float]] = []
         self._accounts = {
@@ -69,7 +69,7 @@ class UsageMeter:
         """One row per scope, name and kind; means over [0, `end`] seconds.
 
         Columns: scope (pool | tier | all), name, kind, then `{quantity}_mean` and `{quantity}_peak` of
-        volumes, provisioned_gib and physical_gib, then `{quantity}_end`, what they are at last.
+        volumes, provisioned_gib and physical_gib, then `{quantity}_end`, the value at the end.
         """
         self._fold()
         rows = []
@@ -86,7 +86,7 @@ class UsageMeter:
         return pd.DataFrame(rows)
 
     def space(self) -> pd.DataFrame:
-        """The levels at the times given, as `sim.model.records.Records` has them."""
+        """The levels at the given times, as `sim.model.records.Records` has them."""
         self._fold()
         levels = [[self._accounts["pool", host, owner].at for owner in OWNERS] for host in self._hosts]
         shape = (len(self._hosts), len(OWNERS), len(self._times), len(QUANTITIES))
@@ -110,9 +110,10 @@ class UsageMeter:
 
 
 class _Account:
-    """The levels of one scope and kind: what they are, were at most, and add up to over time.
+    """The levels of one scope and kind: their current value, peak and time integral.
 
-    Sums are made change by change, in order: the same floats, however many changes are folded at once.
+    Sums are made change by change, in order. So the floats are the same however many changes are folded at
+    once.
     """
 
     def __init__(self, times: Floats) -> None:
@@ -124,17 +125,17 @@ class _Account:
         self._since = 0.0
 
     def fold(self, time: np.ndarray, change: np.ndarray) -> None:
-        """Take in changes: `time` of shape (n,), ascending; `change` of shape (n, 3)."""
+        """Add changes: `time` of shape (n,), ascending; `change` of shape (n, 3)."""
         levels = np.cumsum(np.vstack([self.level, change]), axis=0)
         held = np.diff(time, prepend=self._since)
         self._area = np.cumsum(np.vstack([self._area, held[:, np.newaxis] * levels[:-1]]), axis=0)[-1]
-        changes = np.searchsorted(time, self._times, side="right")  # so many up to each, at it included
+        changes = np.searchsorted(time, self._times, side="right")  # changes up to each time
         self.at[changes > 0] = levels[changes[changes > 0]]
         self.peak = np.maximum(self.peak, levels.max(axis=0))
         self.level, self._since = levels[-1], float(time[-1])
 
     def mean(self, end: float) -> np.ndarray:
-        """Time-weighted mean over [0, end]; the level itself where no time has passed."""
+        """Time-weighted mean over [0, end]; the level itself if no time has passed."""
         if end <= 0:
             return self.level
         return (self._area + (end - self._since) * self.level) / end

@@ -32,7 +32,7 @@ def write(page: str, folder: Path) -> None:
 
 
 def made_of(case: Case, engine: str, warm_up_s: float = 0.0) -> dict[str, object]:
-    """What is needed to make a page again. It has no date, so that the same page has the same bytes."""
+    """The inputs needed to make a page again. They have no date, so the same page has the same bytes."""
     start = case.trace.start
     told = {
         "engine": engine,

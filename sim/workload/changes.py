@@ -1,4 +1,4 @@
-"""A workload as it would be with more load, larger images or more updates, or only its first part."""
+"""Changes of a workload: more load, larger images, more updates, or only its first part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sim.inputs.images import Image
 from sim.workload.streams import Streams
 
 Floats = npt.NDArray[np.float64]
-JITTER_S = 3600.0  # how far from its original a copy of a volume is asked for
+JITTER_S = 3600.0  # largest distance in time of a copied create from its original
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def changed(
 ) -> tuple[pd.DataFrame, dict[str, Image], pd.DataFrame]:
     """Events, images and initial state after the changes (see `sim.inputs.trace.Trace` for their columns).
 
-    `generated` events have been generated with the growth already: only initial volumes grow.
+    `generated` events already include the growth: only initial volumes grow.
     """
     found = dict(images)
     if changes.image_size_factor != 1:
@@ -68,7 +68,7 @@ def _sized(image: Image, factor: float) -> Image:
 
 
 def _holding(table: pd.DataFrame, before: Mapping[str, Image], after: Mapping[str, Image]) -> pd.DataFrame:
-    """Volumes that held their image get the size that still does: Cinder's API would refuse them all."""
+    """Enlarge volumes that held their image, so that they still do: Cinder's API would refuse them all."""
     names = table["image_id"].astype(str)
     had, needs = (
         names.map({name: image.needs_gib for name, image in images.items()}).fillna(0).astype(np.int64)
@@ -84,10 +84,10 @@ def _holding(table: pd.DataFrame, before: Mapping[str, Image], after: Mapping[st
 def _grown(
     events: pd.DataFrame, initial: pd.DataFrame, growth: float, streams: Streams, generated: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Volumes with their creates and deletes, `growth` times as many; each copy near its original in time.
+    """Volumes with their creates and deletes, `growth` times as many; each copy is near its original in time.
 
-    Copy n of a volume (0: itself) is there if the volume's random number is below growth - n: a larger load
-    has all of a smaller one.
+    Copy n of a volume (0: itself) exists if the volume's random number is below growth - n. So a larger load
+    contains a smaller one.
     """
     created = events.index[(events["event"] == "create") & (not generated)].to_numpy()
     users = initial.index[initial["kind"] == "volume"].to_numpy()
@@ -99,7 +99,7 @@ def _grown(
     chance_of, chance_initial = (
         table["volume_id"].map(chances).fillna(-1.0).to_numpy() for table in (events, initial)
     )
-    once = np.asarray(events["event"] != "upload")  # of an image that is there already
+    once = np.asarray(events["event"] != "upload")  # of an image that exists already
     parts, before = [events[chance_of < growth]], [initial[chance_initial < growth]]
     taken = {*chances.index, *initial["volume_id"]}
     for copy in range(1, math.ceil(growth)):
@@ -113,15 +113,15 @@ def _grown(
         parts.append(copies)
         again = initial[(chance_initial >= 0) & (chance_initial < growth - copy)]
         before.append(again.assign(volume_id=again["volume_id"] + mark))
-    # Events of one time stay in the order of their originals, whose index they have.
+    # Events at one time stay in the order of their originals, whose index they have.
     grown = pd.concat(parts).rename_axis("row").sort_values(["time", "row"], kind="stable")
     return grown.reset_index(drop=True), pd.concat(before, ignore_index=True)
 
 
 def _jittered(events: pd.DataFrame, stream: np.random.Generator, created: npt.NDArray[Any]) -> Floats:
-    """Times of copies: creates moved by up to an hour, deletes as much, so that lifetimes stay.
+    """Times of copies: creates move by up to an hour, deletes by as much, so lifetimes stay the same.
 
-    None leaves the trace's time, nor passes an update or the deletion of its image.
+    No copy leaves the trace's period or passes an update or the deletion of its image.
     """
     time = events["time"].to_numpy(np.float64)
     low, high = _between_marks(events)
@@ -136,13 +136,13 @@ def _jittered(events: pd.DataFrame, stream: np.random.Generator, created: npt.ND
 
 
 def _between_marks(events: pd.DataFrame) -> tuple[Floats, Floats]:
-    """For each event, between which times nothing happens to its image."""
+    """For each event, the times between which nothing happens to its image."""
     time, image = events["time"].to_numpy(np.float64), events["image_id"].astype(str).to_numpy()
     low, high = np.full(len(time), time[0]), np.full(len(time), time[-1])
     marks = events["event"].isin(["update_image", "delete_image", "upload"]).to_numpy()
     for name in np.unique(image[marks]):
         rows, of = np.flatnonzero(image == name), np.flatnonzero(marks & (image == name))
-        after = np.searchsorted(of, rows)  # by place: events of one time have an order
+        after = np.searchsorted(of, rows)  # by position: events at one time have an order
         edges = np.concatenate([[time[0]], time[of], [time[-1]]])
         low[rows], high[rows] = edges[after], edges[after + 1]
     return low, high
@@ -152,7 +152,7 @@ def _between_marks(events: pd.DataFrame) -> tuple[Floats, Floats]:
 
 
 def _updated(events: pd.DataFrame, images: list[str], every: float) -> pd.DataFrame:
-    """Updates of every image so often, spread over the images, until an image is deleted."""
+    """Periodic updates of every image until it is deleted, spread over the images."""
     last = float(events["time"].iloc[-1])
     deletions = events[events["event"] == "delete_image"]
     until = dict(zip(deletions["image_id"].astype(str), deletions["time"], strict=True))

@@ -1,9 +1,9 @@
-"""Generated workloads: events drawn by their parameters (`sim.inputs.generator`), a stream for each kind.
+"""Generated workloads: draws events by their parameters (`sim.inputs.generator`), a stream for each kind.
 
-Something new (a session) begins by a Poisson process; each request of it brings on others of the same
-image, generation by generation. All that in a time in which the rate is even; the hours of the week then
-stretch and squeeze it. A session has its line of images, its project and how far it is behind the line's
-newest version; a request its tier, size, encryption and number of creates; a create its lifetime.
+Sessions begin by a Poisson process. Each request of a session causes others for the same image, generation by
+generation. This happens on a time scale with an even rate; the hours of the week then stretch and compress
+it. A session has its line of images, its project and its distance behind the line's newest version. A request
+has its tier, size, encryption and number of creates. A create has its lifetime.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from sim.workload.streams import Streams, ranked, weighted
 
 MOST_IMAGES = 1_000_000
 MOST_BEFORE = 3_000_000  # creates
-GRID = 2_000  # slots of time in which what follows is counted
+GRID = 2_000  # time slots in which following requests are counted
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Events, and all images there are in their time: lines, released versions, uploads."""
+    """Events, and all images that exist in their time: lines, released versions, uploads."""
 
     trace: Trace
     images: dict[str, Image]
@@ -56,9 +56,11 @@ class Requests:
 def generate(
     spec: Generate, images: Sequence[Image], tiers: Sequence[str], seed: int, replication: int, path: Path
 ) -> Generated:
-    """Draws the workload. `images` are the lines by falling popularity (none: the catalogue's), `tiers` those
-    that backends serve; `path`, the scenario's, is for what is told. Raises BadInput if nothing happens, or
-    an image released has the id of another.
+    """Draw the workload.
+
+    `images` are the lines by falling popularity (none: the catalogue's), `tiers` those that backends serve.
+    `path` is the scenario's path for messages. Raises BadInput if there are no events, or if a released image
+    has the id of another.
     """
     streams = Streams(seed, replication)
     lines = list(images) or catalogue(spec, streams)
@@ -69,17 +71,17 @@ def generate(
     updates = _updates(spec, lines, released, streams)
     uploads, uploaded = _uploads(spec, creates, streams)
     releases = _released(lines, released)
-    # In the order of what may happen in one instant.
+    # In the order in which they happen within one instant.
     parts = {"release": releases, "update_image": updates, "create": creates, "upload": uploads}
     events = _events(spec.duration, parts)
     if not len(events):
-        raise BadInput([f"{path}: workload.generate: makes no events: is it long enough?"])
+        raise BadInput([f"{path}: workload.generate: makes no events: make it longer"])
     start, events = _dated(spec.start, events)
     return Generated(Trace(events, start, path), known | uploaded)
 
 
 def arrivals(spec: Generate, streams: Streams) -> Requests:
-    """When requests come, and which belong together."""
+    """The times of requests, and their sessions."""
     again, until = spec.repeats, _stretched(spec)[1][-1]
     per_s = spec.creates_per_day / mean_creates(spec.storms) / DAY
     before = _before(spec)
@@ -104,7 +106,7 @@ def arrivals(spec: Generate, streams: Streams) -> Requests:
 
 
 def _before(spec: Generate) -> float:
-    """Seconds before the start that are drawn too, as what began then goes on: as far as is worth it."""
+    """Seconds to draw before the start, because sessions that began then continue after it."""
     again = spec.repeats
     delay = again.after_median_s * math.exp(again.after_sigma**2 / 2) + spec.storms.spread_s
     longest = min(spec.duration + 30 * DAY, MOST_BEFORE / spec.creates_per_day * DAY)
@@ -112,9 +114,10 @@ def _before(spec: Generate) -> float:
 
 
 def _requests_each(spec: Generate, before: float, until: float) -> float:
-    """Requests after the start per session begun (there and before), sessions beginning evenly.
+    """Requests after the start per session that began (there or before), if sessions begin evenly.
 
-    1 / (1 - share) but for what would follow sessions of even earlier times: the renewal equation, on a grid.
+    It is 1 / (1 - share) without the requests that would follow sessions of even earlier times: the renewal
+    equation, on a grid.
     """
     share = spec.repeats.share
     if not share:
@@ -131,7 +134,7 @@ def _requests_each(spec: Generate, before: float, until: float) -> float:
 
 
 def _stretched(spec: Generate) -> tuple[Floats, Floats]:
-    """Instants of the duration, an hour apart, and the same in a time in which the rate is even."""
+    """Instants of the duration, an hour apart, and the same on a time scale with an even rate."""
     begin = 0.0
     if spec.start is not None:
         begin = spec.start.weekday() * DAY + (spec.start - _midnight(spec.start)).total_seconds()
@@ -146,7 +149,7 @@ def _midnight(date: datetime) -> datetime:
 
 
 class _Releases:
-    """When versions of lines are released (L lines); version 1 is there from the start."""
+    """The release times of versions of lines (L lines); version 1 exists from the start."""
 
     def __init__(self, spec: Generate, lines: Sequence[Image], streams: Streams) -> None:
         self.every = spec.popularity.release_every or math.inf
@@ -169,7 +172,7 @@ def _creates(
     released: _Releases,
     streams: Streams,
 ) -> pd.DataFrame:
-    """A row per create: time, what is asked for, and its lifetime in seconds (inf: kept)."""
+    """A row per create: time, request parameters, and lifetime in seconds (inf: kept)."""
     session, count, popularity = requests.session, len(requests.time), spec.popularity
     line = ranked(streams("images"), popularity.zipf, len(lines), requests.sessions)[session]
     behind = streams("takeover").exponential(popularity.takeover / math.log(2), requests.sessions)[session]
@@ -235,7 +238,7 @@ def version_id(line: Image, version: int) -> str:
 
 
 def _versions(lines: Sequence[Image], released: _Releases, path: Path) -> dict[str, Image]:
-    """All images by id: the lines as they are, then what is released, of the same name, size and format."""
+    """All images by id: the lines, then the released versions, with the same name, size and format."""
     if released.last.sum() > MOST_IMAGES:
         what = f"{int(released.last.sum()):,} releases are too many: at most {MOST_IMAGES:,}"
         raise BadInput([f"{path}: workload.generate.popularity.release_every: {what}"])
@@ -244,14 +247,14 @@ def _versions(lines: Sequence[Image], released: _Releases, path: Path) -> dict[s
         for version in range(2, last + 1):
             name = version_id(line, version)
             if name in known:
-                what = f"image {quoted(name)} is there already, and would be released"
+                what = f"image {quoted(name)} exists already and would also be released"
                 raise BadInput([f"{path}: workload.generate.popularity.release_every: {what}"])
             known[name] = line.model_copy(update={"image_id": name})
     return known
 
 
 def _released(lines: Sequence[Image], released: _Releases) -> pd.DataFrame:
-    """When each version but the first of each line is released."""
+    """The release time of each version of each line, except the first."""
     line = np.repeat(np.arange(len(lines)), released.last - 1)
     version = np.concatenate([np.arange(2, last + 1) for last in released.last.tolist()])
     time = released.first[line] + (version - 2) * released.every if len(line) else np.zeros(0)
@@ -259,7 +262,7 @@ def _released(lines: Sequence[Image], released: _Releases) -> pd.DataFrame:
 
 
 def _updates(spec: Generate, lines: Sequence[Image], released: _Releases, streams: Streams) -> pd.DataFrame:
-    """Edits of images' metadata: of any line alike, of what is its newest version then."""
+    """Updates of images' metadata: each takes a random line and its newest version at that time."""
     stream = streams("updates")
     count = int(stream.poisson(spec.updates_per_day * spec.duration / DAY))
     time = np.sort(stream.uniform(0, spec.duration, count)).round(3)
@@ -270,7 +273,7 @@ def _updates(spec: Generate, lines: Sequence[Image], released: _Releases, stream
 def _uploads(
     spec: Generate, creates: pd.DataFrame, streams: Streams
 ) -> tuple[pd.DataFrame, dict[str, Image]]:
-    """Volumes made into new, private, raw images: any that exists then alike."""
+    """Volumes that become new, private, raw images: each is a random one of the existing volumes."""
     stream = streams("uploads")
     count = int(stream.poisson(spec.uploads_per_day * spec.duration / DAY))
     time = np.round(np.sort(stream.uniform(0, spec.duration, count)), 3)
@@ -305,7 +308,7 @@ def _events(duration: float, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     creates = parts["create"]
     gone = creates[["time", "lifetime", "volume_id"]]
     gone = gone.assign(time=(gone["time"] + gone["lifetime"]).round(3))
-    # Deletes are the last of an instant: only what is there can be deleted.
+    # Deletes come last at an instant: only existing volumes can be deleted.
     parts = {**parts, "delete": gone[gone["time"] < duration]}
     events = pd.concat(
         [part.assign(event=event) for event, part in parts.items() if len(part)]
@@ -329,7 +332,7 @@ def _events(duration: float, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _dated(start: datetime | None, events: pd.DataFrame) -> tuple[datetime | None, pd.DataFrame]:
-    """A trace with dates starts with its first event."""
+    """Let a trace with dates start with its first event."""
     if start is None:
         return None, events
     first = float(events["time"].iloc[0])
@@ -338,9 +341,9 @@ def _dated(start: datetime | None, events: pd.DataFrame) -> tuple[datetime | Non
 
 
 def catalogue(spec: Generate, streams: Streams) -> list[Image]:
-    """Lines made of the repository's catalogue of cloud images, in an order of their own for each stream.
+    """Lines from the repository's catalogue of cloud images, in an order that each stream draws.
 
-    Compressed raw images there count as qcow2; those of `raw_share` are raw, of their virtual size.
+    Compressed raw images there count as qcow2. The images of `raw_share` are raw, with their virtual size.
     """
     with resources.files("sim").joinpath("data/cloud_images.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""A scenario with every file it names: read, checked with every problem at once, changed as it says."""
+"""Loads a scenario with its files: reads, checks with every problem at once, applies its changes."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def load(
     *,
     values: Mapping[tuple[str, ...], object] | None = None,
 ) -> Case:
-    """Reads a scenario and every file it names. Raises BadInput with all problems of all files.
+    """Read a scenario and every file it names. Raises BadInput with all problems of all files.
 
-    A scenario without a name gets that of its file. A Parquet trace of more than `most_events` is not read,
-    only opened: its case has none of its events (see `sim.analysis.streaming`). `replication` is which draw
+    A scenario without a name gets that of its file. A Parquet trace of more than `most_events` is opened but
+    not read: its case has no events (see `sim.analysis.streaming`). `replication` is the number of the draw
     of a generated workload. `values` replace those in the file, each at the path of its key.
     """
     path = Path(path)
@@ -79,14 +79,14 @@ def load(
 
 
 def _changed(case: Case) -> Case:
-    """The case with the changes of its workload. Raises BadInput if they leave nothing, or make too much."""
+    """Apply the changes of a case's workload. Raises BadInput if they leave no creates or too many events."""
     workload = case.scenario.workload
     changes = Changes(workload.image_size_factor, workload.growth, workload.update_every, workload.until)
     if changes.none:
         return case
     events = case.trace.events
     if not len(events):
-        raise BadInput([f"{case.path}: workload: a trace that is too large to be read cannot be changed"])
+        raise BadInput([f"{case.path}: workload: a trace that is too large for memory cannot be changed"])
     generated = workload.generate is not None
     more = (
         0.0
@@ -104,7 +104,7 @@ def _changed(case: Case) -> Case:
 
 
 def _check_owners(case: Case) -> None:
-    """Raises BadInput with private images that another project than their owner's uploads."""
+    """Raise BadInput if a project uploads a private image that belongs to another project."""
     events = case.trace.events
     uploads = events[events["event"] == "upload"]
     if uploads.empty:
@@ -130,13 +130,13 @@ def _check_owners(case: Case) -> None:
 def _generated(
     path: Path, scenario: Scenario, images: dict[str, Image], initial: pd.DataFrame, replication: int
 ) -> Case:
-    """The case of a generated workload; raises BadInput if that does not go with what exists at the start."""
+    """The case of a generated workload; raises BadInput if it contradicts the initial state."""
     from sim.workload.generate import generate
 
     spec = scenario.workload.generate
     assert spec is not None
     try:
-        # More of the same process, not copies of what it made: storms come more often, too.
+        # Growth draws more from the same process instead of copies: storms come more often, too.
         busier = spec.model_validate(
             {
                 **spec.model_dump(by_alias=True),
@@ -152,7 +152,7 @@ def _generated(
     for name in sorted(set(initial["image_id"]) - {"", *made.images}):
         problems.add(file, "", f"unknown image {quoted(name)}", "unknown image")
     for name in sorted(set(initial["volume_id"]).intersection(made.trace.events["volume_id"]) - {""}):
-        problems.add(file, "", f"volume {quoted(name)} is generated too", "volume is generated too")
+        problems.add(file, "", f"volume {quoted(name)} is also generated", "volume is also generated")
     problems.raise_any()
     return Case(path, scenario, made.images, made.trace, initial, replication)
 
@@ -173,7 +173,7 @@ def _read_workload(
     if _names_file(before):
         found = parse_initial(folder / before, known, trace.start if trace else None, problems)
         if found is None:
-            return trace, initial  # who knows which volumes there are
+            return trace, initial  # then the existing volumes are unknown
         initial = found[1]
     if events:
         check_volumes(events[0], events[1].events, initial)
@@ -184,8 +184,8 @@ def _names_file(name: object) -> TypeGuard[str]:
     return isinstance(name, str) and name != ""
 
 
-# What follows looks at a scenario as it was read, whatever else is wrong with it: so a mistake in
-# one place does not hide those in others.
+# The following checks work on the scenario as it was read, whatever else is wrong with it: so a mistake in
+# one place does not hide mistakes in others.
 
 
 def _mapping(raw: Mapping[Hashable, Any], key: str) -> dict[Hashable, Any] | None:
@@ -199,7 +199,7 @@ def _tiers(raw: Mapping[Hashable, Any]) -> frozenset[str] | None:
 
 
 def _hosts(raw: Mapping[Hashable, Any]) -> dict[str, frozenset[str] | None] | None:
-    """The volume types each host serves, as in `Known`; None if not all hosts are known."""
+    """The volume types of each host, as in `Known`; None if not all hosts are known."""
     hosts: dict[str, frozenset[str] | None] = {}
     backends = _mapping(raw, "backends")
     for name, backend in (backends or {}).items():

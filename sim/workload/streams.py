@@ -1,4 +1,4 @@
-"""Random numbers by name: whatever else changes, what a name draws stays."""
+"""Random numbers by name: the draws of one name stay the same whatever else changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Whole = npt.NDArray[np.int64]
 
 
 class Streams:
-    """Random numbers by name: what one name draws depends on (seed, replication) and on no other name."""
+    """Random numbers by name: the draws of a name depend on (seed, replication) and on no other name."""
 
     def __init__(self, seed: int, replication: int) -> None:
         self._seed, self._replication = seed, replication
@@ -28,6 +28,6 @@ def ranked(stream: np.random.Generator, zipf: float, ranks: int, count: int) -> 
 
 
 def weighted(stream: np.random.Generator, weights: npt.ArrayLike, count: int) -> Whole:
-    """Positions among weights, drawn so that a change of one weight changes as few of them as may be."""
+    """Positions drawn by weight; changing one weight changes as few of them as possible."""
     upto = np.cumsum(np.asarray(weights, dtype=float))
     return np.asarray(np.searchsorted(upto, stream.random(count) * upto[-1], side="right"))
