@@ -35,6 +35,7 @@ RECORDS = records_of(
         {"volume_id": "v1", "time": 19.0, "image_id": "qcow"},
     ],
     [("pool", "fast#p0", "cache", 1.5, 2.0, 15.0, 20.0, 0.5, 4.0, 1)],
+    [{"volume_id": "w0", "time": 7.0, "end": 8.0}],
 )
 RECORDS = replace(RECORDS, uploads=uploads_table([("v0", "new", "fast#p0", 30.0, 40.0, "")]))
 

@@ -372,7 +372,7 @@ def test_an_array_at_its_limit_evicts_from_any_pool_and_a_pool_from_its_own(engi
         create(500.0, "v5", "i0", "a#p0", size_gib=1),
     ]
     records = run(engine, backends, rows, images, evict_for_users=True)
-    assert evictions(records) == [(200, "i1", ""), (300, "i0", "")]
+    assert evictions(records) == [(200, "i1", "v2"), (300, "i0", "v3")]
     assert column(records, "error") == ["", "", f"{FULL}a is at its limit of 4 volumes"]
 
 

@@ -230,7 +230,7 @@ def test_a_trace_that_stays_on_disk_has_what_was_counted_on_the_way(
     write_trace(case.trace, tmp_path / "trace.parquet")
     (tmp_path / "images.csv").write_bytes((scenario.parent / "images.csv").read_bytes())
     (tmp_path / "small.yaml").write_text(scenario.read_text().replace("trace.csv", "trace.parquet"))
-    monkeypatch.setattr(cli.simulate, "MOST_EVENTS", 10)
+    monkeypatch.setattr(cli.jobs, "MOST_EVENTS", 10)
     monkeypatch.setattr(stream, "BATCH", 100)
     files = Page(report("compare", tmp_path / "small.yaml", tmp_path / "out")).files()
     whole = Page(folders["compare"]).files()
