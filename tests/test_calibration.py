@@ -118,14 +118,14 @@ def test_command_writes_a_scenario_that_keeps_comments(
 
 
 def test_what_is_missing_is_told(tmp_path: Path, observed: tuple[Path, dict[tuple[str, ...], float]]) -> None:
-    with pytest.raises(BadInput, match=r"import\.json: not of an import"):
+    with pytest.raises(BadInput, match=r"import\.json: an import did not write"):
         calibrate(tmp_path)
     for path in observed[0].iterdir():
         if path.stem != "observed":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     document = json.loads((tmp_path / "import.json").read_text())
     (tmp_path / "import.json").write_text("[]")
-    with pytest.raises(BadInput, match="not of an import"):
+    with pytest.raises(BadInput, match="an import did not write this file"):
         calibrate(tmp_path)
     (tmp_path / "import.json").write_text(json.dumps(document | {"strategy": None}))
     with pytest.raises(BadInput) as caught:

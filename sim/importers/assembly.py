@@ -1,4 +1,4 @@
-"""Joins what the sources told into one scenario, and keeps book of what nobody told."""
+"""Joins the sources into one scenario and records every value that no source gives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_CLUSTERS = pd.DataFrame({"host": pd.Series(dtype="str"), "cluster": pd.Series
 
 
 def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
-    """The scenario of what was read; at least one source is there."""
+    """Make the scenario from what was read; `sources` has at least one source."""
     history = sources.history
     clusters = NO_CLUSTERS if history is None else history.placements[list(NO_CLUSTERS)]
     found = hosts.find(_seen(sources), clusters, sources.configuration)
@@ -57,7 +57,7 @@ def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
 
 
 def _seen(sources: Sources) -> Iterator[str]:
-    """Cinder's hosts on which something lies or lay."""
+    """Cinder's hosts that hold or held a volume, an image-volume or a cache entry."""
     history, telemetry = sources.history, sources.telemetry
     columns = []
     if history is not None:
@@ -74,7 +74,7 @@ def _seen(sources: Sources) -> Iterator[str]:
 
 
 def _lying(sources: Sources) -> Iterator[tuple[str, str]]:
-    """Pairs of a host and a volume type of volumes there."""
+    """Pairs of a host and a type of the volumes on it."""
     tables = []
     if sources.history is not None:
         tables += [sources.history.placements, sources.history.stored]
@@ -88,7 +88,7 @@ def _lying(sources: Sources) -> Iterator[tuple[str, str]]:
 
 
 def _unplaced(sources: Sources) -> list[str]:
-    """The volume types of creates that are on no host."""
+    """The volume types of creates for which no source gives a host."""
     if sources.history is not None or sources.telemetry is None:
         return []
     events = sources.telemetry.events
@@ -105,7 +105,7 @@ def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, 
         if place.backend not in backends:
             keys, remark = _keys(section), ""
             if section is None and configuration is not None:
-                remark = "in no cinder.conf that was read: no cache"
+                remark = "none of the cinder.conf files read has this backend: it gets no cache"
             if configuration is not None and configuration.caches:
                 keys["image_volume_cache_enabled"] = section is not None and section.caches
             node = _node(place, section, place.backend in found.seen)
@@ -118,16 +118,16 @@ def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, 
 
 
 def _node(place: Place, section: Section | None, seen: bool) -> str | Assumed:
-    """Where a backend's service runs: what follows from backend_host is no node."""
+    """The node on which a backend's service runs. A name taken from backend_host is not a node."""
     if section is None or place.node not in (section.host, *section.nodes):
         return place.node
     if section.node_told or (seen and not section.host_told):
         return section.node
-    return Assumed(section.node, "cinder.conf does not set host, so the name of the machine that imports")
+    return Assumed(section.node, "cinder.conf does not set host; this is the name of the importing machine")
 
 
 def _volumes_by_host(sources: Sources) -> dict[str, int]:
-    """How many volumes and image-volumes there are at the start of the period."""
+    """Number of volumes and image-volumes per host at the start of the period."""
     initial = initial_of(sources)
     if initial is None:
         return {}
@@ -152,14 +152,14 @@ def _pool(section: Section | None, volumes: int) -> dict[str, Any]:
 
 
 def _drop_exceeded(backend: Backend, volumes: int) -> None:
-    """A published limit that the array is beyond already is not its limit."""
+    """Drop a published limit that the array already exceeds: it cannot be this array's limit."""
     limit = backend.keys.get("max_volumes")
     if limit is not None and int(limit.value) <= volumes:
         del backend.keys["max_volumes"]
 
 
 def _images(sources: Sources, hosts: dict[str, str]) -> pd.DataFrame:
-    """The image list and `why`: what had to be assumed of a row ('' nothing)."""
+    """The image list with a column `why`: what was assumed for the row ('' if nothing)."""
     tables = [source.images for source in (sources.history, sources.telemetry) if source is not None]
     known = pd.concat(tables).drop_duplicates("image_id") if tables else None
     rows: dict[str, dict[str, Any]] = {}
@@ -190,7 +190,7 @@ def _image(row: dict[str, Any], hosts: dict[str, str]) -> dict[str, Any]:
         size = ceiling
         why.append("size")
     virtual = row.get("virtual_size_bytes") or (size if raw else None)
-    if not virtual and "virtual_gib" in row:  # the image-volume of a cache fill: rounded up to GiB
+    if not virtual and "virtual_gib" in row:  # size of a cache fill, rounded up to GiB
         virtual = int(row["virtual_gib"]) * GIB
     if not virtual:
         virtual = max(int(size), ceiling)
@@ -210,7 +210,7 @@ def _image(row: dict[str, Any], hosts: dict[str, str]) -> dict[str, Any]:
 
 
 def initial_of(sources: Sources) -> pd.DataFrame | None:
-    """What is there at the start of the period; None if no source has a period."""
+    """The initial state at the start of the period; None if no source has a period."""
     source = sources.history or sources.telemetry
     return None if source is None else source.initial
 
@@ -228,16 +228,16 @@ def _told(sources: Sources) -> Iterator[Note]:
 
 
 def _said(cloud: Cloud) -> Iterator[Note]:
-    """What the scenario has to assume."""
+    """Notes on what the scenario assumes."""
     images = cloud.images
     for what, remedy in (
-        ("size", "the database lost their metadata; Glance tells (--glance)"),
-        ("virtual size", "the database does not hold them; Glance tells (--glance)"),
+        ("size", "the database has lost their metadata; Glance has it (--glance)"),
+        ("virtual size", "the database does not store them; Glance does (--glance)"),
     ):
         guessed = images[images["why"].str.split(" and ").map(lambda parts, what=what: what in parts)]
         if len(guessed):
             ids = shortened(guessed["image_id"])
-            rule = "the smallest volume made of each is taken"
+            rule = "the size of the smallest volume made from each is used"
             yield Note(
                 "assumed", f"{what} of {len(guessed)} of {len(images)} images: {rule}; {remedy}: {ids}"
             )
@@ -252,26 +252,26 @@ def _said(cloud: Cloud) -> Iterator[Note]:
         if backend.remark:
             yield Note("read", f"backend {name}: {backend.remark}")
     if cloud.has_trace and cloud.placement == "first-host":
-        what = "each create is tried first on the host that its volume has"
-        known = "the database keeps the last host only, so an earlier attempt elsewhere is not seen"
-        how = f"{what}, and rescheduled if it fails there"
-        then = "--placement scheduler leaves the first attempt to the scheduler too"
+        what = "each create is first attempted on the host that has its volume"
+        known = "the database keeps only the last host and does not show earlier attempts"
+        how = f"{what}, and is rescheduled if it fails there"
+        then = "with --placement scheduler, the scheduler also chooses the first host"
         last = f"; {known}" if cloud.sources.history is not None else ""
         yield Note("assumed", f"{how}{last}; {then}")
     placed = NO_CLUSTERS if cloud.sources.history is None else cloud.sources.history.placements
     if (placed["cluster"] != "").any():
-        what = "services of one cluster are one backend on one node; in your cloud they take creates in turn"
+        what = "a cluster's services become one backend on one node; in your cloud they share creates"
         yield Note("unknown", f"clusters are not simulated: {what}")
     sections = cloud.sources.configuration.sections.values() if cloud.sources.configuration else ()
     yield from cloning.notes(sections)
     yield from _space(cloud)
     timed = "create_s, clone_s, delete_s, write_mib_s, convert_mib_s, glance.stream_mib_s"
     yield Note(
-        "assumed", f"{timed}: published or guessed; `cinder-cache calibrate` fits them to what was seen"
+        "assumed", f"{timed}: published or guessed values; `cinder-cache calibrate` fits them to your history"
     )
-    yield Note("unknown", "prices: 0 until you write price_gib_month of each tier into scenario.yaml")
+    yield Note("unknown", "prices: 0 until you set price_gib_month of each tier in scenario.yaml")
     if cloud.sources.configuration is None:
-        yield Note("unknown", "today's cache limits and strategy: cinder.conf tells (--conf)")
+        yield Note("unknown", "today's cache limits and strategy; import cinder.conf too (--conf)")
 
 
 def _space(cloud: Cloud) -> Iterator[Note]:
@@ -282,12 +282,12 @@ def _space(cloud: Cloud) -> Iterator[Note]:
         if "capacity_gib" not in keys
     ]
     if endless:
-        told = "no limit until you write it into scenario.yaml"
-        how = "`cinder get-pools --detail` tells it (--pools)"
+        told = "no limit until you set it in scenario.yaml"
+        how = "`cinder get-pools --detail` shows it (--pools)"
         yield Note("unknown", f"capacity_gib of {', '.join(endless)}: {told}; {how}")
     if cloud.has_trace and cloud.placement == "first-host":
         return
-    # `CapacityWeigher` weighs unlimited pools alike, and of equals the first is taken.
+    # `CapacityWeigher` gives unlimited pools the same weight, and the scheduler takes the first of equals.
     hosts_of = {
         tier: list(
             dict.fromkeys(
@@ -300,6 +300,6 @@ def _space(cloud: Cloud) -> Iterator[Note]:
     }
     for tier, pools_of in hosts_of.items():
         if len(pools_of) > 1 and set(pools_of) <= set(endless):
-            what = f"without capacity_gib the scheduler puts every create on the first, {pools_of[0]}"
-            then = "write the capacity of each before you compare"
+            what = f"without capacity_gib, the scheduler places every create on the first one, {pools_of[0]}"
+            then = "set the capacity of each before you compare"
             yield Note("unknown", f"tier {tier} has {len(pools_of)} pools: {what}; {then}")

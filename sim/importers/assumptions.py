@@ -1,4 +1,4 @@
-"""What no configuration, database or API tells of an array: published figures, and why each was taken."""
+"""Published figures for what no configuration, database or API reports about an array, and their sources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MB = 1e6
 
 @dataclass(frozen=True)
 class Assumed:
-    """A value of a scenario's key that nobody told, and where it comes from."""
+    """A value for a scenario's key that no source gives, and why it was chosen."""
 
     value: Any
     why: str
@@ -30,7 +30,7 @@ def table(name: str) -> pd.DataFrame:
 
 
 def limit(array: str, what: str) -> Assumed | None:
-    """A limit of an array in `sim/data/array_limits.csv`; None if no number is known."""
+    """A limit of an array from `sim/data/array_limits.csv`; None if no number is known."""
     numbers = table("array_limits")
     same = numbers[(numbers["array"] == array) & (numbers["limit"] == what)]
     for value, status in zip(same["value"], same["status"], strict=True):
@@ -40,10 +40,10 @@ def limit(array: str, what: str) -> Assumed | None:
 
 
 def times() -> dict[str, Assumed]:
-    """Seconds and rates of an array that nobody has measured, by the key of a backend."""
+    """Default times (s) and rates (MiB/s) of an array without measurements, by the backend's key."""
     source = "measured on Cinder with Ceph"
     after_s = _measured("  after convert until created (RBD import)")
-    # What was written in that time: the size in "convert (2252 MB)".
+    # The amount of data written in that time: the size in "convert (2252 MB)".
     written_mb = 2252
     unknown = "no figure is published"
     return {

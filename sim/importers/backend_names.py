@@ -1,4 +1,4 @@
-"""The name that a backend reports to Cinder's scheduler, which compares it with those of volume types."""
+"""The name that a backend reports to Cinder's scheduler, which compares it with the names in volume types."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from sim.importers.assumptions import table
 
-MADE_UP = "?"  # the driver asks its array, or makes a name of several options
+MADE_UP = "?"  # the driver asks its array, or builds the name from several options
 
 
 @dataclass(frozen=True)
 class Reported:
-    """A name that a backend reports; '' if it reports none, None if the configuration does not tell it.
+    """A reported name: '' if the backend reports none, None if the configuration does not determine it.
 
-    `at` is the line of Cinder's code that has the driver's own name, '' if that does not matter.
+    `at` is the line of Cinder's code with the driver's own name, '' if that does not matter.
     """
 
     name: str | None
@@ -21,10 +21,10 @@ class Reported:
 
 
 def reported(loaded_driver: str, configured: str | None) -> Reported:
-    """What the driver of a class's path reports, given the `volume_backend_name` of its configuration.
+    """The name that the driver at a class path reports, given its configured `volume_backend_name`.
 
-    `sim/data/backend_names.csv` has what each driver of Cinder 29 reports where none is configured, and the
-    drivers that report a name of their own always.
+    `sim/data/backend_names.csv` lists what each driver of Cinder 29 reports without a configured name, and
+    which drivers always report a name of their own.
     """
     rows = table("backend_names").set_index("volume_driver")
     if loaded_driver not in rows.index:

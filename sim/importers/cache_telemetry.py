@@ -1,14 +1,15 @@
-"""Hits, misses and evictions of Cinder's image-volume cache, as it notifies them and as they were.
+"""Hits, misses and evictions of Cinder's image-volume cache: as notified, and as they really happened.
 
 Cinder looks an image up more than once in a create (`cinder.volume.flows.manager.create_volume`): first under
 the image's lock, in `_prepare_image_cache_entry`, then in `_create_from_image_cache`, and after a download in
 `VolumeManager._create_image_cache_volume_entry`. So a clone notifies two hits and a download three misses.
-That is exact for creates that succeed. Two more things, where they are there, tell of the others:
+These numbers are exact for creates that succeed. Two more sources, if present, cover the other creates:
 
-- The context of who asks (on the message bus, not in a log). Each of the first two look-ups makes a context
-  of the internal tenant, and the third uses the second's: a context with two look-ups is a download that
-  succeeded. A clone that the array's limit refuses evicts the entry in the context of the user.
-- `volume.create.end` of the volumes: which of them were made, where, and by a clone or a download.
+- The request context (present on the message bus, not in a log). Each of the first two look-ups makes a
+  context of the internal tenant, and the third uses the second's. So a context with two look-ups is a
+  download that succeeded. A clone that the array's limit refuses evicts the entry in the user's context.
+
+- `volume.create.end` of the volumes shows which of them were made, where, and by a clone or a download.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ COUNTS = [
     *("host", "hits_naive", "misses_naive", "evictions"),
     *("hits", "misses", "hit_rate_naive", "hit_rate"),
 ]
-HITS, MISSES = 2, 3  # notified for each
+HITS, MISSES = 2, 3  # notifications per clone, per download
 
 
 @dataclass
@@ -48,12 +49,12 @@ class _Lookups:
     clone_limits: int = 0
 
     def divided(self) -> tuple[float, float]:
-        """Clones and downloads, as look-ups alone tell them."""
+        """Number of clones and of downloads, computed from the look-ups alone."""
         hits = (self.hits - self.late_hits) / HITS - self.clone_limits
         return hits, self.misses / MISSES if self.without_context else self.downloads
 
     def corrected(self, clones: int | None, downloads: int | None) -> tuple[float, float]:
-        """The same, as far as volumes were made so (None: not told).
+        """The same numbers, corrected by the volumes that were really made (None: not known).
 
         A volume whose clone failed may have been downloaded instead, without a miss.
         """
@@ -65,14 +66,14 @@ class _Lookups:
 
 
 class CacheTelemetry:
-    """Takes the cache's notifications of a period, one by one; duplicates count once."""
+    """Takes the cache's notifications of a period one by one; counts duplicates once."""
 
     def __init__(self, since: datetime | None, until: datetime | None) -> None:
         self._since, self._until = since, until
         self._lookups: dict[tuple[str, str], _Lookups] = defaultdict(_Lookups)
         self._seen: set[int] = set()
         self._missed: set[str] = set()  # contexts with one look-up so far, a miss
-        self._askers: set[str] = set()  # projects in whose name is looked up: the internal tenant
+        self._askers: set[str] = set()  # projects that make the look-ups: the internal tenant
         self.takers: dict[str, Taker] = {
             "image_volume_cache.hit": partial(self._looked_up, True),
             "image_volume_cache.miss": partial(self._looked_up, False),
@@ -80,10 +81,10 @@ class CacheTelemetry:
         }
 
     def _of(self, message: dict[str, Any], time: datetime) -> _Lookups | None:
-        """Where a notification counts; None if it was delivered before or is not of the period."""
+        """The look-ups to which a notification belongs; None for a duplicate or one outside the period."""
         payload = message["payload"]
         key = with_pool(payload["host"]), str(payload["image_id"])
-        # Some bytes in place of an id; that two of a billion have the same is less likely than 1 in 30.
+        # A short hash in place of an id; among a billion ids, two collide with a chance below 1 in 30.
         delivery = hash(message["message_id"])
         if delivery in self._seen:
             return None
@@ -119,9 +120,9 @@ class CacheTelemetry:
         counted.clone_limits += project is not None and project not in self._askers
 
     def counts(self, made: pd.DataFrame | None) -> pd.DataFrame:
-        """A row per host, in their order, with `COUNTS`.
+        """A row per host, in the order of the hosts, with `COUNTS`.
 
-        `made`: volumes of the period that were made of images (host, image, downloaded), None if not told.
+        `made`: volumes of the period that were made from images (host, image, downloaded); None if not known.
         """
         sources = Counter[tuple[str, str, bool]]()
         if made is not None:
@@ -141,11 +142,11 @@ class CacheTelemetry:
         return table[COUNTS]
 
     def notes(self, counts: pd.DataFrame, made: pd.DataFrame | None) -> Iterator[Note]:
-        """The ratios of `counts`, naive and corrected, and what they rest on."""
+        """Notes with the ratios of `counts`, as notified and corrected, and what the correction rests on."""
         if not (counts["hits_naive"] + counts["misses_naive"]).sum():
             yield Note(
                 "unknown",
-                "no look-up of the image-volume cache was notified: it is off, or the files lack the "
+                "the files show no look-up in the image-volume cache: it is off, or the files lack the "
                 "notifications of cinder-volume ([oslo_messaging_notifications] driver)",
             )
             return
@@ -157,17 +158,17 @@ class CacheTelemetry:
         lookups = self._lookups.values()
         limits = sum(one.clone_limits for one in lookups)
         if limits:
-            yield Note("read", f"{limits:,} clones were refused at the array's limit, after a hit each")
+            yield Note("read", f"{limits:,} clones failed at the array's limit, each after a hit")
         if made is None:
             yield Note(
                 "assumed",
-                "every clone of the cache had two hits and every download three misses, which creates that "
-                "failed had not: the notifications of volumes (volume.create.end) would tell these"
+                "each clone counts as two hits and each download as three misses, which is wrong for failed "
+                "creates; add the notifications of volumes (volume.create.end) to correct this"
                 + self._rest(),
             )
 
     def _rest(self) -> str:
-        """What the division leaves, if it leaves anything."""
+        """A text about hits and misses that the division leaves over, '' if there are none."""
         counted = [one for one in self._lookups.values() if one.without_context]
         hits, misses = sum(one.hits for one in counted) % HITS, sum(one.misses for one in counted) % MISSES
         return f"; {hits} hits and {misses} misses are left over" if hits or misses else ""

@@ -1,4 +1,4 @@
-"""How well an imported scenario repeats what was seen, and the times and rates that fit it best."""
+"""Compares an imported scenario with the observed history and fits the assumed times and rates to it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Floats = npt.NDArray[np.float64]
 Key = tuple[str, ...]
 
 TIMES = ("stream_mib_s", "create_s", "clone_s", "write_mib_s", "convert_mib_s")
-# Events that the fit simulates again and again; the comparison takes them all.
+# The fit repeats its simulation and uses this many events; the comparison uses all events.
 FITTED_EVENTS = 100_000
-# Many databases keep whole seconds: below one nothing can be told.
+# Many databases store whole seconds, which says nothing about durations below one second.
 RESOLUTION_S = 1.0
-# How strongly a value stays where it was assumed if the history says nothing of it: as much as a hundredth of
-# a create that takes nothing else.
+# Weight of the prior, which holds a value at its assumption if the history does not determine it: the
+# weight of a hundredth of a create that consists of nothing else.
 PRIOR = 0.5
-# Logarithms of create seconds that are off by more than this count less: they waited or went another way.
+# Log create seconds that are off by more than this get less weight: those creates waited or went another way.
 SCALE = 0.2
 MOST_RUNS = 50
-LEAST_CREATES = 5  # that a value must have a part in, to be told,
-LEAST_SLOPE = 0.25  # and how much of a part: about a twentieth of their time
-MOST_SHIFT = np.log(50)  # nothing was assumed more wrongly than by this factor
+LEAST_CREATES = 5  # creates that must depend on a value before the fit determines it,
+LEAST_SLOPE = 0.25  # and how much they depend on it: about a twentieth of their time
+MOST_SHIFT = np.log(50)  # no assumption is wrong by more than this factor
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Calibration:
 
     - pools: one row per pool, with `simulated_*` and `observed_*` (NaN: not observed).
     - rates: one row for each assumed time and rate: the `path` of its key, `assumed`, `fitted`, `low`, `high`
-      (95 %), `told` (whether the history determines it to better than a factor of two).
+      (95 %), `told` (True if the history determines it within a factor of two).
     - goodness: `rms_factor` (1 = exact) and `r2` of the logarithms of create seconds, before and after the
       fit.
     - case: the scenario with the fitted values.
@@ -58,20 +58,19 @@ class Calibration:
 
 
 def calibrate(folder: Path, progress: Callable[[int], None] | None = None) -> Calibration:
-    """Simulate an imported folder with today's settings on engine `fast`, and fit the assumed times and
-    rates.
+    """Simulate an imported folder with today's settings on engine `fast`; fit the assumed times and rates.
 
-    `progress` is called with the number of finished simulations. Raises `BadInput` if `folder` is not from an
-    import, or lacks something.
+    `progress` is called with the number of finished simulations. Raises `BadInput` if `folder` does not come
+    from an import or is not complete.
     """
     document, case, observed = _read(folder)
     strategy = document["strategy"]
     keys = [key for key in document["assumed"] if key[-1] in TIMES and _value(case, key) > 0]
     if not keys:
-        raise BadInput([f"{folder / 'import.json'}: no time or rate was assumed: there is nothing to fit"])
+        raise BadInput([f"{folder / 'import.json'}: no time or rate was assumed: nothing to fit"])
     fit = _Fit(_first(case, FITTED_EVENTS), strategy, observed, keys, progress)
     if _simulated(case, strategy, fit.observed).empty:
-        raise BadInput([f"{folder}: no create that was observed succeeds in the simulation"])
+        raise BadInput([f"{folder}: no observed create succeeds in the simulation: check its limits"])
     rates, fitted = fit.solve()
     after = replace(case, scenario=case.scenario.varied(fitted))
     before_s, after_s = _simulated(case, strategy, observed), _simulated(after, strategy, observed)
@@ -84,24 +83,24 @@ def _read(folder: Path) -> tuple[dict[str, Any], Case, pd.DataFrame]:
         document: dict[str, Any] = json.loads((folder / "import.json").read_text())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise BadInput([f"{folder / 'import.json'}: not of an import: {reason}"]) from None
+        raise BadInput([f"{folder / 'import.json'}: an import did not write this file: {reason}"]) from None
     case = load(folder / "scenario.yaml")
     problems = []
     if not isinstance(document, dict) or not set(document) >= {"assumed", "fills", "strategy", "telemetry"}:
-        raise BadInput([f"{folder / 'import.json'}: not of an import: it lacks some of what one writes"])
+        raise BadInput([f"{folder / 'import.json'}: an import did not write this file: it lacks keys"])
     document = document | {"assumed": [tuple(one["path"]) for one in document["assumed"]]}
     if document["strategy"] is None:
-        problems.append(f"{folder / 'import.json'}: today's settings are not known: import with --conf too")
+        problems.append(f"{folder / 'import.json'}: today's settings are unknown: import again with --conf")
     observed = None
     if (csv := folder / "observed.csv").exists():
         observed = pd.read_csv(csv, dtype={"volume_id": "str"})
     elif (parquet := folder / "observed.parquet").exists():
         observed = pd.read_parquet(parquet)
     if observed is not None and {"volume_id", "create_s", "downloaded"} <= set(observed.columns):
-        # The two ends are read off two clocks: one may be after the other.
+        # Two clocks give the start and the end, so the end may be before the start.
         observed = observed[observed["create_s"] >= 0]
     if observed is None or observed.empty:
-        problems.append(f"{folder}: no seconds of creates were observed: import with --db or --notifications")
+        problems.append(f"{folder}: has no durations of creates: import again with --db or --notifications")
     if problems or observed is None:
         raise BadInput(problems)
     return document, case, observed
@@ -112,7 +111,7 @@ def _first(case: Case, events: int) -> Case:
 
 
 def _simulated(case: Case, strategy: str, observed: pd.DataFrame) -> pd.DataFrame:
-    """Creates that succeeded in both worlds: volume, image, host, source, `simulated_s` and `observed_s`."""
+    """Creates that succeeded in both: volume, image, host, source, `simulated_s` and `observed_s`."""
     from sim.fast.engine import run
 
     requests = run(case, strategy).requests
@@ -127,7 +126,7 @@ def _logarithms(seconds: Floats | pd.Series[float]) -> Floats:
 
 
 def _of_whole_seconds(seconds: Floats) -> Floats:
-    """What `_logarithms` are on average where start and end are cut to whole seconds, as MySQL keeps them."""
+    """Mean of `_logarithms` if start and end are cut to whole seconds, as MySQL stores them."""
     low = np.floor(seconds)
     return (1 - (seconds - low)) * _logarithms(low) + (seconds - low) * _logarithms(low + 1)
 
@@ -147,7 +146,8 @@ class _Fit:
         self.observed = observed[observed["volume_id"].isin(case.trace.events["volume_id"])]
         self.seconds = self.observed["create_s"].to_numpy(dtype=np.float64)
         self.whole = bool(np.all(self.seconds == np.round(self.seconds)))
-        # Two readings of a clock of whole seconds differ by this much more or less, which is no outlier.
+        # Two readings of a clock with whole seconds differ by up to this much; such a difference is no
+        # outlier.
         rounded_s = RESOLUTION_S / np.sqrt(6) if self.whole else 0.0
         self.scale = SCALE + rounded_s / (self.seconds + RESOLUTION_S)
         self.start = np.log([_value(case, key) for key in keys])
@@ -157,10 +157,10 @@ class _Fit:
         self.other_way: npt.NDArray[np.bool_] | None = None  # clones here, downloads there
 
     def solve(self) -> tuple[pd.DataFrame, dict[Key, object]]:
-        """The rates' table, and the fitted value of each key that the history tells."""
+        """The rates' table, and the fitted value of each key that the history determines."""
         found = optimize.least_squares(
             self.residuals,
-            np.zeros(len(self.keys)),  # from there the first step is a moderate one
+            np.zeros(len(self.keys)),  # a start from which the first step is moderate
             jac=self.slopes,
             bounds=(-MOST_SHIFT, MOST_SHIFT),
             loss="soft_l1",
@@ -188,10 +188,10 @@ class _Fit:
         return table, fitted
 
     def _half_widths(self, shift: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """Half the 95 % interval of each value's logarithm, and which values the prior holds in their place.
+        """Half the 95 % interval of each value's logarithm, and which values only the prior determines.
 
-        The covariance of an M-estimate (Huber 1967; soft L1's influence is r w, its slope w^3), and what is
-        not known of whole seconds, which more creates do not mend.
+        The covariance is that of an M-estimate (Huber 1967; soft L1's influence is r w, its slope w^3). It
+        includes the error of whole seconds, which more creates do not reduce.
         """
         residuals, slopes = (part[: -len(self.keys)] for part in self.model(shift))
         used = np.abs(slopes) > LEAST_SLOPE
@@ -213,18 +213,18 @@ class _Fit:
         return self.model(shift)[1]
 
     def model(self, shift: Floats) -> tuple[Floats, Floats]:
-        """Residuals of creates and prior, and their slopes, with every value's logarithm shifted.
+        """Residuals of creates and prior, and their slopes, with each value's logarithm shifted by `shift`.
 
-        The slopes are those of a create's own parts, by the formulas of its way; waits for others follow in
-        the next simulation.
+        The slopes come from the formulas of a create's own parts. The next simulation adds waits for other
+        creates.
         """
         if self.last is not None and self.last[0] == shift.tobytes():
             return self.last[1:]
         values: dict[Key, object] = dict(zip(self.keys, map(float, np.exp(self.start + shift)), strict=True))
         case = replace(self.case, scenario=self.case.scenario.varied(values))
         seen = _simulated(case, self.strategy, self.observed)
-        seen = self.observed[["volume_id"]].merge(seen, on="volume_id", how="left")  # a row each, always
-        if self.other_way is None:  # decided once, or a fit could gain by sending creates another way
+        seen = self.observed[["volume_id"]].merge(seen, on="volume_id", how="left")  # always one row each
+        if self.other_way is None:  # decided once, or the fit could gain by moving creates
             downloaded = seen["downloaded"].to_numpy(dtype=np.float64)
             simulated = (seen["source"] == "download").to_numpy(dtype=np.float64)
             self.other_way = ~np.isnan(downloaded) & (downloaded != simulated)
@@ -233,7 +233,8 @@ class _Fit:
         if self.whole:
             smooth = logarithms - (RESOLUTION_S / (simulated_s + RESOLUTION_S)) ** 2 / 12
             logarithms = _of_whole_seconds(simulated_s)
-            # The one if a create always took the same time, the other if that varies by a second and more.
+            # The first applies if a create always takes the same time, the second if the time varies by 1 s
+            # or more.
             self.rounding = np.nan_to_num((logarithms - smooth) / self.scale)
         off = np.nan_to_num((logarithms - _logarithms(self.seconds)) / self.scale)
         off[self.other_way] = 0.0
@@ -251,7 +252,7 @@ class _Fit:
 
 
 def _part(case: Case, seen: pd.DataFrame, key: Key) -> Floats:
-    """What of each create's seconds is due to a time (its seconds) or a rate (minus its seconds)."""
+    """The part of each create's seconds that a time (its seconds) or a rate (minus its seconds) causes."""
     name, value = key[-1], _value(case, key)
     images = pd.DataFrame(
         {
@@ -271,7 +272,7 @@ def _part(case: Case, seen: pd.DataFrame, key: Key) -> Floats:
     here = backends.eq(key[1]).to_numpy() if key[0] == "backends" else True
     if name in mib:
         return np.where(downloaded & here, -mib[name].to_numpy(dtype=np.float64) / value, 0.0)
-    # A download that fills the cache is cloned too; those that do not are few.
+    # A download that fills the cache is cloned too; few downloads do not fill it.
     takes = downloaded if name == "create_s" else np.ones(len(seen), dtype=bool)
     return np.where(takes & here, value, 0.0)
 
@@ -296,7 +297,7 @@ def _goodness(which: str, both: pd.DataFrame) -> dict[str, object]:
 
 
 def _pools(case: Case, strategy: str, observed: pd.DataFrame, document: dict[str, Any]) -> pd.DataFrame:
-    """A row a pool: hits, create seconds, fills and evictions, `simulated_*` beside `observed_*`."""
+    """A row per pool: hits, create seconds, fills and evictions, `simulated_*` beside `observed_*`."""
     from sim.fast.engine import run
 
     records = run(case, strategy)
@@ -332,7 +333,7 @@ def _pools(case: Case, strategy: str, observed: pd.DataFrame, document: dict[str
 
 
 def _ks(seen: pd.DataFrame) -> float:
-    """Kolmogorov and Smirnov's distance of the two distributions of create seconds (0: the same)."""
+    """Kolmogorov-Smirnov distance between the two distributions of create seconds (0: the same)."""
     if seen.empty:
         return float("nan")
     simulated, observed = ((seen[name] / RESOLUTION_S).round() for name in ("simulated_s", "observed_s"))
@@ -340,7 +341,7 @@ def _ks(seen: pd.DataFrame) -> float:
 
 
 def write(calibration: Calibration, folder: Path) -> Path:
-    """Writes `calibrated.yaml` beside the imported scenario, with the fitted values; gives its path."""
+    """Write `calibrated.yaml` with the fitted values beside the imported scenario; return its path."""
     from ruamel.yaml import YAML
 
     yaml = YAML()  # it keeps comments and order

@@ -13,11 +13,11 @@ from sim.importers.notes import Note
 from sim.importers.settings import Configuration
 from sim.inputs.scenario import Weigher
 
-DEFAULT = "Cinder's default, as no source sets it: Cinder's database may"
+DEFAULT = "Cinder's default, because no source sets it; Cinder's database may"
 
 
 def options(cloud: Cloud) -> dict[str, Any]:
-    """Values by the scenario's key, `Assumed` where nobody tells them."""
+    """Values by the scenario's key, `Assumed` where no source gives them."""
     configuration, history = cloud.sources.configuration, cloud.sources.history
     found: dict[str, Any] = {} if configuration is None else _scheduling(configuration)
     if configuration is not None or (history is not None and (history.quotas or history.default_quotas)):
@@ -27,7 +27,7 @@ def options(cloud: Cloud) -> dict[str, Any]:
 
 
 def _scheduling(configuration: Configuration) -> dict[str, Any]:
-    """What differs from the defaults, but for three values that are always of interest."""
+    """Options that differ from the defaults, and three that are always written."""
     whole = configuration.whole
     found: dict[str, Any] = {"lock_scope": configuration.lock_scope}
     for name in ("scheduler_max_attempts", "backend_stats_polling_interval"):
@@ -53,10 +53,10 @@ def _scheduling(configuration: Configuration) -> dict[str, Any]:
 
 
 def _quota(cloud: Cloud, resource: str) -> int | Assumed | None:
-    """The internal tenant's hard limit ('volumes' or 'gigabytes'); None: unlimited, or nobody told.
+    """The internal tenant's hard limit ('volumes' or 'gigabytes'); None: unlimited or not known.
 
-    As `cinder.quota.DbQuotaDriver.get_project_quotas`: the project's own, else that of the default class
-    (unless `use_default_quota_class` is off), else that of cinder.conf.
+    The order is that of `cinder.quota.DbQuotaDriver.get_project_quotas`: the project's own limit, else that
+    of the default class (unless `use_default_quota_class` is off), else that of cinder.conf.
     """
     history, configuration = cloud.sources.history, cloud.sources.configuration
     limit: float | None = None
@@ -80,7 +80,7 @@ def _of_types(limits: dict[str, int]) -> dict[str, int]:
 
 
 def notes(cloud: Cloud) -> Iterator[Note]:
-    """What the quota means for the cache."""
+    """Notes on what the quota means for the cache."""
     history = cloud.sources.history
     told, assumed = [], []
     for resource, unit in (("volumes", "volumes"), ("gigabytes", "GiB")):
@@ -90,7 +90,7 @@ def notes(cloud: Cloud) -> Iterator[Note]:
         elif limit is not None:
             told.append(f"{limit:,} {unit}")
     what = "quota of the cache's project"
-    means = "the caches of all backends together never hold more; `openstack quota set` for it raises it"
+    means = "all caches together never hold more; raise it with `openstack quota set` for this project"
     if told:
         yield Note("read", f"{what}: {' and '.join(told)}: {means}")
     if assumed:
@@ -98,5 +98,5 @@ def notes(cloud: Cloud) -> Iterator[Note]:
     by_type = {} if history is None else _of_types(history.default_quotas | history.quotas)
     if by_type:
         every = ", ".join(f"{name} {limit:,}" for name, limit in sorted(by_type.items()))
-        what = "quotas of volume types bind the cache's project too, and are not simulated"
+        what = "volume-type quotas also apply to the cache's project; the simulation ignores them"
         yield Note("unknown", f"{every}: {what}")

@@ -1,4 +1,4 @@
-"""What the driver of a backend makes of clones: keys of the scenario, and what an operator has to know."""
+"""How a backend's driver clones: keys of the scenario, and notes for the operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sim.importers.settings import Section
 
 
 def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:
-    """The backend's keys that its driver decides: its limit, and `clone_mib_s` if it copies to clone."""
+    """The backend's keys that its driver determines: its limit, and `clone_mib_s` if a clone is a copy."""
     known = driver(section.loaded_driver)
     if known is None:
         return {}
@@ -30,13 +30,13 @@ def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:
 
 
 def pool_limit(section: Section) -> Assumed | None:
-    """The published limit of volumes of each of the backend's pools."""
+    """The published limit on volumes for each of the backend's pools."""
     known = driver(section.loaded_driver)
     return known.limits(section.driver_options).get("pools.max_volumes") if known else None
 
 
 def notes(sections: Iterable[Section]) -> Iterator[Note]:
-    """What an operator has to know of the clones of these backends, those that share it together."""
+    """Notes on the clones of these backends, one for all backends to which it applies."""
     names: dict[Note, list[str]] = {}
     for section in sections:
         for note in _notes(section):
@@ -48,17 +48,17 @@ def notes(sections: Iterable[Section]) -> Iterator[Note]:
 def _notes(section: Section) -> Iterator[Note]:
     known = driver(section.loaded_driver)
     if known is None:
-        what = "Cinder has no such driver of its own: it is assumed that its clones are not copies"
+        what = "this driver is not part of Cinder; its clones are assumed not to be copies"
         yield Note("unknown", f"no figure known for {section.loaded_driver}: {what} (Cinder {CINDER})")
         return
     yield from _kind(known, section.driver_options)
     yield from _limit(known, section.driver_options)
     if known.clone_lock:
         whose = "of one volume" if known.clone_lock == "source" else "on this backend"
-        yield Note("unknown", f"{known.lock_at}: clones {whose} wait for each other, which is not simulated")
+        yield Note("unknown", f"{known.lock_at}: clones {whose} wait for each other: not simulated")
     if known.clone_image:
         yield Note(
-            "unknown", f"{known.clone_image_at}: the driver itself makes volumes of {known.clone_image}"
+            "unknown", f"{known.clone_image_at}: the driver itself makes volumes from {known.clone_image}"
         )
 
 
@@ -70,10 +70,10 @@ def _kind(known: Driver, options: Mapping[str, Any]) -> Iterator[Note]:
         what = f"a clone is a full copy{decided}, made at the write rate: clone_mib_s"
         yield Note("assumed", f"{at}: {what} ({known.how})")
     elif kind == BACKGROUND_COPY:
-        what = f"a clone is ready at once and copied in the background{decided}, which is not simulated"
+        what = f"a clone is ready at once{decided}; the copy in the background is not simulated"
         yield Note("unknown", f"{at}: {what} ({known.how})")
     elif kind == NOT_KNOWN:
-        what = f"no figure known{decided}: it is assumed that a clone is not a copy"
+        what = f"no figure known{decided}: a clone is assumed not to be a copy"
         yield Note("unknown", f"{at}: {what} ({known.how})")
     elif decided:
         what = (
@@ -89,5 +89,5 @@ def _limit(known: Driver, options: Mapping[str, Any]) -> Iterator[Note]:
             what = f"{key} {value} is {known.limit_option}"
             yield Note("read", f"{known.limit_at}: {what} (it counts for each {known.counts})")
     if limits and known.counts.startswith("family"):
-        what = "the limit is of a whole family of clones, and the scenario counts those of one volume"
+        what = "the limit applies to a whole family of clones; the scenario counts only those of one volume"
         yield Note("unknown", f"{known.limit_at}: {what} ({known.counts})")

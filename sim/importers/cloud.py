@@ -1,4 +1,4 @@
-"""A scenario in the making: what was read of a cloud, and what is made of it."""
+"""A scenario while it is being made: the sources, and what the importer makes of them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from sim.importers.pool_files import Pools
 
 
-# Where a create's first attempt is: where a source tells it was, or where the scheduler puts it.
+# Where a create's first attempt runs: on the host that a source shows, or where the scheduler places it.
 Placement = Literal["first-host", "scheduler"]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What was read; None what was not asked for. `glance`: rows of `sim.importers.glance.read`.
+    """What was read; None for a source that was not given. `glance`: rows of `sim.importers.glance.read`.
 
-    `notes`: what was said of sources that have no notes of their own.
+    `notes`: notes on sources that have no notes of their own.
     """
 
     configuration: Configuration | None = None
@@ -40,7 +40,7 @@ class Sources:
 
 @dataclass
 class Backend:
-    """A backend of the scenario: keys with values that were told, or `Assumed`; `pools` likewise."""
+    """A backend of the scenario. Each value of its keys and `pools` comes from a source or is `Assumed`."""
 
     volume_types: list[str] | Assumed
     node: str | Assumed
@@ -51,7 +51,7 @@ class Backend:
 
 @dataclass
 class Cloud:
-    """A scenario in the making. `hosts`: the scenario's name of each of Cinder's."""
+    """A scenario while it is being made. `hosts`: the scenario's name for each of Cinder's hosts."""
 
     sources: Sources
     places: dict[str, Place]
@@ -69,14 +69,14 @@ class Cloud:
 
     @property
     def has_trace(self) -> bool:
-        """Whether a source tells what was created when."""
+        """Whether a source has a history of creates."""
         return self.sources.history is not None or self.sources.telemetry is not None
 
     @property
     def strategy(self) -> str | None:
-        """The strategy that describes today's settings, if they are known.
+        """The strategy that describes today's settings; None if they are unknown.
 
-        `allowed_direct_url_schemes` has `cinder` in clouds that have no Cinder store, too.
+        In clouds without a Cinder store, too, `allowed_direct_url_schemes` may have `cinder`.
         """
         configuration = self.sources.configuration
         if configuration is None:
@@ -91,7 +91,7 @@ class Cloud:
 
     @property
     def has_store(self) -> bool:
-        """Whether a source shows image-volumes of a Cinder store of Glance's."""
+        """Whether a source shows image-volumes of Glance's Cinder store."""
         history, glance, telemetry = self.sources.history, self.sources.glance, self.sources.telemetry
         return (
             (history is not None and len(history.stored) > 0)
@@ -100,7 +100,7 @@ class Cloud:
         )
 
     def assumed(self) -> dict[tuple[str, ...], Assumed]:
-        """Every assumed value by its key's path in the scenario."""
+        """Every assumed value by the path of its key in the scenario."""
         found: dict[tuple[str, ...], Assumed] = {("glance", "stream_mib_s"): assumptions.stream_mib_s()}
         for name, backend in self.backends.items():
             for key, one in backend.keys.items():

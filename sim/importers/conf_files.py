@@ -12,10 +12,10 @@ from oslo_config import cfg
 
 from sim.inputs.problems import Problems
 
-# Where Cinder keeps the definitions, and the group each belongs to (None: [DEFAULT]).
+# The modules with Cinder's option definitions, and the group of each (None: [DEFAULT]).
 _GLOBAL = (
     ("cinder.volume.manager", "volume_manager_opts", None),
-    ("cinder.common.config", "core_opts", None),  # state_path, of which other values are made
+    ("cinder.common.config", "core_opts", None),  # state_path, on which other defaults depend
     ("cinder.common.config", "global_opts", None),
     ("cinder.context", "context_opts", None),
     ("cinder.image.glance", "image_opts", None),
@@ -31,7 +31,7 @@ _PER_BACKEND = (
     ("cinder.volume.driver", "volume_opts"),
     ("cinder.volume.driver", "image_opts"),
     ("cinder.volume.manager", "volume_backend_opts"),
-    ("cinder.volume.drivers.netapp.options", "netapp_proxy_opts"),  # which of its drivers is loaded
+    ("cinder.volume.drivers.netapp.options", "netapp_proxy_opts"),  # which of NetApp's drivers Cinder loads
 )
 SHARED = "backend_defaults"  # cinder.volume.configuration.SHARED_CONF_GROUP
 CACHE_OPTIONS = (
@@ -43,7 +43,7 @@ Raw = dict[str, dict[str, list[str]]]
 
 
 class ConfFiles:
-    """The values of a service's files and folders, in Cinder's order; every one that is wrong is noted.
+    """The options in a service's files and folders, in Cinder's order; notes every invalid one.
 
     `shown` names the files in messages.
     """
@@ -53,7 +53,7 @@ class ConfFiles:
         self.shown = ", ".join(map(str, paths))
 
     def get(self, name: str, group: str | None = None) -> Any:
-        """An option's value, its default where no file sets it; None, and noted, if it is wrong."""
+        """An option's value or default; None, with a problem noted, if the value is invalid."""
         try:
             return getattr(self._conf if group is None else getattr(self._conf, group), name)
         except (cfg.Error, ValueError) as error:
@@ -84,17 +84,17 @@ class ConfFiles:
         for opt in options:
             self._conf.register_opt(opt, group=SHARED)
             self._conf.register_opt(opt, group=section)
-            self._conf.set_default(opt.name, None, group=section)  # None is not set here
+            self._conf.set_default(opt.name, None, group=section)  # None means: not set here
 
     def host_of(self, section: str) -> str | None:
-        """A backend's `backend_host`, which is in no shared section."""
-        # Only `cinder.cmd.volume` defines it, whose import starts what a service needs.
+        """A backend's `backend_host`, which no shared section can set."""
+        # Only `cinder.cmd.volume` defines it, and importing that starts parts of a service.
         self._conf.register_opt(cfg.StrOpt("backend_host"), group=section)
         host: str | None = self.get("backend_host", section)
         return host or None
 
     def raw(self) -> dict[Path, Raw]:
-        """Every file's sections as they are written: option to values."""
+        """Every file's sections as written: option to values."""
         found: dict[Path, Raw] = {}
         for path in self._paths:
             for file in sorted(path.glob("*.conf")) if path.is_dir() else [path]:
@@ -103,15 +103,15 @@ class ConfFiles:
 
 
 def parse(paths: Sequence[Path], problems: Problems) -> ConfFiles | None:
-    """Read files and folders as Cinder does `--config-file` and `--config-dir`, in this order.
+    """Read files and folders in this order, as Cinder does for `--config-file` and `--config-dir`.
 
     None, with the problem noted, if they cannot be parsed.
     """
     conf = cfg.ConfigOpts()
     for module, name, group in _GLOBAL:
         conf.register_opts(_defined(module, name), group=group)
-    conf.register_opt(cfg.StrOpt("cluster"))  # `cinder.cmd.volume` defines it, as it does `backend_host`
-    # In [DEFAULT] too, where Cinder does not look for them, to be able to say so.
+    conf.register_opt(cfg.StrOpt("cluster"))  # `cinder.cmd.volume` defines it, like `backend_host`
+    # Also in [DEFAULT], where Cinder does not look for them, so that a note can say so.
     conf.register_opts([cfg.StrOpt(name) for name in CACHE_OPTIONS])
     arguments = [
         text for path in paths for text in ("--config-dir" if path.is_dir() else "--config-file", str(path))
@@ -138,6 +138,6 @@ def _defined(module: str, name: str) -> list[cfg.Opt]:
 
 
 def _parse_error(message: str) -> tuple[str, str]:
-    """Where and what of `at file:line, what: text`, as oslo.config tells what it cannot parse."""
+    """Place and reason from `at file:line, what: text`, oslo.config's message for what it cannot parse."""
     found = re.match(r"at .*?:(\d+), (.*)", message, re.DOTALL)
     return (f"line {found[1]}", " ".join(found[2].split())) if found else ("", message)

@@ -1,4 +1,4 @@
-"""cinder.conf of one or more services: backends, and what Cinder as a whole is told."""
+"""cinder.conf of one or more services: backends, and the options for Cinder as a whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELDS = (
 def read(
     paths: Sequence[Path], problems: Problems, services: Sequence[Sequence[Path]] = ()
 ) -> Configuration | None:
-    """Read the files of one service, and those of each more of `services`; folders stand for their files.
+    """Read the files of one service and of each further one in `services`; a folder stands for its files.
 
     A service's files are read as Cinder reads `--config-file` and `--config-dir`, in this order. None, with
     every problem noted, if they cannot be used.
@@ -52,11 +52,11 @@ def _service(files: ConfFiles, number: int, problems: Problems) -> Service:
     raw = {section.lower() for sections in files.raw().values() for section in sections}
     enabled = list(dict.fromkeys(name for name in files.get("enabled_backends") or () if name))
     for name in enabled:
-        # As oslo.config, which compares sections without case. With neither Cinder would run the default
-        # driver: more likely a file is missing.
+        # oslo.config compares section names without case. With neither, Cinder would run the default
+        # driver; more likely a file is missing.
         if name.lower() not in raw and SHARED not in raw:
             known = ", ".join(sorted(raw - {"default", "coordination"})) or "none at all"
-            what = f"{quoted(name)} has no section of its own; there are: {known}"
+            what = f"{quoted(name)} has no section of its own; the files have: {known}"
             problems.add(files.shown, "[DEFAULT] enabled_backends", what)
     return replace(service, sections=tuple(_section(service, name, number) for name in enabled))
 
@@ -67,12 +67,12 @@ def _section(service: Service, name: str, number: int) -> Section:
     values = {field: files.of_backend(name, field) for field in _FIELDS}
     ratio = values["max_over_subscription_ratio"]
     values["max_over_subscription_ratio"] = None if ratio in (None, "auto") else float(ratio)
-    for limit in CACHE_OPTIONS[1:]:  # for Cinder all that is not positive is no limit
+    for limit in CACHE_OPTIONS[1:]:  # Cinder takes every value that is not positive as no limit
         values[limit] = max(0, values[limit] or 0)
     loaded = drivers.loaded(values["volume_driver"] or "", lambda option: files.of_backend(name, option))
     files.define(name, decisive := drivers.options(loaded))
     own, told = files.host_of(name), files.sets("host")
-    # Services that do not tell are taken to run on nodes of their own.
+    # Services without a host option are assumed to run on different nodes.
     node = files.get("host") if told or not number else f"node{number + 1}"
     return Section(
         name=name,
@@ -91,7 +91,7 @@ def _section(service: Service, name: str, number: int) -> Section:
 
 
 def _instead(service: Service) -> str:
-    """What a file without backends looks like."""
+    """What a file without backends seems to be, and what to do."""
     merged: dict[str, set[str]] = {}
     for sections in service.files.raw().values():
         for section, options in sections.items():
@@ -103,20 +103,18 @@ def _instead(service: Service) -> str:
         return f"sections {', '.join(able)} have a volume_driver: write enabled_backends = {names}"
     if "volume_driver" in own:
         return (
-            "volume_driver is in [DEFAULT], where Cinder has not looked for it since Ocata: move the driver's"
+            "volume_driver is in [DEFAULT], which Cinder has ignored since Ocata: move the driver's"
             " options into a section and name that in enabled_backends"
         )
     marks = {"scheduler_": "cinder-scheduler", "osapi_": "cinder-api", "api_paste_config": "cinder-api"}
     for mark, whose in marks.items():
         if some := sorted(option for option in own if option.startswith(mark)):
-            return (
-                f"it has {some[0]}, so it looks like the file of a {whose}: give the one of a cinder-volume"
-            )
-    return "there is no backend, nor a section with a volume_driver: give the file of a cinder-volume"
+            return f"it has {some[0]}, so it seems to be the file of a {whose}: give that of a cinder-volume"
+    return "it has no backend and no section with a volume_driver: give the file of a cinder-volume"
 
 
 def _joined(services: list[Service]) -> Configuration:
-    """One configuration of all services; those that share a backend have it once."""
+    """One configuration for all services; a backend that several services share is in it once."""
     shared: dict[tuple[str, str], list[Section]] = {}
     for section in chain.from_iterable(service.sections for service in services):
         shared.setdefault((section.owner, section.name), []).append(section)
@@ -136,7 +134,7 @@ def _joined(services: list[Service]) -> Configuration:
         whole=whole,
         told=told,
         internal_tenant=next((service.tenant for service in services if service.tenant), None),
-        # A `file:` lock is of one node, whatever is mounted there; what else tooz has spans the cloud.
+        # A `file:` lock covers one node, even on a shared mount; tooz's other locks cover the cloud.
         lock_scope="node"
         if any(service.lock_url.startswith("file:") for service in services if service.sections)
         else "cloud",

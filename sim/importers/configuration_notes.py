@@ -1,4 +1,4 @@
-"""What an operator should know of what cinder.conf says: what was found, what it means, what to do."""
+"""Notes for an operator on cinder.conf: what was found, what it means, what to do."""
 
 from __future__ import annotations
 
@@ -12,37 +12,36 @@ from sim.importers.settings import WHOLE, Configuration, Section, Service
 from sim.inputs.scenario import Weigher
 
 MIB = 2**20
-# Cinder's filters, and what it means for the result that they are not simulated.
+# Cinder's filters, and what it means for the result that the simulation lacks them.
 FILTERS = {
     "AvailabilityZoneFilter": "",
     "CapacityFilter": "",
     "CapabilitiesFilter": "",
-    "DriverFilter": "the simulated scheduler uses pools that a filter_function refuses, so volumes may lie "
-    "elsewhere than in your cloud",
+    "DriverFilter": "the simulated scheduler ignores filter_function, so volumes may be on other pools than "
+    "in your cloud",
     "InstanceLocalityFilter": "it acts only on requests with the hint local_to_instance",
     "DifferentBackendFilter": "it acts only on requests with the hint different_host",
     "SameBackendFilter": "it acts only on requests with the hint same_host",
     "JsonFilter": "it acts only on requests with the hint query",
-    "IgnoreAttemptedHostsFilter": "a create that failed may be tried on the same pool again in the "
-    "simulation, and never is in your cloud",
-    "RetryFilter": "a create that failed may be tried on the same pool again in the simulation, and never is "
-    "in your cloud",
+    "IgnoreAttemptedHostsFilter": "after a failure the simulation may try the same pool again; "
+    "your cloud never does",
+    "RetryFilter": "after a failure the simulation may try the same pool again; your cloud never does",
 }
-# Those that always work, and what a cloud without one does.
+# The filters that the simulation always applies, and what a cloud without one does.
 SIMULATED = {
     "AvailabilityZoneFilter": "your cloud may place a volume in any zone",
-    "CapacityFilter": "your cloud may choose a full pool, where the create then fails",
-    "CapabilitiesFilter": "your cloud may place a volume on any backend, whatever its type asks for",
+    "CapacityFilter": "your cloud may choose a full pool, and the create then fails",
+    "CapabilitiesFilter": "your cloud may place a volume on any backend, whatever its volume type requires",
 }
 WEIGHERS = {
-    "GoodnessWeigher": "pools that a goodness_function prefers are not preferred",
-    "ChanceWeigher": "pools are not chosen by chance",
+    "GoodnessWeigher": "the simulation ignores goodness_function",
+    "ChanceWeigher": "the simulation never chooses pools at random",
 }
 HANDLERS = ("OrderedHostWeightHandler", "StochasticHostWeightHandler")
 
 
 def notes(found: Configuration, services: list[Service], shared: list[list[Section]]) -> Iterator[Note]:
-    """All of them. `shared`: for each backend its section in every service that has it."""
+    """All notes. `shared`: for each backend, its section in every service that has it."""
     for service in services:
         yield from _files(service)
     yield from _differences(services)
@@ -69,28 +68,28 @@ def _files(service: Service) -> Iterator[Note]:
         listed = ", ".join(f"{path} ({text})" for path, text in given.items())
         yield Note(
             "read",
-            f"enabled_backends differs between {listed}: the last one counts, as in Cinder, so backends of "
-            "the others are left out. If each file is of a service of its own, give each with a --service",
+            f"enabled_backends differs between {listed}: the last one counts, as in Cinder, and the backends "
+            "of the others are left out. If each file belongs to another service, give each with a --service",
         )
     there = {section.lower() for one in raw.values() for section in one}
     absent = [one.name for one in sections if one.name.lower() not in there]
     if absent:
-        what = f"all that they have is what [{SHARED}] says, as in Cinder"
+        what = f"they get the values of [{SHARED}] only, as in Cinder"
         yield Note("read", f"{', '.join(absent)}: no section of this name; {what}")
     if any(one.image_volume_cache_enabled for one in sections) and service.tenant is None:
         names = "cinder_internal_tenant_project_id and cinder_internal_tenant_user_id"
-        yield Note("read", f"{names} are not both set: Cinder caches nothing, though it is enabled ({shown})")
+        yield Note("read", f"{names} are not both set: Cinder caches nothing, though enabled ({shown})")
     stray = ", ".join(name for name in CACHE_OPTIONS if service.files.get(name) is not None)
     if stray:
-        where = f"they belong into [{SHARED}] or a backend's section"
-        yield Note("read", f"[DEFAULT] {stray}: Cinder does not look there; {where}")
+        where = f"move them to [{SHARED}] or a backend's section"
+        yield Note("read", f"[DEFAULT] {stray}: Cinder ignores them there; {where}")
     misplaced = [one.name for one in sections if _sets(service, one.name, "host")]
     if misplaced:
-        what = "Cinder does not look there; the option of a backend is backend_host"
+        what = "Cinder ignores it there; set backend_host instead"
         yield Note("read", f"[{', '.join(misplaced)}] host is set: {what}")
     if sections and not sections[0].node_told:
-        what = f"the nodes of its backends are taken to be called {sections[0].node}"
-        yield Note("assumed", f"{shown} does not set host: {what}; write host, or give the database (--db)")
+        what = f"the nodes of its backends are assumed to be {sections[0].node}"
+        yield Note("assumed", f"{shown} does not set host: {what}; set host, or give the database (--db)")
 
 
 def _sets(service: Service, section: str, option: str) -> bool:
@@ -108,30 +107,28 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _differences(services: list[Service]) -> Iterator[Note]:
-    """Options of all of Cinder on which services do not agree."""
+    """Options that apply to all of Cinder and differ between services."""
     for name in WHOLE:
         values = [service.whole[name] for service in services if name in service.told]
         if any(value != values[0] for value in values):
             listed = ", ".join(str(value) for value in values)
-            yield Note("read", f"{name} differs between the services ({listed}): the first one is taken")
+            yield Note("read", f"{name} differs between the services ({listed}): the first one is used")
     if len({service.lock_url for service in services if service.sections}) > 1:
-        what = "unless they name one system, two nodes may cache one image at the same time"
+        what = "unless all URLs lead to one system, two nodes may cache one image at the same time"
         yield Note("read", f"[coordination] backend_url differs between the services: {what}")
 
 
 def _merged(same: list[Section], lock_scope: str) -> Iterator[Note]:
     first, nodes = same[0], sorted({one.node for one in same})
     if len(same) > 1:
-        what = f"share {first.owner}, so they are one backend; the scenario has it on node {first.node}"
-        lock = (
-            "; each node has image locks of its own, which is not simulated" if lock_scope == "node" else ""
-        )
+        what = f"share {first.owner}, so they are one backend, on node {first.node} in the scenario"
+        lock = "; each node has its own image locks, which is not simulated" if lock_scope == "node" else ""
         yield Note("read", f"[{first.name}] on nodes {', '.join(nodes)}: the services {what}{lock}")
     elif first.cluster:
-        what = "all services of a cluster are one backend, here on one node"
-        yield Note("read", f"[{first.name}] is of cluster {first.cluster}: {what}")
+        what = "all services of a cluster become one backend on one node"
+        yield Note("read", f"[{first.name}] belongs to cluster {first.cluster}: {what}")
     elif first.host_told and first.host != first.node:
-        what = "services on other nodes with the same one are this backend too, here on one node"
+        what = "services on other nodes with the same value are one backend, on one node in the scenario"
         yield Note("read", f"[{first.name}] backend_host is {first.host}: {what}")
     own = ("host", "host_told", "node", "node_told", "nodes", "caches")
     for other in same[1:]:
@@ -139,7 +136,7 @@ def _merged(same: list[Section], lock_scope: str) -> Iterator[Note]:
         differ = sorted(key for key in mine if key not in own and mine[key] != theirs[key])
         if differ or first.caches != other.caches:
             what = f"{', '.join(differ) or 'the internal tenant'} differs between its services"
-            yield Note("read", f"[{first.name}] {what}: the first one is taken ({first.node})")
+            yield Note("read", f"[{first.name}] {what}: the first one is used ({first.node})")
 
 
 def _cache(label: str, one: Section) -> Iterator[Note]:
@@ -153,11 +150,11 @@ def _cache(label: str, one: Section) -> Iterator[Note]:
 def _name(label: str, one: Section) -> Iterator[Note]:
     at = f" ({one.reported.at})" if one.reported.at else ""
     if one.reported.name is None:
-        what = f"its driver {one.volume_driver} makes one that these files do not tell{at}"
-        then = f"{one.name} is taken; set volume_backend_name so that volume types can ask for it"
+        what = f"its driver {one.volume_driver} makes a name that these files do not show{at}"
+        then = f"{one.name} is used; set volume_backend_name so that volume types can ask for it"
         yield Note("assumed", f"[{label}] no volume_backend_name is set: {what}; {then}")
     elif not one.reported.name:
-        what = f"its driver then reports none{at}, so types that ask for a name are never placed there"
+        what = f"its driver then reports none{at}, so volumes whose type asks for a name never go there"
         yield Note("read", f"[{label}] no volume_backend_name is set: {what}")
     elif at:
         yield Note("read", f"[{label}] its driver reports volume_backend_name {one.reported.name}{at}")
@@ -165,17 +162,17 @@ def _name(label: str, one: Section) -> Iterator[Note]:
 
 def _backend(label: str, one: Section) -> Iterator[Note]:
     if one.max_over_subscription_ratio is None:
-        what = "max_over_subscription_ratio is auto, which is not simulated: 20.0 is taken"
+        what = "max_over_subscription_ratio is auto, which is not simulated: 20.0 is used"
         yield Note("assumed", f"[{label}] {what}")
     for option, used in (("filter_function", "DriverFilter"), ("goodness_function", "GoodnessWeigher")):
         if getattr(one, option):
             what = f"it is not simulated; it acts only where the scheduler has {used}"
-            then = "volumes may lie elsewhere than in your cloud"
+            then = "volumes may be on other pools than in your cloud"
             yield Note("unknown", f"[{label}] {option} is set: {what}; {then}")
     if one.volume_copy_bps_limit:
         rate = f"{one.volume_copy_bps_limit / MIB:,.1f} MiB/s"
-        what = f"writing an image to a block device is no faster than {rate}"
-        then = f"write write_mib_s of at most that into the scenario where the assumed one is above {rate}"
+        what = f"Cinder writes an image to a block device at {rate} at most"
+        then = f"where the assumed write_mib_s is above {rate}, set it to at most that in the scenario"
         yield Note("unknown", f"[{label}] volume_copy_bps_limit is set: {what}; {then}")
 
 
@@ -183,11 +180,11 @@ def _uploads(found: Configuration) -> Iterator[Note]:
     name = "image_upload_use_cinder_backend"
     uploads = [label for label, one in found.sections.items() if one.image_upload_use_cinder_backend]
     if uploads:
-        what = "image-volumes of uploaded images are not told apart from users' volumes"
+        what = "image-volumes of uploaded images count as users' volumes"
         yield Note("unknown", f"{name} on {', '.join(uploads)}: {what}")
     internal = [label for label, one in found.sections.items() if one.image_upload_use_internal_tenant]
     if internal and len(internal) < len(found.sections):
-        what = "the scenario has one value for all backends, and it is true"
+        what = "the scenario has one value for all backends, which is true"
         yield Note(
             "assumed", f"image_upload_use_internal_tenant is true on {', '.join(internal)} only: {what}"
         )
@@ -196,7 +193,7 @@ def _uploads(found: Configuration) -> Iterator[Note]:
 def _scheduler(found: Configuration) -> Iterator[Note]:
     filters, weighers = (found.whole[f"scheduler_default_{what}"] for what in ("filters", "weighers"))
     for name in filters:
-        if what := FILTERS.get(name, "what it refuses is not known here, so volumes may lie elsewhere"):
+        if what := FILTERS.get(name, "volumes may be on pools that it would refuse"):
             yield Note("unknown", f"scheduler_default_filters has {name}, which is not simulated: {what}")
     for name, what in SIMULATED.items():
         if name not in filters:
@@ -205,21 +202,21 @@ def _scheduler(found: Configuration) -> Iterator[Note]:
     others = [name for name in weighers if name not in known]
     if others and len(others) == len(weighers):
         yield Note(
-            "assumed", "scheduler_default_weighers has none that is simulated: CapacityWeigher is taken"
+            "assumed", "scheduler_default_weighers has none that is simulated: CapacityWeigher is used"
         )
     for name in others:
-        what = WEIGHERS.get(name, "what it prefers is not known here")
+        what = WEIGHERS.get(name, "volumes may be on pools that it would not choose")
         yield Note("unknown", f"scheduler_default_weighers has {name}, which is not simulated: {what}")
     handler = found.whole["scheduler_weight_handler"]
     if handler.rpartition(".")[2] not in HANDLERS:
-        what = "is not simulated: OrderedHostWeightHandler, Cinder's default, is taken"
+        what = "is not simulated: OrderedHostWeightHandler, Cinder's default, is used"
         yield Note("assumed", f"scheduler_weight_handler {handler} {what}")
 
 
 def _conversion(found: Configuration) -> Iterator[Note]:
     if found.whole["image_conversion_disable"]:
-        what = "in your cloud creates from images of another format than the volume's (mostly raw) fail"
-        then = "here they are converted; leave such images out of the list to see your cloud"
+        what = "in your cloud, creates from images of another format than the volume's (usually raw) fail"
+        then = "the simulation converts them; leave such images out of the image list to match your cloud"
         yield Note("unknown", f"image_conversion_disable is true: {what}; {then}")
 
 
@@ -230,6 +227,6 @@ def _zones(found: Configuration, services: list[Service]) -> Iterator[Note]:
             zones.setdefault(one.backend_availability_zone or service.zone, []).append(one.name)
     if len(zones) > 1:
         listed = ", ".join(f"{zone} ({', '.join(dict.fromkeys(names))})" for zone, names in zones.items())
-        what = "the scenario has none, so a create without a host may run in any of them"
-        then = "import each zone on its own for figures of each"
+        what = "the scenario has no zones, so a create without a host may run in any of them"
+        then = "import each zone separately to get its figures"
         yield Note("unknown", f"backends are in several availability zones, {listed}: {what}; {then}")

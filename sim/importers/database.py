@@ -1,6 +1,6 @@
-"""Reads Cinder's database: creates and deletes as a trace, and all that the database knows around them.
+"""Reads Cinder's database: creates and deletes as a trace, and everything else the scenario needs.
 
-Cinder's `models` say what is in it (`sim.cinder.release`). Nothing is written, ever.
+The tables are those of Cinder's `models` (`sim.cinder.release`). Nothing is ever written.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from sim.inputs.trace import EVENTS
 
 @dataclass(frozen=True)
 class History:
-    """What a database tells of [since, until). Hosts are Cinder's (`node@backend#pool`, '' = none).
+    """The content of a database for [since, until). Hosts are Cinder's (`node@backend#pool`, '' = none).
 
-    `images`: image_id, name, disk_format, container_format, size_bytes (Int64, NA = unknown), virtual_gib (of
-    fills; NaN), smallest_gib (of volumes made from it; NaN), store_hosts (a list), creates.
+    `images`: image_id, name, disk_format, container_format, size_bytes (Int64, NA = unknown), virtual_gib
+    (from fills; NaN), smallest_gib (smallest volume made from it; NaN), store_hosts (a list), creates.
     `volume_types`: volume_type, volume_backend_name ('' = any), encrypted. `placements`: host, volume_type,
     cluster, volumes (how many). `initial`: rows of an initial state, with project, last_used as a time.
-    `quotas`: the internal tenant's own hard limits by resource (`volumes`, `gigabytes_TYPE`, …),
-    `default_quotas`: those of the default class; each as far as the database has them.
-    `stored`: image-volumes of the Cinder store there in the period: image_id, host, volume_type.
-    `fills`: the internal tenant's image-volumes made in the period: volume_id, host, image_id, created_at,
-    deleted_at (NaT = never), size_gib. `entries`: today's cache: host, image_id, size_gib, last_used.
+    `quotas`: the internal tenant's own hard limits by resource (`volumes`, `gigabytes_TYPE`, …);
+    `default_quotas`: those of the default class. A limit that the database lacks is absent. `stored`:
+    image-volumes of the Cinder store that existed in the period: image_id, host, volume_type. `fills`: the
+    internal tenant's image-volumes made in the period: volume_id, host, image_id, created_at, deleted_at (NaT
+    = never), size_gib. `entries`: today's cache: host, image_id, size_gib, last_used.
     """
 
     since: datetime
@@ -59,11 +59,11 @@ class History:
     _tells_downloads: bool = field(repr=False)
 
     def batches(self, rows: int = 100_000) -> Iterator[pd.DataFrame]:
-        """The events by time, so many at once: the trace's columns, `time` as a time, and two more.
+        """The events by time, `rows` at once: the trace's columns, `time` as a time, and two more.
 
-        `create_s` is how long a create took, `downloaded` whether it was a download and no clone, 1.0 or 0.0
-        (both NaN where it is not known). Memory is bounded by one batch. Raises
-        BadInput if the database cannot be read any more.
+        `create_s` is how long a create took. `downloaded` is 1.0 for a download and 0.0 for a clone. Both are
+        NaN if not known. Memory is bounded by one batch. Raises BadInput if the database can no longer be
+        read.
         """
         statement = self._schema.events(naive(self.since), naive(self.until))
         try:
@@ -82,9 +82,9 @@ def read(
     internal_tenant: str | None,
     problems: Problems,
 ) -> History | None:
-    """Reads a database by SQLAlchemy's URL; None, with problems noted, if it cannot be used.
+    """Read a database by SQLAlchemy's URL; None, with problems noted, if it cannot be used.
 
-    `since`: by default from where the history is whole; `until`: by default to the last change in it.
+    `since`: by default the time from which the history is whole. `until`: by default the last change in it.
     `internal_tenant`: the cache's project; None: the one that owns what is cached now.
     """
     database = parse_url(url, problems)
@@ -98,7 +98,7 @@ def read_database(
     internal_tenant: str | None,
     problems: Problems,
 ) -> History | None:
-    """The same for a database that is at hand."""
+    """As `read`, for an opened database."""
     try:
         with database.snapshot() as connection:
             schema = reflect(connection, database.shown, problems)
@@ -132,7 +132,7 @@ def _read(
     asked = tables.Asked(connection, schema, *found, names, whole)
     images = tables.images(asked)
     if not count(asked, int(images["late"].sum()), notes):
-        what = f"no volume was there from {stamp(found[0])} to {stamp(found[1])}: there is nothing to import"
+        what = f"no volume existed from {stamp(found[0])} to {stamp(found[1])}: there is nothing to import"
         problems.add(database.shown, "", what)
         return None
     initial = tables.initial(asked, notes)

@@ -1,4 +1,4 @@
-"""What an operator should know of a period as the database tells it."""
+"""Notes for an operator on a period of the database."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
 
 Kind = Literal["read", "assumed", "unknown"]
-# A note for each count that is not 0, in this order; {} is the count.
+# One note for each count that is not 0, in this order; {} is the count.
 TEXTS: dict[str, tuple[Kind, str]] = {
     "failed": (
         "unknown",
-        "{} creates failed, and Cinder does not keep of which image: they are not in the trace; "
-        "notifications tell (--notifications)",
+        "{} creates failed. Cinder does not keep their images, so they are not in the trace; "
+        "notifications have them (--notifications)",
     ),
     "unfinished": (
         "unknown",
@@ -24,49 +24,49 @@ TEXTS: dict[str, tuple[Kind, str]] = {
     ),
     "stuck": (
         "read",
-        "{} volumes could not be deleted (error_deleting): they stay and take room to the end; delete them "
+        "{} volumes could not be deleted (error_deleting): they take space until the end; delete them "
         "with --force or reset their state",
     ),
     "moved": (
         "read",
-        "{} volumes were migrated by Cinder: their first host and times are taken from what it kept of them",
+        "{} volumes were migrated by Cinder: their first host and times come from the rows that it kept",
     ),
     "relocated": (
         "unknown",
-        "{} volumes were migrated since they were made: their host is the one of today",
+        "{} volumes were migrated after their create: the trace has their host of today",
     ),
     "remade": (
         "unknown",
-        "{} volumes were migrated and their old rows purged: they seem made when and where "
+        "{} volumes were migrated and their old rows purged: they seem to be made when and where "
         "they were copied to",
     ),
     "untyped": (
         "assumed",
-        f"{{}} volumes have no type: they are taken to be of {NO_TYPE}, as Cinder would call it now",
+        f"{{}} volumes have no type: they get the type {NO_TYPE}, as Cinder would give them now",
     ),
     "internal": (
         "read",
-        "{} volumes of the cache's tenant are not of the cache: they are left out; give the cache a "
+        "{} volumes of the cache's tenant do not belong to the cache: they are left out; give the cache a "
         "project of its own",
     ),
     "reimaged": (
         "read",
-        "{} volumes got another image since they were made: the trace has the first one, not the "
-        "writing of others",
+        "{} volumes got another image after their create: the trace has the first one and not the "
+        "later writes",
     ),
     "transferred": (
         "unknown",
-        "{} volumes were given to another project: their project is the one of today",
+        "{} volumes were transferred to another project: the trace has their project of today",
     ),
 }
 ALWAYS = (
-    "sizes and types are those of today: Cinder does not keep what volumes were before they were extended or "
-    "retyped, nor whether a volume was managed (brought in) or made"
+    "sizes and types are those of today: Cinder does not keep the values from before an extend or a retype, "
+    "nor whether a volume was created or managed (brought in)"
 )
 
 
 def count(asked: Asked, remade: int, notes: list[Note]) -> int:
-    """Notes what is special in the period; gives how many volumes were there in it."""
+    """Notes what is special in the period; returns how many volumes existed in it."""
     counts = _users(asked) | _unmade(asked)
     others = asked.schema.others()
     counts["internal"] = _number(asked, sa.select(sa.func.count()).where(asked.there(others)))
@@ -80,7 +80,7 @@ def count(asked: Asked, remade: int, notes: list[Note]) -> int:
 
 
 def _users(asked: Asked) -> dict[str, int]:
-    """Counts of users' volumes that were there in the period."""
+    """Counts of users' volumes that existed in the period."""
     volumes = asked.schema.users()
     elsewhere = sa.and_(volumes.c.migration_status == "success", sa.not_(volumes.c.found_origin))
     special = {
@@ -97,7 +97,7 @@ def _users(asked: Asked) -> dict[str, int]:
 
 
 def _unmade(asked: Asked) -> dict[str, int]:
-    """Counts of what was asked for in the period and was not made."""
+    """Counts of creates that were requested in the period and made no volume."""
     volumes = asked.schema.failed()
     ended = sa.or_(volumes.c.deleted.is_(True), volumes.c.status.like("error%"))
     failed = sa.func.sum(sa.case((ended, 1), else_=0))

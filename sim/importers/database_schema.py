@@ -1,6 +1,6 @@
-"""Cinder's tables as the importer reads them: which rows are users' volumes, fills, the store's.
+"""Cinder's tables as the importer reads them: which rows are users' volumes, fills or the store's.
 
-Times are naive UTC as Cinder stores them. Sources are Cinder's own files.
+Times are naive UTC as Cinder stores them. The rules come from Cinder's own files.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ TABLES = {
     "quota_classes": "class_name resource hard_limit deleted",
     "transfers": "volume_id",
 }
-# Manager: `finish_volume_migration` describes with this what is left of the volume at its old place.
+# Manager: `finish_volume_migration` gives this description to the volume left at the old place.
 MIGRATED = "migration src for "
 FILL = "image-"
 ID_LENGTH = 36
-# A volume in such a status that was never launched is not there yet, or never will be.
+# A volume in such a status that was never launched does not exist yet, or never will.
 NOT_THERE = (
     fields.VolumeStatus.CREATING,
     fields.VolumeStatus.DOWNLOADING,
@@ -52,11 +52,11 @@ def reflect(connection: sa.Connection, shown: str, problems: Problems) -> Schema
     there = set(inspector.get_table_names())
     lacking = [name for name in TABLES if name not in there]
     if len(lacking) == len(TABLES):
-        what = "has no table of Cinder's: it is another database, or an empty one"
+        what = "has none of Cinder's tables: it is another database, or an empty one"
         problems.add(shown, "", f"{what} (it has {len(there)} tables)")
         return None
     for name in lacking:
-        problems.add(shown, f"table {name}", "is missing: this is not a whole database of Cinder")
+        problems.add(shown, f"table {name}", "is missing: this is not a complete Cinder database")
     columns = {
         name: {column["name"] for column in inspector.get_columns(name)} for name in TABLES if name in there
     }
@@ -68,7 +68,7 @@ def reflect(connection: sa.Connection, shown: str, problems: Problems) -> Schema
 
 
 class Schema:
-    """Cinder's tables, of any release: columns that are not there are null.
+    """Cinder's tables, of any release: columns that are missing are null.
 
     `tenant` is the internal tenant's project, if known.
     """
@@ -89,22 +89,22 @@ class Schema:
         self._admin_metadata: sa.Table = tables["volume_admin_metadata"]
 
     def column(self, table: Any, name: str) -> sa.ColumnElement[Any]:
-        """A column of a table (or an alias of one), or a null of its type where this database has none."""
+        """A column of a table or its alias, or a null of the column's type if this database lacks it."""
         if name in self.columns[getattr(table, "element", table).name]:
             return table.c[name]  # type: ignore[no-any-return]
         return sa.cast(sa.null(), table.c[name].type)
 
     @cached_property
     def _origins(self) -> sa.Subquery:
-        """Where and when volumes were made that were copied to another place since.
+        """Original place and time of volumes that were later copied to another place.
 
-        `Volume.finish_volume_migration` swaps nearly all fields of the two rows: the volume's own gets
-        the copy's times, and the one that is deleted keeps those of the volume.
+        `Volume.finish_volume_migration` swaps nearly all fields of the two rows: the volume's own row gets
+        the copy's times, and the deleted row keeps those of the volume.
         """
         old = self.volumes.alias("old")
         text = self.column(old, "display_description")
-        # As an id: of longer text MariaDB makes no index, and of any that is not text sqlite makes none, and
-        # both would compare all rows with all.
+        # Cast to an id's type: MariaDB cannot index longer text and sqlite indexes only text,
+        # so both would compare all rows with all.
         of = sa.cast(sa.func.substr(text, len(MIGRATED) + 1), sa.String(ID_LENGTH))
         order = sa.func.row_number().over(partition_by=of, order_by=(old.c.created_at, old.c.id))
         every = (
@@ -117,15 +117,15 @@ class Schema:
         return sa.select(every).where(every.c.number < 2).subquery("origin")
 
     def _temporary(self, volumes: sa.FromClause) -> sa.ColumnElement[bool]:
-        """Volumes that are not their project's (always true before Yoga, which cannot tell)."""
+        """Volumes that Cinder made for itself (always true before Yoga, which cannot show it)."""
         counted = self.column(volumes, "use_quota")
         return sa.not_(counted) if "use_quota" in self.columns["volumes"] else sa.true()
 
     def _rows(self, *where: sa.ColumnElement[bool]) -> sa.Subquery:
-        """Volumes as the importer sees them: `made`, `gone` (asked to be deleted; null = is there), …"""
+        """Volumes as the importer sees them: `made`, `gone` (delete requested; null = still exists), …"""
         v, origin = self.volumes, self._origins
         made = sa.func.coalesce(origin.c.created_at, v.c.created_at)
-        asked = self.column(v, "terminated_at")  # API.delete sets it, where there is a host
+        asked = self.column(v, "terminated_at")  # API.delete sets it if the volume has a host
         gone = sa.case(
             (
                 v.c.deleted.is_(True),
@@ -187,7 +187,7 @@ class Schema:
 
     @property
     def _lasting(self) -> sa.ColumnElement[bool]:
-        """Not one of those that Cinder makes for a while, to migrate, revert or back up."""
+        """Volumes other than those that Cinder makes for a while, to migrate, revert or back up."""
         v, key = self.volumes, self._admin_metadata
         target = sa.func.coalesce(self.column(v, "migration_status"), "").like("target:%")
         if "use_quota" in self.columns["volumes"]:
@@ -205,21 +205,21 @@ class Schema:
         return [*found, sa.not_(self._internal)] if self.tenant else found
 
     def users(self) -> sa.Subquery:
-        """Users' volumes that were made: what a trace is of."""
+        """Users' volumes that were made: the rows of a trace."""
         return self._rows(*self._users(), self._launched)
 
     def failed(self) -> sa.Subquery:
-        """Users' volumes that were never made, of which Cinder does not keep the image."""
+        """Users' volumes whose create failed; Cinder does not keep their image."""
         return self._rows(*self._users(), sa.not_(self._launched))
 
     def fills(self) -> sa.Subquery:
-        """Image-volumes of the cache, those that were evicted too (`VolumeManager._clone_image_volume`)."""
+        """Image-volumes of the cache, evicted ones included (`VolumeManager._clone_image_volume`)."""
         internal = self._internal if self.tenant else sa.false()
         named = self._named_as_image
         return self._rows(internal, named, self._lasting, sa.not_(self._stored), self._launched)
 
     def others(self) -> sa.Subquery:
-        """What else the internal tenant has."""
+        """The internal tenant's other volumes."""
         internal = self._internal if self.tenant else sa.false()
         return self._rows(internal, self._lasting, sa.not_(self._named_as_image), self._launched)
 
@@ -246,10 +246,10 @@ class Schema:
         )
 
     def with_image(self, volumes: sa.Subquery) -> sa.Join:
-        """Volumes and the image each was made from, if from one.
+        """Volumes, each with the image from which it was made, if any.
 
-        Clones have copies of their source's metadata. What was written after the volume was ready is
-        from a reimage, or from a user.
+        Clones have copies of their source's metadata. Metadata written after the volume was ready comes from
+        a reimage or from a user.
         """
         image = self.images
         return volumes.outerjoin(
@@ -263,7 +263,7 @@ class Schema:
 
     @cached_property
     def downloads(self) -> sa.Subquery:
-        """Volumes that were downloaded: only then Cinder notes whether it verified the image's signature.
+        """Downloaded volumes: Cinder records only for them whether it verified the image's signature.
 
         `CreateVolumeFromSpecTask._create_from_image_cache_or_download`, unless `verify_glance_signatures` is
         disabled.

@@ -1,4 +1,4 @@
-"""How far back a database tells everything: what was purged, and what only half of it was."""
+"""From when a database is complete: what was purged, and where only half the rows are left."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sim.importers.database_schema import Schema
 from sim.importers.notes import Note
 from sim.inputs.problems import Problems
 
-# How sure to be that rows are missing, not only numbers.
+# Confidence that rows are really missing and not only numbers skipped.
 SIGNIFICANT = 0.01
 EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Rows whose other half is missing, of what was deleted until `last` (naive UTC)."""
+    """Rows whose other half is missing, deleted until `last` (naive UTC)."""
 
     what: str
     rows: int
@@ -30,9 +30,9 @@ class Damage:
 
 @dataclass(frozen=True)
 class Span:
-    """What there is. `first`, `last`: of all volumes' times; `oldest_deleted`: of those still there.
+    """The extent of the data. `first`, `last`: of all volumes' times; `oldest_deleted`: of those not purged.
 
-    `purged`: that deleted rows were taken away. `missing`: how many numbers of metadata rows are not used.
+    `purged`: whether deleted rows were removed. `missing`: how many numbers of metadata rows are unused.
     `reimaged`: volumes that got another image.
     """
 
@@ -46,7 +46,7 @@ class Span:
 
 
 def span(connection: sa.Connection, schema: Schema) -> Span | None:
-    """What a database tells of; None if it has no volumes."""
+    """The extent of a database's data; None if it has no volumes."""
     volumes = schema.volumes
     names = ("created_at", "updated_at", "launched_at", "terminated_at", "deleted_at")
     latest = [sa.func.max(schema.column(volumes, name)) for name in names]
@@ -65,9 +65,9 @@ def span(connection: sa.Connection, schema: Schema) -> Span | None:
 def _purged(connection: sa.Connection, schema: Schema, horizon: datetime | None) -> tuple[int, bool]:
     """Numbers of metadata rows that are not used, and whether that is because rows were purged.
 
-    `cinder-manage db purge` takes what was deleted before some time (`purge_deleted_rows`), of this table
-    too, and all that was made after that time is there. Clusters of databases and transactions that failed
-    leave numbers unused as well, but as often after that time as before. `horizon`: the time, or later.
+    `cinder-manage db purge` removes rows that were deleted before some time (`purge_deleted_rows`), from this
+    table too. All rows made after that time stay. Database clusters and failed transactions leave numbers
+    unused as well, but as often after that time as before. `horizon`: that time, or later.
     """
     table = schema.glance
     late = table.c.created_at >= horizon if horizon is not None else sa.false()
@@ -81,7 +81,7 @@ def _purged(connection: sa.Connection, schema: Schema, horizon: datetime | None)
     ).one()
     if not rows:
         return 0, False
-    begin = last + 1 if late_first is None else late_first  # of the numbers given out since
+    begin = last + 1 if late_first is None else late_first  # unused numbers since then
     late_rows = int(late_rows)
     early_missing = begin - 1 - (rows - late_rows)
     late_missing = last + 1 - begin - late_rows
@@ -93,11 +93,11 @@ def _purged(connection: sa.Connection, schema: Schema, horizon: datetime | None)
 
 
 def _damages(connection: sa.Connection, schema: Schema) -> list[Damage]:
-    """Deleted volumes that were made from images and whose metadata is gone.
+    """Deleted volumes that were made from images and have lost their metadata.
 
-    The purge goes table by table, children first; one that fails has taken the metadata but not the volumes.
-    Only those count that were deleted before all whose metadata is there: users may mark any volume as
-    bootable, and there is no metadata of that.
+    The purge goes table by table, children first; one that fails has removed the metadata but not the
+    volumes. Only volumes deleted before all those with metadata count: users may mark any volume as bootable,
+    and such a volume has no metadata.
     """
     table, volumes = schema.glance, schema.users()
     first_whole = connection.scalar(
@@ -143,7 +143,7 @@ def _orphans(connection: sa.Connection, schema: Schema) -> tuple[list[Damage], i
         return [], reimaged
     latest = sa.select(table.c.volume_id).select_from(both).where(image, lost)
     latest = latest.order_by(table.c.deleted_at.desc(), table.c.volume_id).limit(EXAMPLES)
-    what = f"volume_glance_metadata: {rows} rows are of volumes that are not in the database"
+    what = f"volume_glance_metadata: {rows} rows belong to volumes that are not in the database"
     return [Damage(what, int(rows), list(connection.scalars(latest)), last)], reimaged
 
 
@@ -155,9 +155,9 @@ def period(
     problems: Problems,
     notes: list[Note],
 ) -> tuple[datetime, datetime] | None:
-    """The period [since, until) to be read, naive UTC; None, with problems noted, if it cannot be.
+    """The period [since, until) to read, naive UTC; None, with problems noted, if it cannot be read.
 
-    By default from where the history is whole to the second after the last change.
+    By default from when the history is complete to the second after the last change.
     """
     horizon = whole.oldest_deleted if whole.purged else None
     end = naive(until) if until is not None else next_second(whole.last)
@@ -177,8 +177,8 @@ def _check_whole(whole: Span, begin: datetime, end: datetime, shown: str, proble
             continue
         those = ", ".join(damage.examples) + (", …" if damage.rows > len(damage.examples) else "")
         safe = next_second(damage.last)
-        way = f": the history is whole from --since {stamp(safe)} on" if safe < end else ""
-        problems.add(shown, "", f"{damage.what} ({those}): a purge stopped half-way{way}")
+        way = f": the history is complete from --since {stamp(safe)} on" if safe < end else ""
+        problems.add(shown, "", f"{damage.what} ({those}): a purge stopped halfway{way}")
 
 
 def _note_purge(whole: Span, asked: bool, begin: datetime, notes: list[Note]) -> None:
@@ -186,26 +186,26 @@ def _note_purge(whole: Span, asked: bool, begin: datetime, notes: list[Note]) ->
         return
     if whole.oldest_deleted is None:
         text = (
-            "all deleted volumes were purged from the database: the period has only those that are still "
-            "there; import more often than 'cinder-manage db purge' runs"
+            "all deleted volumes were purged from the database: the period has only volumes that still "
+            "exist; import more often than 'cinder-manage db purge' runs"
         )
         notes.append(Note("unknown", text))
     elif not asked:
         text = (
-            f"the period begins at {stamp(begin)}: what was deleted before was purged from the database "
+            f"the period begins at {stamp(begin)}: volumes deleted earlier were purged from the database "
             f"({whole.missing:,} rows of image metadata are missing)"
         )
         notes.append(Note("assumed", text))
     elif begin < whole.oldest_deleted:
         text = (
-            f"before {stamp(whole.oldest_deleted)} the period has only volumes that are still there: what "
-            "was deleted was purged from the database; --since that time gives all there is"
+            f"before {stamp(whole.oldest_deleted)} the period has only volumes that still exist: deleted "
+            "ones were purged from the database; give --since that time to leave the incomplete part out"
         )
         notes.append(Note("unknown", text))
 
 
 def naive(time: datetime) -> datetime:
-    """A time as Cinder stores it: UTC without saying so (taken as that if it does not say)."""
+    """A time as Cinder stores it: UTC without a time zone. A time without one is taken as UTC."""
     return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
 
 

@@ -1,4 +1,4 @@
-"""What a database tells of a period, apart from its events: each a table that fits in memory."""
+"""Tables of a database's period that fit in memory: everything except its events."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ CHUNK = 500  # values of one IN (…)
 
 @dataclass(frozen=True)
 class Asked:
-    """The period [since, until) to be read (naive UTC) over a connection; `types`: names by id.
+    """The period [since, until) to read (naive UTC) over a connection; `types`: names by id.
 
-    `whole`: what the database tells of at all.
+    `whole`: the extent of all the data.
     """
 
     connection: sa.Connection
@@ -49,12 +49,12 @@ class Asked:
     whole: Span
 
     def there(self, volumes: sa.Subquery) -> sa.ColumnElement[bool]:
-        """Made before the end of the period and not gone before its start."""
+        """Made before the end of the period and not deleted before its start."""
         gone = volumes.c.gone
         return sa.and_(volumes.c.made < self.until, sa.or_(gone.is_(None), gone >= self.since))
 
     def at_start(self, volumes: sa.Subquery) -> sa.ColumnElement[bool]:
-        """There when the period begins."""
+        """Existing when the period begins."""
         return sa.and_(self.there(volumes), volumes.c.made < self.since)
 
     @cached_property
@@ -82,7 +82,7 @@ class Asked:
 
 
 def find_tenant(connection: sa.Connection, schema: Schema, notes: list[Note]) -> str | None:
-    """The project that owns most of what the cache has now."""
+    """The project that owns most of the cache entries that exist now."""
     volumes, entries = schema.volumes, schema.entries
     owners = connection.execute(
         sa.select(volumes.c.project_id, sa.func.count().label("owned"))
@@ -92,20 +92,20 @@ def find_tenant(connection: sa.Connection, schema: Schema, notes: list[Note]) ->
     ).all()
     if not owners:
         text = (
-            "the cache's tenant: there is no cache entry from which to tell it, so image-volumes that were "
-            "in the cache are taken for users'; cinder_internal_tenant_project_id tells (--conf)"
+            "the cache's tenant: the database has no cache entry that shows it, so former image-volumes of "
+            "the cache count as users' volumes; cinder.conf names the tenant (--conf)"
         )
         notes.append(Note("unknown", text))
         return None
-    text = f"the cache's tenant is project {owners[0][0]}, which owns what is cached"
+    text = f"the cache's tenant is project {owners[0][0]}, which owns the cached image-volumes"
     notes.append(Note("read", text))
     return str(owners[0][0])
 
 
 def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFrame, dict[str | None, str]]:
-    """The types, deleted ones too, and their names by id. Of those with one name the live one counts."""
+    """The types, deleted ones too, and their names by id. If several share a name, the live one counts."""
     types, specs, encryption = schema.types, schema.specs, schema.encryption
-    # Specs of a live type that were deleted count no more; those of a deleted type all are.
+    # Deleted specs of a live type do not count; all specs of a deleted type do.
     backend = connection.execute(
         sa.select(specs.c.volume_type_id, specs.c.value)
         .join(types, types.c.id == specs.c.volume_type_id)
@@ -130,7 +130,7 @@ def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFram
 
 
 def images(asked: Asked) -> pd.DataFrame:
-    """Images of what was made in the period or is there at its start: `newest` row of metadata of each."""
+    """Images of volumes in the period or at its start: `newest` is the newest metadata row of each."""
     schema, volumes = asked.schema, asked.schema.users()
     image = schema.images
     made = sa.case((volumes.c.made >= asked.since, 1), else_=0)
@@ -152,7 +152,7 @@ def images(asked: Asked) -> pd.DataFrame:
 def with_metadata(
     asked: Asked, found: pd.DataFrame, cached: Iterable[str], stored: pd.DataFrame
 ) -> pd.DataFrame:
-    """The images with names, formats and sizes from their newest volumes, virtual sizes from fills.
+    """The images with names, formats and sizes from their newest volumes, and virtual sizes from fills.
 
     `cached`: images of cache entries at the start, which may have no volume of their own in the period.
     """
@@ -189,7 +189,7 @@ def _chunks(values: list[Any]) -> Iterator[list[Any]]:
 
 
 def _metadata(asked: Asked, rows: Mapping[str, int]) -> dict[str, dict[str, str]]:
-    """What Glance said of images when volumes were made of them: by image, from numbers of metadata rows."""
+    """Glance's metadata of images at the time of the create: by image, from numbers of metadata rows."""
     row, other = asked.schema.glance.alias("row"), asked.schema.glance.alias("other")
     found: dict[str, dict[str, str]] = {}
     for some in _chunks(list(rows.values())):
@@ -197,7 +197,7 @@ def _metadata(asked: Asked, rows: Mapping[str, int]) -> dict[str, dict[str, str]
             sa.select(row.c.value, other.c.key, other.c.value)
             .join(other, other.c.volume_id == row.c.volume_id)
             .where(row.c.id.in_(some), other.c.key.in_(list(IMAGE_KEYS)))
-            .order_by(other.c.id.desc())  # of a reimaged volume the first image's
+            .order_by(other.c.id.desc())  # a reimaged volume keeps its first image
         )
         for image, key, value in asked.connection.execute(statement):
             found.setdefault(image, {})[key] = value
@@ -205,7 +205,7 @@ def _metadata(asked: Asked, rows: Mapping[str, int]) -> dict[str, dict[str, str]
 
 
 def stored(asked: Asked) -> pd.DataFrame:
-    """Image-volumes of the Cinder store: on which host is one of which image, and its type."""
+    """Image-volumes of the Cinder store: image, host and volume type of each."""
     volumes = asked.schema.stored()
     found = asked.frame(
         sa.select(volumes.c.display_name, volumes.c.host, volumes.c.type_id)
@@ -226,7 +226,7 @@ def fills(asked: Asked) -> pd.DataFrame:
 
 
 def entries(asked: Asked) -> pd.DataFrame:
-    """The entries that the cache has today."""
+    """Today's entries of the cache."""
     table = asked.schema.entries
     return asked.frame(
         sa.select(
@@ -270,7 +270,7 @@ def quotas(asked: Asked) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def initial(asked: Asked, notes: list[Note]) -> pd.DataFrame:
-    """Volumes and cache entries that are there when the period begins."""
+    """Volumes and cache entries that exist when the period begins."""
     if asked.since <= asked.whole.first:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in INITIAL.items()})
     volumes = asked.schema.users()
@@ -290,8 +290,8 @@ def initial(asked: Asked, notes: list[Note]) -> pd.DataFrame:
     cached, orphans = _cached(asked)
     if len(orphans):
         text = (
-            f"{len(orphans)} image-volumes were evicted before the period but their arrays kept them: they "
-            "take room as volumes; delete them if nothing is cloned from them any more"
+            f"{len(orphans)} image-volumes were evicted before the period but remain on their arrays: they "
+            "take space as volumes; delete those that no longer have clones"
         )
         notes.append(Note("read", text))
     table = pd.concat([users, orphans, cached], ignore_index=True)
@@ -299,7 +299,7 @@ def initial(asked: Asked, notes: list[Note]) -> pd.DataFrame:
 
 
 def _cached(asked: Asked) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cache entries at the start of the period, and image-volumes that had no entry any more."""
+    """Cache entries at the start of the period, and image-volumes that no longer had an entry."""
     begin = pd.Timestamp(asked.since, tz="UTC")
     found = asked.fills.merge(entries(asked)[["volume_id", "last_used"]], on="volume_id", how="left")
     found = found.assign(project=asked.schema.tenant or "")
@@ -315,7 +315,7 @@ def _cached(asked: Asked) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _last_creates(asked: Asked) -> pd.DataFrame:
-    """When each image was last asked for on each host before the period; encrypted volumes use no cache."""
+    """The last create of each image on each host before the period; encrypted volumes use no cache."""
     volumes = asked.schema.users()
     image = asked.schema.images
     return asked.frame(

@@ -1,4 +1,4 @@
-"""Opening a database by its URL: read-only, one snapshot, and errors that never tell the password."""
+"""Opens a database by its URL: read-only, in one snapshot; errors never show the password."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES = "mysql://user:password@host/cinder, postgresql://user:password@host/c
 
 
 class Database:
-    """A database that can only be read. `shown` is its URL as it may be printed, or its other name."""
+    """A database that can only be read. `shown` is its URL without the password, or its other name."""
 
     def __init__(self, url: URL, shown: str | None = None) -> None:
         self.url = url
@@ -29,7 +29,7 @@ class Database:
 
     def _engine(self) -> sa.Engine:
         if self.url.get_backend_name() == "sqlite":
-            # By a URI of sqlite's own: a file that is not there must not be made.
+            # A sqlite URI in read-only mode: opening must never create a missing file.
             file = f"file:{quote(str(Path(self.url.database or '')))}?mode=ro"
             return sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(file, uri=True))
         timeout = {"connect_timeout": CONNECT_TIMEOUT_S} if "connect_timeout" not in self.url.query else {}
@@ -46,9 +46,9 @@ class Database:
                 connection = connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
-                # All rows are read, not only the first tenth that a cursor is planned for.
+                # The importer reads all rows; by default the planner optimises for the first tenth.
                 connection.exec_driver_sql("SET LOCAL cursor_tuple_fraction = 1")
-                # It expects far fewer rows than there are, and would search a whole table for each of them.
+                # The planner underestimates the number of rows and would search a whole table for each one.
                 connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
             else:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -57,7 +57,7 @@ class Database:
             yield connection
 
     def reason(self, error: exc.SQLAlchemyError) -> str:
-        """What a driver says, on one line, without the password however it may be written."""
+        """A driver's message on one line, without the password in any spelling."""
         said = getattr(error, "orig", None)
         args = getattr(said, "args", ())
         # PyMySQL: a number, then the text.
@@ -69,19 +69,19 @@ class Database:
 
 
 def parse_url(url: str, problems: Problems) -> Database | None:
-    """The database of a URL, not yet connected to; None, with a problem noted, if it cannot be used.
+    """The database of a URL, not yet connected; None, with a problem noted, if it cannot be used.
 
-    PyMySQL or psycopg2 read it if it names no driver. What cannot be parsed is not shown: it may have the
-    password anywhere.
+    PyMySQL or psycopg2 read it if the URL names no driver. A URL that cannot be parsed is not shown: it may
+    have the password anywhere.
     """
     try:
         parsed = make_url(url)
-        # A password with an unquoted '@' or '/' leaves its end in the host or the database.
+        # A password with an unquoted '@' or '/' puts its end into the host or the database.
         broken = "@" in (parsed.host or "") + ("" if parsed.host is None else parsed.database or "")
     except (exc.ArgumentError, ValueError):
         broken = True
     if broken:
-        what = f"is not one that can be parsed: must be like {EXAMPLES}, with special characters as %XX"
+        what = f"cannot be parsed: must be like {EXAMPLES}, with special characters as %XX"
         problems.add("database URL", "", what)
         return None
     backend = parsed.drivername.partition("+")[0]
@@ -91,7 +91,7 @@ def parse_url(url: str, problems: Problems) -> Database | None:
         )
         return None
     if "plugin" in parsed.query:
-        # SQLAlchemy would load and run them, and one that counts statements writes.
+        # SQLAlchemy would load and run plugins, and one that counts statements writes.
         plugins = ", ".join(parsed.normalized_query["plugin"])
         what = f"names the plugin {plugins}, which import does not load: leave plugin=… out of the URL"
         problems.add(parsed.set(query={}).render_as_string(hide_password=True), "", what)
@@ -111,6 +111,6 @@ def parse_url(url: str, problems: Problems) -> Database | None:
     except ModuleNotFoundError as error:
         what = f"needs the Python module {error.name}: pip install 'cinder-cache-planner[db]'"
     except exc.NoSuchModuleError:
-        what = f"there is no driver {parsed.drivername!r}: leave out what follows the '+'"
+        what = f"there is no driver {parsed.drivername!r}: leave out the '+' and what follows it"
     problems.add(parsed.set(query={}).render_as_string(hide_password=True), "", what)
     return None

@@ -13,17 +13,17 @@ from oslo_utils import importutils
 
 from sim.importers import assumptions
 
-CINDER = "29.0.0"  # whose drivers `sim/data/drivers.csv` tells of
+CINDER = "29.0.0"  # the release that `sim/data/drivers.csv` describes
 FULL_COPY, BACKGROUND_COPY, NOT_KNOWN = "full copy", "background copy", "not known"
 _NETAPP = "cinder.volume.drivers.netapp.common"
 
 
 @dataclass(frozen=True)
 class Driver:
-    """A row of `sim/data/drivers.csv`; what ends in `_at` names a file, a line and a function of Cinder.
+    """A row of `sim/data/drivers.csv`; fields ending in `_at` name a file, a line and a function of Cinder.
 
-    A clone is a `clone`; it is a `then` where `option` of the backend is `when` (a value, or `<=` a number).
-    `key` is the scenario's key of a limit, which is that of `array` and `limit` in
+    A clone is of kind `clone`, or of kind `then` if the backend's `option` is `when` (a value, or `<=` a
+    number). `key` is the scenario's key of a limit: the limit is that of `array` and `limit` in
     `sim/data/array_limits.csv`, or the value of `limit_option`.
     """
 
@@ -48,7 +48,7 @@ class Driver:
     how: str
 
     def kind(self, options: Mapping[str, Any]) -> tuple[str, str]:
-        """What a clone is with these options of the backend, and where Cinder's code shows it."""
+        """The kind of clone with these backend options, and the line of Cinder's code that shows it."""
         value = options.get(self.option)
         bound = self.when.removeprefix("<=")
         if value is None:
@@ -60,7 +60,7 @@ class Driver:
         return (self.then, self.then_at) if same else (self.clone, self.shown_at)
 
     def limits(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The limit by its key: `Assumed` as published, or what the backend's option says."""
+        """The limit by its key: `Assumed` as published, or the value of the backend's option."""
         if chosen := int(options.get(self.limit_option) or 0):
             return {self.key: chosen}
         published = assumptions.limit(self.array, self.limit)
@@ -74,15 +74,15 @@ def _drivers() -> dict[str, Driver]:
 
 
 def driver(volume_driver: str) -> Driver | None:
-    """What is known of the class at this path; None of one that is not Cinder's own."""
+    """The row of the class at this path; None if the class is not part of Cinder."""
     return _drivers().get(volume_driver)
 
 
 def loaded(volume_driver: str, option: Callable[[str], Any]) -> str:
     """The path of the class that Cinder loads for `volume_driver`.
 
-    `cinder.volume.manager.MAPPING` has the drivers that were renamed. Two options of the backend, which
-    `option` gives, choose NetApp's.
+    `cinder.volume.manager.MAPPING` lists renamed drivers. Two options of the backend, which `option` gives,
+    choose NetApp's.
     """
     renamed: dict[str, str] = importlib.import_module("cinder.volume.manager").MAPPING
     path = renamed.get(volume_driver, volume_driver)
@@ -94,7 +94,7 @@ def loaded(volume_driver: str, option: Callable[[str], Any]) -> str:
 
 
 def options(volume_driver: str) -> list[cfg.Opt]:
-    """The driver's definitions of the options that decide on its clones, as far as this Cinder has them."""
+    """The driver's definitions of the options that determine its clones, if this Cinder has them."""
     known = driver(volume_driver)
     names = {known.option, known.limit_option} - {""} if known else set()
     if not names:

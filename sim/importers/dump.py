@@ -1,6 +1,6 @@
-"""A dump of Cinder's database, put into a private sqlite database that `sim.importers.database` reads.
+"""Loads a dump of Cinder's database into a private sqlite database for `sim.importers.database`.
 
-No server runs and no statement of the dump is executed: whoever made it can do no more than write rows.
+No server runs, and no statement of the dump is executed: a hostile dump can only write rows.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from sim.importers.dump_text import Batch, DumpText
 from sim.importers.notes import Note
 from sim.inputs.problems import Problems
 
-WHOLE = ("volumes", "volume_glance_metadata")  # by which a database is Cinder's
+WHOLE = ("volumes", "volume_glance_metadata")  # tables that every Cinder database has
 CINDER = "cinder"
 LONGEST_TIME = len("2026-01-01 00:00:00.000000")
 
 
 def load(path: Path, folder: Path, problems: Problems, notes: list[Note]) -> Database | None:
-    """Cinder's database out of a dump, in a file of `folder`; None, with problems noted, if there is none.
+    """Cinder's database from a dump, in a file of `folder`; None, with problems noted, if there is none.
 
-    Only the tables that the importer reads are loaded, as they are there. Problems call the database by the
-    dump's name.
+    Only the tables that the importer reads are loaded, unchanged. Problems name the database by the dump's
+    name.
     """
     before = len(problems.lines())
     text = DumpText(path, TABLES, problems)
@@ -48,7 +48,7 @@ def load(path: Path, folder: Path, problems: Problems, notes: list[Note]) -> Dat
         for store in stores.values():
             store.finish()
     except sqlite3.Error as error:
-        problems.add(path, "", f"cannot be put into {folder}: {error}; TMPDIR names another folder")
+        problems.add(path, "", f"cannot be loaded into {folder}: {error}; set TMPDIR to use another folder")
     if len(problems.lines()) > before:
         return None
     found = _cinders(path, stores, problems)
@@ -57,7 +57,7 @@ def load(path: Path, folder: Path, problems: Problems, notes: list[Note]) -> Dat
     counted = sum(found.rows.values())
     notes.append(Note("read", f"{path}: {counted:,} rows of {len(found.rows)} tables of Cinder's database"))
     if not text.finished:
-        what = "its last line does not say that it is complete, so that something may be missing"
+        what = "its last line does not say that it is complete: rows may be missing; check the dump"
         notes.append(Note("unknown", f"{path}: {what}"))
     return found.database
 
@@ -68,9 +68,9 @@ def _cinders(path: Path, stores: dict[str, _Store], problems: Problems) -> _Stor
     if CINDER in found or len(found) == 1:
         return stores[CINDER if CINDER in found else found[0]]
     if found:
-        what = f"has several databases that may be Cinder's ({', '.join(sorted(found))}): dump one of them"
+        what = f"has several databases with Cinder's tables ({', '.join(sorted(found))}): dump one of them"
     else:
-        what = f"has no table {' and no table '.join(WHOLE)}: it is the dump of another database, or of none"
+        what = f"has no table {' and no table '.join(WHOLE)}: it is not a dump of Cinder's database"
     problems.add(path, "", what)
     return None
 
@@ -87,7 +87,7 @@ class _Store:
         self._connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN")
 
     def table(self, name: str, columns: tuple[str, ...]) -> None:
-        """Make a table with those of its columns that Cinder has, if it is not there."""
+        """Make a table with the columns that Cinder has, if it does not exist."""
         if name in self.columns:
             return
         known = models.BASE.metadata.tables[name].columns
@@ -110,7 +110,7 @@ class _Store:
         try:
             columns = [[convert(row[at]) for row in batch.rows] for at, convert in kept]
         except ValueError as error:
-            what = "has a value that its column cannot have"
+            what = "has a value that does not fit its column"
             self.problems.add(self.path, f"table {batch.table}", f"{what}: {error}", what)
             return
         quoted = ", ".join(f'"{name}"' for name in names)
@@ -120,7 +120,7 @@ class _Store:
         self.rows[batch.table] += len(batch.rows)
 
     def finish(self) -> None:
-        """Make the indexes by which volumes are joined, and end the writing."""
+        """Make the indexes for the joins, and end the writing."""
         for table, columns in self.columns.items():
             for column in {"id", "volume_id"} & set(columns):
                 self._connection.execute(f'CREATE INDEX "{table}_{column}" ON "{table}" ("{column}")')
@@ -129,7 +129,7 @@ class _Store:
 
 
 def _converter(kind: Any) -> Callable[[str | None], Any]:
-    """What makes of a text of the dump what sqlite has in a column of this type of SQLAlchemy's."""
+    """A function from the dump's text to the value that sqlite stores in a column of this SQLAlchemy type."""
     if isinstance(kind, sa.DateTime):
         return _time
     if isinstance(kind, sa.Boolean):
@@ -140,8 +140,8 @@ def _converter(kind: Any) -> Callable[[str | None], Any]:
 
 
 def _time(text: str | None) -> str | None:
-    """As SQLAlchemy writes times into sqlite, which compares them as texts."""
-    if text is None or text.startswith("0000"):  # MySQL's zero
+    """A time in SQLAlchemy's format for sqlite, which compares times as texts."""
+    if text is None or text.startswith("0000"):  # MySQL's zero date
         return None
     if len(text) == LONGEST_TIME:
         return text

@@ -1,6 +1,6 @@
-"""Rows out of the text that mysqldump, mariadb-dump and pg_dump write. Nothing of it is executed.
+"""Reads rows from the text that mysqldump, mariadb-dump and pg_dump write, and executes nothing.
 
-Statements that are no rows and no columns of a wanted table are passed over, whatever they are.
+It skips every statement that does not hold rows or columns of a wanted table.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from sim.inputs.problems import Problems
 
 LONGEST = 2**28  # bytes of a line; mysqldump's are as long as its net_buffer_length, mydumper's longer
 ROWS = 10_000  # of a batch, about
-HEAD = 2**16  # bytes in which mysqldump's own comments come
+HEAD = 2**16  # mysqldump's own comments are in these first bytes
 PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
-ACCEPTED = "accepted is the SQL of mysqldump, mariadb-dump or pg_dump (plain, gzip, bzip2 or xz)"
-OTHERS = {  # how other files begin, and what to do with them
+ACCEPTED = "accepted: the SQL of mysqldump, mariadb-dump or pg_dump (plain, gzip, bzip2 or xz)"
+OTHERS = {  # how files of other formats begin, and what to do with them
     b"PGDMP": "is pg_dump's custom format: write it as SQL with pg_restore -f cinder.sql FILE",
     b"SQLite format 3\0": "is a sqlite database and no dump: give it as --db sqlite:////path",
     b"\x28\xb5\x2f\xfd": "is packed with zstd: unpack it with zstd -d",
@@ -59,12 +59,12 @@ class Batch:
 
 
 class _Cut(Exception):
-    """The text ends in the middle of something."""
+    """The text ends inside a statement or a value."""
 
 
 @dataclass
 class DumpText:
-    """The text of a dump. `finished` says after the reading whether its end is what the program writes."""
+    """The text of a dump. After reading, `finished` says whether the dump ends as a complete one does."""
 
     path: Path
     wanted: Collection[str]
@@ -76,7 +76,7 @@ class DumpText:
     _mysql: bool = False
 
     def batches(self) -> Iterator[Batch]:
-        """The rows of the wanted tables, in the order of the dump; what cannot be read is a problem."""
+        """The rows of the wanted tables, in the order of the dump; an unreadable row is a problem."""
         try:
             with self.path.open("rb") as plain:
                 head = plain.read(TAR[0] + 8)
@@ -123,18 +123,18 @@ class DumpText:
                 self._passed(line, lines)
 
     def _passed(self, line: bytes, lines: Iterator[bytes]) -> None:
-        """Pass over the lines of a text in quotes, which may look like statements."""
+        """Skip the lines of a quoted text, which may look like statements."""
         while self._open(line):
             line += next(lines, b"")
             if line.endswith(b"\n") is False:
                 raise _Cut
 
     def _open(self, line: bytes) -> bool:
-        """Whether a text in quotes goes on after a line."""
+        """Whether a quoted text continues after this line."""
         return (re.sub(rb"\\.", b"", line) if self._mysql else line).count(b"'") % 2 == 1
 
     def _key(self, found: re.Match[bytes]) -> tuple[str, str]:
-        """Database and table of a statement. PostgreSQL's schemas are no databases."""
+        """Database and table of a statement. A PostgreSQL schema is not a database."""
         of = (found["of"] or b"").decode() if self._mysql else ""
         return of or self._database, found["table"].decode()
 
@@ -150,20 +150,20 @@ class DumpText:
         self.columns[self._key(found)] = tuple(names)
 
     def _named(self, found: re.Match[bytes]) -> tuple[str, ...]:
-        """The columns of the rows that follow: those that the statement names, or the table's."""
+        """The columns of the rows that follow: named in the statement, or else the table's."""
         if found["columns"]:
             names = re.split(r"\s*,\s*", found["columns"].decode().strip())
             return tuple(name.strip('`"') for name in names)
         names_of_table = self.columns.get(self._key(found), ())
         if not names_of_table:
-            what = "has rows of a table whose columns it does not name: dump with the definitions of tables"
+            what = "has rows of a table without its columns: include the table definitions in the dump"
             self.problems.add(self.path, f"table {found['table'].decode()}", what)
         return names_of_table
 
     # -- rows -----------------------------------------------------------------------------------
 
     def _copied(self, found: re.Match[bytes], lines: Iterator[bytes]) -> Iterator[Batch]:
-        """PostgreSQL's COPY: a row a line, until one that is a backslash and a dot."""
+        """PostgreSQL's COPY: one row a line, up to a line with a backslash and a dot."""
         database, table = self._key(found)
         wanted = table in self.wanted
         names = self._named(found)
@@ -187,7 +187,7 @@ class DumpText:
             yield Batch(database, table, names, rows)
 
     def _inserted(self, found: re.Match[bytes], line: bytes, lines: Iterator[bytes]) -> Iterator[Batch]:
-        """INSERT: rows in parentheses, on one line or many, until the one with a semicolon."""
+        """INSERT: rows in parentheses, on one or many lines, up to the line with a semicolon."""
         database, table = self._key(found)
         if table not in self.wanted or not (names := self._named(found)):
             self._skipped(line, lines)
@@ -209,7 +209,7 @@ class DumpText:
             if (text.rstrip().endswith((")", ");", "),")) and not self._open(text.encode())) or len(
                 text
             ) > LONGEST:
-                self._unreadable(table)  # a whole row, and not one of these columns
+                self._unreadable(table)  # a whole row, but not of these columns
                 return
             more = next(lines, b"")
             if not more:
@@ -217,7 +217,7 @@ class DumpText:
             text += more.decode(errors="replace")
 
     def _skipped(self, line: bytes, lines: Iterator[bytes]) -> None:
-        """Pass over an INSERT of a table that is not wanted."""
+        """Skip an INSERT into a table that is not wanted."""
         while True:
             quoted = self._open(line)
             if not quoted and line.rstrip().endswith(b";"):
@@ -228,7 +228,7 @@ class DumpText:
             line = line + more if quoted else more
 
     def _unreadable(self, table: str) -> None:
-        what = "has a row that cannot be read as the table's columns"
+        what = "has a row that does not match the table's columns"
         self.problems.add(self.path, f"line {self._number}, table {table}", what, what)
 
 
@@ -248,15 +248,15 @@ def _gathered(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def _other(head: bytes) -> str:
-    """What a file is that is no text of a dump ('' if it may be one)."""
+    """The format of a file that is not the text of a dump ('' if it may be one)."""
     if head[TAR[0] :].startswith(TAR[1]):
-        return "is a tar archive (pg_dump's, maybe): write it as SQL with pg_restore -f cinder.sql FILE"
+        return "is a tar archive (perhaps from pg_dump): write it as SQL with pg_restore -f cinder.sql FILE"
     return next((what for magic, what in OTHERS.items() if head.startswith(magic)), "")
 
 
 @cache
 def _row(columns: int, mysql: bool) -> re.Pattern[str]:
-    """A row of so many values, each a group, and whether another follows (`,`) or none (`;`)."""
+    """Matches a row with this many values (a group each), and whether another follows (`,`) or none (`;`)."""
     values = r"\s*,\s*".join([_VALUES[mysql]] * columns)
     return re.compile(rf"\s*\(\s*{values}\s*\)\s*([,;])\s*", re.DOTALL)
 

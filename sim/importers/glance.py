@@ -1,4 +1,4 @@
-"""Images out of Glance, through openstacksdk and its `clouds.yaml`."""
+"""Reads images from Glance, through openstacksdk and its `clouds.yaml`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pandas as pd
 from sim.importers.notes import Note
 from sim.inputs.problems import Problems, printable
 
-PAGE = 1000  # images asked for at once; Glance gives fewer if its `api_limit_max` is less
-WITH_DATA = ("active", "deactivated")  # volumes were made of deactivated ones too, before they were
+PAGE = 1000  # images per request; Glance returns fewer if its `api_limit_max` is lower
+WITH_DATA = ("active", "deactivated")  # volumes may be older than their image's deactivation
 COLUMNS = {
     **dict.fromkeys(("image_id", "name", "status", "disk_format", "container_format"), "str"),
     **dict.fromkeys(("size_bytes", "virtual_size_bytes"), "Int64"),
@@ -24,8 +24,8 @@ COLUMNS = {
     "store_volumes": "object",
 }
 LOOKED_FOR = (
-    "clouds.yaml is looked for in the working folder, ~/.config/openstack and /etc/openstack, "
-    "unless OS_CLIENT_CONFIG_FILE names it"
+    "the SDK looks for clouds.yaml in the working folder, ~/.config/openstack and "
+    "/etc/openstack; OS_CLIENT_CONFIG_FILE overrides this"
 )
 
 
@@ -33,7 +33,7 @@ def read(cloud: str, problems: Problems) -> tuple[pd.DataFrame, list[Note]] | No
     """Every image with data that the user of `cloud` may see; None if there is a problem.
 
     A row per image: the columns of `COLUMNS`, missing sizes NA, `store_volumes` the volumes in which a Cinder
-    store holds it ([] as well where Glance does not say, which is noted).
+    store holds it. These are [] too if Glance does not show locations; a note says so.
     """
     try:
         import openstack
@@ -51,7 +51,7 @@ def read(cloud: str, problems: Problems) -> tuple[pd.DataFrame, list[Note]] | No
                 everything = _images(connection)
                 images = [image for image in everything if image.status in WITH_DATA]
                 places = _Places(connection, images)
-        except Exception as error:  # whatever the SDK makes of something else than Glance that answers
+        except Exception as error:  # the SDK may fail in any way if the server is not Glance
             _tell(cloud, error, log, secrets, problems)
             return None
     rows = [_row(image, places.urls[image.id]) for image in images]
@@ -64,7 +64,7 @@ def _source(cloud: str) -> str:
 
 
 def _images(connection: Any) -> list[Any]:
-    """All images; a plain listing leaves out hidden ones, the community's, shared ones not yet accepted."""
+    """All images. A plain listing leaves out hidden, community and not yet accepted shared images."""
     query = {"visibility": "all", "member_status": "all", "limit": PAGE}
     images = [
         image for hidden in (False, True) for image in connection.image.images(is_hidden=hidden, **query)
@@ -73,7 +73,7 @@ def _images(connection: Any) -> list[Any]:
 
 
 def _row(image: Any, urls: list[str]) -> tuple[Any, ...]:
-    """An image as `COLUMNS` has it. (Glance's introspection writes 0 for a virtual size it cannot tell.)"""
+    """An image's values for `COLUMNS`. (Glance's introspection writes 0 if it finds no virtual size.)"""
     times = (pd.Timestamp(image.created_at), pd.Timestamp(image.updated_at))
     texts = (image.id, image.name or "", image.status, image.disk_format, image.container_format)
     sizes = (image.size, image.virtual_size or None)
@@ -81,16 +81,17 @@ def _row(image: Any, urls: list[str]) -> tuple[Any, ...]:
 
 
 def store_volumes(urls: Iterable[str]) -> list[str]:
-    """Volumes out of locations of a Cinder store: cinder://<volume>, or cinder://<store>/<volume>."""
+    """Volumes from locations of a Cinder store: cinder://<volume>, or cinder://<store>/<volume>."""
     volumes = [url.rpartition("/")[2] for url in urls if url.startswith("cinder://")]
     return list(dict.fromkeys(volumes))
 
 
 class _Places:
-    """Where the data of images is: `urls` of each by id, and `unknown`, those of which there may be more.
+    """The data locations of images: `urls` by id, and `unknown`: images that may have more locations.
 
-    They are listed if `show_multiple_locations` is set. Else, since API 2.17, they may be asked for image by
-    image (policy `fetch_image_location`: admins and services), and `show_image_direct_url` lists the first.
+    Glance lists locations if `show_multiple_locations` is set. If not, API 2.17 and later return them image
+    by image (policy `fetch_image_location`: admins and services), and `show_image_direct_url` lists the
+    first.
     """
 
     def __init__(self, connection: Any, images: list[Any]) -> None:
@@ -103,7 +104,7 @@ class _Places:
         self.urls = {image.id: [] if elsewhere else self._of(image) for image in images}
 
     def _no_cinder_store(self) -> bool:
-        """Whether Glance's stores are known (to admins, where it has several) and none is Cinder's."""
+        """Whether Glance shows its stores (to admins, if it has several) and none is Cinder's."""
         answer = self._image_api.get("/info/stores/detail")
         if not answer.ok:
             return False
@@ -117,20 +118,20 @@ class _Places:
             if answer.ok:
                 self._asked += 1
                 return [location["url"] for location in answer.json()]
-            # An image may be gone by now; but if not even the first is told, none will be.
+            # An image may be deleted by now; but if Glance hides the first image's locations, it hides all.
             self._may_ask = self._asked > 0
-        # Of deactivated images only admins are told, and nothing is made of them.
+        # Only admins see locations of deactivated images, and no create uses such an image.
         if image.status == "active" and (not image.direct_url or len(_stores(image)) > 1):
             self.unknown.append(image)
         return [image.direct_url] if image.direct_url else []
 
 
 def _stores(image: Any) -> list[str]:
-    """Names of the stores that have the image, if Glance has several."""
+    """Names of the stores that have the image, if Glance has several stores."""
     return [name for name in (image.properties or {}).get("stores", "").split(",") if name]
 
 
-# -- what to say of it -------------------------------------------------------------------------------
+# -- notes -------------------------------------------------------------------------------------------
 
 
 def _notes(cloud: str, everything: list[Any], table: pd.DataFrame, unplaced: list[Any]) -> list[Note]:
@@ -140,7 +141,7 @@ def _notes(cloud: str, everything: list[Any], table: pd.DataFrame, unplaced: lis
     without = Counter(image.status for image in everything if image.status not in WITH_DATA)
     if without:
         listed = ", ".join(f"{count:,} {name}" for name, count in without.most_common())
-        notes.append(Note("read", f"images of Glance without data are left out: {listed}"))
+        notes.append(Note("read", f"Glance's images without data are left out: {listed}"))
     return [*notes, *size_notes(table), *_place_notes(unplaced), *_owner_notes(table)]
 
 
@@ -163,7 +164,7 @@ def _place_notes(images: list[Any]) -> Iterator[Note]:
     if images:
         yield Note(
             "unknown",
-            f"Glance does not say where all data of {len(images):,} images is{named}: if it has a Cinder "
+            f"Glance does not show all locations of {len(images):,} images{named}: if it has a Cinder "
             "store, set show_multiple_locations in its configuration, or import as an admin (its API 2.17 or "
             "later); without a Cinder store nothing is missing",
         )
@@ -175,7 +176,7 @@ def _owner_notes(table: pd.DataFrame) -> Iterator[Note]:
         whose = f"only project {owners[0]} has" if len(owners) else "no project has"
         yield Note(
             "unknown",
-            f"{whose} private images in what Glance shows: only admins are shown those of others",
+            f"{whose} private images in Glance's list: only admins see those of other projects",
         )
 
 
@@ -184,12 +185,12 @@ def _some(names: pd.Series[str]) -> str:
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5:,} more"
 
 
-# -- what may go wrong -------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _silent_sdk() -> Iterator[list[logging.LogRecord]]:
-    """Keeps what the SDK would log. Some of it quotes clouds.yaml, passwords too."""
+    """Collects the SDK's log records instead of printing them: some quote clouds.yaml with passwords."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append  # type: ignore[assignment,method-assign]
@@ -218,7 +219,7 @@ def _tell(
     for path, reason in skipped:  # type: ignore[misc]
         mark = getattr(reason, "problem_mark", None)
         line = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problems.add(path, line, "is not YAML that can be read")
+        problems.add(path, line, "is not valid YAML")
     if skipped:
         return
     if status == 401:
@@ -234,7 +235,7 @@ def _tell(
 
 
 def _secrets(auth: Any) -> list[str]:
-    """The values of an `auth` section that are not names, ids or addresses."""
+    """The values of an `auth` section, except names, ids and addresses."""
     shown = ("_name", "_id", "username", "_url", "endpoint")
     values = [str(value) for key, value in (auth or {}).items() if value and not key.endswith(shown)]
     return sorted(values, key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""Cinder's hosts, the backend that each is of, and the section of cinder.conf that tells of it."""
+"""Cinder's hosts, the backend of each, and the section of cinder.conf that describes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sim.importers.settings import Configuration, Section
 class Hosts:
     """`places` by Cinder's host (`node@backend#pool`), `sections` by the scenario's backend.
 
-    A section is None where no file tells of the backend. `seen`: backends that something lies on.
+    A section is None if no file describes the backend. `seen`: backends that hold something.
     """
 
     places: dict[str, Place]
@@ -24,9 +24,9 @@ class Hosts:
 
 
 def find(seen: Iterable[str], clusters: pd.DataFrame, configuration: Configuration | None) -> Hosts:
-    """Hosts of cinder.conf first, in its order; a section on which nothing lies gets a pool.
+    """The hosts of cinder.conf come first, in its order; a section without volumes gets a pool.
 
-    `seen`: hosts on which something lies. `clusters`: the columns `host` and `cluster` of some of them.
+    `seen`: hosts that hold something. `clusters`: the columns `host` and `cluster` of some of them.
     """
     seen = list(dict.fromkeys(seen))
     enabled = list(configuration.sections.values()) if configuration else []
@@ -42,7 +42,7 @@ def find(seen: Iterable[str], clusters: pd.DataFrame, configuration: Configurati
     idle = [f"{one.host}@{one.name}" for one in enabled if not any(each is one for each in told.values())]
     if not seen and not enabled:
         idle = ["cloud@backend#pool"]  # only Glance was read
-    # In the order of the files, those without volumes last.
+    # In the order of the files, hosts without volumes last.
     found = places([*ordered, *idle, *(host for host in seen if host not in ordered)], same)
     told = _told(found.values(), configuration)
     sections = {place.backend: told[place.node, place.section] for place in found.values()}
@@ -50,7 +50,7 @@ def find(seen: Iterable[str], clusters: pd.DataFrame, configuration: Configurati
 
 
 def _same(seen: list[str], clusters: pd.DataFrame, enabled: list[Section]) -> dict[str, str]:
-    """For services of a cluster the first of them: they share their backend."""
+    """For each service of a cluster, the cluster's first service: they share their backend."""
     of = {
         service(host): cluster
         for host, cluster in zip(clusters["host"], clusters["cluster"], strict=True)
@@ -73,7 +73,7 @@ def _same(seen: list[str], clusters: pd.DataFrame, enabled: list[Section]) -> di
 def _told(
     found: Iterable[Place], configuration: Configuration | None
 ) -> Mapping[tuple[str, str], Section | None]:
-    """The section of each node and backend. Services that do not tell their host are given in turn."""
+    """The section of each node and backend. Services without a host option are assigned in order."""
     of: dict[tuple[str, str], Section | None] = {}
     for node, name in dict.fromkeys((place.node, place.section) for place in found):
         same = [one for one in configuration.sections.values() if one.name == name] if configuration else []

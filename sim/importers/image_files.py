@@ -1,4 +1,4 @@
-"""Images out of a file: what the images API or `openstack image list --long` has written."""
+"""Reads images from a file written by the images API or by `openstack image list --long`."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def read(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[Note]] | No
 
 
 def _image(path: Path, row: dict[str, Any], problems: Problems) -> tuple[Any, ...] | None:
-    """An image; None of one without data, or with a problem."""
+    """An image; None if it has no data or a problem."""
     image_id = str(first(row, "id") or "")
     status = str(first(row, "status") or "active")
     if not image_id:
         problems.add(path, "", f"has an image without an id; accepted: {ACCEPTED}")
     elif "size" not in row or "disk_format" not in row:
-        what = f"has no sizes and formats of images: list them with --long; accepted: {ACCEPTED}"
+        what = f"lacks the images' sizes and formats: list images with --long; accepted: {ACCEPTED}"
         problems.add(path, "", what)
     elif status in WITH_DATA:
         try:
             sizes = whole(row["size"]), whole(row.get("virtual_size")) or None
             times = [pd.to_datetime(first(row, key), utc=True) for key in ("created_at", "updated_at")]
         except (ValueError, TypeError):
-            problems.add(path, f"image {image_id}", "has a size or a time that is none")
+            problems.add(path, f"image {image_id}", "has a size or a time that cannot be read")
             return None
         texts = (image_id, first(row, "name") or "", status, first(row, "disk_format") or "")
         formats = first(row, "container_format") or ""
@@ -58,7 +58,7 @@ def _image(path: Path, row: dict[str, Any], problems: Problems) -> tuple[Any, ..
 
 
 def _volumes(row: dict[str, Any]) -> list[str]:
-    """Volumes of a Cinder store in which the image is, where the file tells locations."""
+    """Volumes of a Cinder store that hold the image, if the file has locations."""
     kept = row["properties"] if isinstance(row.get("properties"), dict) else {}
     places = first(row, "locations") or first(kept, "locations") or []
     urls = [place["url"] for place in places if isinstance(place, dict) and "url" in place]
@@ -74,13 +74,11 @@ def _notes(path: Path, rows: list[dict[str, Any]], table: pd.DataFrame) -> list[
         notes.append(Note("read", f"{path}: {len(rows) - len(table):,} images without data are left out"))
     told = {key for row in rows for key in row}
     if "virtual_size" not in told:
-        what = (
-            "virtual sizes and the times of updates; the images API tells them (GET /v2/images), and --glance"
-        )
+        what = "virtual sizes and update times; the images API (GET /v2/images) and --glance have them"
         notes.append(Note("unknown", f"a client's list of images has no {what}"))
     else:
         notes += size_notes(table)
     if not {"locations", "direct_url"} & told:
-        what = "whether a Cinder store has them; an admin's answer of the images API may (locations)"
-        notes.append(Note("unknown", f"{path} does not tell {what}"))
+        what = "whether a Cinder store has them; an admin's listing with the images API may (locations)"
+        notes.append(Note("unknown", f"{path} does not show {what}"))
     return notes

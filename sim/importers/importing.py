@@ -1,4 +1,4 @@
-"""Reads the sources that are asked for and makes a scenario of them."""
+"""Reads the requested sources and makes a scenario from them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ NOTHING = (
 
 @dataclass(frozen=True)
 class Given:
-    """What to read of a cloud.
+    """The sources of a cloud to read.
 
     `conf`: files and folders of cinder.conf, in order. `services`: those of each further service. `db`:
-    SQLAlchemy URL of Cinder's database. `dump`: what mysqldump or pg_dump wrote of it. `glance`: a cloud in
-    clouds.yaml. `images`, `pools`, `volumes`: files of what the APIs or clients list. `notifications`: files.
+    SQLAlchemy URL of Cinder's database. `dump`: a file that mysqldump or pg_dump wrote. `glance`: a cloud in
+    clouds.yaml. `images`, `pools`, `volumes`: files written by the APIs or clients. `notifications`: files.
     `since`, `until`: the period, with time zones.
     """
 
@@ -51,7 +51,7 @@ class Given:
 
     @property
     def something(self) -> bool:
-        """Whether there is a source."""
+        """Whether a source is given."""
         own = (self.db, self.dump, self.glance, self.images, self.pools, self.volumes)
         return bool(self.conf or self.services or self.notifications or any(one is not None for one in own))
 
@@ -85,7 +85,7 @@ def import_cloud(
 
 
 def wrong(out: Path, given: Given) -> list[str]:
-    """Problems with the sources that a quick look finds. It asks no database and no Glance."""
+    """Problems that a quick look at the sources finds. It opens neither the database nor Glance."""
     problems = Problems()
     _asked(out.resolve(), given, problems)
     _look(given, problems)
@@ -102,7 +102,7 @@ def _asked(out: Path, given: Given, problems: Problems) -> None:
         problems.add("import", "", NOTHING)
     for one, other in (("db", "dump"), ("glance", "images")):
         if getattr(given, one) is not None and getattr(given, other) is not None:
-            problems.add(f"--{other}", "", f"tells the same as --{one}: give one of them")
+            problems.add(f"--{other}", "", f"has the same data as --{one}: give only one of them")
     since, until = given.since, given.until
     if since is not None and until is not None and since >= until:
         problems.add("--since", "", f"{since.isoformat()} is not before --until {until.isoformat()}")
@@ -110,7 +110,7 @@ def _asked(out: Path, given: Given, problems: Problems) -> None:
 
 def _look(given: Given, problems: Problems) -> None:
     """Note problems with the sources that are quick to read."""
-    found = Problems()  # of their own: a reader gives up where there are some
+    found = Problems()  # a separate list: a reader gives up if it finds problems in it
     if given.conf or given.services:
         from sim.importers import configuration
 
@@ -123,9 +123,9 @@ def _look(given: Given, problems: Problems) -> None:
 
 
 class _Reading:
-    """Reads each source by its own reader, whose libraries are imported only if it is asked for.
+    """Reads each source with its own reader and imports a reader's libraries only if needed.
 
-    What has to be there until all is written is left to `stack`.
+    `stack` holds what must stay open until everything is written.
     """
 
     def __init__(self, given: Given, problems: Problems, stack: ExitStack) -> None:
@@ -196,7 +196,7 @@ class _Reading:
         if listing is None or (given.notifications and telemetry is None):
             return None
         if given.db is not None or given.dump is not None:
-            what = "is not used: the database tells the same volumes and those that were deleted"
+            what = "is not used: the database has the same volumes and also the deleted ones"
             self.notes.append(Note("read", f"{given.volumes}: {what}"))
             return telemetry
         joined = listing.joined(telemetry, given.since, given.until)

@@ -1,4 +1,4 @@
-"""Lists of things as OpenStack's APIs and clients write them into JSON files."""
+"""Reads lists from JSON files of OpenStack's APIs and clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GZIP = b"\x1f\x8b"
 
 
 def text_of(path: Path, problems: Problems) -> str | None:
-    """A file's text, unpacked if it is gzip'd; None, with a problem noted, if it cannot be read."""
+    """A file's text, unpacked if it is gzipped; None, with a problem noted, if it cannot be read."""
     try:
         data = path.read_bytes()
         return (gzip.decompress(data) if data.startswith(_GZIP) else data).decode("utf-8-sig")
@@ -33,7 +33,7 @@ def records(
 ) -> list[dict[str, Any]] | None:
     """The objects of a list, their keys as `named` has them; None, with problems noted, if there is none.
 
-    `key`: under which an API's answer has the list. Several answers may follow each other, as pages do.
+    `key`: the key of the list in an API's response. The file may hold several responses, as pages.
     """
     found: list[Any] = []
     at = 0
@@ -43,16 +43,16 @@ def records(
             found += _listed(value, key)
     except (ValueError, RecursionError) as error:
         where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        problems.add(path, where, f"is no JSON that can be read; accepted: {accepted}")
+        problems.add(path, where, f"is not valid JSON; accepted: {accepted}")
         return None
     if not all(isinstance(one, dict) and {"id", "ID", "name", "Name"} & one.keys() for one in found):
-        problems.add(path, "", f"is JSON, but no list of {key}; accepted: {accepted}")
+        problems.add(path, "", f"is JSON, but not a list of {key}; accepted: {accepted}")
         return None
     return [named(one) for one in found]
 
 
 def _listed(value: Any, key: str) -> list[Any]:
-    """The rows of an answer: a list (of pages, too), one of `key`, or one thing alone."""
+    """The rows of a response: a list (or a list of pages), the list below `key`, or a single object."""
     if isinstance(value, list):
         pages = [one for one in value if isinstance(one, dict) and key in one]
         return [row for page in pages for row in _listed(page, key)] if pages else value
@@ -62,7 +62,7 @@ def _listed(value: Any, key: str) -> list[Any]:
 
 
 def named(row: dict[str, Any]) -> dict[str, Any]:
-    """A client's column titles as an API's keys: `Disk Format` is disk_format."""
+    """A client's column titles as an API's keys: `Disk Format` becomes disk_format."""
     return {str(key).lower().replace(" ", "_"): value for key, value in row.items()}
 
 
@@ -72,5 +72,5 @@ def first(row: dict[str, Any], *keys: str) -> Any:
 
 
 def whole(value: Any) -> int | None:
-    """A whole number that may be written as text; None where there is none. Raises ValueError."""
+    """A whole number, which may be text; None if there is none. Raises ValueError."""
     return None if value in (None, "", "None") else int(value)

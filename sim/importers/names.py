@@ -1,4 +1,4 @@
-"""Cinder's hosts (`node@backend#pool`) as the names of a scenario (`backend#pool`)."""
+"""Translates Cinder's hosts (`node@backend#pool`) into a scenario's names (`backend#pool`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cinder.volume import volume_utils
 
 from sim.inputs.hosts import backend_of, host_of
 
-# What Cinder calls the type of volumes that were made without one (older releases store none).
+# The type that Cinder gives to volumes without one (older releases store none).
 NO_TYPE = "__DEFAULT__"
 
 
 @dataclass(frozen=True)
 class Place:
-    """A pool: where Cinder has it, and what the scenario calls it."""
+    """A pool: Cinder's host and the scenario's name."""
 
     node: str
     section: str
@@ -36,10 +36,10 @@ def service(host: str) -> str:
 
 
 def places(hosts: Iterable[str], same: Mapping[str, str] | None = None) -> dict[str, Place]:
-    """A place for each of Cinder's hosts, in their order. `same`: `node@backend` of which others are another
-    name, as services of one cluster are.
+    """A place for each of Cinder's hosts, in their order.
 
-    A backend is called as its section in cinder.conf, with its node where several nodes have one of that
+    `same`: from a `node@backend` to the first name of the same backend, as for services of a cluster. A
+    backend gets the name of its section in cinder.conf, with its node if several nodes have a section of that
     name. Letters that a scenario's names may not have become `_`.
     """
     parts = {host: _parts(host, same or {}) for host in dict.fromkeys(hosts)}

@@ -1,4 +1,4 @@
-"""What an importer has to say of what it read."""
+"""What an importer reports about its sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Note:
-    """A line that an operator can act on: what came from where, what was assumed, what cannot be known."""
+    """A line that an operator can act on: what was read, assumed or cannot be known."""
 
     kind: Literal["read", "assumed", "unknown"]
     text: str

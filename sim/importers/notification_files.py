@@ -1,4 +1,4 @@
-"""Notifications out of files: JSON in lines, arrays or documents, bare or carried, and logs."""
+"""Reads notifications from files: JSON in lines, arrays or documents, bare or wrapped, and logs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from sim.inputs.problems import Problems
 
 LONGEST = 2**24  # bytes of a line or a value; a notification has some thousand
 CHUNK = 2**20  # bytes read of documents at once
-HEAD = 2**12  # bytes that tell lines from documents
+HEAD = 2**12  # bytes that distinguish lines from documents
 ACCEPTED = (
-    "accepted are JSON (one notification a line, an array, what rabbitmqadmin get, Elasticsearch, fluentd, "
+    "accepted: JSON (one notification a line, an array, what rabbitmqadmin get, Elasticsearch, fluentd, "
     "Docker or Ceilometer writes) and logs of oslo.messaging's driver log"
 )
 # How a line of a log starts: with a time (oslo.log's, systemd's) or a priority (syslog's).
 _LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |<\d{1,3}>")
 _TABBED = re.compile(rb"(\S*\t)+(?=\{)")  # fluentd: time, tag, record; rabbitmqadmin -f tsv
-_KUBERNETES = re.compile(rb"\S+ (stdout|stderr) ([PF]) ")  # P: goes on in the next line of this stream
-# Tables and lists of rabbitmqadmin, in whose lines or between which the payloads are.
+_KUBERNETES = re.compile(rb"\S+ (stdout|stderr) ([PF]) ")  # P: continues in the stream's next line
+# rabbitmqadmin's tables and lists, with the payloads in or between their lines.
 _RABBITMQADMIN = re.compile(
     rb"[|+]|\xe2\x94|\xe2\x95|-+$|(routing_key|exchange|message_count|payload\w*|properties|redelivered)\b"
 )
@@ -45,10 +45,10 @@ Taker = Callable[[dict[str, Any], datetime], None]  # of a notification and its 
 
 
 def notifications(path: Path, problems: Problems, notes: list[Note]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every notification of a file with its line number, one at a time; what is none is a problem.
+    """Every notification of a file with its line number, one at a time; anything else is a problem.
 
-    In a log other lines are left out: a file is one from its first line on that starts as a log's do. What is
-    cut at the end of a file is left out, and noted.
+    In a log, other lines are skipped: a file counts as a log from its first line on that starts as a log's
+    lines do. A notification that is cut at the end of a file is left out and noted.
     """
     try:
         with path.open("rb") as plain:
@@ -61,7 +61,7 @@ def notifications(path: Path, problems: Problems, notes: list[Note]) -> Iterator
         problems.add(path, "", getattr(error, "strerror", None) or f"cannot be unpacked: {error}")
         return
     if reader.cut:
-        notes.append(Note("read", f"{path}: its end is cut: 1 notification that is not whole was skipped"))
+        notes.append(Note("read", f"{path}: its end is cut off: 1 incomplete notification was skipped"))
 
 
 class _Reader:
@@ -71,7 +71,7 @@ class _Reader:
         self.path, self.file, self.problems = path, file, problems
         self.cut = False
         self._logged = self._refused = False
-        self._parts: dict[Any, str] = {}  # of lines that Docker or Kubernetes divided, by their stream
+        self._parts: dict[Any, str] = {}  # lines that Docker or Kubernetes divided, by stream
 
     def notifications(self) -> Iterator[tuple[int, dict[str, Any]]]:
         head = self._read(lambda: self.file.peek(HEAD))  # type: ignore[union-attr]
@@ -82,12 +82,12 @@ class _Reader:
                 self._broken(number, error)
                 continue
             if not found and not carriers(value):
-                # Nothing of it is shown: contexts of older releases have tokens.
+                # The message shows none of it: contexts of older releases have tokens.
                 self._refuse(number, "is JSON, but not a notification: it has no event_type")
             yield from ((number, message) for message in found)
 
     def _read(self, read: Callable[[], bytes]) -> bytes:
-        """What is read next; nothing where a packed file is cut."""
+        """The next bytes; none at the point where a packed file is cut."""
         try:
             return read()
         except EOFError:
@@ -95,7 +95,7 @@ class _Reader:
             return b""
 
     def _refuse(self, number: int, what: str) -> None:
-        """Note what is no notification; the first time in a file with what would be one."""
+        """Note a problem with a line; the first time in a file, also say what is accepted."""
         accepted = "" if self._refused else f"; {ACCEPTED}"
         self._refused = True
         self.problems.add(self.path, f"line {number}", f"{what}{accepted}", what)
@@ -107,7 +107,7 @@ class _Reader:
     # -- a value in a line ----------------------------------------------------------------------
 
     def _lines(self) -> Iterator[tuple[int, Any]]:
-        """The value of each line that has one. A line is cut if none follows."""
+        """The value of each line that has one. A line that ends early is cut only if no line follows."""
         number, cut = 0, None
         while line := self._read(lambda: self.file.readline(LONGEST)):
             number += 1
@@ -155,7 +155,7 @@ class _Reader:
                 "stream",
                 "time",
                 "attrs",
-            }  # of Docker itself, which keeps the end
+            }  # Docker's own key; only the last part has it
             goes_on = value.get("partial_message") == "true" or value.get("logtag") == "P"
             goes_on = goes_on or ("stream" in value and alone and not value["log"].endswith("\n"))
             stream = value.get("container_id"), value.get("stream")
@@ -163,7 +163,7 @@ class _Reader:
         return value
 
     def _joined(self, stream: Any, text: str, whole: bool) -> Any:
-        """A line of a container's log of which this text is the end; None if it is not."""
+        """A container's log line that ends with this text; None if this text does not end the line."""
         text = self._parts.pop(stream, "") + text
         if whole or len(text) > LONGEST:
             return {"log": text}
@@ -173,7 +173,7 @@ class _Reader:
     # -- arrays and documents of many lines -----------------------------------------------------
 
     def _documents(self) -> Iterator[tuple[int, Any]]:
-        """The values of arrays, one after the other, of an Elasticsearch's response; whole documents."""
+        """Values of arrays one by one, values of an Elasticsearch response one by one; whole documents."""
         decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
         text, at, number, ended = "", 0, 1, False
         while True:
@@ -201,7 +201,7 @@ class _Reader:
 
 
 def _is_cut(error: Exception) -> bool:
-    """Whether JSON is broken only in that it ends too early."""
+    """Whether JSON is broken only because it ends too early."""
     if not isinstance(error, json.JSONDecodeError):
         return False
     rest = error.doc[error.pos :].strip()
@@ -210,13 +210,13 @@ def _is_cut(error: Exception) -> bool:
 
 
 def instant(text: str) -> datetime:
-    """A time as notifications have it: without a time zone it is UTC."""
+    """A notification's time; without a time zone it is UTC."""
     time = datetime.fromisoformat(text)
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 @cache
 def with_pool(host: str) -> str:
-    """Cinder's host with its pool (`_pool0` where it has no pools), '' if there is no host."""
+    """Cinder's host with its pool (`_pool0` if the host names none), '' if there is no host."""
     pool = volume_utils.extract_host(host, "pool")
     return host if pool or not host else volume_utils.append_host(host, volume_utils.DEFAULT_POOL_NAME)

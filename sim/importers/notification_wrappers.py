@@ -1,4 +1,4 @@
-"""Notifications out of what carries them: a bus's envelopes, log collectors' records, Ceilometer's events."""
+"""Unwraps notifications from a bus's envelopes, log collectors' records and Ceilometer's events."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Keys below which a notification is, or a text with one. oslo.messaging: oslo.message; its RPC, as telemetry
+# Keys that hold a notification or a text with one. oslo.messaging: oslo.message; its RPC, as telemetry
 # has it: request; RabbitMQ's management: payload; Elasticsearch and OpenSearch: hits, _source; Docker,
 # Kubernetes and fluentd: log, message, Payload; journald: MESSAGE; Loki: line; Splunk: result, _raw.
 CARRIERS = (
     *("oslo.message", "request", "payload", "hits", "_source", "log", "message", "Payload"),
     *("MESSAGE", "line", "result", "_raw", "events", "record"),
 )
-DEEPEST = 8  # carriers within carriers
-LOGGER = "oslo.messaging.notification."  # of oslo.messaging's driver `log`
+DEEPEST = 8  # wrappers inside wrappers
+LOGGER = "oslo.messaging.notification."  # logger of oslo.messaging's driver `log`
 _DECODER = json.JSONDecoder()
 
 
 def notifications_in(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """Every notification in a JSON value, with oslo.messaging's keys; none if it carries something else.
+    """Every notification in a JSON value, with oslo.messaging's keys; none if it holds something else.
 
     Raises ValueError for the broken JSON of an envelope.
     """
@@ -44,9 +44,9 @@ def carriers(value: Any) -> list[str]:
 
 
 def value_in(text: str) -> Any:
-    """The JSON object that begins somewhere in a text, as in a line of a log; None if there is none.
+    """The first JSON object in a text, as in a line of a log; None if there is none.
 
-    Raises ValueError if it is broken where oslo.messaging's driver `log` wrote it.
+    Raises ValueError if it is broken in a line that oslo.messaging's driver `log` wrote.
     """
     begin = text.find("{")
     try:
@@ -67,7 +67,7 @@ def _carried(value: dict[str, Any], key: str) -> Any:
 
 
 def _bare(message: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
-    """A notification; one of Ceilometer's, which has events for a payload; or such an event."""
+    """The notification of a bare message, of a Ceilometer event, or those of Ceilometer's event payload."""
     payload = message.get("payload")
     if "traits" in message:
         yield from _of_event(message)
@@ -78,10 +78,10 @@ def _bare(message: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
 
 
 def _of_event(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The notification of which Ceilometer made an event, as far as its traits tell.
+    """The notification from which Ceilometer made an event, as far as its traits show it.
 
-    `ceilometer/pipeline/data/event_definitions.yaml` says which they are. When a create ended is not among
-    them: the notification of that was sent then.
+    `ceilometer/pipeline/data/event_definitions.yaml` defines the traits. The end of a create is not among
+    them: its notification is sent at that time.
     """
     traits = _traits(event["traits"])
     told = {"host": traits.get("host"), "image_id": traits.get("image_id")}
@@ -99,7 +99,7 @@ def _of_event(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if "image_id" in traits:
             told["glance_metadata"] = [{"key": "image_id", "value": traits["image_id"]}]
     elif not event["event_type"].startswith("image_volume_cache."):
-        return  # an event without a definition has no traits of its own
+        return  # an event without a definition has only the default traits
     yield {
         "event_type": event["event_type"],
         "timestamp": event["generated"],
@@ -110,7 +110,7 @@ def _of_event(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _traits(traits: Any) -> Mapping[str, Any]:
-    """Traits by name: a list of [name, type, value] as published, of objects as of the API, or an object."""
+    """Traits by name. Input: published lists of [name, type, value], the API's objects, or one object."""
     if isinstance(traits, dict):
         return traits
     rows = [

@@ -1,4 +1,4 @@
-"""Cinder's notifications: what its image-volume cache did, and what volumes were made and deleted."""
+"""Reads Cinder's notifications: the actions of its image-volume cache, and creates and deletes of volumes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sim.inputs.problems import Problems
 
 WANTED = f"event types volume.create.*, volume.delete.start and image_volume_cache.* are wanted; {ACCEPTED}"
 EVENTS = (
-    "Ceilometer's events do not tell formats and sizes of images, nor whether a create was a download, nor "
-    "when it ended: the time of its notification is taken"
+    "Ceilometer's events lack the formats and sizes of images, whether a create was a download, and "
+    "when it ended: the time of its notification is used"
 )
 
 
 @dataclass(frozen=True)
 class Telemetry:
-    """What notifications, or a list of volumes, tell of a period.
+    """The content of notifications, or of a list of volumes, for a period.
 
-    `counts`: a row per host of the cache, the columns of `cache_telemetry.COUNTS`. `events`: a
-    trace with UTC times and Cinder's hosts, and `create_s`. `images`: those that volumes were made of.
-    `initial`: rows of an initial state as `History` has them, None if it is not told.
+    `counts`: a row per host of the cache, the columns of `cache_telemetry.COUNTS`. `events`: a trace with UTC
+    times and Cinder's hosts, and `create_s`. `images`: the images of the volumes. `initial`: rows of an
+    initial state as `History` has them, None if the source has none.
     """
 
     counts: pd.DataFrame
@@ -65,12 +65,12 @@ def read(
                 taken += 1
                 of_ceilometer += "of_ceilometer" in message
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                what = f"{message['event_type']} is not as Cinder sends it"
+                what = f"{message['event_type']} does not have the form that Cinder sends"
                 problems.add(path, f"line {number}", f"{what} ({type(error).__name__}: {error})", what)
     if not taken and len(problems.lines()) == before:
         for path in paths:
             problems.add(
-                path, "", f"has no notification of Cinder's volumes or of its image-volume cache: {WANTED}"
+                path, "", f"has no notification about Cinder's volumes or its image-volume cache: {WANTED}"
             )
     if len(problems.lines()) > before:
         return None

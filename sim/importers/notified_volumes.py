@@ -1,7 +1,7 @@
-"""Volumes out of notifications: `volume.create.*`, `volume.delete.start` and `scheduler.create_volume`.
+"""Reads volumes from notifications: `volume.create.*`, `volume.delete.start`, `scheduler.create_volume`.
 
-What they carry: `cinder.volume.volume_utils._usage_from_volume`, and of creates that no backend takes
-`cinder.scheduler.flows.create_volume.ScheduleCreateVolumeTask._notify_failure`.
+The payloads come from `cinder.volume.volume_utils._usage_from_volume`. For creates that no backend takes they
+come from `cinder.scheduler.flows.create_volume.ScheduleCreateVolumeTask._notify_failure`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ NEVER = np.iinfo(np.int64).min
 TIMES = ("created", "launched", "deleted")  # microseconds since 1970, or NEVER
 NAMES = ("host", "image", "volume_type", "project")
 FLAGS = ("state", "whose", "from_snapshot", "downloaded")
-STARTED, MADE, UNPLACED = 1, 2, 4  # what was notified of a volume
-USERS, CACHED, STORED = 0, 1, 2  # whose it is: a user's, the cache's, the Cinder store's
+STARTED, MADE, UNPLACED = 1, 2, 4  # the notifications that a volume had
+USERS, CACHED, STORED = 0, 1, 2  # the owner: a user, the cache, the Cinder store
 IMAGE_VOLUME = re.compile(r"image-[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
@@ -58,7 +58,7 @@ class NotifiedVolumes:
         payload = message["payload"]
         row = self._row(payload["volume_id"])
         if self._flags["state"][row] & MADE:
-            return  # told again, by cinder-volume-usage-audit maybe, which knows today's host only
+            return  # sent again, perhaps by cinder-volume-usage-audit, which knows only today's host
         self._describe(row, payload, MADE)
         self._times["launched"][row] = _microseconds(instant(payload["launched_at"]))
         self._name(row, "host", with_pool(payload["host"] or ""))
@@ -67,7 +67,7 @@ class NotifiedVolumes:
         if "image_id" in metadata:
             self._name(row, "image", metadata["image_id"])
             self._images[metadata["image_id"]] = metadata
-            # Written when an image is downloaded (if verify_glance_signatures is on, its default).
+            # Cinder writes it when it downloads an image (if verify_glance_signatures is on, its default).
             self._flags["downloaded"][row] = "signature_verified" in metadata
 
     def _describe(self, row: int, payload: dict[str, Any], state: int) -> None:
@@ -81,9 +81,9 @@ class NotifiedVolumes:
             self._name(row, "image", payload["display_name"].removeprefix("image-"))
 
     def _belongs(self, payload: dict[str, Any]) -> int:
-        """Whose a volume is. The store's and the cache's are named alike; Glance's own have metadata besides.
+        """The owner of a volume. The store and the cache use the same names; Glance's also have metadata.
 
-        Those of uploads by Cinder (`image_upload_use_cinder_backend`) belong to the user who uploads.
+        Image-volumes that Cinder uploads (`image_upload_use_cinder_backend`) belong to the user who uploads.
         """
         if any(each["key"] == "glance_image_id" for each in payload.get("metadata") or ()):
             return STORED
@@ -95,7 +95,7 @@ class NotifiedVolumes:
         return STORED if named else USERS
 
     def _deleted(self, message: dict[str, Any], time: datetime) -> None:
-        """The last one counts: those before it were refused. An audit tells when the volume was gone."""
+        """The last notification counts: earlier deletes were refused. An audit has the time of the delete."""
         payload = message["payload"]
         row = self._row(payload["volume_id"])
         audited = "audit_period_beginning" in payload
@@ -109,7 +109,7 @@ class NotifiedVolumes:
         payload = message["payload"]
         spec, properties = payload["request_spec"], payload["volume_properties"]
         row = self._row(payload["volume_id"])
-        if not self._flags["state"][row]:  # no backend ever started: that is all there is to know
+        if not self._flags["state"][row]:  # if no backend ever started, this is the only information
             self._times["created"][row] = _microseconds(time)
             self._size_gib[row] = int(properties["size"])
             self._name(row, "volume_type", properties.get("volume_type_id") or NO_TYPE)
@@ -137,7 +137,7 @@ class NotifiedVolumes:
     def tables(
         self, since: datetime | None, until: datetime | None
     ) -> tuple[pd.DataFrame, pd.DataFrame, list[Note]]:
-        """The period's events and images as `Telemetry` has them, and what to say of them."""
+        """The period's events and images as `Telemetry` has them, and notes on them."""
         volumes = self._volumes()
         begun = volumes["state"] != 0
         inside = begun & _within(volumes["created"], since, until)
@@ -149,9 +149,9 @@ class NotifiedVolumes:
         return _events(creates, deletes), self._image_table(creates, volumes), notes
 
     def made(self, since: datetime | None, until: datetime | None) -> pd.DataFrame | None:
-        """Users' volumes made of images in the period: host, image, downloaded (else cloned).
+        """Users' volumes made from images in the period: host, image, downloaded (else cloned).
 
-        None if notifications do not tell: there are none of creates, or downloads leave no trace in them.
+        None if notifications do not show this: they have no creates, or downloads leave no trace in them.
         """
         volumes = self._volumes()
         inside = _within(volumes["launched"], since, None) & _within(volumes["created"], None, until)
@@ -177,7 +177,7 @@ class NotifiedVolumes:
     def _image_table(self, creates: pd.DataFrame, volumes: pd.DataFrame) -> pd.DataFrame:
         """The images of the creates; `virtual_gib` is the size of their image-volumes in the cache.
 
-        The smallest: those that uploads made have the size of the volume that was uploaded.
+        The smallest one counts: an image-volume from an upload has the size of the uploaded volume.
         """
         used = creates[creates["image"] != ""].groupby("image")["size_gib"].agg(["min", "size"])
         fills = volumes[(volumes["whose"] == CACHED) & ((volumes["state"] & MADE) != 0)]
@@ -202,7 +202,7 @@ class NotifiedVolumes:
         )
 
     def _notes(self, inside: pd.DataFrame, outside: pd.DataFrame) -> Iterator[Note]:
-        """What was read of the volumes of the period, and what there is of those `outside` of it."""
+        """Notes on the volumes of the period, and on those `outside` of it."""
         users = inside[inside["whose"] == USERS]
         state = users["state"]
         told = users[state >= MADE]
@@ -216,27 +216,27 @@ class NotifiedVolumes:
         yield from self._left_out(inside)
         unplaced = int((state >= UNPLACED).sum())
         if unplaced:
-            yield Note("read", f"{unplaced:,} of these creates failed, as no backend took them (any more)")
+            yield Note("read", f"{unplaced:,} of these creates failed because no backend took them")
         lost = int((state == STARTED).sum())
         if lost:
             yield Note(
                 "unknown",
-                f"{lost:,} creates were begun and are not known to have ended: of those that failed on a "
-                "backend no notification tells the image, so they are left out",
+                f"{lost:,} creates have no notification of their end. A notification of a failure on a "
+                "backend lacks the image, so these creates are left out",
             )
         gone = int((outside["deleted"].notna() & (outside["whose"] == USERS)).sum())
         if gone:
             yield Note(
                 "unknown",
-                f"{gone:,} volumes that were deleted had been made before the period, or before the first "
-                "notification: they are left out, with the room they took; the database knows them (--db)",
+                f"{gone:,} deleted volumes were made before the period or before the first notification: "
+                "they and their space are left out; the database has them (--db)",
             )
         if len(told):
             yield Note(
                 "unknown",
-                "notifications do not tell a volume that was cloned from another from one made of the same "
-                "image, nor an encrypted volume from others, and name volume types by their ids: the "
-                "database tells (--db)",
+                "notifications do not show whether a volume was cloned from another volume or made from its "
+                "image, nor whether it is encrypted, and they name volume types by id; the database "
+                "has all three (--db)",
             )
 
     def _left_out(self, inside: pd.DataFrame) -> Iterator[Note]:
@@ -246,8 +246,8 @@ class NotifiedVolumes:
             if self._internal_tenant is None:
                 yield Note(
                     "assumed",
-                    "image-volumes of the cache are told by their names, image-<id>: no project of Cinder's "
-                    "own is known (cinder_internal_tenant_project_id, --conf)",
+                    "image-volumes of the cache were found by their names, image-<id>: the cache's project "
+                    "is not known; cinder.conf has it (cinder_internal_tenant_project_id, --conf)",
                 )
         if stored:
             yield Note("read", f"left out of the trace: {stored:,} image-volumes of Glance's Cinder store")

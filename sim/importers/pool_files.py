@@ -1,4 +1,4 @@
-"""Pools as Cinder's scheduler sees them, out of a file of `cinder get-pools --detail` or of the API."""
+"""Reads the scheduler's view of pools from a file of `cinder get-pools --detail` or of the API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_LIMIT = ("infinite", "unknown")  # cinder.common.constants, as drivers report
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool by Cinder's host (`node@backend#pool`). None: not told. A capacity of infinity: no limit."""
+    """A pool by Cinder's host (`node@backend#pool`). None: not in the file. Infinite capacity: no limit."""
 
     host: str
     capacity_gib: float | None
@@ -36,7 +36,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pools:
-    """The pools of a file, and what to say of them."""
+    """The pools of a file, and notes on them."""
 
     pools: tuple[Pool, ...]
     notes: tuple[Note, ...]
@@ -61,7 +61,7 @@ def read(path: Path, problems: Problems) -> Pools | None:
 
 
 def _tables(text: str) -> Iterator[dict[str, Any]]:
-    """Rows of tables: a table of properties for each pool, or one with a row for each."""
+    """Rows of tables: one table of properties for each pool, or one table with a row for each."""
     titles: list[str] = []
     row: dict[str, Any] = {}
     for line in text.splitlines():
@@ -89,7 +89,7 @@ def _pool(path: Path, row: dict[str, Any], problems: Problems) -> Pool | None:
     host = str(row.get("name") or "")
     where = f"pool {host}"
     if "@" not in host:
-        what = f"is no pool of Cinder (its name must be host@backend#pool, not {quoted(host)})"
+        what = f"is not a Cinder pool (its name must be host@backend#pool, not {quoted(host)})"
         problems.add(path, "", f"{what}; accepted: {ACCEPTED}", what)
         return None
     capacity = first(told, "total_capacity_gb", "capacity")
@@ -111,7 +111,7 @@ def _pool(path: Path, row: dict[str, Any], problems: Problems) -> Pool | None:
             volume_backend_name=str(first(told, "volume_backend_name") or ""),
         )
     except (ValueError, TypeError) as error:
-        problems.add(path, where, f"has a number that is none: {error}")
+        problems.add(path, where, f"has a value that is not a number: {error}")
         return None
 
 
@@ -122,9 +122,9 @@ def _number(value: Any) -> float | None:
 
 
 def _thin(told: dict[str, Any]) -> bool | None:
-    """Whether the scheduler reckons with over-subscription there, as `CapacityFilter` decides it.
+    """Whether the scheduler uses over-subscription there, as `CapacityFilter` decides.
 
-    A volume type without `provisioning:type` counts as thin where the pool supports that.
+    A volume type without `provisioning:type` counts as thin if the pool supports that.
     """
     thin = first(told, "thin_provisioning_support", "thin")
     if thin is None:
@@ -142,9 +142,9 @@ def _notes(path: Path, pools: list[Pool]) -> Iterator[Note]:
     yield Note("read", f"{path}: {len(pools)} pools" + (f": {sizes}" if sizes else ""))
     endless = [one.host for one in pools if one.capacity_gib is not None and math.isinf(one.capacity_gib)]
     if endless:
-        yield Note("read", f"{', '.join(endless)}: report no number for their capacity, so there is no limit")
+        yield Note("read", f"{', '.join(endless)}: report no number for their capacity: no limit")
     if sizes:
-        what = "what other things than Cinder's volumes take of a pool is not known"
+        what = "space in a pool that other data than Cinder's volumes use is not known"
         yield Note("unknown", f"{what}: lower its capacity_gib by that")
     if all(one.thin is None for one in pools):
-        yield Note("unknown", f"{path} does not tell thin pools from thick ones: the scenario has them thin")
+        yield Note("unknown", f"{path} does not show which pools are thin: the scenario takes all as thin")

@@ -1,4 +1,4 @@
-"""What the scheduler knows of pools, told to the backends of a scenario."""
+"""Adds the scheduler's view of pools to the backends of a scenario."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMELESS = f"#{DEFAULT_POOL_NAME}"
 
 
 def name(pools: Pools, places: dict[str, Place]) -> None:
-    """Give hosts that do not tell their pool the one that their backend has, if it has only one."""
+    """Give a host without a pool the pool of its backend, if the backend has only one."""
     for host in [host for host in places if host.endswith(NAMELESS)]:
         real = [pool.host for pool in pools.pools if service(pool.host) == service(host)]
         if len(real) == 1:
@@ -25,7 +25,7 @@ def name(pools: Pools, places: dict[str, Place]) -> None:
 
 
 def names(pools: Pools, places: Mapping[str, Place]) -> dict[str, str]:
-    """The volume_backend_name that each backend reports, of those that report one."""
+    """The volume_backend_name that each backend reports, for those that report one."""
     found: dict[str, str] = {}
     for pool in pools.pools:
         place = places[pool.host]
@@ -35,7 +35,7 @@ def names(pools: Pools, places: Mapping[str, Place]) -> dict[str, str]:
 
 
 def tell(pools: Pools, places: Mapping[str, Place], backends: Mapping[str, Backend]) -> Iterator[Note]:
-    """Write what pools report into the backends. A scenario has one such value for all pools of a backend."""
+    """Write the pools' values into the backends. A scenario has one such value for all pools of a backend."""
     told: dict[str, dict[str, Any]] = {}
     differ: dict[str, None] = {}
     for pool in pools.pools:
@@ -49,7 +49,9 @@ def tell(pools: Pools, places: Mapping[str, Place], backends: Mapping[str, Backe
         backends[backend].keys |= keys
     for backend in differ:
         first = ", ".join(f"{key} {value}" for key, value in told[backend].items())
-        yield Note("assumed", f"backend {backend}: its pools differ, and those of the first count: {first}")
+        yield Note(
+            "assumed", f"backend {backend}: its pools differ; the first one's values are used: {first}"
+        )
 
 
 def _keys(pool: Pool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What cinder.conf says, as data."""
+"""The content of cinder.conf, as data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sim.importers.backend_names import Reported
 from sim.importers.conf_files import ConfFiles
 from sim.importers.notes import Note
 
-# Options that the whole of Cinder has: the first service that sets one counts.
+# Options for Cinder as a whole: the first service that sets one counts.
 WHOLE = (
     *("allowed_direct_url_schemes", "quota_volumes", "quota_gigabytes", "use_default_quota_class"),
     *("scheduler_max_attempts", "backend_stats_polling_interval", "image_conversion_disable"),
@@ -24,11 +24,11 @@ class Section:
     """A backend of `enabled_backends`; the options are Cinder's. A ratio of None is `auto`.
 
     `host` is the part of Cinder's host before `@` (`backend_host`, else `host`), `node` where the service
-    runs (`host`), `nodes` where all services run that share this backend. `host_told`, `node_told`: whether
-    the files say so, or it is the name of the machine that reads them. `reported`: the `volume_backend_name`
-    that the scheduler sees. `caches`: whether the cache is on and its service has the internal tenant.
-    `loaded_driver` is the class that Cinder makes of `volume_driver`, `driver_options` are those of its own
-    options that decide what a clone is.
+    runs (`host`), `nodes` where all services run that share this backend. `host_told`, `node_told`: True if
+    the files give the value, False if it is the name of the importing machine. `reported`: the
+    `volume_backend_name` that the scheduler sees. `caches`: whether the cache is on and its service has the
+    internal tenant. `loaded_driver` is the class that Cinder loads for `volume_driver`, `driver_options` are
+    those of its own options that determine its clones.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Section:
 
     @property
     def volume_backend_name(self) -> str:
-        """The name that the scheduler sees, or the section's where the files do not tell it ('' = none)."""
+        """The name that the scheduler sees, or the section's if the files do not show it ('' = none)."""
         return self.name if self.reported.name is None else self.reported.name
 
     @property
     def owner(self) -> str:
-        """Whose backend it is: that of a cluster, or of a host. Services with the same one share it."""
+        """The owner of the backend: a cluster or a host. Services with the same owner share it."""
         return f"cluster {self.cluster}" if self.cluster else f"host {self.host}"
 
 
@@ -86,11 +86,11 @@ class Service:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What cinder.conf says of the image-volume cache, the Cinder store and placing.
+    """The options of cinder.conf for the image-volume cache, the Cinder store and the scheduler.
 
-    `sections`: by name, of several services `name.host` where names clash. `whole`: values of `WHOLE`, `told`
-    those that a file sets. `internal_tenant` is None unless project and user are set: without both Cinder
-    caches nothing (`cinder.context.get_internal_tenant_context`).
+    `sections`: by name, or by `name.host` if several services use the name. `whole`: values of `WHOLE`,
+    `told` those that a file sets. `internal_tenant` is None unless project and user are set: without both
+    Cinder caches nothing (`cinder.context.get_internal_tenant_context`).
     """
 
     sections: dict[str, Section]
@@ -102,7 +102,7 @@ class Configuration:
 
     @property
     def allows_store(self) -> bool:
-        """Whether Cinder clones from the Cinder store, if there is one."""
+        """Whether Cinder would clone from a Cinder store."""
         return "cinder" in [scheme.strip() for scheme in self.whole["allowed_direct_url_schemes"]]
 
     @property
@@ -111,7 +111,7 @@ class Configuration:
         return any(section.caches for section in self.sections.values())
 
     def section(self, host: str, name: str) -> Section | None:
-        """The backend of Cinder's host `host@name`, else one of that name, of another service if need be."""
+        """The backend of Cinder's host `host@name`, else one of that name in another service."""
         same = [section for section in self.sections.values() if section.name == name]
         exact = [section for section in same if section.host == host]
         unsure = [section for section in same if not section.host_told]

@@ -1,4 +1,4 @@
-"""Whether Glance has a Cinder store, where its image-volumes are, and what to say of it."""
+"""Whether Glance has a Cinder store, where its image-volumes are, and notes on it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ OPTION = "allowed_direct_url_schemes has cinder"
 
 
 def place(cloud: Cloud) -> Iterator[Note]:
-    """Set `store_home`, and the pools of images that Glance shows in a Cinder store without them.
+    """Set `store_home`, and the pools of images that Glance shows in a Cinder store without their pool.
 
-    If today has a Cinder store, only what is in it counts, so that there is no home for other images. Else
-    the home says what a Cinder store would bring.
+    If the cloud has a Cinder store today, only its image-volumes count and there is no home for other images.
+    If not, the home shows what a Cinder store would bring.
     """
     images, glance = cloud.images, cloud.sources.glance
     pools: list[str] = [host for cell in images["store_hosts"] for host in cell.split(";") if host]
@@ -33,34 +33,34 @@ def place(cloud: Cloud) -> Iterator[Note]:
         where = home.value if isinstance(home, Assumed) else home
         images.loc[hidden, "store_hosts"] = where
         if hidden.any():
-            what = f"{int(hidden.sum())} images of the Cinder store: their pool is taken to be {where}"
-            yield Note("assumed", f"{what}; the database tells it (--db)")
+            what = f"{int(hidden.sum())} images of the Cinder store have no known pool: {where} is assumed"
+            yield Note("assumed", f"{what}; the database has the pool (--db)")
     if (images["store_hosts"] != "").any():
         cloud.store_home = None
 
 
 def notes(cloud: Cloud) -> Iterator[Note]:
-    """What the sources say of the Cinder store."""
+    """Notes on the Cinder store."""
     configuration, history = cloud.sources.configuration, cloud.sources.history
     glance = cloud.sources.glance
     if configuration is None:
         return
     if not configuration.allows_store:
         if cloud.has_store:
-            what = "image-volumes of a Cinder store are there, but allowed_direct_url_schemes lacks cinder"
-            yield Note("read", f"{what}: Cinder never clones them, and downloads these images from them")
+            what = "a Cinder store has image-volumes; allowed_direct_url_schemes lacks cinder"
+            yield Note("read", f"{what}: Cinder never clones them and downloads these images from them")
         return
     if cloud.has_store:
         if cloud.store_home is None:
-            what = "image-volumes of a Cinder store are there: strategies with the store have these only"
-            then = "write store: {home: POOL} to see what it brings to have all images there"
+            what = "a Cinder store has image-volumes: strategies with the store have only these"
+            then = "set store: {home: POOL} to simulate a store with all images"
             yield Note("read", f"{what}; {then}")
         return
     looked = [name for name, one in (("the database", history), ("Glance", glance)) if one is not None]
     if looked:
-        what = f"{' and '.join(looked)} shows no image-volume of a Cinder store: today counts as without one"
+        what = f"{' and '.join(looked)} shows no image-volume of a Cinder store: today's strategy has none"
         yield Note("read", f"{OPTION}, but {what}")
     else:
-        what = "that alone is no Cinder store (many deployment tools write it always)"
-        then = "today counts as without one; the database (--db) or Glance (--glance) shows whether there is"
+        what = "this alone does not mean a Cinder store (many deployment tools always set it)"
+        then = "today's strategy has none; the database (--db) or Glance (--glance) would show a store"
         yield Note("assumed", f"{OPTION}: {what}; {then}")

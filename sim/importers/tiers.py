@@ -23,14 +23,15 @@ def served(
     lying: Iterable[tuple[str, str]],
     reported: Mapping[str, str],
 ) -> tuple[Tiers, list[Note]]:
-    """The volume types of each backend, `Assumed` where nobody tells, and what to say of them.
+    """The volume types of each backend, `Assumed` if no source gives them, and notes.
 
-    `found`: places by Cinder's host. `sections`: cinder.conf of each backend, None of one that is in no file;
-    None without any file. `types`: rows of `History.volume_types`, none without a database. `lying`: pairs of
-    a host and the type of a volume there. `reported`: the volume_backend_name that pools report, by backend.
+    `found`: places by Cinder's host. `sections`: cinder.conf of each backend, None for one that is in no
+    file; None without any file. `types`: rows of `History.volume_types`, none without a database. `lying`:
+    pairs of a host and the type of a volume there. `reported`: the volume_backend_name that pools report, by
+    backend.
 
-    `CapabilitiesFilter` compares a type's volume_backend_name with what a backend reports; a type without
-    one may be anywhere, which counts only if it is used. What lies somewhere stays there.
+    `CapabilitiesFilter` compares a type's volume_backend_name with the name that a backend reports. A type
+    without one may be anywhere and counts only if it is used. Existing volumes stay where they are.
     """
     there: dict[str, list[str]] = {place.backend: [] for place in found.values()}
     for host, tier in lying:
@@ -49,13 +50,13 @@ def served(
         tiers[name] = list(dict.fromkeys(new)) or _unasked(called[name] or name, types)
         if not new and len(types):
             what = f"no volume type asks for {called[name] or 'it'}"
-            then = "nothing is placed there; it has a tier of its own, which no create names"
-            notes.append(Note("read", f"backend {name}: {what} and no volume lies there: {then}"))
+            then = "nothing is placed there; it gets its own tier, which no create uses"
+            notes.append(Note("read", f"backend {name}: {what} and it has no volume: {then}"))
     return tiers, notes
 
 
 def names(of: list[str] | Assumed) -> list[str]:
-    """The volume types of a backend, assumed or told."""
+    """The volume types of a backend, assumed or from a source."""
     return list(of.value) if isinstance(of, Assumed) else of
 
 
@@ -71,7 +72,7 @@ def _named(types: pd.DataFrame, name: str) -> Iterator[str]:
 
 
 def _configured(name: str, sections: Mapping[str, Section | None]) -> str:
-    """The name that a backend has by its cinder.conf, '' if that does not tell it."""
+    """The name of a backend by its cinder.conf, '' if that does not show it."""
     section = sections.get(name)
     return section.volume_backend_name if section is not None else ""
 
@@ -79,9 +80,9 @@ def _configured(name: str, sections: Mapping[str, Section | None]) -> str:
 def _of_names(
     there: Mapping[str, list[str]], called: Mapping[str, str], known: set[Any]
 ) -> dict[str, list[str]]:
-    """Types by the name of the backends on which they lie, where no database tells what they ask for.
+    """Types by the backend name on which their volumes are, if no database shows what they ask for.
 
-    The scheduler cannot tell backends of one name apart, so what is on one may be on the others.
+    The scheduler cannot distinguish backends of one name, so types on one may be on the others.
     """
     found: dict[str, list[str]] = {}
     for name, own in there.items():
@@ -91,10 +92,10 @@ def _of_names(
 
 
 def _unasked(own: str, types: pd.DataFrame) -> list[str] | Assumed:
-    """A tier of a backend of which no volume type is known."""
+    """A tier for a backend without known volume types."""
     if len(types):
         return Assumed([own], "no volume type asks for this backend")
-    return Assumed([own], "a volume type of the backend's name; the database tells the real ones (--db)")
+    return Assumed([own], "a volume type with the backend's name; the database has the real ones (--db)")
 
 
 def unplaced(tiers: Tiers, asked: Iterable[str]) -> list[Note]:
@@ -106,5 +107,5 @@ def unplaced(tiers: Tiers, asked: Iterable[str]) -> list[Note]:
     for name, of in tiers.items():
         own = [] if isinstance(of, Assumed) else of
         tiers[name] = Assumed([*own, *new], "no source shows on which backends volumes of these types are")
-    what = "no source shows a volume of these types on a host: every backend is taken to serve them"
+    what = "no source shows a volume of these types on a host: every backend is assumed to serve them"
     return [Note("assumed", f"{', '.join(new)}: {what}")]

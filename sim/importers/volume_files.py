@@ -1,4 +1,4 @@
-"""Volumes out of a file of the volumes API: those that are there now, as a history of creates."""
+"""Reads volumes from a file of the volumes API: those that exist now, as a history of creates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ACCEPTED = (
     "JSON of the volumes API (GET /v3/{project}/volumes/detail?all_tenants=1), or "
     "openstack volume list --all-projects --long -f json"
 )
-# What is not there yet, or never will be.
+# Volumes that do not exist yet, or never will.
 NOT_THERE = [
     str(status)
     for status in (
@@ -46,9 +46,9 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Listing:
-    """Volumes of a file: the columns of `COLUMNS`, `image_id` '' where a volume is not from an image.
+    """Volumes of a file: the columns of `COLUMNS`, `image_id` '' if a volume is not from an image.
 
-    `metadata`: what the volumes tell of the images that they were made of.
+    `metadata`: the image metadata that the volumes keep.
     """
 
     path: Path
@@ -58,9 +58,9 @@ class Listing:
     def joined(
         self, notified: Telemetry | None, since: datetime | None, until: datetime | None
     ) -> Telemetry | None:
-        """The creates of the period as a history; None if nothing tells when they were.
+        """The creates of the period as a history; None if no volume has a time.
 
-        Where notifications have creates and deletes, the list has the volumes that were there before.
+        If notifications have creates and deletes, the list provides the volumes that existed before.
         """
         if notified is not None and len(notified.events):
             return self._before(notified)
@@ -92,8 +92,8 @@ class Listing:
         both = creates.merge(self.volumes, on="volume_id", suffixes=("", "_name"))
         names = dict(zip(both["volume_type"], both["volume_type_name"], strict=True))
         count = int((initial["kind"] == "volume").sum())
-        what = "volumes were there before the first notification, and are there still"
-        then = "what was deleted since is not in a list; the database has it (--db)"
+        what = "volumes existed before the first notification and still exist"
+        then = "a list lacks volumes deleted since; the database has them (--db)"
         images = older._images(there[there["whose"] == USERS])
         return replace(
             notified,
@@ -104,7 +104,7 @@ class Listing:
         )
 
     def _initial(self, begin: pd.Timestamp) -> pd.DataFrame:
-        """Volumes and entries of the cache that are there at an instant, and still are."""
+        """Volumes and cache entries that existed at an instant and still exist."""
         there = self.volumes[
             (self.volumes["created"] < begin)
             & (self.volumes["host"] != "")
@@ -142,7 +142,7 @@ class Listing:
         )
 
     def notes(self) -> Iterator[Note]:
-        """What the file tells, and what it cannot tell."""
+        """Notes on what the file shows and what it cannot show."""
         users = self.volumes[self.volumes["whose"] == USERS]
         dated = users[users["created"].notna()]
         size = f"{len(users):,} volumes of {users['size_gib'].sum():,} GiB"
@@ -152,24 +152,24 @@ class Listing:
         )
         yield Note("read", f"{self.path}: {size}" + (f" ({types})" if types else ""))
         if not len(dated):
-            what = "neither when these volumes were made, nor where they are and of which image"
-            then = f"so they are no history; the volumes API tells ({ACCEPTED.partition(', or')[0]})"
-            yield Note("unknown", f"a client's list of volumes tells {what}, {then}")
+            what = "the time, host and image of these volumes"
+            then = f"so they make no history; the volumes API has these ({ACCEPTED.partition(', or')[0]})"
+            yield Note("unknown", f"a client's list of volumes lacks {what}, {then}")
             return
         images = int((dated["image_id"] != "").sum())
         times = "from {:%Y-%m-%d %H:%M:%S} to {:%Y-%m-%d %H:%M:%S} UTC".format(
             *dated["created"].agg(["min", "max"])
         )
         yield Note("read", f"{self.path}: {len(dated):,} creates, {images:,} of them from an image, {times}")
-        what = "volumes that were deleted since, nor creates that failed, nor how long a create took"
-        then = "the history has fewer creates than there were, and no deletes; the database tells them (--db)"
-        yield Note("unknown", f"a list of volumes does not tell {what}: {then}")
+        what = "volumes deleted since, failed creates and durations of creates"
+        then = "the history lacks some creates and all deletes; the database has them (--db)"
+        yield Note("unknown", f"a list of volumes lacks {what}: {then}")
         for whose, what in ((CACHED, "the image-volume cache"), (STORED, "Glance's Cinder store")):
             count = int((self.volumes["whose"] == whose).sum())
             if count:
                 yield Note("read", f"left out of the creates: {count:,} image-volumes of {what}")
         if (dated["host"] == "").any():
-            what = f"{int((dated['host'] == '').sum()):,} volumes have no host: only admins are shown it"
+            what = f"{int((dated['host'] == '').sum()):,} volumes have no host: only admins see it"
             yield Note("unknown", f"{what}; the simulated scheduler places them")
 
 
@@ -189,7 +189,7 @@ def read(path: Path, internal_tenant: str | None, problems: Problems) -> Listing
         try:
             volume = _volume(row, internal_tenant)
         except (ValueError, TypeError, AttributeError):
-            what = "is no volume as Cinder's API or client writes it"
+            what = "is not a volume in the form of Cinder's API or client"
             problems.add(path, f"volume {quoted(row.get('id'))}", what, what)
             continue
         if volume is not None:
@@ -197,7 +197,7 @@ def read(path: Path, internal_tenant: str | None, problems: Problems) -> Listing
             if isinstance(told := row.get("volume_image_metadata"), dict) and "image_id" in told:
                 metadata.setdefault(str(told["image_id"]), told)
     if not found and len(problems.lines()) == before:
-        problems.add(path, "", f"has no volume that is there; accepted: {ACCEPTED}")
+        problems.add(path, "", f"has no volume that exists; accepted: {ACCEPTED}")
     if len(problems.lines()) > before:
         return None
     table = pd.DataFrame(found, columns=list(COLUMNS))
@@ -206,7 +206,7 @@ def read(path: Path, internal_tenant: str | None, problems: Problems) -> Listing
 
 
 def _volume(row: dict[str, Any], internal_tenant: str | None) -> dict[str, Any] | None:
-    """A volume; None of one that is not there."""
+    """A volume; None if it does not exist yet or never will."""
     if row.get("status") in NOT_THERE or str(row.get(MIGRATION) or "").startswith("target:"):
         return None
     project = str(first(row, TENANT, "project_id", "tenant_id") or "")

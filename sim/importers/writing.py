@@ -28,20 +28,20 @@ from sim.model.initial import misfits
 from sim.workload.loading import load
 
 ROWS = 100_000
-MOST_EVENTS = 2_000_000  # of a Parquet trace that are read to check them
+MOST_EVENTS = 2_000_000  # events of a Parquet trace up to which it is read to check it
 EVENT_COLUMNS = [
     *("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host"),
     *("project", "encrypted", "first_host"),
 ]
 INITIAL_COLUMNS = ["kind", "volume_id", "image_id", "size_gib", "host", "last_used", "project"]
-# An image's `updated_at` moves when its upload ends, too.
+# An image's `updated_at` also changes when its upload ends.
 UPLOADED = pd.Timedelta(hours=1)
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 @dataclass
 class Counts:
-    """What was written."""
+    """Numbers of events written."""
 
     events: int = 0
     creates: int = 0
@@ -52,9 +52,9 @@ class Counts:
 def write(
     cloud: Cloud, folder: Path, fmt: Literal["csv", "parquet"], progress: Callable[[int], None] | None = None
 ) -> dict[str, Any]:
-    """Writes the scenario with its files, what was observed, and import.json; gives the last as a dict.
+    """Write the scenario with its files, the observed creates, and import.json; return the last as a dict.
 
-    All of them appear at once, or none; `folder` is new or empty.
+    All files appear at once, or none; `folder` is new or empty.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -92,12 +92,12 @@ def _write_all(
 
 
 def _drawn(cloud: Cloud, counts: Counts) -> Note:
-    """Why the workload is no history."""
+    """The note why the workload is not a history."""
     why = "no source has a history; the database (--db, --dump) and notifications (--notifications) have"
     if cloud.has_trace:
         there = f"{counts.blank:,} creates without an image and {counts.deletes:,} deletes"
-        why = f"what was read has no create from an image in the period, but {there}"
-    return Note("assumed", f"workload: drawn like a month of real creations in another cloud: {why}")
+        why = f"the sources have no create from an image in the period, but {there}"
+    return Note("assumed", f"workload: generated with parameters from a month of another real cloud: {why}")
 
 
 def _write_scenario(cloud: Cloud, workload: dict[str, Any], path: Path) -> None:
@@ -108,16 +108,16 @@ def _write_scenario(cloud: Cloud, workload: dict[str, Any], path: Path) -> None:
         cloud.store_home = None
         path.write_text(_scenario(cloud, workload))
         problems = _problems(path)
-        what = "the drawn images do not fit on a pool, so that the scenario has no Cinder store"
+        what = "the generated images do not fit on any pool, so the scenario has no Cinder store"
         cloud.notes.append(Note("assumed", what))
     if problems and cloud.sources.pools is not None:
-        problems.append("--pools: if its capacities are too small for what is there now, import without it")
+        problems.append("--pools: if its capacities are too small for existing volumes, import without it")
     if problems:
         raise BadInput(problems)
 
 
 def _problems(path: Path) -> list[str]:
-    """What `validate` finds: values that Cinder takes and a scenario may not have, or too little room."""
+    """Problems that `validate` finds: values that a scenario may not have though Cinder does, or no space."""
     try:
         case = load(path, MOST_EVENTS)
         found = misfits(case, case.scenario.strategies)
@@ -133,7 +133,7 @@ def _write_trace(
     others: Counter[tuple[str, str]],
     progress: Callable[[int], None] | None,
 ) -> Counts:
-    """Streams the events into a file and what was observed of creates into another; counts them.
+    """Stream the events into one file and the observed creates into another; return the counts.
 
     `others` gets the creates of private images by projects that do not own them.
     """
@@ -191,7 +191,7 @@ def _writer(path: Path, schema: pa.Schema) -> Any:
 
 
 def _events(cloud: Cloud) -> Iterator[pd.DataFrame]:
-    """The trace in the scenario's names, the updates of images among it."""
+    """The trace in the scenario's names, updates of images included."""
     history, telemetry = cloud.sources.history, cloud.sources.telemetry
     if history is not None:
         batches = history.batches(ROWS)
@@ -205,7 +205,7 @@ def _events(cloud: Cloud) -> Iterator[pd.DataFrame]:
         due = updates["time"] <= batch["time"].iloc[-1]
         first = batch["host"].map(cloud.hosts).fillna("") if cloud.placement == "first-host" else ""
         mapped = batch.assign(
-            host="",  # no cloud pins a create to a pool
+            host="",  # creates in a cloud are not pinned to a pool
             first_host=first,
             size_gib=batch["size_gib"].where(batch["event"] == "create").astype("Int64"),
         )
@@ -215,7 +215,7 @@ def _events(cloud: Cloud) -> Iterator[pd.DataFrame]:
 
 
 def _updates(cloud: Cloud) -> pd.DataFrame:
-    """`update_image` events of the period, as far as Glance tells: it keeps an image's last update only."""
+    """`update_image` events of the period. Glance keeps only the last update of an image."""
     columns = [*EVENT_COLUMNS, "create_s"]
     history, images = cloud.sources.history, cloud.sources.glance
     if history is None or images is None:
@@ -235,13 +235,15 @@ def _updates(cloud: Cloud) -> pd.DataFrame:
 
 
 def _share(cloud: Cloud, others: Counter[tuple[str, str]]) -> None:
-    """Images that are private today and that other projects used all the same are made public."""
+    """Make images public that are private today but were used by other projects."""
     if not others:
         return
     used = sorted({image_id for image_id, _ in others})
     cloud.images.loc[cloud.images["image_id"].isin(used), "owner"] = ""
     what = f"{sum(others.values())} creates of {len(used)} private images by projects that do not own them"
-    cloud.notes.append(Note("assumed", f"{what}: the images count as public ({shortened(used)})"))
+    cloud.notes.append(
+        Note("assumed", f"{what}: these images are public in the scenario ({shortened(used)})")
+    )
 
 
 def _write_initial(initial: pd.DataFrame, path: Path) -> None:
@@ -286,7 +288,7 @@ def _read(cloud: Cloud) -> list[str]:
 
 
 def _document(cloud: Cloud, counts: Counts) -> dict[str, Any]:
-    """import.json: what `calibrate` needs, and all that was said."""
+    """import.json: the data that `calibrate` needs, and all notes."""
     history, telemetry = cloud.sources.history, cloud.sources.telemetry
     period = None if history is None else [history.since.isoformat(), history.until.isoformat()]
     fills: dict[str, int] = {}

@@ -50,7 +50,7 @@ def sent(path: Path, messages: list[dict[str, Any]]) -> Path:
 @pytest.mark.parametrize("case", LITTLE)
 def test_notifications_without_a_history(case: str, tmp_path: Path) -> None:
     text = imported(tmp_path / "out", "--notifications", sent(tmp_path / "n", LITTLE[case]))
-    assert "workload: drawn like a month" in text and "no create from an image" in text
+    assert "workload: generated with parameters from" in text and "no create from an image" in text
     assert not list((tmp_path / "out").glob("trace*")) and not list((tmp_path / "out").glob("observed*"))
 
 
@@ -69,7 +69,7 @@ def test_after_the_last_event(tmp_path: Path) -> None:
     messages = [notification("volume.create.start", 1, VOLUME), notification("volume.create.end", 5, VOLUME)]
     notified = sent(tmp_path / "n", messages)
     text = imported(tmp_path / "out", "--notifications", notified, "--since", "2027-01-01")
-    assert "workload: drawn" in text
+    assert "workload: generated" in text
 
 
 @pytest.mark.filterwarnings("ignore")  # Cinder's code and its libraries warn of each other

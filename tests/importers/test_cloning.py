@@ -154,7 +154,7 @@ NETAPP = f"volume_driver = {DRIVERS}netapp.common.NetAppDriver\nnetapp_storage_p
             True,
             "nfs.py:725 _copy_volume_from_snapshot: a clone is a",
         ),
-        (f"{NETAPP} nfs", False, "the driver itself makes volumes of images"),
+        (f"{NETAPP} nfs", False, "the driver itself makes volumes from images"),
         (f"{NETAPP} iscsi", False, ""),
         (
             f"volume_driver = {DRIVERS}infinidat.InfiniboxVolumeDriver",
@@ -178,7 +178,7 @@ NETAPP = f"volume_driver = {DRIVERS}netapp.common.NetAppDriver\nnetapp_storage_p
         (f"volume_driver = {DRIVERS}rbd.RBDDriver\nrbd_max_clone_depth = 1", True, "rbd_max_clone_depth = 1"),
         (f"volume_driver = {DRIVERS}rbd.RBDDriver\nrbd_max_clone_depth = 0", True, "rbd_max_clone_depth = 0"),
         (f"volume_driver = {DRIVERS}dell_emc.unity.driver.UnityDriver", False, ""),
-        (f"volume_driver = {DRIVERS}dell_emc.vnx.driver.VNXDriver", False, "copied in the background"),
+        (f"volume_driver = {DRIVERS}dell_emc.vnx.driver.VNXDriver", False, "copy in the background"),
         (
             f"volume_driver = {DRIVERS}dell_emc.vnx.driver.VNXDriver\nvnx_async_migrate = no",
             True,
@@ -187,7 +187,7 @@ NETAPP = f"volume_driver = {DRIVERS}netapp.common.NetAppDriver\nnetapp_storage_p
         (
             f"volume_driver = {DRIVERS}ibm.storwize_svc.storwize_svc_fc.StorwizeSVCFCDriver",
             False,
-            "a clone is ready at once and copied in the background",
+            "a clone is ready at once; the copy in the background",
         ),
         (f"volume_driver = {DRIVERS}pure.PureISCSIDriver", False, "no figure known"),
         ("volume_driver = vendor.cinder.Driver", False, "no figure known for vendor.cinder.Driver"),

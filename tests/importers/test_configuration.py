@@ -73,7 +73,7 @@ def test_values_come_from_the_section_else_from_backend_defaults(tmp_path: Path)
     assert (a.node, b.node) == ("node1", "node1")
     assert (a.max_over_subscription_ratio, b.max_over_subscription_ratio) == (2.5, None)
     texts = " ".join(note.text for note in found.notes)
-    assert "[DEFAULT] image_volume_cache_max_count: Cinder does not look there" in texts
+    assert "[DEFAULT] image_volume_cache_max_count: Cinder ignores them there" in texts
     assert "[b] max_over_subscription_ratio is auto" in texts
 
 
@@ -151,7 +151,7 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
     lines = bad(path)
     assert all(line.startswith(str(path)) for line in lines)
     for part in (
-        "[DEFAULT] enabled_backends: 'gone' has no section of its own; there are: a",
+        "[DEFAULT] enabled_backends: 'gone' has no section of its own; the files have: a",
         "'lost' has no section",
         "[DEFAULT] scheduler_max_attempts: 'many' is not a whole number",
         "[DEFAULT] host: ",

@@ -117,15 +117,15 @@ def test_what_is_around_the_events(empty_database: URL) -> None:
     assert hosts == {HOST: len(made) - 2, "c2@b#p0": 1, "c3": 1}
     assert set(history.placements["volume_type"]) == {"gold"}
     for part, expected_note in {
-        "owns what is cached": ("read", 0),
+        "owns the cached image-volumes": ("read", 0),
         "creates failed": ("unknown", 2),
         "had not ended": ("unknown", 1),
         "error_deleting": ("read", 1),
-        "what it kept of them": ("read", 1),
-        "host is the one of today": ("unknown", 1),
-        "not of the cache": ("read", 1),
+        "the rows that it kept": ("read", 1),
+        "their host of today": ("unknown", 1),
+        "do not belong to the cache": ("read", 1),
         "got another image": ("read", 2),
-        "extended": ("unknown", 0),
+        "extend or a retype": ("unknown", 0),
     }.items():
         assert noted(history, part) == expected_note
     assert len(history.notes) == 9
@@ -179,7 +179,7 @@ def test_the_start_of_a_period(empty_database: URL) -> None:
     found = events(history)
     assert found[["event", "volume_id"]].to_numpy().tolist() == [["delete", early.id]]
     assert history.fills.empty
-    assert noted(history, "kept them") == ("read", 1)
+    assert noted(history, "remain on their arrays") == ("read", 1)
 
 
 def test_two_periods_are_the_whole(sqlite: URL) -> None:
@@ -264,7 +264,7 @@ def test_no_cache_and_no_tenant(sqlite: URL) -> None:
     assert list(events(history)["volume_id"]) == [filled.id, filled.id]
     # Who knows it tells it.
     known = refused(sqlite, internal_tenant=INTERNAL)
-    assert "no volume was there" in known[0]
+    assert "no volume existed" in known[0]
 
 
 def test_volumes_given_to_another_project(sqlite: URL) -> None:

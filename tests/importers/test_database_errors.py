@@ -69,7 +69,7 @@ def test_an_empty_database(empty_database: URL, nothing_told: Callable[..., None
     if empty_database.database and empty_database.get_backend_name() == "sqlite":
         sqlite3.connect(empty_database.database).execute("VACUUM")
     (line,) = refused(empty_database)
-    assert "has no table of Cinder's" in line
+    assert "has none of Cinder's tables" in line
     nothing_told(PASSWORD, line)
 
 
@@ -134,7 +134,7 @@ def test_no_volumes(sqlite: URL) -> None:
 def test_periods_with_nothing_in_them(sqlite: URL) -> None:
     with writing(sqlite) as rows:
         rows.delete(3, rows.volume(1))
-    assert "no volume was there" in refused(sqlite, since=at(4), until=at(5))[0]
+    assert "no volume existed" in refused(sqlite, since=at(4), until=at(5))[0]
     assert "not before" in refused(sqlite, since=at(5))[0]
     assert "not before" in refused(sqlite, since=at(2), until=at(2))[0]
 

@@ -55,7 +55,7 @@ def test_a_purge_moves_the_start(empty_database: URL) -> None:
     assert len(found[found["event"] == "delete"]) == 30 - 12
     # Earlier than that is possible, and told.
     survivors = read(empty_database, since=at(0))
-    assert noted(survivors, "still there")[0] == "unknown"
+    assert noted(survivors, "still exist")[0] == "unknown"
     assert len(survivors.initial) == 0
     late = read(empty_database, since=at(DAY * 30))
     assert not [note for note in late.notes if "purged" in note.text]
@@ -123,7 +123,7 @@ def test_damage_before_the_period_is_none(sqlite: URL) -> None:
 def test_half_a_purge_with_no_way_out(sqlite: URL) -> None:
     half_purged(sqlite)
     (problem,) = refused(sqlite, until=at(DAY * 15))
-    assert "half-way" in problem
+    assert "halfway" in problem
     assert "--since" not in problem
 
 
@@ -134,7 +134,7 @@ def test_metadata_without_volumes_is_told(sqlite: URL) -> None:
         table = models.Volume.__table__
         connection.execute(sa.delete(table).where(table.c.id.in_([made[2].id, made[5].id])))
     (problem,) = refused(sqlite)
-    assert "2 rows are of volumes that are not in the database" in problem
+    assert "2 rows belong to volumes that are not in the database" in problem
     assert made[5].id in problem
     assert made[2].id in problem
     assert read(sqlite, since=at(DAY * 16)) is not None

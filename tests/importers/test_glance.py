@@ -231,9 +231,9 @@ class TestPlaces:
             clouds(other=entry(other.url, token))
             assert self.volumes("other", images) == expected
             _, notes = read("other")
-        silent = [note.text for note in notes if "does not say where" in note.text]
+        silent = [note.text for note in notes if "does not show all locations" in note.text]
         assert [text.partition(": if")[0] for text in silent] == [
-            f"Glance does not say where all data of {text}" for text in unknown
+            f"Glance does not show all locations of {text}" for text in unknown
         ]
 
 
@@ -290,7 +290,7 @@ class TestProblems:
 
     def test_where_clouds_yaml_is_broken(self, clouds: Any) -> None:
         path = clouds("clouds:\n  mine: {auth: {password: *hunter2}}\n")
-        assert refused("mine") == f"{path}: line 2, column 27: is not YAML that can be read"
+        assert refused("mine") == f"{path}: line 2, column 27: is not valid YAML"
 
     def test_a_password_in_what_the_sdk_says(self, clouds: Any) -> None:
         url = "http://127.0.0.1:1/hunter2"

@@ -146,7 +146,7 @@ def test_a_configuration_alone_makes_a_scenario(tmp_path: Path, conf: Path) -> N
     assert run("validate", out / "scenario.yaml").exit_code == 0
     assert "today's settings" not in result.output
     told = run("calibrate", out)
-    assert told.exit_code == 2 and "no seconds of creates were observed" in told.stderr
+    assert told.exit_code == 2 and "has no durations of creates" in told.stderr
 
 
 def test_what_a_scenario_may_not_have_is_told(tmp_path: Path, conf: Path) -> None:
@@ -214,5 +214,5 @@ def test_problems_of_arguments_and_sources_are_told_at_once(tmp_path: Path) -> N
 
 def test_without_a_history_no_creates_are_counted(tmp_path: Path, conf: Path) -> None:
     result = run("import", "--out", tmp_path / "out", "--conf", conf)
-    assert "workload: drawn" in result.stdout and "0 creates" not in result.stdout
+    assert "workload: generated" in result.stdout and "0 creates" not in result.stdout
     assert result.stdout.endswith(f"compare {tmp_path}/out/scenario.yaml --engine fast\n")

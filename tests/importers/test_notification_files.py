@@ -172,7 +172,7 @@ def refused(path: Path) -> list[str]:
 
 
 def cut(telemetry: Telemetry) -> bool:
-    return any("is cut: 1 notification" in note.text for note in telemetry.notes)
+    return any("is cut off: 1 incomplete notification" in note.text for note in telemetry.notes)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_ceilometer(carrier: str, plain: Telemetry, tmp_path: Path) -> None:
     found = read(path)
     pd.testing.assert_frame_equal(found.events, plain.events)
     pd.testing.assert_frame_equal(found.counts, plain.counts)
-    assert any(note.text.startswith("Ceilometer's events do not tell") for note in found.notes)
+    assert any(note.text.startswith("Ceilometer's events lack") for note in found.notes)
 
 
 @pytest.mark.parametrize("carrier", ["array", "documents over lines", "Elasticsearch over lines", "docker"])
@@ -231,7 +231,7 @@ def test_only_a_cut_notification(tmp_path: Path) -> None:
 def test_what_is_none_is_told_what_would_be(text: str, tmp_path: Path) -> None:
     path = tmp_path / "other"
     path.write_text(text)
-    assert sum("accepted are JSON (one notification a line" in line for line in refused(path)) == 1
+    assert sum("accepted: JSON (one notification a line" in line for line in refused(path)) == 1
 
 
 def test_broken_in_the_middle(tmp_path: Path) -> None:

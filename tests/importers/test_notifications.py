@@ -342,7 +342,7 @@ class TestPeriod:
         assert len(read(path, until=at[10]).events) == 0
         late = read(path, since=at[11])
         assert len(late.events) == 0
-        assert "1 volumes that were deleted" in noted(late, "unknown")
+        assert "1 deleted volumes" in noted(late, "unknown")
 
     def test_volumes_that_were_under_way(self, tmp_path: Path) -> None:
         """A volume asked for before the period and cloned in it is one of its hits."""
@@ -387,7 +387,7 @@ class TestContexts:
         telemetry = read(written(tmp_path, bare(lines)))
         (row,) = telemetry.counts.to_dict("records")
         assert (row["hits"], row["evictions"]) == (1, 2)
-        assert "1 clones were refused" in noted(telemetry, "read")
+        assert "1 clones failed" in noted(telemetry, "read")
 
 
 class TestVolumes:
@@ -448,7 +448,7 @@ class TestVolumes:
         assert list(telemetry.images["virtual_gib"]) == [3]
         assert "2 image-volumes made to fill the cache" in noted(telemetry, "read")
         assert "1 image-volumes of Glance's Cinder store" in noted(telemetry, "read")
-        assert ("told by their names" in noted(telemetry, "assumed")) == (tenant is None)
+        assert ("found by their names" in noted(telemetry, "assumed")) == (tenant is None)
 
     def test_uploads_by_cinder_are_left_out(self, tmp_path: Path) -> None:
         """Their image-volumes belong to the user; only the internal tenant tells them from the cache's."""
@@ -497,7 +497,7 @@ class TestVolumes:
         assert list(events["time"].dt.second) == [10, 18]
         assert events["create_s"].isna().all()
         assert "2 of these creates failed" in noted(telemetry, "read")
-        assert "1 creates were begun" in noted(telemetry, "unknown")
+        assert "1 creates have no notification of their end" in noted(telemetry, "unknown")
 
 
 class TestProblems:
@@ -536,7 +536,7 @@ class TestProblems:
         path.write_text("\n".join(bare([*WARM, *COLD, COLD[0]]))[:-30])
         telemetry = read(path)
         assert telemetry.counts[["hits", "misses"]].to_numpy().tolist() == [[1, 1]]
-        assert f"{path}: its end is cut: 1 notification" in noted(telemetry, "read")
+        assert f"{path}: its end is cut off: 1 incomplete notification" in noted(telemetry, "read")
 
     def test_no_token_is_shown(self, tmp_path: Path) -> None:
         line = json.dumps({"_context_auth_token": "gAAAAtoken"})
@@ -547,7 +547,7 @@ class TestProblems:
         empty = written(tmp_path, [], "empty")
         other = written(tmp_path, bare([notification("compute.instance.exists", 1, {})]), "other")
         for path, line in zip((empty, other), refused(empty, other), strict=True):
-            assert line.startswith(f"{path}: has no notification of Cinder's volumes or of its image-volume")
+            assert line.startswith(f"{path}: has no notification about Cinder's volumes or its image-volume")
             assert "volume.create.*" in line and "one notification a line" in line
         read(empty, written(tmp_path, bare(WARM)))
 
@@ -580,7 +580,7 @@ class TestNotes:
     def test_volumes_without_a_cache(self, tmp_path: Path) -> None:
         telemetry = read(written(tmp_path, bare(MADE)))
         assert len(telemetry.counts) == 0
-        assert "no look-up of the image-volume cache" in noted(telemetry, "unknown")
+        assert "no look-up in the image-volume cache" in noted(telemetry, "unknown")
 
     def test_a_cache_without_volumes(self, tmp_path: Path) -> None:
         telemetry = read(written(tmp_path, bare([*WARM, *COLD])))

@@ -173,7 +173,7 @@ def test_deployments_as_tools_write_them(tmp_path: Path) -> None:
     assert (section.host, section.nodes, section.node_told) == ("worker", ("worker",), True)
     charm = write(tmp_path / "charm", f"[DEFAULT]\nenabled_backends = CEPH\n{TENANT}[CEPH]\n{ceph}host = x\n")
     found = good(charm)
-    assert found.sections["CEPH"].host != "x" and "[CEPH] host is set: Cinder does not look" in texts(found)
+    assert found.sections["CEPH"].host != "x" and "[CEPH] host is set: Cinder ignores it" in texts(found)
     services = []
     for name, driver in (("ceph", ceph), ("nfs", NFS)):
         (tmp_path / name).mkdir()
@@ -184,7 +184,7 @@ def test_deployments_as_tools_write_them(tmp_path: Path) -> None:
     result = run("import", "--out", tmp_path / "out", *services, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["strategy"] == "none"
-    assert "has cinder: that alone is no Cinder store" in result.stdout
+    assert "has cinder: this alone does not mean a Cinder store" in result.stdout
     assert set(load(tmp_path / "out" / "scenario.yaml").scenario.backends) == {"ceph", "nfs"}
 
 
@@ -222,12 +222,12 @@ def test_services_that_do_not_tell_their_host(tmp_path: Path) -> None:
     [
         (
             "[DEFAULT]\nosapi_volume_workers = 4\n",
-            "osapi_volume_workers, so it looks like the file of a cinder-api",
+            "osapi_volume_workers, so it seems to be the file of a cinder-api",
         ),
-        ("[DEFAULT]\nscheduler_max_attempts = 4\n", "looks like the file of a cinder-scheduler"),
+        ("[DEFAULT]\nscheduler_max_attempts = 4\n", "seems to be the file of a cinder-scheduler"),
         (
             f"[DEFAULT]\n{NFS}",
-            "volume_driver is in [DEFAULT], where Cinder has not looked for it since Ocata",
+            "volume_driver is in [DEFAULT], which Cinder has ignored since Ocata",
         ),
         (
             f"[DEFAULT]\n[x]\n{NFS}[y]\n{NFS}",
@@ -292,12 +292,12 @@ volume_copy_bps_limit = 104857600
     for part in (
         "has GoodnessWeigher, which is not simulated",
         "has DriverFilter, which is not simulated",
-        "has IgnoreAttemptedHostsFilter, which is not simulated: a create that failed may be tried",
+        "has IgnoreAttemptedHostsFilter, which is not simulated: after a failure the simulation may try",
         "lacks AvailabilityZoneFilter",
         "image_conversion_disable is true",
         "[a] filter_function is set",
         "[a] goodness_function is set",
-        "[a] volume_copy_bps_limit is set: writing an image to a block device is no faster than 100.0 MiB/s",
+        "[a] volume_copy_bps_limit is set: Cinder writes an image to a block device at 100.0 MiB/s at most",
         "[a] backend_host is shared",
     ):
         assert part in said, part

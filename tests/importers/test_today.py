@@ -57,11 +57,11 @@ STORED = pd.DataFrame([{"image_id": "i", "host": "n@a#p", "volume_type": "flash"
 @pytest.mark.parametrize(
     ("database", "image", "strategy", "said"),
     [
-        (None, None, "none", "that alone is no Cinder store"),
+        (None, None, "none", "this alone does not mean a Cinder store"),
         (False, None, "none", "the database shows no image-volume of a Cinder store"),
         (None, [], "none", "Glance shows no image-volume of a Cinder store"),
-        (True, None, "store-only", "strategies with the store have these only"),
-        (None, ["v"], "store-only", "their pool is taken to be"),
+        (True, None, "store-only", "strategies with the store have only these"),
+        (None, ["v"], "store-only", "have no known pool"),
     ],
 )
 def test_a_cinder_store_is_one_with_image_volumes(
@@ -131,7 +131,7 @@ def test_quotas_of_volume_types_are_told(tmp_path: Path) -> None:
     """`quota.QuotaEngine.add_volume_type_opts` reserves them too."""
     tables = {"default_quotas": {"volumes": 10, "gigabytes_flash": 100, "volumes_flash": -1}}
     cloud = assemble(Sources(None, history([create("1", "n@a#p")], [{"image_id": "i"}], **tables)))
-    assert "gigabytes_flash 100: quotas of volume types" in texts(cloud)
+    assert "gigabytes_flash 100: volume-type quotas" in texts(cloud)
 
 
 def test_assumed_quotas_are_marked(tmp_path: Path) -> None:
