@@ -17,7 +17,6 @@ import typer
 from sim import api
 from sim.inputs.problems import BadInput, printable, quoted
 from sim.inputs.strategies import STRATEGIES
-from sim.model.initial import misfits
 from sim.run import ENGINES, unknown
 
 if TYPE_CHECKING:
@@ -263,6 +262,8 @@ def checked(
         if replications > 1 and case.scenario.workload.generate is None:
             problems = [*problems, ONE_HISTORY.format(printable(str(scenario)))]
         if not problems:
+            from sim.model.initial import misfits
+
             problems = misfits(case, chosen or case.scenario.strategies)
     except BadInput as error:
         problems = problems + error.problems

@@ -206,12 +206,12 @@ class TestPlaces:
         [
             ({"show_multiple_locations": True}, "member:p1", VOLUMES, []),
             ({"enabled_backends": ""}, "admin:ops", VOLUMES, []),
-            ({}, "member:p1", {}, ["9 images is (their stores: fast, files)"]),
+            ({}, "member:p1", {}, ["9 images (their stores: fast, files)"]),
             (
                 {"show_image_direct_url": True},
                 "member:p1",
                 {"in cinder": VOLUMES["in cinder"]},
-                ["1 images is (their stores: fast)"],
+                ["1 images (their stores: fast)"],
             ),
             ({}, "admin:ops", {}, []),
         ],
