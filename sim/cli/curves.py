@@ -49,7 +49,7 @@ def curve(
 
     \b
     Example: which limit binds, and what would a larger limit bring?
-      cinder-cache curve scenarios/two_tiers.yaml --engine fast --out results
+      cinder-cache curve scenarios/smallest.yaml --engine fast --out results
     """
     case = checked(scenario, [STRATEGY], bad_options(engine, [], out, fmt))
     from sim.analysis.results import versions, write

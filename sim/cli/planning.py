@@ -106,8 +106,8 @@ def plan(
     only some tiers have targets, the other tiers keep their limits.
 
     \b
-    Example: find limits for 90 % hits on disk at 1.5 times today's load:
-      cinder-cache plan scenarios/full_arrays.yaml --target-hit-rate disk=0.9 \\
+    Example: find limits for 50 % hits on flash at 1.5 times today's load:
+      cinder-cache plan scenarios/smallest.yaml --target-hit-rate flash=0.5 \\
           --growth 1.5
     """
     from sim.planner.targets import parse

@@ -42,7 +42,7 @@ def validate(scenario: Scenario) -> None:
 
     \b
     Example: list every problem of a scenario and its files:
-      cinder-cache validate scenarios/two_tiers.yaml
+      cinder-cache validate scenarios/smallest.yaml
     """
     case = checked(scenario, None, [])
     events = case.trace.events["event"]
@@ -71,7 +71,7 @@ def run(
 
     \b
     Example: write one row per create to results/cache-only/requests.csv:
-      cinder-cache run scenarios/placement.yaml --strategy cache-only \\
+      cinder-cache run scenarios/smallest.yaml --strategy cache-only \\
           --engine fast --out results
     """
     outcomes = outcomes_of(job_of(Options(scenario, [strategy], engine, out, fmt, verbose)))
@@ -105,8 +105,8 @@ def compare(
     one history: its intervals come from blocks of that history.
 
     \b
-    Example: compare all strategies on arrays at their volume limit:
-      cinder-cache compare scenarios/full_arrays.yaml --strategies all \\
+    Example: compare all strategies on the smallest scenario:
+      cinder-cache compare scenarios/smallest.yaml --strategies all \\
           --engine fast --out results
     """
     options = Options(
@@ -141,7 +141,7 @@ def verify(
 
     \b
     Example: check that the compiled engine decides as Cinder's code does:
-      cinder-cache verify scenarios/placement.yaml --strategies cache-only
+      cinder-cache verify scenarios/smallest.yaml --strategies cache-only
     """
     chosen = _listed(strategies)
     case = checked(scenario, chosen, unknown("cinder", chosen or []))

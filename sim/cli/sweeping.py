@@ -88,9 +88,9 @@ def sweep(
     has their confidence intervals: over replications, or over blocks of one history.
 
     \b
-    Example: hits and space at 5, 10 and 15 entries, under two strategies:
-      cinder-cache sweep scenarios/generated.yaml \\
-          --vary 'backends.*.image_volume_cache_max_count=5..15:5' \\
+    Example: hits and space at 1, 2 and 3 entries, under two strategies:
+      cinder-cache sweep scenarios/smallest.yaml \\
+          --vary 'backends.*.image_volume_cache_max_count=1..3' \\
           --vary strategy=cache-only,combined
     """
     problems = wrong_workers(workers) + wrong_warm_up(warm_up) + unwritable(out or Path("sweep"))

@@ -34,7 +34,7 @@ def generate(
 
     \b
     Example: write the week that generated.yaml describes:
-      cinder-cache generate scenarios/generated.yaml --out trace.csv
+      cinder-cache generate scenarios/smallest.yaml --out trace.csv
     """
     if problems := [*unwritable(out.parent), *(["--out: is a directory"] if out.is_dir() else [])]:
         raise BadInput(problems)
@@ -63,7 +63,7 @@ def fit(
 
     \b
     Example: fit a trace of two weeks:
-      cinder-cache fit scenarios/two_tiers/trace.csv
+      cinder-cache fit scenarios/smallest/trace.csv
     """
     fitted = api.fit(trace, images)
     if as_json:
