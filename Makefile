@@ -15,7 +15,7 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 	test_results.py test_findings.py planner/test_pickers.py \
 	properties/test_cache_machine.py properties/test_array_machine.py fast/test_interpreted.py)
 
-.PHONY: compare check units test lint docs map compiled prove coverage bench clean
+.PHONY: compare check units test lint docs map compiled prove fuzz coverage bench clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
@@ -55,6 +55,9 @@ prove: export NUMBA_BOUNDSCHECK = 1
 prove: $(READY)  ## for hours: the engines agree and keep their invariants on new drawn cases; SEED= draws old ones
 	@echo "SEED=$(SEED)"
 	$(BIN)/pytest tests/properties --numprocesses auto
+
+fuzz: $(READY)  ## damaged files for every reader: FUZZ_MINUTES=10 in all, SEED= draws old ones
+	$(BIN)/python -m tests.fuzz
 
 # Of the measures of a sweep, those that reach what is compiled and do not compare whole tables.
 MEASURES := $(addprefix tests/sweep/test_measures.py::,test_blocks_add_up \

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 
 # Problems of one kind shown per file; a million bad rows stay readable.
 SHOWN = 20
+# Characters of a problem: a line of a file may have millions.
+LONGEST = 399
 
 
 class BadInput(Exception):
-    """The input cannot be used. `problems` has one line for each problem of every file."""
+    """The input cannot be used. `problems` has one printable line, not too long, for each problem of every
+    file."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
+        self.problems = [shortened(printable(problem), LONGEST, 100) for problem in problems]
         super().__init__(self.problems)
 
     def __str__(self) -> str:
@@ -33,7 +36,7 @@ class Problems:
     def add(self, file: object, where: str, what: str, kind: str | None = None) -> None:
         """Add a problem at `where` in `file`. Problems of one `kind` (default: `what`) are counted
         together."""
-        key = (printable(str(file)), kind or what)
+        key = _key(file, kind or what)
         shown = self._shown.setdefault(key, [])
         if len(shown) < SHOWN:
             shown.append(": ".join(part for part in (key[0], where, what) if part))
@@ -43,7 +46,7 @@ class Problems:
     def add_uncounted(self, file: object, kind: str, more: int) -> None:
         """Count `more` further problems of a kind without showing them."""
         if more:
-            self._more[printable(str(file)), kind] += more
+            self._more[_key(file, kind)] += more
 
     def update(self, others: Problems) -> None:
         """Add all problems of `others`."""
@@ -66,6 +69,11 @@ class Problems:
             raise BadInput(self.lines())
 
 
+def _key(file: object, kind: str) -> tuple[str, str]:
+    """The name of a file, of which the end says most, and a kind of problem."""
+    return shortened(printable(str(file)), 200, 150), kind
+
+
 def printable(text: str) -> str:
     """The text, with escapes for characters that would disturb a terminal."""
     return text if text.isprintable() else repr(text)[1:-1]
@@ -73,5 +81,9 @@ def printable(text: str) -> str:
 
 def quoted(value: object) -> str:
     """A value as shown in a problem: quoted, escaped and not too long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}…{text[-10:]}"
+    return shortened(repr(value), 80, 10)
+
+
+def shortened(text: str, most: int, end: int) -> str:
+    """The text in at most `most` characters, the last `end` of them its own."""
+    return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"

@@ -24,6 +24,7 @@ _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _NOT_FINITE = r"(?i)^[+-]?(inf|infinity|nan)$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0", "")
+csv.field_size_limit(2**31 - 1)  # a cell may be longer than the 131,072 characters that Python's csv allows
 # Columns that pandas adds to a Parquet file for an index.
 _PANDAS_INDEX = "__index_level_"
 

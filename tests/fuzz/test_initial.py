@@ -1,0 +1,33 @@
+"""What exists at the start (CSV), read with the scenario that names it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from sim.cli.shared import checked
+from tests.fuzz import seeds
+from tests.fuzz.frame import Target
+from tests.fuzz.tables import csvs
+
+
+def _validate(path: Path) -> object:
+    return checked(path.with_name("scenario.yaml"), None, [])
+
+
+def _rows() -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(seeds.written("initial.csv").decode())))
+
+
+LIST = Target(
+    "initial CSV",
+    lambda: csvs(_rows(), [seeds.written("initial.csv")]),
+    "initial.csv",
+    _validate,
+    seeds.beside,
+)
+
+
+def test_initial() -> None:
+    LIST.check(150, 1)

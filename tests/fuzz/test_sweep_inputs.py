@@ -1,0 +1,115 @@
+"""What a sweep reads: `--vary`, `--list`, and the cells that an earlier one left."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import yaml
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+import sim
+from sim.inputs.scenario import Case
+from sim.sweep import varying
+from sim.sweep.intervals import intervals
+from sim.sweep.results import Result
+from sim.sweep.sweep import Counted, _cells, _kept, tidy
+from sim.sweep.varying import Point
+from tests.fuzz import seeds
+from tests.fuzz.damage import json_of, texts, trees
+from tests.fuzz.frame import Target
+from tests.fuzz.tables import csvs
+
+VARIED = (
+    "backends.*.image_volume_cache_max_count=1,2,0..10:5",
+    "backends.flash-*.pools.p0.max_volumes=null,5",
+    "glance.streams=1,null",
+    "seed=1,2",
+    "strategy=none,combined",
+    "what_if.eviction=lru,belady",
+    "workload.until=1d,30d",
+    "tiers.flash.price_gib_month=1e-3,2.5",
+)
+KEYS = [
+    b"..",
+    b"0..99999999999",
+    b"workload.generate.start=",
+    b"seed=",
+    b"images=",
+    b"backends.*.node=",
+    b"{}=",
+]
+
+
+@functools.cache
+def _case() -> Case:
+    with tempfile.TemporaryDirectory() as name:
+        seeds.beside(Path(name))
+        return sim.load(Path(name) / "scenario.yaml")
+
+
+def _vary(path: Path) -> None:
+    """`--vary` as the command reads it; arguments are text without NUL, undecodable bytes as surrogates."""
+    arguments = path.read_bytes().replace(b"\0", b"").decode("utf-8", "surrogateescape").split("\n")
+    points = varying.grid(varying.parse(arguments[:3]), ["none", "combined"])
+    varying.check(_case().scenario, points[:20])
+
+
+def _list(path: Path) -> None:
+    varying.check(_case().scenario, varying.listed(path, ["none"]))
+
+
+def _rows() -> list[dict[str, object]]:
+    return [
+        {"strategy": "none", "seed": 7, "glance.streams": "null", "workload.until": "1d"},
+        {"strategy": "combined", "seed": 8, "glance.streams": 3, "workload.until": "2d"},
+    ]
+
+
+POINT = Point((("glance.streams", 3),), "combined")
+NAME = "cell.json"
+
+
+@functools.cache
+def _cell() -> bytes:
+    """A cell as a sweep keeps it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        seeds.beside(folder)
+        case = sim.load(folder / "scenario.yaml")
+        from sim.sweep.sweep import sweep
+
+        sweep(case, [POINT], folder=folder, workers=1)
+        (kept,) = (folder / "cells").iterdir()
+        return kept.read_bytes()
+
+
+def _resumed(path: Path) -> None:
+    """A cell is read as whole, with tables that can be written, or not at all."""
+    (cell,) = _cells(_case(), [POINT], 1, Counted(0.0, ()))
+    folder = path.parent / "cells"
+    folder.mkdir(exist_ok=True)
+    digest = Result.of_json(_cell().decode()).digest
+    (folder / f"{cell.digest}.json").write_bytes(
+        path.read_bytes().replace(digest.encode(), cell.digest.encode())
+    )
+    found = list(_kept(path.parent, [cell]).values())
+    tidy(found)
+    intervals(_case(), found)
+
+
+def _json_cells() -> SearchStrategy[bytes]:
+    return st.one_of(texts([_cell()]), trees([yaml.safe_load(_cell())]).map(json_of))
+
+
+VARY = Target(
+    "--vary",
+    lambda: texts([*map(str.encode, VARIED), "\n".join(VARIED[:3]).encode()], KEYS),
+    "vary.txt",
+    _vary,
+    named=["--vary"],
+)
+LIST = Target("--list", lambda: csvs(_rows()), "list.csv", _list)
+CELLS = Target("sweep cells", _json_cells, NAME, _resumed)
