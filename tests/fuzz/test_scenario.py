@@ -45,8 +45,8 @@ TREES = Target("scenario values", _trees, "scenario.yaml", _validate, seeds.besi
 
 
 def test_texts() -> None:
-    TEXTS.check(150, 1)
+    TEXTS.check(60, 1)
 
 
 def test_values() -> None:
-    TREES.check(150, 1)
+    TREES.check(60, 1)
