@@ -51,6 +51,7 @@ def drawn_case(
         project="",
         encrypted=False,
         first_host="",
+        availability_zone="",
     )
     images = [
         {

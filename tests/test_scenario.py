@@ -157,6 +157,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     assert scenario.strategies == ("none", "store-only", "cache-only", "combined")
     assert scenario.cinder.model_dump() == {
         "lock_scope": "cloud",
+        "default_availability_zone": "nova",
         "scheduler_max_attempts": 3,
         "backend_stats_polling_interval": 60,
         "internal_tenant_quota_volumes": None,
@@ -172,6 +173,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     assert spec.pools["p"].model_dump() == {"capacity_gib": None, "max_volumes": None}
     assert spec.model_dump(exclude={"volume_types", "pools"}) == {
         "node": "c1",
+        "availability_zone": "nova",
         "max_volumes": None,
         "create_s": 0,
         "clone_s": 0,

@@ -35,6 +35,7 @@ from sim.model.arrays import Array, Refusal
 from sim.model.initial import Placed, place, put, stored
 from sim.model.prefetch import with_prefetches
 from sim.model.records import Records
+from sim.model.repeats import repeats
 from sim.model.usage import instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
@@ -180,7 +181,7 @@ class Simulation:
 
     def _start_services(self) -> None:
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
-        self._api_task = ExtractVolumeRequestTask(None, {})
+        self._api_task = ExtractVolumeRequestTask(None, set(self._scenario.zones()))
         what_if = self._scenario.what_if
         caches = self.strategy.image_volume_cache_enabled
         patches: list[type] = [OnDemand] if self.strategy.on_demand else []
@@ -224,7 +225,7 @@ class Simulation:
 
     @cached_property
     def _uses(self) -> Uses:
-        return Uses(self._events, self._scenario.backends)
+        return Uses(self._events, self._scenario)
 
     def _next_use(self, host: str, image_id: str) -> int:
         return self._uses.after(self._happened, host, image_id)
@@ -335,21 +336,20 @@ class Simulation:
         project: str,
         encrypted: bool,
         first_host: str,
+        availability_zone: str,
     ) -> None:
-        """A create: the API's check, then the scheduler, or the backend of its host.
+        """A create: the API's checks, then the scheduler, or the backend of its host.
 
         `first_host`: the host of the first attempt ('': the scheduler chooses).
         """
         current_process().request, volume_id = request, request.volume_id
         context = Context("user", project or PROJECT)
-        if image_id:
-            self._api_task.image_service = self.glance.service()
-            try:
-                self._api_task._get_image_metadata(context, image_id, size_gib)
-            except exception.CinderException as error:
-                request.error = f"{type(error).__name__}: {error}"
-                self.recorder.ended(request, None)
-                return
+        try:
+            zones = self._checked(context, image_id, size_gib, availability_zone)
+        except exception.CinderException as error:
+            request.error = f"{type(error).__name__}: {error}"
+            self.recorder.ended(request, None)
+            return
         volume = Volume(
             self.db,
             id=volume_id,
@@ -365,6 +365,7 @@ class Simulation:
         request_spec = {
             "volume_id": volume_id,
             "image_id": image_id or None,
+            "availability_zones": zones,
             "volume_properties": {
                 "size": size_gib,
                 "volume_type_id": volume_type,
@@ -382,6 +383,17 @@ class Simulation:
         else:
             request_spec["first_host"] = first_host
             self._schedule(request, context, volume, request_spec, {})
+
+    @repeats("cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "execute")
+    def _checked(self, context: Context, image_id: str, size_gib: int, availability_zone: str) -> list[str]:
+        """What the API checks of a create, in its order: the image, then the zone, which is returned."""
+        if image_id:
+            self._api_task.image_service = self.glance.service()
+            self._api_task._get_image_metadata(context, image_id, size_gib)
+        asked = availability_zone or None
+        zones: list[str]
+        zones, _ = self._api_task._extract_availability_zones(asked, None, None, None)
+        return zones
 
     def _ended(self, volume: Volume) -> None:
         """A create is over (of an image-volume, too, which is not a request)."""
@@ -460,7 +472,7 @@ def _rows(events: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     """The trace's events as tuples of Python objects, in order."""
     columns = [
         "time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host", "project",
-        "encrypted", "first_host",
+        "encrypted", "first_host", "availability_zone",
     ]  # fmt: skip
     for first in range(0, len(events), BATCH):
         batch = events.iloc[first : first + BATCH]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Database, Entry, Volume
 from sim.inputs.hosts import backend_of
 from sim.inputs.images import Image
-from sim.inputs.scenario import Backend
+from sim.inputs.scenario import Scenario
 from sim.model.records import TOO_LARGE
 from sim.model.rules import cache_refuses
 
@@ -212,29 +212,34 @@ class BeladyCache(PolicyCache):
 class Uses:
     """The creates of a trace that look into the cache, by image and destination."""
 
-    def __init__(self, events: pd.DataFrame, backends: Mapping[str, Backend]) -> None:
-        creates = (events["event"] == "create") & (events["image_id"] != "") & ~events["encrypted"]
+    def __init__(self, events: pd.DataFrame, scenario: Scenario) -> None:
+        zone = events["availability_zone"].astype("str")
+        zone = zone.mask(zone == "", scenario.cinder.default_availability_zone)
+        known = zone.isin(scenario.zones())  # the API refuses the others
+        creates = (events["event"] == "create") & (events["image_id"] != "") & ~events["encrypted"] & known
         pinned = events["host"] != ""
-        self._pinned = _positions(events, creates & pinned, "host")
-        self._unpinned = _positions(events, creates & ~pinned, "volume_type")
-        self._backends = backends
+        self._pinned = _positions(events, creates & pinned, ["host"])
+        placed = events.assign(availability_zone=zone)
+        self._unpinned = _positions(placed, creates & ~pinned, ["volume_type", "availability_zone"])
+        self._backends = scenario.backends
         self._never = len(events)
 
     def after(self, happened: int, host: str, image_id: str) -> int:
         """Position of the next use after `happened` events; the trace's length if there is none."""
-        tiers = self._backends[backend_of(host)].volume_types
+        backend = self._backends[backend_of(host)]
+        zone = backend.availability_zone
         found = [self._pinned.get((host, image_id))]
-        found += [self._unpinned.get((tier, image_id)) for tier in tiers]
+        found += [self._unpinned.get((tier, zone, image_id)) for tier in backend.volume_types]
         following = (uses[uses.searchsorted(happened) :] for uses in found if uses is not None)
         return min((int(uses[0]) for uses in following if len(uses)), default=self._never)
 
 
 def _positions(
-    events: pd.DataFrame, chosen: pd.Series[bool], where: str
-) -> dict[tuple[str, str], npt.NDArray[np.intp]]:
-    """Positions of the chosen events, in order, by (`where`, image)."""
+    events: pd.DataFrame, chosen: pd.Series[bool], where: list[str]
+) -> dict[tuple[str, ...], npt.NDArray[np.intp]]:
+    """Positions of the chosen events, in order, by (*`where`, image)."""
     positions = np.flatnonzero(chosen)
-    groups: Any = events[chosen].groupby([where, "image_id"], observed=True, sort=False).indices
+    groups: Any = events[chosen].groupby([*where, "image_id"], observed=True, sort=False).indices
     return {key: positions[rows] for key, rows in groups.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from sim.cinder.database import Context, Database, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
 from sim.inputs.hosts import backend_of
-from sim.inputs.scenario import Scenario
+from sim.inputs.scenario import Backend, Scenario
 from sim.inputs.strategies import Strategy
 from sim.model.repeats import repeats
 
@@ -23,16 +24,16 @@ class Service(dict[str, Any]):
     is_up = True
     cluster_name = None
 
-    def __init__(self, backend: str) -> None:
-        super().__init__(host=backend, availability_zone="nova", disabled=False)
+    def __init__(self, backend: str, availability_zone: str) -> None:
+        super().__init__(host=backend, availability_zone=availability_zone, disabled=False)
         self.host = self.service_topic_queue = backend
 
 
 class ServiceList:
     """Stands for `cinder.objects.ServiceList`: the cinder-volume services, in the scenario's order."""
 
-    def __init__(self, backends: list[str]) -> None:
-        self.objects = [Service(backend) for backend in backends]
+    def __init__(self, backends: Mapping[str, Backend]) -> None:
+        self.objects = [Service(name, backend.availability_zone) for name, backend in backends.items()]
 
     def get_all(self, context: Any, filters: dict[str, Any]) -> ServiceList:
         return self

@@ -67,7 +67,7 @@ def installed(
             (coordination.COORDINATOR, "coordinator", coordinator),
             (cinder.context, "RequestContext", Context),
             (objects, "Volume", VolumeClass(db)),
-            (objects, "ServiceList", ServiceList(list(scenario.backends))),
+            (objects, "ServiceList", ServiceList(scenario.backends)),
             # Snapshots are not simulated; Cinder negates the filter and passes it to `conditional_update`.
             (api.db, "volume_has_snapshots_filter", lambda: 0),
             (volume_number.db, "volume_data_get_for_host", db.volume_data_get_for_host),
@@ -103,6 +103,7 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
         "allowed_direct_url_schemes": list(strategy.allowed_direct_url_schemes),
         "cinder_internal_tenant_project_id": INTERNAL_PROJECT,
         "cinder_internal_tenant_user_id": INTERNAL_USER,
+        "default_availability_zone": scenario.cinder.default_availability_zone,
         "scheduler_max_attempts": scenario.cinder.scheduler_max_attempts,
         "image_conversion_dir": "",  # the node's disk is not simulated
         **_weighing(scenario),

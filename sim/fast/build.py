@@ -58,6 +58,8 @@ class Names:
         self.tiers = list(case.scenario.tiers)
         self.images = list(case.images)
         self.backends = list(case.scenario.backends)
+        self.zones = list(case.scenario.zones())
+        self.default_zone = _position(self.zones, case.scenario.cinder.default_availability_zone)
         named = (project for image in case.images.values() for project in (image.owner, *image.members))
         projects = {project: None for project in named if project}
         projects.pop(PROJECT, None)
@@ -90,6 +92,7 @@ class Names:
     def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
         """A stretch of a trace as numbers; `codes` tell its volumes apart."""
         project = positions(events["project"], ["", *self.projects])
+        zone = positions(events["availability_zone"], ["", *self.zones])
         return {
             "trace_time": events["time"].to_numpy(np.float64),
             "trace_event": positions(events["event"], EVENTS),
@@ -101,7 +104,12 @@ class Names:
             "trace_project": np.where(project > 0, project - 1, project),  # '' is PROJECT
             "trace_encrypted": events["encrypted"].to_numpy(np.bool_),
             "trace_first": positions(events["first_host"], self.hosts),
+            "trace_zone": np.where(zone == 0, self.default_zone, np.where(zone > 0, zone - 1, NONE)),
         }
+
+
+def _position(known: Sequence[str], name: str) -> int:
+    return known.index(name) if name in known else NONE
 
 
 def positions(names: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -157,6 +165,7 @@ def build(
         tier_pools=np.zeros(0, np.int64),
         serves=np.zeros((backends, tiers), np.bool_),
         may_use=names.may_use,
+        zone_breaks=_zone_breaks(case, names),
         weights=np.zeros(pools * tiers),
         raw_weights=np.zeros(pools * tiers),
         weighers=_weighers(case),
@@ -217,12 +226,14 @@ def _tiers(s: State, case: Case, names: Names) -> State:
 
 
 def _uses(s: State) -> State:
-    """Note when each image is asked for, by host, or by tier if no host is named."""
-    images, pools, tiers = len(s.images), len(s.pools), len(s.tier_start) - 1
-    asks = np.flatnonzero((s.trace_event == state.CREATE) & (s.trace_image != NONE) & ~s.trace_encrypted)
-    place = np.where(s.trace_pool[asks] != NONE, s.trace_pool[asks], pools + s.trace_tier[asks])
+    """Note when each image is asked for, by host, or by tier and zone if no host is named."""
+    images, pools, tiers, zones = len(s.images), len(s.pools), len(s.tier_start) - 1, len(s.zone_breaks)
+    create = (s.trace_event == state.CREATE) & (s.trace_zone != NONE)  # the API refuses the others
+    asks = np.flatnonzero(create & (s.trace_image != NONE) & ~s.trace_encrypted)
+    pool, unplaced = s.trace_pool[asks], pools + s.trace_tier[asks] * zones + s.trace_zone[asks]
+    place = np.where(pool != NONE, pool, unplaced)
     key = place.astype(np.int64) * images + s.trace_image[asks]
-    start = np.zeros((pools + tiers) * images + 1, np.int64)
+    start = np.zeros((pools + tiers * zones) * images + 1, np.int64)
     np.add.at(start, key + 1, 1)
     start = np.cumsum(start)
     return s._replace(
@@ -269,11 +280,6 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
     for switch in OPTION_SWITCHES:
         o[switch] = getattr(scenario.what_if, switch)
-    o["scheduler_breaks"] = any(
-        _no_capacity(backend, pool.capacity_gib)
-        for backend in scenario.backends.values()
-        for pool in backend.pools.values()
-    )
 
 
 @repeats("cinder.scheduler.host_manager:HostManager", "_choose_backend_weighers")
@@ -292,6 +298,15 @@ def _fill_weighing(s: State, case: Case) -> None:
     o["preference"] = cinder.preference()
     o["stochastic"] = cinder.scheduler_weight_handler == "StochasticHostWeightHandler"
     s.world[0]["lottery"] = first_state(case)
+
+
+def _zone_breaks(case: Case, names: Names) -> npt.NDArray[np.bool_]:
+    """For each zone, whether `CapacityFilter` raises there: it looks at pools of all volume types."""
+    breaks = np.zeros(len(names.zones), np.bool_)
+    for backend in case.scenario.backends.values():
+        if any(_no_capacity(backend, pool.capacity_gib) for pool in backend.pools.values()):
+            breaks[names.zones.index(backend.availability_zone)] = True
+    return breaks
 
 
 def _no_capacity(backend: Backend, capacity_gib: float | None) -> bool:
@@ -338,6 +353,7 @@ def _fill_backend(
         p = s.pools[pool]
         capacity = bound_of(spec.capacity_gib)
         p["backend"], p["capacity"], p["max_volumes"] = number, capacity, _limit(spec.max_volumes)
+        p["zone"] = names.zones.index(backend.availability_zone)
         p["provision_limit"] = provision_limit_gib(capacity, values["ratio"], backend.thin)
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):
             p[field] = NONE

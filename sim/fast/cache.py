@@ -328,11 +328,12 @@ def priority_of(s: State, entry: int) -> float:
 @compiled
 def next_use(s: State, pool: int, image: int) -> int:
     """The next position in the trace at which a create of the image runs on the host or may; else NEVER."""
-    images, pools = len(s.images), s.options[0].pools
+    images, pools, zones = len(s.images), s.options[0].pools, len(s.zone_breaks)
     first = next_of(s, pool * images + image)
     for tier in range(s.options[0].tiers):
         if s.serves[s.pools[pool].backend, tier]:
-            first = min(first, next_of(s, (pools + tier) * images + image))
+            place = pools + tier * zones + s.pools[pool].zone
+            first = min(first, next_of(s, place * images + image))
     return first
 
 

@@ -172,7 +172,8 @@ def schedule(s: State, v: int) -> None:
     if o.max_attempts > 1:  # `FilterScheduler._populate_retry`
         r.tries += 1
     first, r.first_pool = r.first_pool, NONE  # named by the trace, for the first attempt alone
-    if first != NONE or (r.tries <= o.max_attempts and not o.scheduler_breaks):
+    breaks = s.zone_breaks[r.zone]
+    if first != NONE or (r.tries <= o.max_attempts and not breaks):
         pool = choose(s, v) if first == NONE else take(s, v, first)
         if pool == BREAKS:
             r.error = NO_MAXIMUM
@@ -185,7 +186,7 @@ def schedule(s: State, v: int) -> None:
             r.phase = ATTEMPT
             go_on(s, v)
             return
-    if o.scheduler_breaks:
+    if breaks:
         r.error = BROKEN
     end(s, v, False)
 

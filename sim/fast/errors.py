@@ -16,21 +16,25 @@ BACKEND = "Bad or unexpected response from the storage volume backend API: "
 NO_POOL = "no pool of the volume type passes the scheduler's filters"
 
 
-@repeats("cinder.exception", "NoValidBackend")
+@repeats("cinder.exception", "NoValidBackend", "InvalidAvailabilityZone")
 def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> list[str]:
     """The `error` column of creates (rows of `state.ROWS`, and what was asked for) that ended in an error."""
     columns = (
         *(rows[field].tolist() for field in ("error", "error_pool", "error_gib", "unplaced")),
-        *(asked[name].tolist() for name in ("image_id", "volume_id", "size_gib")),
+        *(asked[name].tolist() for name in ("image_id", "volume_id", "size_gib", "availability_zone")),
     )
     texts = []
-    for error, pool, gib, unplaced, image_id, volume_id, size_gib in zip(*columns, strict=True):
+    for error, pool, gib, unplaced, image_id, volume_id, size_gib, zone in zip(*columns, strict=True):
         text = ""
         if error == state.BROKEN:
             texts.append("ZeroDivisionError: float division by zero")
             continue
         if error == state.NO_MAXIMUM:
             texts.append(_no_maximum())
+            continue
+        if error == state.INVALID_ZONE:
+            invalid = zone or case.scenario.cinder.default_availability_zone
+            texts.append(f"InvalidAvailabilityZone: Availability zone '{invalid}' is invalid.")
             continue
         if error:
             host = names.hosts[pool]

@@ -41,6 +41,7 @@ from sim.fast.state import (
     DELETE_IMAGE,
     IMAGE_GONE,
     IMAGE_TOO_LARGE,
+    INVALID_ZONE,
     NONE,
     NOT_ACTIVE,
     PREFETCH,
@@ -257,9 +258,12 @@ def wanted(s: State, image: int, pool: int) -> bool:
     return b.cache and not cache_refuses(s.images[image].virtual_gib, b.max_size_gb)
 
 
+@repeats(
+    "cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "execute", "_extract_availability_zones"
+)
 @compiled
 def ask(s: State, at: int) -> None:
-    """Start a create: the API's check, then the scheduler or the host's backend. A prefetch has no row."""
+    """Start a create: the API's checks, then the scheduler or the host's backend. A prefetch has no row."""
     w = s.world[0]
     image, size_gib, code = s.trace_image[at], s.trace_size_gib[at], s.trace_code[at]
     row = NONE
@@ -267,20 +271,21 @@ def ask(s: State, at: int) -> None:
         row = w.begun
         w.begun += 1
         s.rows[row & (len(s.rows) - 1)].done = False
-    if image != NONE:
-        error = refusal(s, image, size_gib, s.trace_project[at])
-        if error != 0:
-            s.by_code[code] = NONE
-            if row != NONE:
-                refuse(s, row, size_gib, error)
-            return
+    error = 0 if image == NONE else refusal(s, image, size_gib, s.trace_project[at])
+    if error == 0 and s.trace_zone[at] == NONE:
+        error = INVALID_ZONE
+    if error != 0:
+        s.by_code[code] = NONE
+        if row != NONE:
+            refuse(s, row, size_gib, error)
+        return
     v = new_volume(s)
     s.by_code[code] = v
     r = s.volumes[v]
     r.code, r.row, r.image, r.tier, r.pool = code, row, image, s.trace_tier[at], s.trace_pool[at]
     r.asked_gib = r.size_gib = size_gib
     r.first_pool = s.trace_first[at]
-    r.project = s.trace_project[at]
+    r.project, r.zone = s.trace_project[at], s.trace_zone[at]
     r.encrypted, r.pinned, r.under_way = s.trace_encrypted[at], r.pool != NONE, True
     w.under_way += 1
     if r.pinned:

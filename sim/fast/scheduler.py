@@ -58,6 +58,7 @@ def report(s: State, backend: int) -> None:
 @repeats("cinder.scheduler.base_filter:BaseFilterHandler", "get_filtered_objects")
 @repeats("cinder.scheduler.base_filter:BaseFilter", "filter_all", "run_filter_for_index")
 @repeats("cinder.scheduler.filters:BaseBackendFilter", "_filter_one")
+@repeats("cinder.scheduler.filters.availability_zone_filter:AvailabilityZoneFilter", "backend_passes")
 @compiled
 def choose(s: State, v: int) -> int:
     """`FilterScheduler._schedule`: the pool for a volume, already counted there.
@@ -73,7 +74,7 @@ def choose(s: State, v: int) -> int:
         pool = s.tier_pools[place]
         refresh(s, pool)
         s.weights[place] = math.nan
-        if passes(s, pool, r.asked_gib):
+        if s.pools[pool].zone == r.zone and passes(s, pool, r.asked_gib):
             s.weights[place] = 0.0
             passing += 1
     if passing == 0:

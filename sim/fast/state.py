@@ -61,10 +61,12 @@ COPY = 16
 NO_VOLUME, NOT_AVAILABLE = range(32, 34)
 # Of the scheduler, besides.
 NO_MAXIMUM = 34
+# Of the API, besides.
+INVALID_ZONE = 35
 
 OPTIONS = np.dtype(
     [
-        ("uses_store", "?"), ("schedules", "?"), ("scheduler_breaks", "?"),
+        ("uses_store", "?"), ("schedules", "?"),
         ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
@@ -117,6 +119,7 @@ POOLS = np.dtype(
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
         ("locks", "i8"), ("fill_lock", "i8"),  # where in State.locks and State.fill_locks its locks are
         ("rows", "i8"),  # of the table `volumes`
+        ("zone", "i8"),
     ], align=True,
 )  # fmt: skip
 IMAGE = np.dtype(
@@ -139,7 +142,7 @@ VOLUMES = np.dtype(
         ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
-        ("upload", "i8"), ("ready", "?"), ("project", "i8"),
+        ("upload", "i8"), ("ready", "?"), ("project", "i8"), ("zone", "i8"),
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
         ("cloned", "i8"), ("cloned_serial", "i8"),
     ], align=True,
@@ -214,9 +217,10 @@ class State(NamedTuple):
     tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
     content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
     tier_start[t] on; weighers in Cinder's order; serves (B, T); may_use (I, projects + 1), the last column
-    for all others. For Belady: uses, positions in the trace by image and host (key host * I + image) or,
-    without a host, by image and tier (key (P + tier) * I + image), each from use_start[key], of which
-    next_use[key] is the first that has not happened yet. At each of the times `edges`, ascending, the
+    for all others; zone_breaks, for each of Z zones, whether CapacityFilter raises there. For Belady: uses,
+    positions in the trace by image and host (key host * I + image) or, without a host, by image, tier and
+    zone (key (P + tier * Z + zone) * I + image), each from use_start[key], of which next_use[key] is the
+    first that has not happened yet. At each of the times `edges`, ascending, the
     accounts are noted, but for the peaks: edge_accounts (edges, accounts). uploads are those of the trace,
     convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new
     image i, from store_start[i] on. `placed`: what exists at time 0. The trace_ arrays are a stretch of the
@@ -249,6 +253,7 @@ class State(NamedTuple):
     tier_pools: Array
     serves: Array
     may_use: Array
+    zone_breaks: Array
     weights: Array
     raw_weights: Array
     weighers: Array
@@ -273,6 +278,7 @@ class State(NamedTuple):
     trace_project: Array
     trace_encrypted: Array
     trace_first: Array
+    trace_zone: Array
 
 
 # The type and the number of dimensions of each array; one dimension where nothing is said.
@@ -288,6 +294,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?", "trace_first": "i8",
+    "trace_zone": "i8", "zone_breaks": "?",
     "fill_locks": LOCKS,
 }  # fmt: skip
 DIMENSIONS = {

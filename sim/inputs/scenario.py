@@ -69,6 +69,8 @@ class Glance(Spec):
     """Rate of each download and upload; null: they take no time."""
 
 
+NOVA = "nova"  # the default of Cinder's `storage_availability_zone`
+Zone = Annotated[str, Field(min_length=1, max_length=255)]  # as long as Cinder's database keeps it
 Weigher = Literal["CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher"]
 Multiplier = Annotated[float, Field(ge=-1e9, le=1e9)]
 
@@ -79,6 +81,9 @@ class CinderOptions(Spec):
     lock_scope: Literal["cloud", "node"] = "cloud"
     """Scope of the lock of an image. `cloud`: all nodes share a `[coordination] backend_url`. `node`: each
     node has lock files, which is Cinder's default."""
+    default_availability_zone: Zone = NOVA
+    """Zone of a create that asks for none. If it is neither `nova` nor the zone of a backend, Cinder refuses
+    the create."""
     scheduler_max_attempts: Count = 3
     """How many times the scheduler tries a create, each time on another pool."""
     backend_stats_polling_interval: Annotated[float, Field(ge=1, le=1e9)] = 60
@@ -156,6 +161,8 @@ class Backend(Spec):
     """Pools by name; the host of a pool is `backend#pool`."""
     node: Name = "c1"
     """The node that runs its cinder-volume; with `lock_scope: node`, each node has its own locks."""
+    availability_zone: Zone = NOVA
+    """Availability zone of its cinder-volume. A create goes only to pools in the zone that it asks for."""
     max_volumes: Annotated[int, Field(gt=0)] | None = None
     """Largest number of volumes on the whole array, of users and image-volumes together."""
     create_s: Seconds = 0.0
@@ -349,6 +356,13 @@ class Scenario(Spec):
             return self.today
         cached = any(backend.image_volume_cache_enabled for backend in self.backends.values())
         return "cache-only" if cached else "none"
+
+    def zones(self) -> tuple[str, ...]:
+        """The availability zones that Cinder's API knows: `nova`, and those of the backends in their order.
+
+        `nova` is Cinder's `storage_availability_zone`, which the API always knows (`volume.API.create`).
+        """
+        return tuple(dict.fromkeys((NOVA, *(one.availability_zone for one in self.backends.values()))))
 
     def pools(self) -> dict[str, Pool]:
         """Every pool by its host (backend#pool), in the scenario's order."""

@@ -21,10 +21,10 @@ from sim.inputs.tables import Mask, Table, is_calendar, read_table
 EVENTS = ("create", "delete", "update_image", "delete_image", "upload", "release", "prefetch")
 GIVEN = EVENTS[:-1]  # `sim.model.prefetch` makes the last one from releases
 REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
-OPTIONAL = ("project", "encrypted", "first_host")
+OPTIONAL = ("project", "encrypted", "first_host", "availability_zone")
 INITIAL_REQUIRED = ("kind", "volume_id", "image_id", "size_gib", "host", "last_used")
 INITIAL_OPTIONAL = ("project",)
-_TEXT = ("volume_id", "image_id", "volume_type", "host", "project", "first_host")
+_TEXT = ("volume_id", "image_id", "volume_type", "host", "project", "first_host", "availability_zone")
 # Cinder stores a volume's size in 32 bits.
 MAX_GIB = 2**31 - 1
 # About 126 years: beyond it a float of seconds no longer distinguishes microseconds.
@@ -37,8 +37,9 @@ class Trace:
 
     Columns of `events`: `time` (float64, seconds from the start), `event` (category, one of
     EVENTS), `volume_id`, `image_id` ('' = none), `size_gib` (int64, 0 except for creates),
-    `volume_type`, `host` ('' = the scheduler chooses), `project` ('' = none), `encrypted` and `first_host`
-    (the pool of the first attempt; '' = the scheduler chooses it, too).
+    `volume_type`, `host` ('' = the scheduler chooses), `project` ('' = none), `encrypted`, `first_host`
+    (the pool of the first attempt; '' = the scheduler chooses it, too) and `availability_zone` ('' = the
+    default one).
     `start` is the time of the first event if the trace has dates. `path` is its file.
     """
 
@@ -127,6 +128,7 @@ def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
         "project": table.categories("project"),
         "encrypted": table.flags("encrypted"),
         "first_host": table.categories("first_host"),
+        "availability_zone": table.categories("availability_zone"),
     }
     events = pd.DataFrame(columns)
     _check_events(table, event)

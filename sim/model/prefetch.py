@@ -54,6 +54,7 @@ def _prefetches(case: Case, row: int) -> list[dict[str, Any]]:
             "project": "",
             "encrypted": False,
             "first_host": "",
+            "availability_zone": "",
         }
         made = {
             "event": "prefetch",
@@ -62,6 +63,7 @@ def _prefetches(case: Case, row: int) -> list[dict[str, Any]]:
             "volume_type": case.scenario.backend_at(host).volume_types[0],
             "host": host,
             "project": image.owner,
+            "availability_zone": case.scenario.backend_at(host).availability_zone,
         }
         rows += [volume | made, volume | {"event": "delete"}]
     return rows

@@ -13,7 +13,8 @@ import pandas as pd
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
-ASKED = ("volume_id", "image_id", "volume_type", "size_gib", "time")  # columns of a create, as in the trace
+# Columns of a create, as in the trace.
+ASKED = ("volume_id", "image_id", "volume_type", "size_gib", "time", "availability_zone")
 # Sources of a create's data, the slowest first; CLONES are those without a download.
 SOURCES = ("none", "download", "cache", "store", "driver")
 CLONES = SOURCES[2:]

@@ -166,7 +166,8 @@ def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] 
 
 def reloads(key: str) -> bool:
     """Whether a key changes the workload or which backends serve it, and not only how they answer."""
-    return key.partition(".")[0] not in _ANSWERS or key.endswith(".volume_type") or key == "what_if.prefetch"
+    serving = (".volume_type", "availability_zone")
+    return key.partition(".")[0] not in _ANSWERS or key.endswith(serving) or key == "what_if.prefetch"
 
 
 def paths_of(key: str, raw: Any) -> list[tuple[str, ...]]:

@@ -164,8 +164,9 @@ def _updated(events: pd.DataFrame, images: list[str], every: float) -> pd.DataFr
     more = pd.DataFrame(rows, columns=["time", "image_id"]).assign(
         event="update_image", size_gib=0, encrypted=False
     )
-    more[["volume_id", "volume_type", "host", "project", "first_host"]] = ""
-    for name in ("volume_type", "host", "project", "first_host"):
+    text = ("volume_type", "host", "project", "first_host", "availability_zone")
+    more[["volume_id", *text]] = ""
+    for name in text:
         if "" not in events[name].cat.categories:
             events = events.assign(**{name: events[name].cat.add_categories("")})
     more = more[list(events.columns)].astype(events.dtypes.to_dict())

@@ -322,6 +322,7 @@ def _events(duration: float, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         "size_gib": events["size_gib"].fillna(0).astype("int64"),
         "host": blank.astype("category"),
         "first_host": blank.astype("category"),
+        "availability_zone": blank.astype("category"),
         "encrypted": events["encrypted"].eq(True),
     }
     for name in ("volume_id", "image_id", "volume_type", "project"):

@@ -31,6 +31,7 @@ COLUMNS: dict[str, Any] = {
     "project": "",
     "encrypted": False,
     "first_host": "",
+    "availability_zone": "",
 }
 # Between events: many of them at once, some within one reading of the clock, some after a long time.
 STEPS = (0.0, 0.0, 0.5, 1.0, 3.0, 10.0, 40.0, 300.0, 0.0, 1e-7, 0.1234565, 3e6)
@@ -155,6 +156,7 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
             .flatmap(lambda count: st.lists(pool, min_size=count, max_size=count))
             .map(lambda pools: {f"p{number}": each for number, each in enumerate(pools)}),
             "node": st.sampled_from(("c1", "c2")),
+            "availability_zone": st.sampled_from(("nova",) * 6 + ("az1",) * 2),
             "max_volumes": seldom(5, 9),
             "clone_mib_s": seldom(200),
             "max_clones_per_volume": seldom(1, 2, 3),
@@ -220,6 +222,7 @@ def scenarios(draw: st.DrawFn, whole: bool = False) -> tuple[dict[str, Any], lis
         },
         "cinder": {
             "lock_scope": draw(st.sampled_from(("cloud", "node"))),
+            "default_availability_zone": draw(st.sampled_from(("nova",) * 8 + ("az1", "gone"))),
             "scheduler_max_attempts": draw(st.sampled_from((3, 1, 2, 6))),
             "backend_stats_polling_interval": draw(st.sampled_from((60, 20, 7.3, 1000))),
             "internal_tenant_quota_volumes": draw(seldom(2, 5, 0)),
@@ -262,7 +265,7 @@ def creates(scenario: dict[str, Any], images: list[dict[str, Any]]) -> st.Search
         for hosts in ((host, ""), (host, ""), ("", ""), ("", host))
     ]
     return st.builds(
-        lambda image_id, placed, size, project, encrypted: create(
+        lambda image_id, placed, size, project, encrypted, zone: create(
             0.0,
             "",
             image_id,
@@ -272,12 +275,14 @@ def creates(scenario: dict[str, Any], images: list[dict[str, Any]]) -> st.Search
             size_gib=size,
             project=project,
             encrypted=encrypted,
+            availability_zone=zone,
         ),
         st.sampled_from([each["image_id"] for each in images] * 4 + [""]),
         st.sampled_from(placed),
         st.sampled_from((5, 3, 5, 4, 2)),
         st.sampled_from(("", "", "alice", "bob")),
         st.sampled_from((False,) * 9 + (True,)),
+        st.sampled_from(("",) * 9 + ("nova", "az1", "az1", "gone")),
     )
 
 

@@ -13,7 +13,17 @@ from .cases import COLUMNS, case_of, create
 from .watch import Watch, watching
 
 MOST = 500  # creates from an image that a live simulation has room to record
-CREATE = ("volume_id", "image_id", "size_gib", "volume_type", "host", "project", "encrypted", "first_host")
+CREATE = (
+    "volume_id",
+    "image_id",
+    "size_gib",
+    "volume_type",
+    "host",
+    "project",
+    "encrypted",
+    "first_host",
+    "availability_zone",
+)
 
 
 class LiveSimulation(engine.Simulation):

@@ -136,6 +136,7 @@ def no_ops(case: Case) -> Case:
             host,
             volume_type=backends[host.partition("#")[0]].volume_types[0],
             project=case.images[image_id].owner,
+            availability_zone="nova",
         )
         for image_id in sorted(case.uploaded)
         for host in case.scenario.pools()

@@ -123,6 +123,7 @@ class Builder:
                 "project",
                 "encrypted",
                 "first_host",
+                "availability_zone",
             ],
         )
         if self.initial:

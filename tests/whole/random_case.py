@@ -35,7 +35,20 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     if draw.random() < 0.5:
         _initial(draw, b)
     _events(draw, b, events)
+    _zones(random.Random(f"zones {seed}"), b)  # a stream of its own: other draws stay as they were
     return b
+
+
+def _zones(draw: random.Random, b: Builder) -> None:
+    """In half of the cases, backends in several zones; creates ask for them, or for an unknown one."""
+    if draw.random() < 0.5:
+        return
+    for backend in b.scenario["backends"].values():
+        backend["availability_zone"] = draw.choice(("nova", "nova", "nova", "az1"))
+    b.scenario["cinder"]["default_availability_zone"] = draw.choice(("nova",) * 8 + ("az1", "az1", "gone"))
+    for event in b.events:
+        if event["event"] == "create":
+            event["availability_zone"] = draw.choice(("",) * 12 + ("nova", "az1", "az1", "gone"))
 
 
 def _images(draw: random.Random) -> list[dict[str, Any]]:

@@ -149,13 +149,16 @@ class Run(StartedCloud):
         project = event.project or "project"
         context = _user(project)
         image_id = image_uuid(event.image_id) if event.image_id else None
-        if image_id is not None:
-            task = api_flow.ExtractVolumeRequestTask(ImageService(self.glance), {})
-            try:
+        known = {zone["name"] for zone in self.api.list_availability_zones(enable_cache=True)}
+        known.add(cfg.CONF.storage_availability_zone)  # as `volume.API.create` does
+        task = api_flow.ExtractVolumeRequestTask(ImageService(self.glance), known)
+        try:
+            if image_id is not None:
                 task._get_image_metadata(context, image_id, int(event.size_gib))
-            except exception.CinderException as error:
-                self._finish(request, error)
-                return
+            zones, _ = task._extract_availability_zones(event.availability_zone or None, None, None, None)
+        except exception.CinderException as error:
+            self._finish(request, error)
+            return
         properties = {
             "size": int(event.size_gib),
             "user_id": project,
@@ -164,6 +167,7 @@ class Run(StartedCloud):
             "attach_status": fields.VolumeAttachStatus.DETACHED,
             "encryption_key_id": image_uuid(event.volume_id) if event.encrypted else None,
             "volume_type_id": self.types[event.volume_type],
+            "availability_zone": zones[0],
         }
         host = {"host": self._inside(event.host)} if event.host else {}
         volume = objects.Volume(context=context, **properties, **host)
@@ -177,6 +181,7 @@ class Run(StartedCloud):
             volume_id=volume.id,
             volume_type=volume_types.get_volume_type(context, properties["volume_type_id"]),
             volume_properties=objects.VolumeProperties(**properties),
+            availability_zones=zones,
             **dict.fromkeys(_NOT_GIVEN),
         )
 
@@ -383,7 +388,6 @@ _NOT_GIVEN = (
     "cgsnapshot_id",
     "group_id",
     "backup_id",
-    "availability_zones",
 )
 
 

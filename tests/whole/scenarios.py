@@ -495,6 +495,70 @@ def first_hosts(attempts: int) -> Builder:
     return b.create(200.3, "", "", size=30, first_host="a#p0").create(300, "i0", "", first_host="b#p0")
 
 
+# Availability zones
+
+
+def two_zones(**cinder: Any) -> Builder:
+    """Two small backends in nova, one in az1 whose array refuses a third volume."""
+    b = Builder(*small(), cinder={"backend_stats_polling_interval": 300, **cinder})
+    b.backend("a", pools={"p0": {"capacity_gib": 100}, "p1": {"capacity_gib": 70}}, thin=False)
+    b.backend("b", pools={"p0": {"capacity_gib": 305, "max_volumes": 2}}, availability_zone="az1", thin=False)
+    return b.backend("c", pools={"p0": {"capacity_gib": 300}}, availability_zone="az1", thin=False)
+
+
+@scenario("none", "cache-only", "combined", attempts=(1, 3))
+def zones_with_reschedules(attempts: int) -> Builder:
+    """The heaviest pool refuses: the next attempt is in the same zone, also that of a history."""
+    b = two_zones(scheduler_max_attempts=attempts)
+    b.scenario["store"] = {"home": "a#p0"}
+    for number in range(10):
+        zone = ("", "az1", "nova", "az1", "az1")[number % 5]
+        b.create(7.37 * number, f"i{number % 3}", "", availability_zone=zone)
+    b.create(90.1, "i0", "", availability_zone="az1", first_host="b#p0")
+    return b.create(91.1, "", "", availability_zone="az1").delete(120.1, "v1").create(130.1, "i0", "c#p0")
+
+
+@scenario("cache-only", default=("nova", "az1", "gone"))
+def default_zones(default: str) -> Builder:
+    """What an empty cell means; an unknown default refuses whoever asks for none, pinned or not."""
+    b = two_zones(default_availability_zone=default)
+    b.create(0, "i0", "").create(1.1, "i0", "a#p0").create(2.1, "", "").create(3.1, "i0", "", 10)
+    b.create(4.1, "i0", "", availability_zone="nova").create(5.1, "i0", "", availability_zone="az1")
+    return b.delete(60.1, "v0").delete(61.1, "v4").create(90.1, "i0", "").create(91.1, "i1", "b#p0")
+
+
+@scenario("cache-only")
+def a_full_zone() -> Builder:
+    """Nothing of another zone helps; the picture of the full pool counts what was placed."""
+    b = two_zones()
+    for number in range(4):
+        b.create(1.1 * number, f"i{number}", "", 45, availability_zone="nova")
+    return b.create(60.1, "i0", "", 45).create(61.1, "i0", "", 45, availability_zone="az1")
+
+
+@scenario("cache-only")
+def zones_refused_by_the_api() -> Builder:
+    """No attempt and no room; the image is checked first; nova is known though no backend has it."""
+    b = Builder(*small()).backend("a", pools={"p0": {"capacity_gib": 60}}, availability_zone="az1")
+    b.create(0, "i0", "", availability_zone="az9").create(1.1, "i0", "a#p0", availability_zone="az9")
+    b.create(2.1, "", "", availability_zone="az9").create(3.1, "i0", "", 1, availability_zone="az9")
+    b.create(4.1, "i0", "", availability_zone="nova").create(5.1, "i0", "").create(6.1, "i0", "a#p0")
+    b.delete(30.1, "v0").delete(31.1, "v2")
+    return b.create(40.1, "i0", "", availability_zone="az1").create(41.1, "", "", availability_zone="az1")
+
+
+@scenario("cache-only")
+def a_pool_without_room_breaks_its_zone() -> Builder:
+    """CapacityFilter divides by zero for a pool of any volume type, but only in the zone asked for."""
+    b = Builder(*small(), tiers={"flash": TIER, "disk": TIER}).backend(
+        "a", pools={"p0": {"capacity_gib": 60}}
+    )
+    b.backend("b", pools={"p0": {"capacity_gib": 60}}, availability_zone="az1")
+    b.backend("c", "disk", {"p0": {"capacity_gib": 9}}, availability_zone="az1", reserved_percentage=100)
+    b.create(0, "i0", "").create(1.1, "i0", "", availability_zone="az1")
+    return b.create(2.1, "i0", "", availability_zone="az1", first_host="b#p0")
+
+
 # Waiting
 
 

@@ -78,6 +78,7 @@ class StartedCloud(Cloud):
             (None, "allowed_direct_url_schemes"): (["cinder"] if self.strategy in WITH_STORE else []),
             (None, "cinder_internal_tenant_project_id"): INTERNAL_PROJECT,
             (None, "cinder_internal_tenant_user_id"): INTERNAL_PROJECT,
+            (None, "default_availability_zone"): cinder.default_availability_zone,
             (None, "scheduler_max_attempts"): cinder.scheduler_max_attempts,
         }
         options |= {
@@ -96,10 +97,12 @@ class StartedCloud(Cloud):
             "image_upload_use_internal_tenant": cinder.image_upload_use_internal_tenant,
         }
         for name, spec in self.scenario.backends.items():
-            configuration.Configuration(volume_driver.image_opts, config_group=name)
+            for opts in (volume_driver.image_opts, volume_driver.volume_opts):
+                configuration.Configuration(opts, config_group=name)
             options[name, "image_volume_cache_enabled"] = cached and spec.image_volume_cache_enabled
             for key in ("image_volume_cache_max_size_gb", "image_volume_cache_max_count"):
                 options[name, key] = getattr(spec, key)
+            options[name, "backend_availability_zone"] = spec.availability_zone
             options.update({(name, key): value for key, value in uploads.items()})
         return options
 
@@ -113,7 +116,7 @@ class StartedCloud(Cloud):
                 host=service.host,
                 binary="cinder-volume",
                 topic="cinder-volume",
-                availability_zone="nova",
+                availability_zone=service.array.spec.availability_zone,
                 report_count=0,
             )
             row.create()
