@@ -99,7 +99,15 @@ def tidy(events: pd.DataFrame) -> pd.DataFrame:
     events["event"] = pd.Categorical(events["event"], EVENTS)
     events["size_gib"] = events["size_gib"].fillna(0).astype("int64")
     events["encrypted"] = False
-    for name in ("volume_id", "image_id", "volume_type", "host", "project", "first_host"):
+    for name in (
+        "volume_id",
+        "image_id",
+        "volume_type",
+        "host",
+        "project",
+        "first_host",
+        "availability_zone",
+    ):
         events[name] = events[name].astype("object").fillna("").astype("str")
     return events
 

@@ -112,13 +112,11 @@ def tidy(events: pd.DataFrame) -> pd.DataFrame:
     """The events in order of time (whole milliseconds), in the columns and types of a trace."""
     events["time"] = events["time"].round(3)
     events = events.sort_values("time", kind="stable", ignore_index=True)
-    text = (
-        events[["volume_id", "image_id", "volume_type", "host", "project"]].fillna("").assign(first_host="")
-    )
+    text = events[["volume_id", "image_id", "volume_type", "host", "project"]].fillna("")
     events["size_gib"] = events["size_gib"].fillna(0).astype("int64")
     events["encrypted"] = events["encrypted"].eq(True)
     events["event"] = pd.Categorical(events["event"], EVENTS)
-    return events.assign(**text)[[*REQUIRED, *OPTIONAL]]
+    return events.assign(**text, first_host="", availability_zone="")[[*REQUIRED, *OPTIONAL]]
 
 
 if __name__ == "__main__":

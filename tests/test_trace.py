@@ -115,7 +115,7 @@ def test_encrypted_is_nothing_else(tmp_path: Path, cell: str) -> None:
 def test_bom_line_ends_blank_lines_and_quotes_make_no_difference(tmp_path: Path, data: str) -> None:
     (tmp_path / "t.csv").write_bytes(data.encode())
     event = read_trace(tmp_path / "t.csv").events.iloc[0]
-    assert event.tolist() == [0.0, "create", "v", "i1", 1, "flash", "", "", False, ""]
+    assert event.tolist() == [0.0, "create", "v", "i1", 1, "flash", "", "", False, "", ""]
 
 
 def test_quoted_cells_may_hold_commas_quotes_and_lines(tmp_path: Path) -> None:
@@ -471,6 +471,7 @@ def a_trace(start: datetime | None = None, **columns: list[object]) -> Trace:
             "project": pd.Categorical([""] * 4),
             "encrypted": [False] * 4,
             "first_host": pd.Categorical([""] * 4),
+            "availability_zone": pd.Categorical([""] * 4),
             **columns,
         }
     )
@@ -480,7 +481,8 @@ def a_trace(start: datetime | None = None, **columns: list[object]) -> Trace:
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("optional", [{}, {"project": ["p", "", "", "p"]},
                                       {"encrypted": [True, False, False, False]},
-                                      {"first_host": ["", "d#p", "", ""]}])  # fmt: skip
+                                      {"first_host": ["", "d#p", "", ""]},
+                                      {"availability_zone": ["az1", "", "", ""]}])  # fmt: skip
 def test_what_is_written_is_read_again(
     tmp_path: Path, suffix: str, optional: dict[str, list[object]]
 ) -> None:
@@ -555,6 +557,7 @@ def test_any_text_survives_writing_and_reading(
             "project": project,
             "encrypted": False,
             "first_host": "",
+            "availability_zone": "",
         }
     )
     path = tmp_path_factory.mktemp("any") / f"t.{suffix}"
