@@ -100,9 +100,9 @@ def sweep(
     from sim.sweep.intervals import intervals
     from sim.sweep.sweep import sweep as run_cells
     from sim.sweep.sweep import tidy
-    from sim.sweep.varying import check
+    from sim.sweep.varying import VARY, check
 
-    check(case.scenario, points)
+    check(case.scenario, points, rows or VARY)
     counted_from_s = warm_up_s(warm_up, case, list(dict.fromkeys(point.strategy for point in points)))
     with progress("cells", len(points) * replications, shown=True) as done:
         results = run_cells(

@@ -39,7 +39,8 @@ class Problems:
         key = _key(file, kind or what)
         shown = self._shown.setdefault(key, [])
         if len(shown) < SHOWN:
-            shown.append(": ".join(part for part in (key[0], where, what) if part))
+            place = shortened(printable(where), 120, 40)
+            shown.append(": ".join(part for part in (key[0], place, printable(what)) if part))
         else:
             self._more[key] += 1
 

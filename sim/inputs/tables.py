@@ -25,15 +25,22 @@ _NOT_FINITE = r"(?i)^[+-]?(inf|infinity|nan)$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0", "")
 csv.field_size_limit(2**31 - 1)  # a cell may be longer than the 131,072 characters that Python's csv allows
+MOST_BYTES = 4 * 2**30  # of a text file
 # Columns that pandas adds to a Parquet file for an index.
 _PANDAS_INDEX = "__index_level_"
 
 
 def read_bytes(path: Path, problems: Problems) -> bytes | None:
-    """The bytes of a UTF-8 text file without its BOM; None, with the problem noted, if unusable."""
+    """The bytes of a UTF-8 text file without its BOM; None, with the problem noted, if unusable.
+
+    What may never end (a device, a pipe) is not a file, and a file has at most MOST_BYTES.
+    """
     try:
         if path.exists() and not path.is_file():
             problems.add(path, "", "is not a file")
+            return None
+        if path.stat().st_size > MOST_BYTES:
+            problems.add(path, "", f"is larger than {MOST_BYTES >> 30} GiB: write a trace of that size as Parquet")
             return None
         data = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -218,6 +225,24 @@ def count_rows(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError):
         return 0
+
+
+def csv_records(path: Path, problems: Problems) -> list[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file with any columns: the line of each, and its cells by column.
+
+    Rows of another length than the header are problems, and left out.
+    """
+    data = read_bytes(path, problems)
+    if data is None or not _quotes_close(path, data, problems):
+        return []
+    rows = iter(_csv_rows(data))
+    _, header = next(rows, (1, []))
+    if not _unique(path, header, problems):
+        return []
+    _tell_wrong_lengths(path, data, len(header), problems)
+    return [
+        (f"line {line}", dict(zip(header, row, strict=True))) for line, row in rows if len(row) == len(header)
+    ]
 
 
 def _check_columns(table: Table, required: Iterable[str], optional: Iterable[str]) -> None:

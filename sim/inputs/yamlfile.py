@@ -1,4 +1,4 @@
-"""YAML as scenarios use it: no tags, no surprises in numbers, no alias bombs."""
+"""YAML as scenarios, `--vary` and `--list` use it: no tags, no surprises in values, no alias bombs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from sim.inputs.tables import read_bytes
 # A scenario is five levels deep, and ten thousand backends have fewer nodes.
 MAX_DEPTH = 30
 MAX_NODES = 1_000_000
+CHARACTERS = 1000  # of a text that count as a node
 
 
 def read_yaml(path: Path, problems: Problems) -> dict[Hashable, Any] | None:
     """The mapping in a YAML file; None, with the problem noted, if there is none.
 
-    Numbers are those of YAML 1.2: `1e3` is one, `010` and `1:30` are text. A key given twice is a problem,
-    and the last one counts. Aliases may repeat content, up to a million nodes in all.
+    Values are those of YAML 1.2: `1e3` is a number, `010`, `1:30`, `1_000` and `yes` are text. A key given
+    twice is a problem, and the last one counts. Aliases may repeat content, up to a million nodes in all.
     """
     data = read_bytes(path, problems)
     if data is None:
@@ -46,6 +47,19 @@ def read_yaml(path: Path, problems: Problems) -> dict[Hashable, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def value_of(text: str) -> Any:
+    """The value that a text has in a scenario. Raises ValueError if it has none."""
+    try:
+        loader = _Loader(text)
+        value = loader.get_single_data()
+    except yaml.YAMLError as error:
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ValueError(f"is not YAML: {what}") from None
+    if loader.repeated:
+        raise ValueError(f"key {quoted(loader.repeated[0][1])} is given twice")
+    return value
+
+
 class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -60,7 +74,7 @@ class _Loader(yaml.SafeLoader):
         if getattr(event, "tag", None) is not None:
             raise _refused("tags are not allowed", event)
         before = self.nodes
-        self.nodes += 1
+        self.nodes += 1 + len(getattr(event, "value", "")) // CHARACTERS
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise _refused("too deeply nested", event)
@@ -94,11 +108,10 @@ def _refused(what: str, event: yaml.Event) -> yaml.MarkedYAMLError:
 
 
 def _resolvers() -> dict[str | None, list[tuple[str, re.Pattern[str]]]]:
-    """PyYAML's rules for plain text, but with the numbers of YAML 1.2 and without dates."""
+    """PyYAML's rules for nothing (`null`) and merges (`<<`); numbers and booleans as YAML 1.2 has them."""
     tag = "tag:yaml.org,2002:"
-    dropped = {tag + "int", tag + "float", tag + "timestamp"}
     rules = {
-        first: [rule for rule in known if rule[0] not in dropped]
+        first: [rule for rule in known if rule[0] in (tag + "null", tag + "merge")]
         for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     number = re.compile(
@@ -108,6 +121,8 @@ def _resolvers() -> dict[str | None, list[tuple[str, re.Pattern[str]]]]:
     whole = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})$")
     for first in "+-.0123456789":
         rules.setdefault(first, []).extend([(tag + "int", whole), (tag + "float", number)])
+    for first in "tTfF":
+        rules.setdefault(first, []).append((tag + "bool", re.compile("(true|True|TRUE|false|False|FALSE)$")))
     return rules
 
 

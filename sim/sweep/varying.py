@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import yaml
 from scipy.stats import qmc
 
 from sim.inputs.problems import BadInput, Problems, quoted
 from sim.inputs.scenario import Scenario, put
 from sim.inputs.strategies import STRATEGIES
+from sim.inputs.tables import csv_records
+from sim.inputs.yamlfile import value_of
 
 STRATEGY = "strategy"
 # Parts of a scenario of which the workload, its images and who serves whom know nothing.
 _REFUSED = ("images", "name", "strategies")
 _FILES = ("workload.trace", "workload.initial", "images.")
 _ANSWERS = ("backends", "boot_timeout_s", "cinder", "glance", "store", "tiers", "what_if")
-MOST_VALUES = 100_000
-_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?::(\d+))?")
+MOST_VALUES = 100_000  # of a range
+MOST_POINTS = 1_000_000
+VARY = "--vary"
+_RANGE = re.compile(r"(-?[0-9]{1,15})\.\.(-?[0-9]{1,15})(?::([0-9]{1,15}))?")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Point:
 
 
 def parse(varied: Iterable[str]) -> dict[str, list[Any]]:
-    """Parse each `KEY=VALUES`. Values are `a,b,c`, or whole numbers `0..100:5` (from, to, step).
+    """Parse each `KEY=VALUES`. Values are `a,b,c`, each as in a scenario, or whole numbers `0..100:5` (from,
+    to, step).
 
     Raises BadInput with everything that it cannot parse.
     """
@@ -46,9 +50,9 @@ def parse(varied: Iterable[str]) -> dict[str, list[Any]]:
     for text in varied:
         key, equals, values = text.partition("=")
         if not key or not equals or not values:
-            problems.add("--vary", quoted(text), "is not written KEY=VALUE,VALUE,...")
+            problems.add(VARY, quoted(text), "is not written KEY=VALUE,VALUE,...")
         elif key in found:
-            problems.add("--vary", key, "is given twice")
+            problems.add(VARY, key, "is given twice")
         else:
             found[key] = _values(key, values, problems)
     problems.raise_any()
@@ -61,25 +65,31 @@ def _values(key: str, text: str, problems: Problems) -> list[Any]:
         if span := _RANGE.fullmatch(part):
             first, last, step = int(span[1]), int(span[2]), int(span[3] or 1)
             if step < 1 or last < first:
-                problems.add("--vary", key, f"{quoted(part)} is an empty range")
+                problems.add(VARY, key, f"{quoted(part)} is an empty range")
                 continue
             if (last - first) // step >= MOST_VALUES:
-                problems.add("--vary", key, f"{quoted(part)} has more than {MOST_VALUES:,} values")
+                problems.add(VARY, key, f"{quoted(part)} has more than {MOST_VALUES:,} values")
                 continue
             values += range(first, last + 1, step)
         else:
             try:
-                values.append(yaml.safe_load(part))
-            except yaml.YAMLError:
-                problems.add("--vary", key, f"{quoted(part)} is no value")
+                values.append(_value(key, part))
+            except ValueError as error:
+                problems.add(VARY, key, f"{quoted(part)} {error}")
     return list({repr(value): value for value in values}.values())  # 1 is not true
+
+
+def _value(key: str, text: str) -> Any:
+    """The value of a key; a strategy is a name, whatever else it may look like. Raises ValueError."""
+    return text if key == STRATEGY else value_of(text)
 
 
 def grid(values: Mapping[str, Sequence[Any]], strategies: Sequence[str]) -> list[Point]:
     """Every combination under each strategy; the last key changes fastest. The key `strategy` may name
-    strategies."""
+    strategies. Raises BadInput if they are too many."""
     values = dict(values)
     names = list(map(str, values.pop(STRATEGY, strategies)))
+    _refuse_many(len(names) * math.prod(map(len, values.values())), f"{VARY}: {{}} combinations")
     return [
         Point(tuple(zip(values, combination, strict=True)), strategy)
         for strategy in names
@@ -91,9 +101,10 @@ def sample(
     values: Mapping[str, Sequence[Any]], strategies: Sequence[str], count: int, latin: bool, seed: int
 ) -> list[Point]:
     """Draw `count` combinations, each under every strategy. `latin`: as a Latin hypercube, else
-    independently."""
+    independently. Raises BadInput if they are too many."""
     values = dict(values)
     names = list(map(str, values.pop(STRATEGY, strategies)))
+    _refuse_many(len(names) * count, "--sample: {} combinations")
     rng = np.random.default_rng(seed)
     shape = (count, len(values))
     drawn = qmc.LatinHypercube(len(values), rng=rng).random(count) if latin else rng.random(shape)
@@ -101,42 +112,48 @@ def sample(
         tuple((key, of[int(share * len(of))]) for (key, of), share in zip(values.items(), row, strict=True))
         for row in drawn.tolist()
     ]
-    return [Point(one, strategy) for strategy in names for one in dict.fromkeys(combinations)]
+    different = {repr(one): one for one in combinations}.values()
+    return [Point(one, strategy) for strategy in names for one in different]
+
+
+def _refuse_many(count: int, what: str) -> None:
+    if count > MOST_POINTS:
+        raise BadInput([f"{what.format(f'{count:,}')} are too many: at most {MOST_POINTS:,}"])
 
 
 def listed(path: Path, strategies: Sequence[str]) -> list[Point]:
-    """The rows of a CSV whose columns are keys (`strategy` may be one). Raises BadInput."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BadInput([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
-    if table.empty:
-        raise BadInput([f"{path}: has no rows"])
+    """The rows of a CSV whose columns are keys (`strategy` may be one). Raises BadInput with all problems."""
+    problems = Problems()
     points = []
-    for number, row in enumerate(table.to_dict("records"), 2):
-        try:
-            values = {str(key): yaml.safe_load(cell) for key, cell in row.items()}
-        except yaml.YAMLError:
-            raise BadInput([f"{path}: line {number}: a cell is no value"]) from None
-        names = [values.pop(STRATEGY)] if STRATEGY in values else strategies
+    for line, row in csv_records(path, problems):
+        values = {}
+        for key, cell in row.items():
+            try:
+                values[key] = _value(key, cell)
+            except ValueError as error:
+                problems.add(path, f"{line}: {key}", f"{quoted(cell)} {error}", "is not YAML")
+        names = [values.pop(STRATEGY, "")] if STRATEGY in row else strategies
         points += [Point(tuple(values.items()), str(name)) for name in names]
+    if not points and not problems:
+        problems.add(path, "", "has no rows")
+    problems.raise_any()
     return list({repr(point): point for point in points}.values())
 
 
-def check(scenario: Scenario, points: Sequence[Point]) -> None:
-    """Raises BadInput with every key, value and strategy that the scenario cannot take."""
+def check(scenario: Scenario, points: Sequence[Point], source: str | Path = VARY) -> None:
+    """Raises BadInput with every key, value and strategy of `source` that the scenario cannot take."""
     problems = Problems()
     for name in dict.fromkeys(point.strategy for point in points):
         if name not in STRATEGIES:
-            problems.add("--vary", STRATEGY, f"there is no {quoted(name)}, only {', '.join(STRATEGIES)}")
+            problems.add(source, STRATEGY, f"there is no {quoted(name)}, only {', '.join(STRATEGIES)}")
     raw = scenario.model_dump(by_alias=True)
     pairs = {repr(pair): pair for point in points for pair in point.values}
     refused = set()
     for key in dict.fromkeys(key for key, _ in pairs.values()):
         if key in _REFUSED or key.startswith(_FILES):
-            problems.add("--vary", key, "cannot be varied: it names files, or says nothing of a run")
+            problems.add(source, key, "cannot be varied: it names files, or says nothing of a run")
         elif not paths_of(key, raw):
-            problems.add("--vary", key, "is no key of the scenario", f"{key} is no key")
+            problems.add(source, key, "is no key of the scenario", f"{key} is no key")
         else:
             continue
         refused.add(key)
@@ -145,7 +162,8 @@ def check(scenario: Scenario, points: Sequence[Point]) -> None:
             if key not in refused:
                 apply(scenario, {key: value}, raw)
         except ValueError as error:
-            problems.add("--vary", key, f"{quoted(value)}: {_reason(error)}")
+            reason = _reason(error)
+            problems.add(source, key, f"{quoted(value)}: {reason}", f"{key}: {reason}")
     problems.raise_any()
 
 

@@ -58,7 +58,7 @@ def _vary(path: Path) -> None:
 
 
 def _list(path: Path) -> None:
-    varying.check(_case().scenario, varying.listed(path, ["none"]))
+    varying.check(_case().scenario, varying.listed(path, ["none"]), path)
 
 
 def _rows() -> list[dict[str, object]]:
@@ -113,3 +113,11 @@ VARY = Target(
 )
 LIST = Target("--list", lambda: csvs(_rows()), "list.csv", _list)
 CELLS = Target("sweep cells", _json_cells, NAME, _resumed)
+
+
+def test_vary() -> None:
+    VARY.check(60, 1)
+
+
+def test_list() -> None:
+    LIST.check(60, 1)
