@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,47 +17,22 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from sim.inputs.problems import SHOWN, Problems, quoted
+from sim.inputs.textfile import csv_rows, lines_of, quotes_close, read_bytes, tell_wrong_lengths, unique
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 Mask = npt.NDArray[np.bool_]
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _NOT_FINITE = r"(?i)^[+-]?(inf|infinity|nan)$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+# The years 1 to 9999, as Python's dates have them, in microseconds from 1970.
+_FIRST_US, _LAST_US = -62_135_596_800 * 10**6, 253_402_300_800 * 10**6
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0", "")
-csv.field_size_limit(2**31 - 1)  # a cell may be longer than the 131,072 characters that Python's csv allows
-MOST_BYTES = 4 * 2**30  # of a text file
 # Columns that pandas adds to a Parquet file for an index.
 _PANDAS_INDEX = "__index_level_"
-
-
-def read_bytes(path: Path, problems: Problems) -> bytes | None:
-    """The bytes of a UTF-8 text file without its BOM; None, with the problem noted, if unusable.
-
-    What may never end (a device, a pipe) is not a file, and a file has at most MOST_BYTES.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            problems.add(path, "", "is not a file")
-            return None
-        if path.stat().st_size > MOST_BYTES:
-            problems.add(path, "", f"is larger than {MOST_BYTES >> 30} GiB: write a trace of that size as Parquet")
-            return None
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        problems.add(path, "", f"cannot be read: {getattr(error, 'strerror', None) or error}")
-        return None
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    bad = data.find(b"\0")
-    what = "NUL byte"
-    if bad < 0:
-        try:
-            data.decode()
-        except UnicodeDecodeError as error:
-            bad, what = error.start, "invalid UTF-8"
-    if bad < 0:
-        return data
-    problems.add(path, f"line {len(data[: bad + 1].splitlines())}", what)
-    return None
 
 
 @dataclass
@@ -82,18 +57,18 @@ class Table:
         kind = what.replace(" {}", "")
         cells = self.columns[column]
         for row, line in zip(rows[:SHOWN], self.line_of(rows[:SHOWN]), strict=True):
-            value = cells[int(row)].as_py() if values is None else values[row]
-            shown = quoted("" if value is None else value)
+            shown = _shown(cells[int(row)]) if values is None else quoted(values[row])
             self.problems.add(self.path, line, what.format(shown), kind)
         self.problems.add_uncounted(self.path, kind, max(0, len(rows) - SHOWN))
 
     def text(self, name: str) -> pa.Array:
-        """A column as strings; null is the same as empty."""
+        """A column as strings; null is the same as empty. Whole numbers are the text of their digits."""
         column = self.columns.get(name)
         if column is None:
             return pa.array([""] * self.rows, pa.string())
-        whole = pa.types.is_integer(column.type) or pa.types.is_null(column.type)
-        if not (whole or _is_text(column.type)):
+        if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+            column = _whole(column)
+        if not (pa.types.is_integer(column.type) or pa.types.is_null(column.type) or _is_text(column.type)):
             self._unusable(name, column)
             return pa.array([""] * self.rows, pa.string())
         return pc.fill_null(pc.cast(column, pa.string()), "").combine_chunks()
@@ -131,7 +106,7 @@ class Table:
         """A column as UTC times (ISO 8601; without a zone: UTC; NaT if none), and the mask of valid ones."""
         column = self.columns.get(name)
         if column is not None and is_calendar(column.type):
-            times = pd.to_datetime(column.to_pandas(), errors="coerce", utc=True)
+            times = _calendar(column)
         elif column is not None and _is_text(column.type):
             text = self.text(name)
             dated = pc.match_substring_regex(text, _DATE)
@@ -160,6 +135,45 @@ class Table:
 def is_calendar(kind: pa.DataType) -> bool:
     """Whether a column's type is one of dates or instants."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _shown(cell: pa.Scalar) -> str:
+    """A cell as a problem shows it; some dates and zones have no value in Python."""
+    try:
+        value = cell.as_py()
+    except (ValueError, OverflowError, KeyError):
+        return f"of type {cell.type}, out of range"
+    return quoted("" if value is None else value)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floats or decimals as integers if all are whole: so pandas writes integers with nulls."""
+    try:
+        return pc.cast(column, pa.int64())
+    except pa.ArrowInvalid:
+        return column
+
+
+def _calendar(column: pa.ChunkedArray) -> pd.Series[pd.Timestamp]:
+    """Dates or instants as UTC times in microseconds; NaT if none, or outside of the years 1 to 9999."""
+    kind = column.type
+    days = pa.types.is_date32(kind)
+    counts = column.cast(pa.int32() if days else pa.int64()).cast(pa.int64())
+    many = _PER_SECOND["ms" if pa.types.is_date64(kind) else getattr(kind, "unit", "s")]
+    whole = _integers(counts)
+    per_us, us_each = (
+        max(1, many // _PER_SECOND["us"]),
+        max(1, _PER_SECOND["us"] // many) * (86_400 if days else 1),
+    )
+    whole = whole // per_us
+    known = (whole >= _FIRST_US // us_each) & (whole < _LAST_US // us_each) & ~_mask(pc.is_null(column))
+    us = np.where(known, whole, 0) * us_each
+    times = np.where(known, us.astype("M8[us]"), np.datetime64("NaT", "us"))
+    return pd.Series(pd.DatetimeIndex(times).tz_localize("UTC"))
+
+
+def _integers(values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.fill_null(values, 0).to_numpy(), dtype=np.int64)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -197,7 +211,10 @@ def read_batches(
     problems: Problems,
     columns: list[str] | None = None,
 ) -> Iterator[Table]:
-    """Read a Parquet file (or some columns) as tables of `rows` rows; one of them bounds the memory."""
+    """Read a Parquet file (or some columns) as tables of `rows` rows; one of them bounds the memory.
+
+    Raises BadInput if the file is damaged.
+    """
     first = 0
     for batch in parquet_batches(path, rows, columns):
         table = _parquet_table(path, pa.Table.from_batches([batch]), first, problems)
@@ -208,41 +225,51 @@ def read_batches(
 
 
 def parquet_batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """A Parquet file (or some columns of it) in parts of `rows` rows."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, pre_buffer=False) as file:  # a buffer would keep everything that was read
-        yield from file.iter_batches(batch_size=rows, columns=columns)
+    """A Parquet file (or some columns of it) in parts of `rows` rows. Raises BadInput if it is damaged."""
+    problems = Problems()
+    # A buffer would keep everything that was read.
+    with _damage_noted(path, problems), _parquet(path, problems, pre_buffer=False) as file:
+        if file is not None:
+            for batch in file.iter_batches(batch_size=rows, columns=columns):
+                batch.validate(full=True)
+                yield batch
+    problems.raise_any()
 
 
 def count_rows(path: Path) -> int:
     """The rows of a Parquet file; 0 for a file that cannot be read, which its reader will report."""
-    import pyarrow.parquet as pq
-
     if path.suffix.lower() != ".parquet":
         return 0
+    problems = Problems()
+    with _damage_noted(path, problems), _parquet(path, problems) as file:
+        if file is not None:
+            return int(file.metadata.num_rows)
+    return 0
+
+
+@contextmanager
+def _parquet(path: Path, problems: Problems, **options: bool) -> Iterator[pq.ParquetFile | None]:
+    """An open Parquet file; None, with the problem noted, if it has no columns that can be told apart."""
+    import pyarrow.parquet as pq  # slow to import, and most scenarios have CSV
+
+    if not path.is_file():
+        read_bytes(path, problems)
+        yield None
+        return
+    with pq.ParquetFile(path, **options) as file:
+        yield file if unique(path, file.schema_arrow.names, problems) else None
+
+
+@contextmanager
+def _damage_noted(path: Path, problems: Problems) -> Iterator[None]:
+    """Note what a damaged Parquet file makes of its reader."""
     try:
-        return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowException, OSError):
-        return 0
-
-
-def csv_records(path: Path, problems: Problems) -> list[tuple[str, dict[str, str]]]:
-    """The rows of a CSV file with any columns: the line of each, and its cells by column.
-
-    Rows of another length than the header are problems, and left out.
-    """
-    data = read_bytes(path, problems)
-    if data is None or not _quotes_close(path, data, problems):
-        return []
-    rows = iter(_csv_rows(data))
-    _, header = next(rows, (1, []))
-    if not _unique(path, header, problems):
-        return []
-    _tell_wrong_lengths(path, data, len(header), problems)
-    return [
-        (f"line {line}", dict(zip(header, row, strict=True))) for line, row in rows if len(row) == len(header)
-    ]
+        yield
+    except UnicodeDecodeError:
+        problems.add(path, "", "the name of a column is not UTF-8")
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        problems.add(path, "", f"cannot be read as Parquet: {lines[0]}")
 
 
 def _check_columns(table: Table, required: Iterable[str], optional: Iterable[str]) -> None:
@@ -255,24 +282,17 @@ def _check_columns(table: Table, required: Iterable[str], optional: Iterable[str
             problems.add(path, "", f"unknown column {quoted(name)}")
 
 
-def _unique(path: Path, names: Sequence[str], problems: Problems) -> bool:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    for name in repeated:
-        problems.add(path, "", f"column {quoted(name)} is given {names.count(name)} times")
-    return not repeated
-
-
 def _read_csv(path: Path, problems: Problems) -> Table | None:
     data = read_bytes(path, problems)
     if data is None:
         return None
-    if b'"' in data and not _quotes_close(path, data, problems):
+    if b'"' in data and not quotes_close(path, data, problems):
         return None
-    header = next((row for _, row in _csv_rows(data)), None)
+    header = next((row for _, row in csv_rows(data)), None)
     if header is None:
         problems.add(path, "", "is empty: no header line")
         return None
-    if not _unique(path, header, problems):
+    if not unique(path, header, problems):
         return None
     wrong: list[int] = []
 
@@ -295,62 +315,18 @@ def _read_csv(path: Path, problems: Problems) -> Table | None:
         return None
     cells = len(header)
     if wrong:
-        _tell_wrong_lengths(path, data, cells, problems)
+        tell_wrong_lengths(path, data, cells, problems)
     columns = {name: read[name].slice(1) for name in header}
-    return Table(path, problems, columns, read.num_rows - 1, lambda rows: _lines(data, cells, rows))
-
-
-def _csv_rows(data: bytes) -> Iterable[tuple[int, list[str]]]:
-    """Every row that is not empty, with the number of its first line."""
-    reader = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
-    line = 1
-    for row in reader:
-        if row:
-            yield line, row
-        line = reader.line_num + 1
-
-
-def _quotes_close(path: Path, data: bytes, problems: Problems) -> bool:
-    """Whether quotes follow the rules of CSV; pyarrow would accept any use of them."""
-    reader = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
-    try:
-        for _ in reader:
-            pass
-    except csv.Error as error:
-        problems.add(path, f"line {reader.line_num}", f"is not CSV: {error}")
-        return False
-    return True
-
-
-def _tell_wrong_lengths(path: Path, data: bytes, cells: int, problems: Problems) -> None:
-    for line, row in _csv_rows(data):
-        if len(row) != cells:
-            what = f"{len(row)} cells where the header has {cells}"
-            problems.add(path, f"line {line}", what, "not as many cells as the header")
-
-
-def _lines(data: bytes, cells: int, rows: npt.NDArray[np.intp]) -> list[str]:
-    """The lines of rows (without the header and rows of a wrong length); only for problems."""
-    good = (line for line, row in _csv_rows(data) if len(row) == cells)
-    wanted = set(rows.tolist())
-    upto = islice(good, 1, max(wanted, default=-1) + 2)
-    return [f"line {line}" for row, line in enumerate(upto) if row in wanted]
+    return Table(path, problems, columns, read.num_rows - 1, lambda rows: lines_of(data, cells, rows))
 
 
 def _read_parquet(path: Path, problems: Problems) -> Table | None:
-    import pyarrow.parquet as pq  # slow to import, and most scenarios have CSV
-
-    if not path.is_file():
-        read_bytes(path, problems)
-        return None
-    try:
-        read = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        problems.add(path, "", f"cannot be read as Parquet: {str(error).splitlines()[0]}")
-        return None
-    if not _unique(path, read.column_names, problems):
-        return None
-    return _parquet_table(path, read, 0, problems)
+    with _damage_noted(path, problems), _parquet(path, problems) as file:
+        if file is not None:
+            read = file.read()
+            read.validate(full=True)  # text that is not UTF-8
+            return _parquet_table(path, read, 0, problems)
+    return None
 
 
 def _parquet_table(path: Path, read: pa.Table, first: int, problems: Problems) -> Table:
@@ -362,6 +338,12 @@ def _parquet_table(path: Path, read: pa.Table, first: int, problems: Problems) -
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column without the ways in which Parquet's writers put the same cells: NaN is null, a dictionary's
+    words stand at their places, and a column without any value has the type of none."""
     if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    return column.cast(pa.string()) if str(column.type) == "string_view" else column
+        column = column.cast(column.type.value_type)
+    if str(column.type) == "string_view":
+        column = column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return pa.chunked_array([pa.nulls(len(column))]) if column.null_count == len(column) else column

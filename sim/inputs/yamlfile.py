@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from sim.inputs.problems import Problems, quoted
-from sim.inputs.tables import read_bytes
+from sim.inputs.textfile import read_bytes
 
 # A scenario is five levels deep, and ten thousand backends have fewer nodes.
 MAX_DEPTH = 30

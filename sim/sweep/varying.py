@@ -17,7 +17,7 @@ from scipy.stats import qmc
 from sim.inputs.problems import BadInput, Problems, quoted
 from sim.inputs.scenario import Scenario, put
 from sim.inputs.strategies import STRATEGIES
-from sim.inputs.tables import csv_records
+from sim.inputs.textfile import csv_records
 from sim.inputs.yamlfile import value_of
 
 STRATEGY = "strategy"
