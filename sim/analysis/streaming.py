@@ -45,6 +45,7 @@ from sim.fast.engine import (
 from sim.fast.jit import table_of
 from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
 from sim.fast.state import NONE, State
+from sim.inputs import tables
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
@@ -134,12 +135,11 @@ def stream(
 
 def _schedules(path: Path, batch: int) -> bool:
     """Whether any create leaves its host to the scheduler. If none does, backends need no reports."""
-    for part in parquet_batches(path, batch, ["event", "host"]):
-        event, host = part["event"].cast(pa.string()), part["host"].cast(pa.string())
-        unplaced = pc.equal(pc.fill_null(host, ""), "")
-        if pc.any(pc.and_(pc.equal(event, "create"), unplaced)).as_py():
-            return True
-    return False
+    columns = ["event", "host"]
+    return any(
+        pc.any(pc.and_(pc.equal(part.text("event"), "create"), pc.equal(part.text("host"), ""))).as_py()
+        for part in tables.read_batches(path, batch, columns, [], Problems(), columns)
+    )
 
 
 class Volumes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -61,16 +62,20 @@ class Result:
     error: str = ""
 
     def to_json(self) -> str:
-        """The result as text. JSON has no NaN, so a figure without a value is null."""
+        """The result as text, below its SHA-256. JSON has no NaN, so a figure without a value is null."""
         rows = [
             vars(row) | {"figures": {key: None if math.isnan(of) else of for key, of in row.figures.items()}}
             for row in self.rows.values()
         ]
-        return json.dumps(vars(self) | {"rows": rows}, allow_nan=False)
+        text = json.dumps(vars(self) | {"rows": rows}, allow_nan=False)
+        return f"{_sha256(text)}\n{text}"
 
     @classmethod
     def of_json(cls, text: str) -> Result:
-        """Read the text of `to_json`. Raises ValueError, KeyError or TypeError if the text is not whole."""
+        """Read the text of `to_json`. Raises ValueError if it is not what that wrote."""
+        told, _, text = text.partition("\n")
+        if told != _sha256(text):
+            raise ValueError("damaged or changed")
         raw = json.loads(text)
         rows = [
             Row(
@@ -80,3 +85,7 @@ class Result:
             for row in raw["rows"]
         ]
         return cls(**raw | {"rows": {(row.scope, row.name): row for row in rows}})
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

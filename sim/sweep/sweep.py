@@ -153,9 +153,9 @@ def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, Result]:
     for cell in cells:
         path = folder / "cells" / f"{cell.digest}.json"
         try:
-            result = Result.of_json(path.read_text())
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            continue  # not there, or not whole: it is run
+            result = Result.of_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # not there, or not as it was written: it is run
         if result.digest == cell.digest:
             found[cell.digest] = replace(result, values=dict(cell.point.values))
     return found
@@ -165,7 +165,7 @@ def _keep(folder: Path, result: Result) -> None:
     cells = folder / "cells"
     cells.mkdir(parents=True, exist_ok=True)
     beside = cells / f".{result.digest}.{os.getpid()}"
-    beside.write_text(result.to_json())
+    beside.write_text(result.to_json(), encoding="utf-8")
     beside.replace(cells / f"{result.digest}.json")
 
 

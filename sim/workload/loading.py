@@ -164,8 +164,11 @@ def _read_workload(
     events = trace = None
     if _names_file(given):
         if most is not None and count_rows(folder / given) > most:
-            first = next(read_batches(folder / given, known, 1))
-            trace = replace(first, events=first.events.iloc[:0])
+            first = next(read_batches(folder / given, known, 1), None)
+            if first is None:
+                problems.add(folder / given, "", "says that it has rows, and has none")
+            else:
+                trace = replace(first, events=first.events.iloc[:0])
         else:
             events = parse_trace(folder / given, known, problems)
             trace = events[1] if events else None

@@ -58,3 +58,11 @@ PARTS = Target("trace Parquet in parts", _parquet, "trace.parquet", _in_parts, _
 
 def test_csv() -> None:
     CSV.check(60, 1)
+
+
+def test_parquet() -> None:
+    PARQUET.check(60, 1)
+
+
+def test_parts() -> None:
+    PARTS.check(60, 1)
