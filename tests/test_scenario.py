@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from scenarios import make_two_tiers
 from sim.inputs.problems import SHOWN, BadInput, Problems
 from sim.inputs.scenario import Backend, Case, Image, Scenario
+from sim.inputs.yamlfile import read_yaml
+from sim.sweep import varying
 from sim.workload.loading import load
 
 ROOT = Path(__file__).parent.parent
@@ -263,6 +265,23 @@ def test_minus_one_is_cinders_quota_without_limit(put: Put) -> None:
 def test_numbers_of_yaml_1_2(put: Put, text: str, value: float) -> None:
     scenario = SMALL.replace("pools:", f"clone_s: {text}, pools:")
     assert load(put(scenario)).scenario.backends["a"].clone_s == value
+
+
+WORDS = ("010", "1:30", "1_000", "0o17", "0x1F", "yes", "no", "on", "off", "2024-13-45", "=", "1e-3", "null")
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_a_scenario_vary_and_list_read_one_language(put: Put, text: str, tmp_path: Path) -> None:
+    """YAML 1.2: what 1.1 takes for octals, base 60, dates or booleans is text everywhere."""
+    problems = Problems()
+    path = tmp_path / "value.yaml"
+    path.write_text(f"seed: {text}\n")
+    own = read_yaml(path, problems)
+    assert own is not None and not problems
+    (tmp_path / "list.csv").write_text(f"seed\n{text}\n")
+    assert varying.parse([f"seed={text}"]) == {"seed": [own["seed"]]}
+    assert varying.listed(tmp_path / "list.csv", ["none"])[0].values == (("seed", own["seed"]),)
+    assert own["seed"] == {"1e-3": 1e-3, "null": None}.get(text, text)
 
 
 def test_bom_crlf_and_a_full_path_are_accepted(put: Put) -> None:

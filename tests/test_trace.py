@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim.inputs.images import read_images
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.trace import (
     EVENTS,
@@ -22,6 +26,7 @@ from sim.inputs.trace import (
     empty_initial,
     parse_initial,
     parse_trace,
+    read_batches,
     read_trace,
     write_trace,
 )
@@ -412,6 +417,74 @@ def test_parquet_with_native_types_and_nulls(tmp_path: Path) -> None:
     assert read["host"].tolist() == ["", ""]
     assert read["encrypted"].tolist() == [True, False]
     assert read["project"].tolist() == ["p", ""]
+
+
+NO_VALUES = (
+    *(pa.null(), pa.float64(), pa.int32(), pa.bool_(), pa.date32(), pa.timestamp("us", "UTC"), pa.binary()),
+    *(pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.decimal128(5, 2), pa.list_(pa.int64())),
+)
+
+
+@pytest.mark.parametrize("column", ["image_id", "host", "project", "first_host", "encrypted"])
+@pytest.mark.parametrize("kind", NO_VALUES, ids=str)
+def test_a_column_without_a_value_is_empty_whatever_its_type(
+    tmp_path: Path, kind: pa.DataType, column: str
+) -> None:
+    plain = pa.Table.from_pandas(frame(project=["p", "p"], first_host=["f#p", ""], encrypted=[False, True]))
+    empty = plain.set_column(plain.column_names.index(column), column, pa.nulls(2, kind))
+    pq.write_table(empty, tmp_path / "t.parquet")
+    assert problems(tmp_path / "t.parquet") == []
+    (part,) = read_batches(tmp_path / "t.parquet", KNOWN, 2)
+    for events in (read_trace(tmp_path / "t.parquet").events, part.events):
+        assert events[column].tolist() == ([False, False] if column == "encrypted" else ["", ""])
+        assert events["time"].tolist() == [0, 5]
+
+
+def test_nan_is_empty_and_whole_floats_and_decimals_are_whole(tmp_path: Path) -> None:
+    cells = pa.table(
+        {
+            "time": pa.array([Decimal("0.0"), Decimal("1.5"), Decimal("2.0")]),
+            "event": pa.array(["create", "create", "delete"]).dictionary_encode(),
+            "volume_id": pa.array([7.0, 8.0, 7.0]),
+            "image_id": pa.array([1.0, float("nan"), None]),
+            "size_gib": pa.array([Decimal(10), Decimal("11.0"), None]),
+            "volume_type": pa.array(["flash", "flash", None], pa.large_string()),
+            "host": pa.array([float("nan")] * 3),
+            "project": pa.array([Decimal("3.0"), None, None]),
+            "encrypted": pa.array([1.0, 0.0, None]),
+        }
+    )
+    pq.write_table(cells, tmp_path / "t.parquet")
+    events = read_trace(tmp_path / "t.parquet").events
+    assert events["time"].tolist() == [0, 1.5, 2]
+    assert events["volume_id"].tolist() == ["7", "8", "7"]
+    assert events["image_id"].tolist() == ["1", "", ""]
+    assert events["size_gib"].tolist() == [10, 11, 0]
+    assert events["host"].tolist() == ["", "", ""]
+    assert events["project"].tolist() == ["3", "", ""]
+    assert events["encrypted"].tolist() == [True, False, False]
+
+
+def test_a_float_that_is_not_whole_is_no_name(tmp_path: Path) -> None:
+    assert problems(parquet(tmp_path, frame(host=[1.5, None])))[0] == (
+        "column 'host': cannot use values of type double"
+    )
+
+
+def test_an_image_list_and_an_initial_state_in_parquet(tmp_path: Path) -> None:
+    """Their optional columns may be empty, too, and whole numbers come as floats."""
+    path, found = tmp_path / "i.parquet", Problems()
+    image = {"image_id": "i1", "name": None, "disk_format": "raw", "container_format": "bare"}
+    sizes = {"size_bytes": 1024.0, "virtual_size_bytes": Decimal("2048.00")}
+    pd.DataFrame([image | sizes | {"store_hosts": None, "owner": float("nan")}]).to_parquet(path)
+    images, _ = read_images(path, frozenset(), found)
+    assert (images["i1"].size_bytes, images["i1"].virtual_size_bytes) == (1024, 2048)
+    assert (images["i1"].owner, images["i1"].store_hosts, images["i1"].name) == ("", (), "")
+    entry = {"kind": "cache", "volume_id": None, "image_id": "i1", "size_gib": 3.0, "host": "f#p"}
+    pd.DataFrame([entry | {"last_used": 0, "project": float("nan")}]).to_parquet(path)
+    state = parse_initial(path, KNOWN, None, found)
+    assert state is not None and state[1]["size_gib"].tolist() == [3]
+    assert not found
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", None])

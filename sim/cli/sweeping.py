@@ -98,6 +98,7 @@ def sweep(
     folder = Path(f"sweep-{case.scenario.name}") if out is None else out
     points = _points(case, vary or [], rows, sample, sampling)
     from sim.sweep.intervals import intervals
+    from sim.sweep.results import value_text
     from sim.sweep.sweep import sweep as run_cells
     from sim.sweep.sweep import tidy
     from sim.sweep.varying import VARY, check
@@ -128,7 +129,7 @@ def sweep(
     print(f"sweep: written to {printable(str(folder / 'sweep.csv'))}", file=sys.stderr)
     failed = [result for result in results if result.error]
     for result in failed:
-        values = ", ".join(f"{key}={value}" for key, value in result.values.items())
+        values = ", ".join(f"{key}={value_text(value)}" for key, value in result.values.items())
         print(f"cell {result.strategy} {values} failed: {result.error}", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
 

@@ -218,6 +218,9 @@ def read_batches(
     first = 0
     for batch in parquet_batches(path, rows, columns):
         table = _parquet_table(path, pa.Table.from_batches([batch]), first, problems)
+        if table is None:
+            problems.raise_any()
+            return
         if first == 0:
             _check_columns(table, required, optional)
         first += table.rows
@@ -230,9 +233,7 @@ def parquet_batches(path: Path, rows: int, columns: list[str] | None = None) -> 
     # A buffer would keep everything that was read.
     with _damage_noted(path, problems), _parquet(path, problems, pre_buffer=False) as file:
         if file is not None:
-            for batch in file.iter_batches(batch_size=rows, columns=columns):
-                batch.validate(full=True)
-                yield batch
+            yield from file.iter_batches(batch_size=rows, columns=columns)
     problems.raise_any()
 
 
@@ -323,18 +324,29 @@ def _read_csv(path: Path, problems: Problems) -> Table | None:
 def _read_parquet(path: Path, problems: Problems) -> Table | None:
     with _damage_noted(path, problems), _parquet(path, problems) as file:
         if file is not None:
-            read = file.read()
-            read.validate(full=True)  # text that is not UTF-8
-            return _parquet_table(path, read, 0, problems)
+            return _parquet_table(path, file.read(), 0, problems)
     return None
 
 
-def _parquet_table(path: Path, read: pa.Table, first: int, problems: Problems) -> Table:
-    """A table of rows of a Parquet file that has `first` rows before them."""
+def _parquet_table(path: Path, read: pa.Table, first: int, problems: Problems) -> Table | None:
+    """A table of rows of a Parquet file that has `first` rows before them; None if its cells are damaged."""
+    damaged = [name for name in read.column_names if not _sound(read[name])]
+    for name in damaged:
+        problems.add(path, f"column {quoted(name)}", "has text that is not UTF-8, or other damage")
+    if damaged:
+        return None
     columns = {name: _plain(read[name]) for name in read.column_names}
     return Table(
         path, problems, columns, read.num_rows, lambda rows: [f"row {first + row + 1}" for row in rows]
     )
+
+
+def _sound(column: pa.ChunkedArray) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sim.report.display import COLUMNS, plus_minus, told_columns
 from sim.report.terminal import filled, text_of
+from sim.sweep.results import value_text
 
 SWEEP_ROWS = 40
 MOST_KEYS = 3  # with a column each
@@ -28,7 +29,8 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     shown.add_column("", min_width=len("store-only"), overflow="fold")
     many = len(keys) > MOST_KEYS
-    varied, else_ = _varied(rows[keys]) if many else (rows[keys].astype(str).to_numpy().tolist(), "")
+    values = rows[keys].map(value_text)
+    varied, else_ = _varied(values) if many else (values.to_numpy().tolist(), "")
     for name in ["varied"] if many else _short(keys).values():
         shown.add_column(name, justify="left" if many else "right", overflow="fold", vertical="bottom")
     names = (
@@ -38,12 +40,12 @@ def sweep_text(table: pd.DataFrame, certain: pd.DataFrame) -> str:
     columns = told_columns({name: COLUMNS[name] for name in names}, rows)
     for column in columns:
         shown.add_column(COLUMNS[column][0], justify="right", overflow="fold", vertical="bottom")
-    for values, row in zip(varied, rows.head(SWEEP_ROWS).to_dict("records"), strict=False):
+    for said, row in zip(varied, rows.head(SWEEP_ROWS).to_dict("records"), strict=False):
         if replicated:
             cells = [plus_minus(column, row[column], row[f"{column}_high"]) for column in columns]
         else:
             cells = ["failed"] if row["error"] else [COLUMNS[column][1](row[column]) for column in columns]
-        shown.add_row(row["strategy"], *values, *cells)
+        shown.add_row(row["strategy"], *said, *cells)
     left = len(rows) - SWEEP_ROWS
     more = f"\n... and {left:,} more {'points' if replicated else 'cells'}" if left > 0 else ""
     told = f"means of {table['replication'].nunique():,} replications (± at 95 %)\n\n" if replicated else ""
@@ -54,18 +56,17 @@ def _varied(values: pd.DataFrame) -> tuple[list[list[str]], str]:
     """The values of each row that are not the most frequent of their key, and a line with the most
     frequent."""
     names = _short([str(key) for key in values])
-    usual = {str(key): column.astype(str).mode()[0] for key, column in values.items()}
+    usual = {str(key): column.mode()[0] for key, column in values.items()}
     rows = [
-        ["\n".join(_said(name, row[key]) for key, name in names.items() if str(row[key]) != usual[key])]
+        ["\n".join(_said(name, row[key]) for key, name in names.items() if row[key] != usual[key])]
         for row in values.to_dict("records")
     ]
     told = filled("else: " + ", ".join(_said(name, usual[key]) for key, name in names.items()))
     return rows, f"\n\n{told}"
 
 
-def _said(name: str, value: object) -> str:
-    switch = {"True": name, "False": f"no {name}"}
-    return switch.get(str(value), f"{name}={value}")
+def _said(name: str, value: str) -> str:
+    return {"True": name, "False": f"no {name}"}.get(value, f"{name}={value}")
 
 
 def _short(keys: list[str]) -> dict[str, str]:

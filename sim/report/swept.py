@@ -23,6 +23,7 @@ from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
 from sim.report.parts import Group, Ran, Section, limit_text
 from sim.sweep.intervals import MEASURES
+from sim.sweep.results import value_text
 from sim.sweep.varying import paths_of
 
 SHOWN = 25  # points of the answer
@@ -118,7 +119,7 @@ def _verdict(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
 
 
 def _named(point: pd.Series[Any], keys: list[str]) -> str:
-    return ", ".join([str(point["strategy"]), *(f"{key} = {point[key]}" for key in keys)])
+    return ", ".join([str(point["strategy"]), *(f"{key} = {value_text(point[key])}" for key in keys)])
 
 
 def _answer(points: pd.DataFrame, keys: list[str]) -> Numbers:

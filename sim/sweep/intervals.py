@@ -11,7 +11,7 @@ import pandas as pd
 
 from sim.analysis.statistics import Estimate, Floats, Sample
 from sim.inputs.scenario import Case, Scenario
-from sim.sweep.results import Result, Row
+from sim.sweep.results import Result, Row, table_of
 from sim.sweep.varying import apply
 
 MEASURES = (
@@ -32,7 +32,7 @@ def intervals(case: Case, results: Sequence[Result]) -> pd.DataFrame:
         about = {"strategy": cells[0].strategy, **cells[0].values}
         told = _of_replications(cells) if len(cells) > 1 else _of_blocks(case, cells[0])
         rows += [about | row for row in told]
-    return pd.DataFrame(rows)
+    return table_of(rows, results[0].values if rows else ())
 
 
 def points(results: Sequence[Result]) -> list[list[Result]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import pandas as pd
 
 Scope = Literal["tier", "pool", "backend", "all"]
 ALL = ""  # the name of the row of scope `all`
@@ -85,6 +87,24 @@ class Result:
             for row in raw["rows"]
         ]
         return cls(**raw | {"rows": {(row.scope, row.name): row for row in rows}})
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], varied: Iterable[str]) -> pd.DataFrame:
+    """Rows as a table whose columns `varied` hold the values that were given.
+
+    pandas would make 5 and null the floats 5.0 and NaN.
+    """
+    table = pd.DataFrame(rows)
+    for key in varied:
+        values = [row[key] for row in rows]
+        if len({float if type(value) is int else type(value) for value in values}) > 1:
+            table[key] = pd.Series(values, dtype=object)
+    return table
+
+
+def value_text(value: object) -> str:
+    """A varied value as a person reads it."""
+    return "null" if value is None else str(value)
 
 
 def _sha256(text: str) -> str:

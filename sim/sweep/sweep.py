@@ -21,7 +21,7 @@ from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.model.sources import digest_of
 from sim.sweep.measures import Measurer
-from sim.sweep.results import ALL, Result
+from sim.sweep.results import ALL, Result, table_of
 from sim.sweep.varying import Point, apply, check, paths_of, reloads
 from sim.workload.loading import load
 
@@ -101,7 +101,7 @@ def tidy(results: Sequence[Result]) -> pd.DataFrame:
         }
         own = [row.flat() for row in result.rows.values()] or [{"scope": "all", "name": ALL}]
         rows += [about | row for row in own]
-    return pd.DataFrame(rows)
+    return table_of(rows, results[0].values if results else ())
 
 
 # -- cells ---------------------------------------------------------------------------------------------
