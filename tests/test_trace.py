@@ -425,12 +425,15 @@ NO_VALUES = (
 )
 
 
-@pytest.mark.parametrize("column", ["image_id", "host", "project", "first_host", "encrypted"])
+@pytest.mark.parametrize(
+    "column", ["image_id", "host", "project", "availability_zone", "first_host", "encrypted"]
+)
 @pytest.mark.parametrize("kind", NO_VALUES, ids=str)
 def test_a_column_without_a_value_is_empty_whatever_its_type(
     tmp_path: Path, kind: pa.DataType, column: str
 ) -> None:
-    plain = pa.Table.from_pandas(frame(project=["p", "p"], first_host=["f#p", ""], encrypted=[False, True]))
+    more: dict[str, list[object]] = {"project": ["p", "p"], "encrypted": [False, True]}
+    plain = pa.Table.from_pandas(frame(availability_zone=["", ""], first_host=["f#p", ""], **more))
     empty = plain.set_column(plain.column_names.index(column), column, pa.nulls(2, kind))
     pq.write_table(empty, tmp_path / "t.parquet")
     assert problems(tmp_path / "t.parquet") == []

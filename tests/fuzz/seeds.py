@@ -93,14 +93,15 @@ def written(file: str) -> bytes:
 
 def trace_rows() -> list[dict[str, Any]]:
     """Rows with every event of a trace and every column, as a table's cells."""
-    blank = dict.fromkeys(("volume_id", "image_id", "volume_type", "host", "project", "first_host"), "")
+    names = ("volume_id", "image_id", "volume_type", "host", "project", "availability_zone", "first_host")
+    blank = dict.fromkeys(names, "")
     base = blank | {"size_gib": None, "encrypted": False}
     rows = [
         {"event": "create", "volume_id": "v0", "image_id": "debian", "size_gib": 10, "volume_type": "flash"},
         {"event": "create", "volume_id": "v1", "size_gib": 20, "volume_type": "flash", "host": "flash-a#p0"},
         {"event": "release", "image_id": "debian"},
         {"event": "create", "volume_id": "v2", "image_id": "ubuntu", "size_gib": 7, "volume_type": "flash"}
-        | {"project": "b", "encrypted": True, "first_host": "flash-a#p0"},
+        | {"project": "b", "encrypted": True, "first_host": "flash-a#p0", "availability_zone": "nova"},
         {"event": "update_image", "image_id": "debian"},
         {"event": "delete", "volume_id": "v1"},
         {"event": "delete_image", "image_id": "ubuntu"},
