@@ -188,6 +188,11 @@ WRONG_SIZE = f"is not a whole number, 1 to {MAX_GIB}"
         ("1,delete,,,,,", "a create, delete or upload needs a volume_id"),
         ("1,update_image,v,,,,", "an event of an image needs an image_id"),
         ("1,release,v,,,,", "an event of an image needs an image_id"),
+        ("1,store_image,,,,,f#p", "an event of an image needs an image_id"),
+        (
+            "1,store_image,,i1,,,",
+            "a store_image needs a host, or a volume_type in which the scheduler places it",
+        ),
         ("1,prefetch,v,i1,,,", f"unknown event 'prefetch': must be one of {', '.join(GIVEN)}"),
         ("1,delete_image,,,,,", "an event of an image needs an image_id"),
         ("1,delete_image,,i9,,,", "unknown image 'i9'"),

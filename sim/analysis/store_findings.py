@@ -23,7 +23,7 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
     """Why creates do not clone from the store: no image, not raw, elsewhere, or another project's."""
     hosts = {image.image_id: store_hosts(case, strategy, image) for image in case.images.values()}
     stored = [image for image in case.images.values() if hosts[image.image_id]]
-    if not stored:
+    if not stored and not case.stored_later:
         uploaded = (records.uploads["status"] == "active").any() and case.scenario.upload in CLONING_UPLOADS
         return (
             [] if uploaded else ["no image is in the Cinder store: set store.home, or store_hosts of images"]
@@ -40,7 +40,7 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
             f" they take {gib:,} GiB there and are never cloned;"
             f" {count(asked, 'create')} asked for them"
         )
-    placed = requests[requests["image_id"].isin(useful) & (requests["host"] != "")]
+    placed = requests[requests["image_id"].isin(useful - case.stored_later) & (requests["host"] != "")]
     far = sum(
         host not in hosts[image] for image, host in zip(placed["image_id"], placed["host"], strict=True)
     )

@@ -179,8 +179,8 @@ class Volumes:
                     continue
                 codes[at] = code
                 self._free.append(code)
-            elif event == "upload":
-                what = "upload: needs a trace that fits in memory"
+            elif event in ("upload", "store_image"):
+                what = f"{event}: needs a trace that fits in memory"
                 problems.add(self._path, f"row {happened + at + 1}", what)
         problems.raise_any()
         return codes

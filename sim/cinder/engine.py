@@ -26,6 +26,7 @@ from sim.cinder.policies import BackendCache, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Request
 from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler
+from sim.cinder.storing import STORE_PROJECT, store_image
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
 from sim.inputs.hosts import backend_of
@@ -39,7 +40,6 @@ from sim.model.repeats import repeats
 from sim.model.usage import instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
-STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store
 PROJECT = "project"  # project of requests without one
 ENCRYPTION_KEY = "00000000-0000-4000-8000-000000000000"
 PROGRESS_EVERY = 256
@@ -111,7 +111,7 @@ class Simulation:
         self.meter = parts.meter(
             lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
         )
-        self._arrays, self._placed = place(case, strategy, self.meter, version, array=parts.array)
+        self.arrays, self._placed = place(case, strategy, self.meter, version, array=parts.array)
         self.case = case
         self._parts = parts
         self._scenario = scenario
@@ -119,7 +119,7 @@ class Simulation:
         self._progress = progress
         self._events = events
         self._happened = 0
-        self._schedules = bool(((events["event"] == "create") & (events["host"] == "")).any())
+        self._schedules = case.trace.schedules
         self._live: dict[str, Request] = {}  # creates in progress, by volume
         self._uploads: dict[str, Upload] = {}  # uploads in progress, by volume
         self._awaited: dict[str, Upload] = {}  # uploads whose volumes do not exist yet, by image
@@ -145,7 +145,7 @@ class Simulation:
 
     def records(self, until: float, engine_s: float) -> Records:
         """The tables of a finished run; `until` is the time at which the trace ended."""
-        entries, arrays = self.db.entries(), self._arrays.values()
+        entries, arrays = self.db.entries(), self.arrays.values()
         placed = {volume.volume_id for volume in self._placed}
         return self.recorder.records(entries, arrays, placed, self.meter, until, engine_s)
 
@@ -201,7 +201,7 @@ class Simulation:
                     makes_place=what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches,
                 ),
             )
-            for name, array in self._arrays.items()
+            for name, array in self.arrays.items()
         }
 
     def _cache(self, array: Array) -> ObservedCache | None:
@@ -267,12 +267,12 @@ class Simulation:
         """Put an uploaded image's file into the Cinder store, everywhere or, if one does not fit, nowhere."""
         done: list[Placed] = []
         for volume in stored(self.case, self.strategy, image):
-            array = self._arrays[backend_of(volume.host)]
+            array = self.arrays[backend_of(volume.host)]
             try:
                 put(array, volume, version)
             except Refusal as refusal:
                 for each in done:
-                    self._arrays[backend_of(each.host)].end_delete(each.volume_id)
+                    self.arrays[backend_of(each.host)].end_delete(each.volume_id)
                 raise of_a_driver(refusal, array) from None
             done.append(volume)
         return [self._enter(volume) for volume in done]
@@ -312,11 +312,13 @@ class Simulation:
             self.glance.update(image_id)
         elif event == "upload":
             self._user_uploads(volume_id, image_id)
+        elif event == "store_image":
+            self.clock.start(store_image, self, image_id, *create)
         elif event == "delete_image":
             if image_id in self._awaited:
                 self._awaited[image_id].image_wanted = False
             for volume in self.glance.delete(image_id):
-                self.clock.start(self._delete, volume)
+                self.clock.start(self.delete, volume)
         if self._progress and self._happened % PROGRESS_EVERY == 0:
             self._progress(self._happened)
         self._next()
@@ -345,7 +347,7 @@ class Simulation:
         current_process().request, volume_id = request, request.volume_id
         context = Context("user", project or PROJECT)
         try:
-            zones = self._checked(context, image_id, size_gib, availability_zone)
+            zones = self.checked(context, image_id, size_gib, availability_zone)
         except exception.CinderException as error:
             request.error = f"{type(error).__name__}: {error}"
             self.recorder.ended(request, None)
@@ -360,32 +362,44 @@ class Simulation:
             volume_type_id=volume_type,
             encryption_key_id=ENCRYPTION_KEY if encrypted else None,
         )
-        self.db.volumes[volume_id] = volume
-        self._live[volume_id] = request
+        self.begin(request, context, volume, image_id, first_host, zones)
+
+    def begin(
+        self,
+        request: Request,
+        context: Context,
+        volume: Volume,
+        image_id: str,
+        first_host: str,
+        zones: list[str],
+    ) -> None:
+        """Have a new volume made: by the backend of its host, or else where the scheduler places it."""
+        self.db.volumes[volume.id] = volume
+        self._live[volume.id] = request
         request_spec = {
-            "volume_id": volume_id,
+            "volume_id": volume.id,
             "image_id": image_id or None,
             "availability_zones": zones,
             "volume_properties": {
-                "size": size_gib,
-                "volume_type_id": volume_type,
+                "size": volume.size,
+                "volume_type_id": volume.volume_type_id,
                 "encryption_key_id": volume.encryption_key_id,
                 "project_id": volume.project_id,
             },
             "volume_type": {
-                "id": volume_type,
-                "name": volume_type,
-                "extra_specs": {"volume_backend_name": volume_type},
+                "id": volume.volume_type_id,
+                "name": volume.volume_type_id,
+                "extra_specs": {"volume_backend_name": volume.volume_type_id},
             },
         }
-        if host:
+        if volume.host:
             self.volume_rpcapi.create_volume(context, volume, request_spec, {}, allow_reschedule=False)
         else:
             request_spec["first_host"] = first_host
             self._schedule(request, context, volume, request_spec, {})
 
     @repeats("cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "execute")
-    def _checked(self, context: Context, image_id: str, size_gib: int, availability_zone: str) -> list[str]:
+    def checked(self, context: Context, image_id: str, size_gib: int, availability_zone: str) -> list[str]:
         """What the API checks of a create, in its order: the image, then the zone, which is returned."""
         if image_id:
             self._api_task.image_service = self.glance.service()
@@ -401,12 +415,14 @@ class Simulation:
         if request is not None:
             self.recorder.ended(request, volume)
             upload = request.upload
-            if upload is not None:
+            if request.then is not None:
+                self.clock.cast(request.then, volume)
+            elif upload is not None:
                 upload.delete_wanted = request.delete_wanted
                 self._uploads[volume.id] = upload
                 self.clock.cast(self._upload, upload)
             elif request.delete_wanted:
-                self.clock.cast(self._delete, volume)
+                self.clock.cast(self.delete, volume)
 
     def _user_uploads(self, volume_id: str, image_id: str) -> None:
         """Start an upload once its volume exists; refuse it while another of this volume waits or runs."""
@@ -443,18 +459,18 @@ class Simulation:
             return  # refused, because another is in progress
         del self._uploads[upload.volume_id]
         for location in self.glance.uploaded(upload.image_id, upload.image_wanted):
-            self._delete(location)
+            self.delete(location)
         if upload.delete_wanted and volume is not None:
-            self.clock.cast(self._delete, volume)
+            self.clock.cast(self.delete, volume)
 
     def _user_deletes(self, volume_id: str) -> None:
         under_way = self._live.get(volume_id) or self._uploads.get(volume_id)
         if under_way:
             under_way.delete_wanted = True
         elif volume_id in self.db.volumes:  # else the API refused the volume's create
-            self.clock.start(self._delete, self.db.volumes[volume_id])
+            self.clock.start(self.delete, self.db.volumes[volume_id])
 
-    def _delete(self, volume: Volume) -> None:
+    def delete(self, volume: Volume) -> None:
         self._volume_api.delete(Context(volume.user_id, volume.project_id), volume)
 
     def _entry_event(self, event: str, entry: Entry) -> None:

@@ -142,10 +142,7 @@ class Glance:
         """
         image = self.images[image_id]
         volumes = self._store(image.image, image.updated_at)
-        if self._spec.stream_mib_s is None:
-            self.clock.sleep(least_s)
-        else:
-            self._stream(max(image.image.size_bytes / MIB / self._spec.stream_mib_s, least_s))
+        self.transfer(image.image, least_s)
         for volume in volumes:
             self.add_location(image_id, volume, image.owner)
         image.status = "active"
@@ -154,10 +151,15 @@ class Glance:
         self, context: Context, image_service: ImageService, image_id: str, dest: str
     ) -> None:
         """`image_utils.fetch_verify_image`: the download, on one of Glance's streams."""
-        image = self._files[dest] = self.catalogue[image_id]
+        self._files[dest] = self.catalogue[image_id]
+        self.transfer(self.catalogue[image_id])
+
+    def transfer(self, image: Image, least_s: float = 0.0) -> None:
+        """Let the time of an image's file on one of the streams pass, no less than `least_s`."""
         if self._spec.stream_mib_s is None:
-            return
-        self._stream(image.size_bytes / MIB / self._spec.stream_mib_s)
+            self.clock.sleep(least_s)
+        else:
+            self._stream(max(image.size_bytes / MIB / self._spec.stream_mib_s, least_s))
 
     def _stream(self, seconds: float) -> None:
         if self._streams is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Request:
 
     __slots__ = (
         "attempts", "cache_held", "delete_wanted", "error", "fill_error", "image_version",
-        "lock_wait_s", "row", "source", "stream_wait_s", "upload", "volume_id",
+        "lock_wait_s", "row", "source", "stream_wait_s", "then", "upload", "volume_id",
     )  # fmt: skip
 
     def __init__(self, volume_id: str, row: int | None) -> None:
@@ -53,6 +53,7 @@ class Request:
         self.cache_held = 0
         self.delete_wanted = False
         self.upload: Upload | None = None  # requested before the create has ended
+        self.then: Callable[[Volume], None] | None = None  # what follows the create of an image-volume
 
 
 class Recorder:

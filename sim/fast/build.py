@@ -267,7 +267,7 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
 def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o, scenario = s.options[0], case.scenario
     o["uses_store"], o["on_demand"] = strategy.uses_store, strategy.on_demand
-    o["schedules"] = bool(((s.trace_event == state.CREATE) & (s.trace_pool == NONE)).any())
+    o["schedules"], o["stores_later"] = case.trace.schedules, strategy.stores_later
     o["eviction"] = EVICTIONS[scenario.what_if.eviction]
     o["upload"] = UPLOADS[scenario.upload]
     o["uploads_to_tenant"] = scenario.cinder.image_upload_use_internal_tenant

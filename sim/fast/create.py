@@ -28,6 +28,7 @@ from sim.fast.download import (
 from sim.fast.events import (
     BEGIN_UPLOAD,
     END_LEFTOVER_DELETE,
+    RESUME,
     SCHEDULE,
     USER_DELETES,
     acquire_lock,
@@ -78,9 +79,11 @@ from sim.fast.state import (
     NO_MAXIMUM,
     NO_SOURCE,
     NONE,
+    STORE,
     USER,
     State,
 )
+from sim.fast.storing import CREATED_TO_STORE, store_step
 from sim.fast.upload import UPLOAD, upload_step
 from sim.model.repeats import repeats
 from sim.model.rules import CLONE_LIMIT
@@ -99,6 +102,8 @@ def go_on(s: State, v: int) -> None:
 def step(s: State, v: int) -> bool:
     r = s.volumes[v]
     phase = r.phase
+    if phase >= CREATED_TO_STORE:
+        return store_step(s, v)
     if phase >= UPLOAD:
         return upload_step(s, v)
     if phase == ATTEMPT:
@@ -232,7 +237,7 @@ def attempt(s: State, v: int) -> bool:
 def create_blank(s: State, v: int) -> bool:
     """`_create_raw_volume`."""
     r = s.volumes[v]
-    error, seconds = create(s, v, r.pool, r.size_gib, USER, r.tier)
+    error, seconds = create(s, v, r.pool, r.size_gib, USER if r.holds == NONE else STORE, r.tier)
     if error == 0:
         return next_phase(s, v, FINISH, seconds)
     evicts, seconds = make_place(s, v, error)
@@ -378,7 +383,10 @@ def end(s: State, v: int, available: bool) -> None:
         row.unplaced = r.pool == NONE
         row.done = True
     r.ready = available
-    if r.upload != NONE:
+    if r.holds != NONE:
+        r.phase = CREATED_TO_STORE
+        cast(s, RESUME, v, NONE)
+    elif r.upload != NONE:
         cast(s, BEGIN_UPLOAD, v, NONE)
     elif r.delete_wanted:
         cast(s, USER_DELETES, v, NONE)

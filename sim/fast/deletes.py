@@ -85,6 +85,12 @@ def forget(s: State, v: int) -> None:
     """Forget a volume that nothing will ask for again."""
     if s.by_code[s.volumes[v].code] == v:  # else the code is another volume's by now
         s.by_code[s.volumes[v].code] = NONE
+    leave(s, v)
+
+
+@compiled
+def leave(s: State, v: int) -> None:
+    """Free a volume's row, now or when the deletes that are under way have ended."""
     s.volumes[v].kept = False
     if s.volumes[v].deletes == 0:
         free(s, v)

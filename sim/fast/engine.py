@@ -186,8 +186,12 @@ def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float
 
 
 def most_locations(s: State) -> int:
-    """The most image-volumes of one image in the store: on each pool one of the start, one on demand."""
-    return 2 * len(s.pools)
+    """The most image-volumes of one image in the store.
+
+    On each pool one of the start and one on demand; and those that events `store_image` bring.
+    """
+    later = s.trace_image[s.trace_event == state.STORE_IMAGE]
+    return 2 * len(s.pools) + int(np.bincount(later, minlength=1).max())
 
 
 def room(s: State, locations: int) -> State:

@@ -47,6 +47,7 @@ from sim.fast.state import (
     PREFETCH,
     RELEASE,
     STORE,
+    STORE_IMAGE,
     UPDATE_IMAGE,
     UPLOAD_VOLUME,
     USER,
@@ -227,6 +228,8 @@ def happen(s: State, at: int) -> None:
             ask(s, at)
     elif event == UPLOAD_VOLUME:
         user_uploads(s, s.by_code[s.trace_code[at]])
+    elif event == STORE_IMAGE:
+        store_image(s, at)
     elif event == DELETE_IMAGE and s.images[s.trace_image[at]].saving:
         s.images[s.trace_image[at]].delete_wanted = True
     elif not s.images[s.trace_image[at]].deleted:
@@ -286,8 +289,41 @@ def ask(s: State, at: int) -> None:
     r.asked_gib = r.size_gib = size_gib
     r.first_pool = s.trace_first[at]
     r.project, r.zone = s.trace_project[at], s.trace_zone[at]
-    r.encrypted, r.pinned, r.under_way = s.trace_encrypted[at], r.pool != NONE, True
-    w.under_way += 1
+    r.encrypted = s.trace_encrypted[at]
+    begin(s, v)
+
+
+@compiled
+def store_image(s: State, at: int) -> None:
+    """Start the create of an image-volume for an image's file (see sim/cinder/storing.py)."""
+    image = s.trace_image[at]
+    i = s.images[image]
+    if i.deleted or i.saving or not s.options[0].stores_later:
+        return
+    read_clock(s)
+    i.version += 1
+    if s.trace_zone[at] == NONE:  # the API refuses it
+        read_clock(s)
+        i.version += 1
+        return
+    v = new_volume(s)
+    r = s.volumes[v]
+    r.code = r.row = r.image = r.project = NONE
+    r.holds, r.asked_s = image, s.world[0].now
+    r.tier, r.pool, r.first_pool = s.trace_tier[at], s.trace_pool[at], s.trace_first[at]
+    if r.tier == NONE:
+        r.tier = s.backends[s.pools[r.pool].backend].tier
+    r.asked_gib = r.size_gib = max(1, i.size_gib)
+    r.encrypted, r.zone = False, s.trace_zone[at]
+    begin(s, v)
+
+
+@compiled
+def begin(s: State, v: int) -> None:
+    """Have a volume made: by its pool's backend, or else where the scheduler places it."""
+    r = s.volumes[v]
+    r.pinned, r.under_way = r.pool != NONE, True
+    s.world[0].under_way += 1
     if r.pinned:
         s.pools[r.pool].rows += 1
         r.phase = ATTEMPT
@@ -334,6 +370,7 @@ def new_volume(s: State) -> int:
     else:
         w.free_volume = s.volumes[v].next
     r = s.volumes[v]
+    r.holds = NONE
     r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
     r.ready = False
     r.delete_wanted = r.fills = r.locks = r.failed = False

@@ -22,7 +22,8 @@ def make_place(s: State, v: int, error: int) -> tuple[bool, float]:
     note_cache_held(s, v)
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
-    if not s.options[0].evict_for_users or not b.cache or (error != POOL_FULL and error != ARRAY_FULL):
+    users = s.options[0].evict_for_users and r.holds == NONE  # not the store's
+    if not users or not b.cache or (error != POOL_FULL and error != ARRAY_FULL):
         return False, 0.0
     first, last = r.pool, r.pool
     if error == ARRAY_FULL:

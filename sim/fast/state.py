@@ -41,9 +41,9 @@ LRU, SIEVE, GDSF, BELADY = range(4)
 BY_CAPACITY, BY_ALLOCATED, BY_NUMBER, BY_CLONES = range(4)
 
 # Events of the trace.
-CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME, RELEASE, PREFETCH = map(
+CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME, STORE_IMAGE, RELEASE, PREFETCH = map(
     TRACE_EVENTS.index,
-    ("create", "delete", "update_image", "delete_image", "upload", "release", "prefetch"),
+    ("create", "delete", "update_image", "delete_image", "upload", "store_image", "release", "prefetch"),
 )
 
 # How images are made of volumes (sim.inputs.scenario.Scenario.upload).
@@ -76,6 +76,7 @@ OPTIONS = np.dtype(
         ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
         ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"), ("number_multiplier", "f8"),
         ("preference", "f8"), ("stochastic", "?"),
+        ("stores_later", "?"),
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
     ], align=True,
 )  # fmt: skip
@@ -145,6 +146,7 @@ VOLUMES = np.dtype(
         ("upload", "i8"), ("ready", "?"), ("project", "i8"), ("zone", "i8"),
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
         ("cloned", "i8"), ("cloned_serial", "i8"),
+        ("holds", "i8"), ("asked_s", "f8"),  # an image-volume of the store: its image, and when it was asked
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.

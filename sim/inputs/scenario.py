@@ -407,6 +407,12 @@ class Case:
         return frozenset(events.loc[events["event"] == "upload", "image_id"])
 
     @property
+    def stored_later(self) -> frozenset[str]:
+        """The images that come into the Cinder store during the trace."""
+        events = self.trace.events
+        return frozenset(events.loc[events["event"] == "store_image", "image_id"])
+
+    @property
     def last_create_s(self) -> float:
         """Time of the last create, in seconds; NaN without creates, or if the trace is not in memory."""
         events = self.trace.events

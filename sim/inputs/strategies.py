@@ -29,6 +29,11 @@ class Strategy:
         """Whether Cinder may clone images of the Cinder store."""
         return "cinder" in self.allowed_direct_url_schemes
 
+    @property
+    def stores_later(self) -> bool:
+        """Whether events `store_image` put images into the store (replicated: they are there already)."""
+        return self.uses_store and not self.replicated
+
 
 STRATEGIES = {
     strategy.name: strategy

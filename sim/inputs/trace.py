@@ -18,7 +18,10 @@ from sim.inputs import tables
 from sim.inputs.problems import Problems
 from sim.inputs.tables import Mask, Table, is_calendar, read_table
 
-EVENTS = ("create", "delete", "update_image", "delete_image", "upload", "release", "prefetch")
+EVENTS = (
+    *("create", "delete", "update_image", "delete_image", "upload", "store_image", "release"),
+    "prefetch",
+)
 GIVEN = EVENTS[:-1]  # `sim.model.prefetch` makes the last one from releases
 REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
 OPTIONAL = ("project", "encrypted", "first_host", "availability_zone")
@@ -46,6 +49,12 @@ class Trace:
     events: pd.DataFrame
     start: datetime | None
     path: Path
+
+    @property
+    def schedules(self) -> bool:
+        """Whether the scheduler places a volume: of a user, or of an image that comes into the store."""
+        placed = self.events["event"].isin(["create", "store_image"])
+        return bool((placed & (self.events["host"] == "")).any())
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
     }
     events = pd.DataFrame(columns)
     _check_events(table, event)
-    _check_names(table, events, create, known)
+    _check_names(table, events, known)
     return Trace(events, start, table.path)
 
 
@@ -255,13 +264,19 @@ def _check_events(table: Table, event: pd.Categorical) -> None:
     on_volume = np.asarray(event.isin(["create", "delete", "upload"]))
     table.flag("volume_id", on_volume & blank, "a create, delete or upload needs a volume_id")
     blank = _blank(pd.Series(table.text("image_id").to_pandas()))
-    on_image = np.asarray(event.isin(["update_image", "delete_image", "upload", "release"]))
+    on_image = np.asarray(event.isin(["update_image", "delete_image", "upload", "store_image", "release"]))
     table.flag("image_id", on_image & blank, "an event of an image needs an image_id")
 
 
-def _check_names(table: Table, events: pd.DataFrame, create: Mask, known: Known) -> None:
+def _check_names(table: Table, events: pd.DataFrame, known: Known) -> None:
     _check_images(table, events["image_id"], known)
     tier, host, first = events["volume_type"], events["host"], events["first_host"]
+    create, store = (np.asarray(events["event"] == event) for event in ("create", "store_image"))
+    nowhere = store & _blank(host) & _blank(tier)
+    table.flag(
+        "host", nowhere, "a store_image needs a host, or a volume_type in which the scheduler places it"
+    )
+    create = create | (store & ~_blank(tier))
     both = create & ~_blank(host) & ~_blank(first)
     table.flag("first_host", both, "first_host {} beside a host, which pins the request: give one of them")
     if known.tiers is not None:

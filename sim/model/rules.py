@@ -19,6 +19,9 @@ Kind = Literal["user", "store", "cache"]
 PAYERS: tuple[Kind, ...] = ("user", "store", "cache")
 Amount = TypeVar("Amount", float, npt.NDArray[np.float64])
 
+CLOCK_S = 1e-6  # what happens within it is at once
+STATE_TIMEOUT_S, LONGEST_POLL_S = 300.0, 15.0  # of glance_store's Cinder driver
+
 # Reasons of an array to refuse; 0: it accepts.
 POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
 
@@ -81,6 +84,22 @@ def payer_rank(kind: int, since: int) -> tuple[int, int]:
 def clone_s(gib: float, least_s: float, copy_mib_s: float) -> float:
     """Seconds of a clone: a full copy at this rate, or copy-on-write if the rate is infinite."""
     return least_s + gib * MIB_PER_GIB / copy_mib_s
+
+
+def polled_s(elapsed_s: float) -> float:
+    """Seconds from the create of an image-volume until Glance sees its end, which was after `elapsed_s`.
+
+    glance_store asks Cinder at once, then after waits of 0.5, 1, 2, 4, 8, 15, 15, ... seconds, and gives up
+    after `cinder_state_transition_timeout` (300 s): infinity (`Store._wait_volume_status` in
+    glance_store/_drivers/cinder/store.py).
+    """
+    asked_s, wait_s = 0.0, 0.5
+    while asked_s + CLOCK_S < elapsed_s:
+        if asked_s >= STATE_TIMEOUT_S:
+            return math.inf
+        asked_s += min(wait_s, LONGEST_POLL_S)
+        wait_s *= 2
+    return asked_s
 
 
 def moved_s(mib: Amount, converted_mib: Amount, mib_s: float, convert_mib_s: float) -> Amount:

@@ -93,6 +93,10 @@ class Builder:
     def upload(self, time: float, volume_id: str, image_id: str) -> Builder:
         return self.event(time, "upload", volume_id=volume_id, image_id=image_id)
 
+    def store(self, time: float, image_id: str, host: str = "", volume_type: str = "") -> Builder:
+        """The image comes into the Cinder store, on a host or where the scheduler places it."""
+        return self.event(time, "store_image", image_id=image_id, host=host, volume_type=volume_type)
+
     def creates(self, images: str, every: float, host: str = "a#p0", start: float = 0) -> Builder:
         """One create of each image named, so many seconds apart."""
         for number, name in numbered(images):

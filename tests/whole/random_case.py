@@ -36,6 +36,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
         _initial(draw, b)
     _events(draw, b, events)
     _zones(random.Random(f"zones {seed}"), b)  # a stream of its own: other draws stay as they were
+    _stored(random.Random(f"store {seed}"), b)
     return b
 
 
@@ -143,6 +144,16 @@ def _events(draw: random.Random, b: Builder, events: int) -> None:
             images = IMAGES + UPLOADED - len(to_upload)
         elif time > 200:
             b.event(time, "delete_image", image_id=f"i{draw.randrange(images)}")
+
+
+def _stored(draw: random.Random, b: Builder) -> None:
+    """Images that come into the Cinder store."""
+    last = max(event["time"] for event in b.events)
+    for _ in range(draw.choice((0, 0, 1, 2, 4))):
+        host = draw.choice(["", *_hosts(b, "")])
+        tier = draw.choice(("flash", "disk")) if not host else ""
+        time = 0.11 + STEP * draw.randrange(int(last / STEP) + 1)
+        b.store(time, f"i{draw.randrange(IMAGES)}", host, tier)
 
 
 def _upload(draw: random.Random, b: Builder, time: float, volumes: list[str], images: list[str]) -> None:

@@ -26,7 +26,8 @@ from oslo_config import cfg
 from sim.cinder.release import db_api
 
 from . import simtime
-from .cloud import INTERNAL_PROJECT, ImageService, image_uuid
+from .arrays import GIB
+from .cloud import INTERNAL_PROJECT, STORE_PROJECT, GlanceImage, ImageService, image_gib, image_uuid
 from .process import admin, simulated
 from .records import Request, Upload
 from .start import StartedCloud
@@ -87,11 +88,12 @@ class Run(StartedCloud):
             "update_image": self._on_update_image,
             "delete_image": self._on_delete_image,
             "upload": self._on_upload,
+            "store_image": lambda e: self.time.spawn(lambda: self._store(e)),
         }
         for event in self.case.trace.events.itertuples():
             call = on[event.event]
             self.time.at(event.time, simtime.TRACE, lambda call=call, e=event: call(e))
-        creates = self.case.trace.events.query("event == 'create'")
+        creates = self.case.trace.events.query("event in ('create', 'store_image')")
         if (creates.host == "").any():
             self._schedule_reports(1)
 
@@ -114,7 +116,9 @@ class Run(StartedCloud):
         self.time.spawn(lambda: self._create(request))
 
     def _on_update_image(self, event: Any) -> None:
-        image = self.all_images[image_uuid(event.image_id)]
+        self._save(self.all_images[image_uuid(event.image_id)])
+
+    def _save(self, image: GlanceImage) -> None:
         image.updated_at = self.clock.pop().replace(tzinfo=datetime.UTC)
         image.version += 1
 
@@ -149,9 +153,7 @@ class Run(StartedCloud):
         project = event.project or "project"
         context = _user(project)
         image_id = image_uuid(event.image_id) if event.image_id else None
-        known = {zone["name"] for zone in self.api.list_availability_zones(enable_cache=True)}
-        known.add(cfg.CONF.storage_availability_zone)  # as `volume.API.create` does
-        task = api_flow.ExtractVolumeRequestTask(ImageService(self.glance), known)
+        task = self._api_task()
         try:
             if image_id is not None:
                 task._get_image_metadata(context, image_id, int(event.size_gib))
@@ -173,8 +175,23 @@ class Run(StartedCloud):
         volume = objects.Volume(context=context, **properties, **host)
         volume.create()
         self.by_uuid[volume.id] = request
-        first = _FirstCast(self)
-        api_flow.VolumeCastTask(first, None, None).execute(
+        self._cast(context, image_id, volume, properties, zones)
+
+    def _api_task(self) -> Any:
+        known = {zone["name"] for zone in self.api.list_availability_zones(enable_cache=True)}
+        known.add(cfg.CONF.storage_availability_zone)  # as `volume.API.create` does
+        return api_flow.ExtractVolumeRequestTask(ImageService(self.glance), known)
+
+    def _cast(
+        self,
+        context: Any,
+        image_id: str | None,
+        volume: Any,
+        properties: dict[str, Any],
+        zones: list[str],
+    ) -> None:
+        """The API's cast to the scheduler."""
+        api_flow.VolumeCastTask(_FirstCast(self), None, None).execute(
             context,
             image_id=image_id,
             volume=volume,
@@ -332,6 +349,72 @@ class Run(StartedCloud):
         upload.status = image.status if image else "error"
         upload.error = type(error).__name__ if error else ""
         upload.done.succeed()
+
+    # Images that come into the Cinder store: `Store.add` of glance_store, with its looks at the volume
+
+    def _store(self, event: Any) -> None:
+        image = self.glance.images.get(image_uuid(event.image_id))
+        if image is None or image.status != "active" or self.strategy not in ("store-only", "combined"):
+            return
+        self._save(image)
+        try:
+            asked = event.availability_zone or None
+            zones, _ = self._api_task()._extract_availability_zones(asked, None, None, None)
+        except exception.CinderException:
+            self._save(image)
+            return
+        backend = event.host.partition("#")[0]
+        tier = event.volume_type or self.scenario.backends[backend].volume_types[0]
+        properties = {
+            "size": image_gib(image.spec.size_bytes),
+            "user_id": STORE_PROJECT,
+            "project_id": STORE_PROJECT,
+            "status": "creating",
+            "attach_status": fields.VolumeAttachStatus.DETACHED,
+            "volume_type_id": self.types[tier],
+            "availability_zone": zones[0],
+        }
+        named = {
+            "display_name": f"image-{image_uuid(event.image_id)}",
+            "metadata": {"image_owner": image.owner, "glance_image_id": image_uuid(event.image_id)},
+            **({"host": self._inside(event.host)} if event.host else {}),
+        }
+        context = _user(STORE_PROJECT)
+        volume = objects.Volume(context=context, **properties, **named)
+        volume.create()
+        self.by_uuid[volume.id] = Request(event, self.time.env.event())
+        self.time.cast(lambda: self._write(image, volume.id))
+        self._cast(context, None, volume, properties, zones)
+
+    def _write(self, image: GlanceImage, volume_id: str) -> None:
+        """Of a volume that is being created: wait for it, write the file, register the location."""
+        wait, waited = 0.5, 0.0
+        volume = objects.Volume.get_by_id(admin(), volume_id)
+        while volume.status == "creating" and waited < 300:
+            self.time.sleep(min(wait, 15))
+            waited += min(wait, 15)
+            wait *= 2
+            volume = objects.Volume.get_by_id(admin(), volume_id)
+        stored = False
+        if volume.status == "available":
+            stored = self._written(image, volume)
+            if not stored:
+                self._api_delete(admin(), volume_id)
+        if image_uuid(image.spec.image_id) in self.glance.images:
+            self._save(image)
+
+    def _written(self, image: GlanceImage, volume: Any) -> bool:
+        uuid, spec = image_uuid(image.spec.image_id), image.spec
+        version = (uuid, image.version) if spec.disk_format == "raw" else (uuid, image.version, "file")
+        try:
+            self._service(volume.host).array.write(volume.id, spec.size_bytes / GIB, version)
+        except exception.VolumeBackendAPIException:
+            return False
+        self.glance.send(spec.size_bytes)
+        if uuid in self.glance.images:
+            self.glance.locate(image, volume.id)
+            return True
+        return False
 
     # What came of it
 

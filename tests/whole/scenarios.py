@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import upload_scenarios  # noqa: F401 registers its own
+from . import store_scenarios, upload_scenarios  # noqa: F401 register their own
 from .build import TIER, Builder, image, numbered
 from .random_case import random_builder
 from .registry import ALL, CASES, STRATEGIES, scenario, small

@@ -1,0 +1,91 @@
+"""Images that come into the Cinder store later: what Glance's store does, over Cinder's own creates."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cinder import exception
+
+from sim.cinder.clock import current_process
+from sim.cinder.database import Context, Volume
+from sim.cinder.glance import Registered, owner_of
+from sim.cinder.recorder import Request
+from sim.inputs.hosts import backend_of
+from sim.model.arrays import Refusal, file_of
+from sim.model.rules import polled_s
+
+if TYPE_CHECKING:
+    from sim.cinder.engine import Simulation
+
+STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store
+
+
+def store_image(
+    run: Simulation,
+    image_id: str,
+    _: int,
+    volume_type: str,
+    host: str,
+    project: str,
+    encrypted: bool,
+    first_host: str,
+    availability_zone: str,
+) -> None:
+    """Have Cinder create a volume for an image's file, as `Store.add` of glance_store does.
+
+    Each step that Glance saves changes the image's `updated_at`: a `copy-image` does so when it begins and
+    when it ends, failed or not.
+    """
+    found = run.glance.images.get(image_id)
+    if found is None or found.status != "active" or not run.strategy.stores_later:
+        return
+    run.glance.update(image_id)
+    context, size_gib = Context(STORE_PROJECT, STORE_PROJECT), max(1, found.image.size_gib)
+    try:
+        zones = run.checked(context, "", size_gib, availability_zone)
+    except exception.CinderException:
+        run.glance.update(image_id)
+        return
+    volume = Volume(
+        run.db,
+        id=run.db.new_id(),
+        size=size_gib,
+        host=host or None,
+        project_id=STORE_PROJECT,
+        user_id=STORE_PROJECT,
+        volume_type_id=volume_type or run.case.scenario.backend_at(host).volume_types[0],
+        display_name=f"image-{image_id}",
+    )
+    request = Request(volume.id, None)
+    request.then = partial(_write_file, run, found, run.clock.now)
+    process = current_process()
+    process.request, process.makes = request, "store"
+    run.begin(request, context, volume, "", first_host, zones)
+
+
+def _write_file(run: Simulation, found: Registered, asked_s: float, volume: Volume) -> None:
+    """Write an image's file to its new image-volume, and register the location.
+
+    If the create failed or took too long, glance_store leaves the volume as it is. It deletes the volume if
+    the file does not fit; Glance deletes it if the image is gone meanwhile.
+    """
+    image = found.image
+    current_process().request = Request(volume.id, None)
+    elapsed_s = run.clock.now - asked_s
+    seen_s = polled_s(elapsed_s)
+    if seen_s < math.inf:
+        run.clock.sleep(seen_s - elapsed_s)
+    stored = False
+    if volume.status == "available" and seen_s < math.inf:
+        try:
+            run.arrays[backend_of(volume.host)].write(volume.id, file_of(image, found.updated_at))
+            run.glance.transfer(image)
+            owner = image.image_owner or owner_of(image)
+            stored = run.glance.add_location(image.image_id, volume, owner)
+        except Refusal:
+            pass
+        if not stored:
+            run.delete(volume)
+    run.glance.update(image.image_id)

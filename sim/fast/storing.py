@@ -1,0 +1,87 @@
+"""Images that come into the Cinder store later (see sim/cinder/storing.py): after the create of the volume.
+
+CREATED_TO_STORE: glance_store sees the end of the create at one of its looks (WRITE_FILE), and sends the
+file on one of Glance's streams (SENDING_FILE, SENT_FILE).
+"""
+
+from __future__ import annotations
+
+import math
+
+from sim.fast.arrays import find, write
+from sim.fast.cache import add_location
+from sim.fast.deletes import leave
+from sim.fast.events import (
+    BEGIN_IMAGE_DELETE,
+    cast,
+    give_stream_back,
+    next_phase,
+    read_clock,
+    take_stream,
+)
+from sim.fast.jit import compiled
+from sim.fast.rules import polled_s
+from sim.fast.state import NONE, State
+
+CREATED_TO_STORE, WRITE_FILE, SENDING_FILE, SENT_FILE = range(46, 50)
+
+
+@compiled
+def store_step(s: State, v: int) -> bool:
+    """Run a phase of an image-volume. Returns whether it goes on at once."""
+    r = s.volumes[v]
+    if r.phase == CREATED_TO_STORE:
+        elapsed_s = s.world[0].now - r.asked_s
+        seen_s = polled_s(elapsed_s)
+        if seen_s == math.inf:
+            return over(s, v)
+        return next_phase(s, v, WRITE_FILE, seen_s - elapsed_s)
+    if r.phase == WRITE_FILE:
+        return write_file(s, v)
+    if r.phase == SENDING_FILE:
+        return next_phase(s, v, SENT_FILE, s.images[r.holds].fetch_s)
+    sent_file(s, v)
+    return over(s, v)
+
+
+@compiled
+def write_file(s: State, v: int) -> bool:
+    """Take the space of the file; without it, glance_store deletes the volume."""
+    r, o = s.volumes[v], s.options[0]
+    i = s.images[r.holds]
+    if not r.ready:  # it stays as it is
+        return over(s, v)
+    slot = find(s, v, s.pools[r.pool].backend)
+    if write(s, slot, r.holds, not i.file_is_content, i.version)[0] != 0:
+        read_clock(s)
+        cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
+        return over(s, v)
+    r.phase = SENDING_FILE
+    return not o.glance_takes_time or take_stream(s, s.world[0], o.streams, v)
+
+
+@compiled
+def sent_file(s: State, v: int) -> None:
+    """Register the location; if the image is gone, delete the volume."""
+    r, o = s.volumes[v], s.options[0]
+    if o.glance_takes_time:
+        give_stream_back(s, s.world[0], o.streams, NONE)
+    i = s.images[r.holds]
+    slot = find(s, v, s.pools[r.pool].backend)
+    if i.deleted:
+        read_clock(s)
+        cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
+    else:
+        s.slots[slot].foreign = i.foreign
+        add_location(s, r.holds, slot)
+
+
+@compiled
+def over(s: State, v: int) -> bool:
+    """End it, well or not: Glance saves the image."""
+    i = s.images[s.volumes[v].holds]
+    if not i.deleted:
+        read_clock(s)
+        i.version += 1
+    leave(s, v)
+    return False
