@@ -4,26 +4,50 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cinder import exception
 
-from sim.cinder.clock import current_process
-from sim.cinder.database import Context, Volume
-from sim.cinder.glance import Registered, owner_of
+from sim.cinder.clock import Clock, current_process
+from sim.cinder.database import Context, Database, Volume
+from sim.cinder.glance import Glance, Registered, owner_of
 from sim.cinder.recorder import Request
 from sim.inputs.hosts import backend_of
-from sim.model.arrays import Refusal, file_of
+from sim.inputs.scenario import Case
+from sim.inputs.strategies import Strategy
+from sim.model.arrays import Array, Refusal, file_of
 from sim.model.rules import polled_s
-
-if TYPE_CHECKING:
-    from sim.cinder.engine import Simulation
 
 STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store
 
 
+class Run(Protocol):
+    """What is needed of a run (`sim.cinder.engine.Simulation`)."""
+
+    case: Case
+    strategy: Strategy
+    clock: Clock
+    db: Database
+    glance: Glance
+    arrays: dict[str, Array]
+
+    def checked(self, context: Context, image_id: str, size_gib: int, zone: str, /) -> list[str]: ...
+
+    def begin(
+        self,
+        request: Request,
+        context: Context,
+        volume: Volume,
+        image_id: str,
+        first_host: str,
+        zones: list[str],
+    ) -> None: ...
+
+    def delete(self, volume: Volume) -> None: ...
+
+
 def store_image(
-    run: Simulation,
+    run: Run,
     image_id: str,
     _: int,
     volume_type: str,
@@ -65,7 +89,7 @@ def store_image(
     run.begin(request, context, volume, "", first_host, zones)
 
 
-def _write_file(run: Simulation, found: Registered, asked_s: float, volume: Volume) -> None:
+def _write_file(run: Run, found: Registered, asked_s: float, volume: Volume) -> None:
     """Write an image's file to its new image-volume, and register the location.
 
     If the create failed or took too long, glance_store leaves the volume as it is. It deletes the volume if
