@@ -15,12 +15,16 @@ All of them raise `BadInput` if the input has problems.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from sim.api import compare, curve, fit, generate, intervals, load, plan, stream, verify
-from sim.inputs.problems import BadInput
-from sim.planner.targets import Targets
-from sim.run import run
+if TYPE_CHECKING:
+    from sim.api import compare, curve, fit, generate, intervals, load, plan, stream, verify
+    from sim.inputs.problems import BadInput
+    from sim.planner.targets import Targets
+    from sim.run import run
 
 __all__ = [
     "BadInput",
@@ -37,9 +41,29 @@ __all__ = [
     "verify",
 ]
 
+# Nothing is imported before it is used: the command must be able to end well as soon as it begins.
+_HOMES = dict.fromkeys(__all__, "sim.api") | {
+    "BadInput": "sim.inputs.problems",
+    "Targets": "sim.planner.targets",
+    "run": "sim.run",
+}
+
+
+class _Package(ModuleType):
+    """This package, in which `run` is the function, and not the module of that name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "run" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
 
 def __getattr__(name: str) -> object:
-    """Import slow parts only when they are used: `sim.plots`, and the version."""
+    """Import parts when they are used: the names above, `sim.plots`, and the version."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     if name == "plots":
         return import_module("sim.plots")
     if name == "__version__":

@@ -134,15 +134,15 @@ def replicate_all(
     """Run `replicate` for each replication on all cores; the results are in the order of the replications."""
     import joblib
 
-    parallel = joblib.Parallel(n_jobs=-1, return_as="generator")
-    job = joblib.delayed(replicate)
+    from sim.analysis.pool import results
+
+    asked = ((path.resolve(), strategies, engine, number, warm_up_s) for number in replications)
     found = []
-    for one in parallel(
-        job(path.resolve(), strategies, engine, number, warm_up_s) for number in replications
-    ):
-        found.append(one)
-        if progress is not None:
-            progress(len(found))
+    with joblib.parallel_config("loky", n_jobs=-1):
+        for one in results(replicate, asked, ordered=True):
+            found.append(one)
+            if progress is not None:
+                progress(len(found))
     return found
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+
+from sim.inputs.beside import scratch
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
@@ -77,21 +77,20 @@ def write(
     Files are written beside and moved in whole; the old manifest goes first and the new one comes last, so a
     folder with a manifest is complete. Other files there stay. Raises OSError.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=directory) as beside:
+    with scratch(directory) as new:
         for name, table in tables.items():
             if isinstance(table, pd.DataFrame):
-                _write_table(table, Path(beside) / f"{name}.{fmt}", fmt)
+                _write_table(table, new / f"{name}.{fmt}", fmt)
             else:
-                table.replace(Path(beside) / f"{name}.{fmt}")
+                table.replace(new / f"{name}.{fmt}")
         text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
-        Path(beside, MANIFEST).write_text(text, encoding="utf-8")
+        (new / MANIFEST).write_text(text, encoding="utf-8")
         (directory / MANIFEST).unlink(missing_ok=True)
         for name in tables:
             for old in (directory / f"{name}.csv", directory / f"{name}.parquet"):
                 old.unlink(missing_ok=True)
-            os.replace(Path(beside) / f"{name}.{fmt}", directory / f"{name}.{fmt}")
-        os.replace(Path(beside, MANIFEST), directory / MANIFEST)
+            (new / f"{name}.{fmt}").replace(directory / f"{name}.{fmt}")
+        (new / MANIFEST).replace(directory / MANIFEST)
 
 
 def _write_table(table: pd.DataFrame, path: Path, fmt: Format) -> None:

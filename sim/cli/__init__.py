@@ -1,34 +1,49 @@
-"""The command `cinder-cache`: it reads arguments, calls the API and shows the results."""
+"""The command `cinder-cache`: it reads arguments, calls the API and shows the results.
+
+stopping.py  signals and the end of the process
+ending.py    exit codes, and what is said of an error
+shared.py    the app, common options, printing
+jobs.py      what run and compare do
+simulate.py, sweeping.py, planning.py, curves.py, workload.py, importing.py  the commands
+"""
 
 from __future__ import annotations
 
-import codecs
-import io
 import sys
+from typing import TYPE_CHECKING
 
-from sim.cli import curves, importing, planning, simulate, sweeping, workload  # noqa: F401  their commands join the app
-from sim.cli.shared import app
+from sim.cli import stopping
+
+if TYPE_CHECKING:
+    from sim.cli.commands import app
 
 __all__ = ["app", "main"]
 
 
-# Each replacement is as wide as its sign, so that tables stay aligned.
-PLAIN = str.maketrans("±–…×→≤≥", "~-.x><>")  # noqa: RUF001
-
-
-def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Replace letters that the terminal's encoding lacks, in our own texts or in names from the input."""
-    assert isinstance(error, UnicodeEncodeError)
-    text = error.object[error.start : error.end].translate(PLAIN)
-    return "".join(
-        each if each.isascii() else each.encode("ascii", "backslashreplace").decode() for each in text
-    ), error.end
-
-
 def main() -> None:
-    """Run the console script."""
-    codecs.register_error("plainly", _plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="plainly")
-    app(prog_name="cinder-cache")
+    """Run the console script. Whatever happens, it ends with an exit code and no traceback."""
+    stopping.begin()  # before anything slow is imported
+    try:
+        from sim.cli.ending import ended, safe_streams
+    except Exception as error:
+        print(f"cinder-cache: cannot begin: {type(error).__name__}: {error}", file=sys.stderr)
+        stopping.end(1)
+    safe_streams()
+    try:
+        from sim.cli.commands import app
+
+        app(prog_name="cinder-cache")
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0
+    except Exception as error:
+        code = ended(error)
+    stopping.end(code)
+
+
+def __getattr__(name: str) -> object:
+    """Import the app when it is used."""
+    if name == "app":
+        from sim.cli.commands import app
+
+        return app
+    raise AttributeError(f"module 'sim.cli' has no attribute {name!r}")

@@ -9,29 +9,26 @@ from typing import Annotated
 import typer
 
 from sim import api
+from sim.cli.ending import command
 from sim.cli.shared import (
     Engine,
     Fmt,
     Format,
     Json,
     Scenario,
-    app,
     bad_options,
     checked,
-    clean_end,
     plain,
-    print_failure,
     print_json,
     progress,
     show,
 )
-from sim.inputs.problems import BadInput, printable
+from sim.inputs.problems import printable
 
 STRATEGY = "cache-only"
 
 
-@app.command()
-@clean_end()
+@command()
 def curve(
     scenario: Scenario,
     engine: Engine = "cinder",
@@ -56,22 +53,16 @@ def curve(
     from sim.inputs.files import hashes
     from sim.report.display_curves import curves_text
 
-    try:
-        with progress("placing", len(case.trace.events), shown=True) as done:
-            curves = api.curve(case, STRATEGY, engine=engine, progress=done)
-        tables = curves._asdict()
-        if out is not None:
-            manifest = {"scenario": case.scenario.name, "strategy": STRATEGY, "engine": engine}
-            written = manifest | {"versions": versions(), "sha256": hashes(case)}
-            write(tables, written, out, (fmt or Format.csv).value)
-            print(f"curve: written to {printable(str(out))}", file=sys.stderr)
-    except BadInput:
-        raise
-    except Exception as error:
-        print_failure(STRATEGY, error)
-        raise typer.Exit(1) from None
+    with progress("placing", len(case.trace.events), shown=True) as done:
+        curves = api.curve(case, STRATEGY, engine=engine, progress=done)
+    tables = curves._asdict()
+    if out is not None:
+        manifest = {"scenario": case.scenario.name, "strategy": STRATEGY, "engine": engine}
+        written = manifest | {"versions": versions(), "sha256": hashes(case)}
+        write(tables, written, out, (fmt or Format.csv).value)
+        print(f"curve: written to {printable(str(out))}", file=sys.stderr)
     if as_json:
         documents = {name: plain(table) for name, table in tables.items()}
         print_json({"scenario": case.scenario.name} | documents)
     else:
-        show(curves_text(curves))
+        show(curves_text(curves), coloured=True)

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sim.cli.shared import Fmt, Format, Json, app, clean_end, plain, print_json, progress, show, unwritable
+from sim.cli.ending import command
+from sim.cli.shared import Fmt, Format, Json, plain, print_json, progress, show
+from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable, quoted
 
 
@@ -36,8 +38,7 @@ def _instant(option: str, text: str | None, problems: list[str]) -> datetime | N
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-@app.command("import")
-@clean_end()
+@command("import")
 def import_(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to create.")],
     conf: Annotated[
@@ -181,8 +182,7 @@ def _told(document: dict[str, Any], out: Path) -> str:
     return "\n".join(lines)
 
 
-@app.command()
-@clean_end()
+@command()
 def calibrate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that `import` wrote.")],
     as_json: Json = False,
@@ -207,5 +207,5 @@ def calibrate(
         tables = {name: plain(getattr(found, name)) for name in ("pools", "rates", "goodness")}
         print_json(tables)
     else:
-        show(calibration_text(found))
+        show(calibration_text(found), coloured=True)
     print(f"calibrate: written to {printable(str(target))}", file=sys.stderr)

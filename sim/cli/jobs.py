@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from sim.cli.shared import (
     warm_up_s,
     wrong_warm_up,
 )
+from sim.inputs.beside import scratch
 from sim.inputs.problems import BadInput, printable
 from sim.run import run
 
@@ -120,9 +120,7 @@ def outcomes_of(job: Job) -> list[Outcome]:
         except BadInput:
             raise
         except Exception as error:
-            if job.options.verbose:
-                traceback.print_exc()
-            print_failure(row.name, error)
+            print_failure(row.name, error, job.options.verbose)
     return outcomes
 
 
@@ -187,12 +185,12 @@ def _streamed(job: Job, row: Row) -> Outcome:
     case, out, start = row.case, job.options.out, time.perf_counter()
     assert out is not None  # else the trace would have been read
     folder = out / row.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with progress(row.name, count_rows(case.trace.path), shown=True) as done:
-        ran = api.stream(case, row.strategy, folder, _format(job), done)
-    wall_s = time.perf_counter() - start
-    manifest = manifest_of(case, row.strategy, "fast", ran.creates, ran.engine_s, wall_s, job.sha256)
-    _write(job, row.name, {name: getattr(ran, name) for name in TABLES}, manifest)
+    with scratch(folder, "streaming") as new:
+        with progress(row.name, count_rows(case.trace.path), shown=True) as done:
+            ran = api.stream(case, row.strategy, new, _format(job), done)
+        wall_s = time.perf_counter() - start
+        manifest = manifest_of(case, row.strategy, "fast", ran.creates, ran.engine_s, wall_s, job.sha256)
+        _write(job, row.name, {name: getattr(ran, name) for name in TABLES}, manifest)
     shown = of_streamed(ran.seconds, ran.space)
     return Outcome(row, ran.summary.assign(strategy=row.name), ran.pools, [], manifest, aggregates=shown)
 

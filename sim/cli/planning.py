@@ -9,23 +9,23 @@ from typing import Annotated
 import typer
 
 from sim import api
+from sim.cli.ending import command
 from sim.cli.shared import (
     Dask,
     Json,
     Scenario,
     WarmUp,
     Workers,
-    app,
     checked,
-    clean_end,
+    folder_for,
     print_json,
     progress,
     show,
-    unwritable,
     warm_up_s,
     wrong_warm_up,
     wrong_workers,
 )
+from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable
 
 REPLICATIONS = 8  # draws of a generated workload, unless --replications says otherwise
@@ -79,8 +79,7 @@ Folder = Annotated[
 ]
 
 
-@app.command()
-@clean_end()
+@command()
 def plan(
     scenario: Scenario,
     target_hit_rate: HitRate = None,
@@ -112,7 +111,7 @@ def plan(
     """
     from sim.planner.targets import parse
 
-    problems = unwritable(out or Path("plan"))
+    problems = unwritable(out) if out else []
     problems += wrong_workers(workers) + wrong_warm_up(warm_up)
     if train is not None and not 0 < train < 1:
         problems.append("--train: a share between 0 and 1")
@@ -128,7 +127,7 @@ def plan(
     except BadInput as error:
         problems += error.problems
     case = checked(scenario, [], problems)
-    folder = out or Path(f"plan-{case.scenario.name}")
+    folder = out or folder_for("plan", case)
     if replications is None:
         replications = 1 if case.scenario.workload.generate is None else REPLICATIONS
     with progress("cells", None, shown=True) as done:
@@ -152,5 +151,5 @@ def plan(
     else:
         from sim.report.plan_text import plan_text
 
-        show(plan_text(answer.document))
+        show(plan_text(answer.document), coloured=True)
     print(f"plan: written to {printable(str(folder))}", file=sys.stderr)

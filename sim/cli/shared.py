@@ -1,4 +1,4 @@
-"""Shared parts of the commands: the app, common options, printing, checks and exit codes."""
+"""Shared parts of the commands: common options, printing and checks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from sim import api
+from sim.cli.ending import say_failed, words
+from sim.inputs.beside import beside, unwritable
 from sim.inputs.problems import BadInput, printable, quoted
+from sim.inputs.shown import Unescaped, escaped
 from sim.inputs.strategies import STRATEGIES
 from sim.run import ENGINES, unknown
 
@@ -23,13 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.inputs.scenario import Case
-
-app = typer.Typer(
-    help="Simulate and size OpenStack Cinder's image-volume cache.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 
 
 def _engines(incomplete: str) -> list[str]:
@@ -89,45 +84,31 @@ Verbose = Annotated[
 ]
 
 
-@contextmanager
-def clean_end() -> Iterator[None]:
-    """End a command without a traceback: one line per problem of bad input, one line for Ctrl-C."""
-    try:
-        yield
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise typer.Exit(130) from None
+def show(text: str, coloured: bool = False) -> None:
+    """Print results to stdout; stop quietly when the reader has closed the pipe (`| head`).
 
-
-def show(text: str) -> None:
-    """Print results to stdout; stop quietly when the reader has closed the pipe (`| head`)."""
+    `coloured`: names in the text are escaped, and what is not is rich's.
+    """
     try:
-        print(text, flush=True)
+        print(text if coloured else escaped(text), file=Unescaped(sys.stdout), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from error
 
 
-def unwritable(path: Path) -> list[str]:
-    """Problems that prevent a folder at `path`: tries to write into its nearest existing ancestor."""
-    while not os.path.exists(path) and path != path.parent:
-        path = path.parent
-    name = printable(str(path))
-    if not path.is_dir():
-        return [f"--out: {name} is not a directory"]
-    try:  # root may write where nothing can be written
-        with TemporaryDirectory(dir=path):
-            return []
-    except OSError:
-        return [f"--out: {name} is not writable"]
-
-
-def print_failure(strategy: str, error: Exception) -> None:
+def print_failure(strategy: str, error: Exception, verbose: bool = False) -> None:
     """Report a failed run in one line on stderr."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    print(f"strategy {strategy} failed: {text}", file=sys.stderr)
+    say_failed(f"strategy {strategy} failed: {words(error)}", error, verbose)
+
+
+def folder_for(command: str, case: Case) -> Path:
+    """The folder of a command without `--out`, by its name and the scenario's. Raises BadInput."""
+    name = "".join("-" if each == "/" or not each.isprintable() else each for each in case.scenario.name)
+    folder = Path(f"{command}-{name.encode()[:200].decode(errors='ignore')}")
+    if problems := unwritable(folder):
+        raise BadInput(problems)
+    return folder
 
 
 def bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Format | None) -> list[str]:
@@ -233,17 +214,13 @@ def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table and replace an earlier file at once, never in part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        table.to_csv(beside, index=False, lineterminator="\n")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(path) as (new,):
+        table.to_csv(new, index=False, lineterminator="\n")
 
 
 def print_json(document: dict[str, Any]) -> None:
-    show(json.dumps(document, indent=2, allow_nan=False))
+    text = json.dumps(document, indent=2, allow_nan=False)
+    show(text.replace("\x7f", "\\u007f"), coloured=True)  # json leaves DEL alone
 
 
 def checked(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim.cli import comparing
+from sim.cli.ending import Trace, command
 from sim.cli.jobs import Options, Outcome, job_of, outcomes_of
 from sim.cli.shared import (
     Engine,
@@ -19,9 +20,7 @@ from sim.cli.shared import (
     Strategies,
     Verbose,
     WarmUp,
-    app,
     checked,
-    clean_end,
     one_strategy,
     plain,
     print_failure,
@@ -35,8 +34,7 @@ if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
 
 
-@app.command()
-@clean_end()
+@command()
 def validate(scenario: Scenario) -> None:
     """Check a scenario and all files that it names.
 
@@ -54,8 +52,7 @@ def validate(scenario: Scenario) -> None:
     )
 
 
-@app.command()
-@clean_end()
+@command()
 def run(
     scenario: Scenario,
     strategy: Annotated[
@@ -82,8 +79,7 @@ def run(
     raise typer.Exit(0 if outcomes else 1)
 
 
-@app.command()
-@clean_end()
+@command()
 def compare(
     scenario: Scenario,
     strategies: Strategies = None,
@@ -131,11 +127,11 @@ def compare(
     raise typer.Exit(0 if done == {row.name for row in job.rows} else 1)
 
 
-@app.command()
-@clean_end()
+@command()
 def verify(
     scenario: Scenario,
     strategies: Strategies = None,
+    verbose: Trace = False,
 ) -> None:
     """Compare both engines and show where they first differ.
 
@@ -156,7 +152,7 @@ def verify(
             with progress(strategy, 2 * len(case.trace.events), shown=True) as done:
                 found = verdict(case, strategy, done)
         except Exception as error:
-            print_failure(strategy, error)
+            print_failure(strategy, error, verbose)
             equal = False
         else:
             show(str(found))
@@ -204,4 +200,4 @@ def _show(outcomes: list[Outcome], found: Comparison | None, recommends: Sequenc
             lines += [f"{of}:", *map(item, outcome.findings), ""]
     if recommends:
         lines += [*map(filled, recommends), ""]
-    show("\n".join(lines[:-1]))
+    show("\n".join(lines[:-1]), coloured=True)

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.cli.ending import command
 from sim.cli.shared import (
     Dask,
     Json,
     Scenario,
     WarmUp,
     Workers,
-    app,
     checked,
-    clean_end,
+    folder_for,
     plain,
     print_json,
     progress,
     show,
-    unwritable,
     warm_up_s,
     write_csv,
     wrong_warm_up,
     wrong_workers,
 )
+from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ class Sampling(StrEnum):
     random = "random"
 
 
-@app.command()
-@clean_end()
+@command()
 def sweep(
     scenario: Scenario,
     vary: Annotated[
@@ -93,9 +92,9 @@ def sweep(
           --vary 'backends.*.image_volume_cache_max_count=1..3' \\
           --vary strategy=cache-only,combined
     """
-    problems = wrong_workers(workers) + wrong_warm_up(warm_up) + unwritable(out or Path("sweep"))
+    problems = wrong_workers(workers) + wrong_warm_up(warm_up) + (unwritable(out) if out else [])
     case = checked(scenario, None, problems, replications=replications)
-    folder = Path(f"sweep-{case.scenario.name}") if out is None else out
+    folder = folder_for("sweep", case) if out is None else out
     points = _points(case, vary or [], rows, sample, sampling)
     from sim.sweep.intervals import intervals
     from sim.sweep.results import value_text
@@ -125,7 +124,7 @@ def sweep(
     if as_json:
         print_json({"scenario": case.scenario.name, "cells": plain(table), "intervals": plain(certain)})
     else:
-        show(_shown(table, certain, results))
+        show(_shown(table, certain, results), coloured=True)
     print(f"sweep: written to {printable(str(folder / 'sweep.csv'))}", file=sys.stderr)
     failed = [result for result in results if result.error]
     for result in failed:

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from sim import api
-from sim.cli.shared import Json, Scenario, app, clean_end, print_json, show, unwritable
+from sim.cli.ending import command
+from sim.cli.shared import Json, Scenario, print_json, show
+from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable
 
 
-@app.command()
-@clean_end()
+@command()
 def generate(
     scenario: Scenario,
     out: Annotated[
@@ -36,14 +37,13 @@ def generate(
     Example: write the week that generated.yaml describes:
       cinder-cache generate scenarios/smallest.yaml --out trace.csv
     """
-    if problems := [*unwritable(out.parent), *(["--out: is a directory"] if out.is_dir() else [])]:
+    if problems := unwritable(out, is_file=True):
         raise BadInput(problems)
     for written in api.generate(scenario, out, replication):
         print(f"written: {printable(str(written))}", file=sys.stderr)
 
 
-@app.command()
-@clean_end()
+@command()
 def fit(
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="The trace to fit: CSV or Parquet.")],
     images: Annotated[

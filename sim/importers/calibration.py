@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
+from sim.inputs.beside import beside
 from sim.inputs.hosts import backend_of
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
@@ -355,11 +355,6 @@ def write(calibration: Calibration, folder: Path) -> Path:
         place[key] = row["fitted"]
         place.yaml_add_eol_comment(f"fitted: {row['low']:.3g} to {row['high']:.3g} (95 %)", key)
     target = folder / "calibrated.yaml"
-    beside = folder / f".calibrated.yaml.{os.getpid()}"
-    try:
-        with beside.open("w") as file:
-            yaml.dump(scenario, file)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(target) as (new,), new.open("w") as file:
+        yaml.dump(scenario, file)
     return target

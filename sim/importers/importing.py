@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from sim.importers.assembly import assemble
 from sim.importers.cloud import Placement, Sources
 from sim.importers.notes import Note
 from sim.importers.writing import write
+from sim.inputs.beside import temporary_folder
 from sim.inputs.problems import BadInput, Problems
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class _Reading:
         from sim.importers import dump
 
         assert given.dump is not None
-        folder = Path(self.stack.enter_context(TemporaryDirectory(prefix="cinder-cache-")))
+        folder = Path(self.stack.enter_context(temporary_folder()))
         loaded = dump.load(given.dump, folder, problems, self.notes)
         if loaded is None:
             return None

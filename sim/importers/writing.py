@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,6 +20,7 @@ from sim.importers import assumptions, cinder_options
 from sim.importers.assumptions import Assumed
 from sim.importers.cloud import Cloud
 from sim.importers.notes import Note, shortened
+from sim.inputs.beside import beside
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import STRATEGY_NAMES
 from sim.model.initial import misfits
@@ -56,15 +55,9 @@ def write(
 
     All files appear at once, or none; `folder` is new or empty.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    beside.mkdir()
-    try:
-        document = _write_all(cloud, beside, fmt, progress)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return document
+    with beside(folder) as (new,):
+        new.mkdir()
+        return _write_all(cloud, new, fmt, progress)
 
 
 def _write_all(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -111,18 +110,13 @@ def read_images(
 
 
 def write_images(images: Iterable[Image], path: Path) -> None:
-    """Write an image list (CSV) in one step; `read_images` reads it back."""
+    """Write an image list (CSV); `read_images` reads it back."""
     rows = [image.model_dump() | {name: ";".join(getattr(image, name)) for name in LISTS} for image in images]
     there = [*REQUIRED, *(name for name in OPTIONAL if any(row[name] for row in rows))]
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, there, extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, there, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def check_images(

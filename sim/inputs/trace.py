@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sim.inputs import tables
+from sim.inputs.beside import beside
 from sim.inputs.problems import Problems
 from sim.inputs.tables import Mask, Table, is_calendar, read_table
 
@@ -387,26 +388,23 @@ def _unlike(names: pd.Series[str], known: set[str] | frozenset[str]) -> Mask:
 
 
 def write_initial(initial: pd.DataFrame, start: datetime | None, path: Path) -> None:
-    """Write the initial state (CSV) in one step, with dates if its trace has a `start`."""
+    """Write the initial state (CSV), with dates if its trace has a `start`."""
     frame = initial
     if start is not None:
         step = pd.to_timedelta((frame["last_used"] * 1e6).round(), unit="us")
         frame = frame.assign(last_used=pd.Timestamp(start) + step)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        frame.to_csv(beside, index=False, lineterminator="\n")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    frame.to_csv(path, index=False, lineterminator="\n")
 
 
-def write_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
-    """Write a trace as CSV, or as Parquet if the suffix is `.parquet`; `read_trace` reads it back.
+def write_trace(trace: Trace, path: str | os.PathLike[str], parquet: bool | None = None) -> None:
+    """Write a trace as CSV, or as `parquet` (None: if that is the suffix); `read_trace` reads it back.
 
     A trace with dates is written with dates in whole microseconds; the first event is at `start`. Optional
     columns without values are left out. The file is written in one step.
     """
     path = Path(path)
+    if parquet is None:
+        parquet = path.suffix.lower() == ".parquet"
     frame = trace.events.copy()
     if trace.start is not None:
         step = pd.to_timedelta((frame["time"] * 1e6).round().astype("int64"), unit="us")
@@ -414,22 +412,18 @@ def write_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     for name in OPTIONAL:
         if not frame[name].astype(bool).any():
             frame = frame.drop(columns=name)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame.to_parquet(beside, index=False)
-        else:
-            returns = any(frame[name].str.contains("\r").any() for name in _TEXT if name in frame)
-            _as_text(frame).to_csv(
-                beside,
-                index=False,
-                lineterminator="\n",
-                # Python's csv leaves a lone carriage return unquoted unless told to quote all text.
-                quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
-            )
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(path) as (new,):
+        if parquet:
+            frame.to_parquet(new, index=False)
+            return
+        returns = any(frame[name].str.contains("\r").any() for name in _TEXT if name in frame)
+        _as_text(frame).to_csv(
+            new,
+            index=False,
+            lineterminator="\n",
+            # Python's csv leaves a lone carriage return unquoted unless told to quote all text.
+            quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+        )
 
 
 def _as_text(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 
 from sim.analysis.pareto import frontier
 from sim.analysis.verification import difference
+from sim.inputs.beside import beside
 from sim.inputs.hosts import backend_of
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE, Limits, todays
 from sim.inputs.scenario import Case
@@ -56,17 +56,15 @@ class Answer:
     planned: Whole
 
     def write(self, folder: Path) -> None:
-        """Write `plan.json`, `candidates.csv` and `frontier.csv`, each in one step. Raises OSError."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write `plan.json`, `candidates.csv` and `frontier.csv`, in one step. Raises OSError."""
         texts = {
             "candidates.csv": self.candidates.to_csv(index=False, lineterminator="\n"),
             "frontier.csv": self.frontier.to_csv(index=False, lineterminator="\n"),
             "plan.json": json.dumps(self.document, indent=2, allow_nan=False) + "\n",
         }
-        for name, text in texts.items():
-            beside = folder / f".{name}.{os.getpid()}"
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(folder / name)
+        with beside(*(folder / name for name in texts)) as new:
+            for path, text in zip(new, texts.values(), strict=True):
+                path.write_text(text, encoding="utf-8")
 
 
 def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -13,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from sim.analysis.results import versions
+from sim.inputs.beside import beside
 from sim.inputs.files import hashes
 from sim.inputs.scenario import Case
 from sim.report.parts import Section
@@ -22,13 +22,8 @@ FILE = "report.html"
 
 def write(page: str, folder: Path) -> None:
     """Write `report.html` into a folder, in one step. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{FILE}.{os.getpid()}"
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(folder / FILE)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(folder / FILE) as (new,):
+        new.write_text(page, encoding="utf-8")
 
 
 def made_of(case: Case, engine: str, warm_up_s: float = 0.0) -> dict[str, object]:

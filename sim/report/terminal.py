@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
+from collections.abc import Iterable
+from typing import IO, cast
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from sim.inputs.shown import Unescaped, escaped
 
 LEAST = 80  # columns that tables need; a narrower terminal wraps them, nothing is cut off
 MOST = 100  # columns of prose: longer lines are hard to read
 
 
+class _Console(Console):
+    """A console that escapes what it is given, so that all codes in its output are its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(escaped(segment.text), segment.style)
+
+
 def console(stderr: bool = False) -> Console:
     """The console on stdout or stderr. Its `color_system` is None where escape codes are not allowed."""
     plain = bool(os.environ.get("NO_COLOR"))
-    made = Console(highlight=False, markup=False, stderr=stderr, color_system=None if plain else "auto")
+    file = cast("IO[str]", Unescaped(sys.stderr if stderr else sys.stdout))
+    made = _Console(highlight=False, markup=False, file=file, color_system=None if plain else "auto")
     made.width = max(made.width, LEAST)
     return made
 
@@ -31,7 +46,7 @@ def text_of(*parts: RenderableType) -> str:
 def filled(text: str, first: str = "", rest: str = "") -> str:
     """Prose, wrapped at blanks. `first` stands before the first line, `rest` before the others."""
     return textwrap.fill(
-        text,
+        escaped(text),
         min(console().width, MOST),
         initial_indent=first,
         subsequent_indent=rest,

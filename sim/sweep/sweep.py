@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,9 @@ from typing import Any
 import joblib
 import pandas as pd
 
+from sim.analysis.pool import results
 from sim.fast.engine import Prepared
+from sim.inputs.beside import beside, remove_left
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.model.sources import digest_of
@@ -71,7 +72,10 @@ def sweep(
         raise BadInput([f"{case.path}: a trace has one history: replications need workload.generate"])
     counted = Counted(warm_up_s, tuple(sorted((slow_s or {}).items())))
     cells = _cells(case, points, replications, counted)
-    kept = {} if folder is None else _kept(folder, cells)
+    kept = {}
+    if folder is not None:
+        remove_left(folder / "cells", "[0-9a-f]*")
+        kept = _kept(folder, cells)
     # Cells of one workload one after another: a worker keeps only a few of them prepared.
     todo = sorted((cell for cell in cells if cell.digest not in kept), key=_workload_of)
     if progress is not None:
@@ -162,11 +166,8 @@ def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, Result]:
 
 
 def _keep(folder: Path, result: Result) -> None:
-    cells = folder / "cells"
-    cells.mkdir(parents=True, exist_ok=True)
-    beside = cells / f".{result.digest}.{os.getpid()}"
-    beside.write_text(result.to_json(), encoding="utf-8")
-    beside.replace(cells / f"{result.digest}.json")
+    with beside(folder / "cells" / f"{result.digest}.json") as (new,):
+        new.write_text(result.to_json(), encoding="utf-8")
 
 
 # -- running -------------------------------------------------------------------------------------------
@@ -178,8 +179,7 @@ def _run(case: Case, cells: Sequence[Cell], workers: int, dask: str | None) -> I
         return
     path = case.path.resolve()
     with _backend(dask, workers):
-        parallel = joblib.Parallel(return_as="generator_unordered")
-        yield from parallel(joblib.delayed(run_cell)(path, cell) for cell in cells)
+        yield from results(run_cell, ((path, cell) for cell in cells))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sim.inputs.beside import beside
 from sim.inputs.images import write_images
 from sim.inputs.problems import BadInput, printable
 from sim.inputs.trace import write_initial, write_trace
@@ -33,11 +34,11 @@ def write(path: str | os.PathLike[str], out: str | os.PathLike[str], replication
         problems.append(f"{printable(str(trace))}: is the name of the image list")
     if problems:
         raise BadInput(problems)
-    trace.parent.mkdir(parents=True, exist_ok=True)
-    for target in targets[1:]:
-        if target.name == "images.csv":
-            write_images(case.images.values(), target)
-        else:
-            write_initial(case.initial, case.trace.start, target)
-    write_trace(case.trace, trace)
+    with beside(*targets) as new:
+        write_trace(case.trace, new[0], trace.suffix.lower() == ".parquet")
+        for target, path in zip(targets[1:], new[1:], strict=True):
+            if target.name == "images.csv":
+                write_images(case.images.values(), path)
+            else:
+                write_initial(case.initial, case.trace.start, path)
     return targets

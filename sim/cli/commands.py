@@ -1,0 +1,8 @@
+"""The app with all its commands."""
+
+from __future__ import annotations
+
+from sim.cli import curves, importing, planning, simulate, sweeping, workload  # noqa: F401  they join the app
+from sim.cli.ending import app
+
+__all__ = ["app"]

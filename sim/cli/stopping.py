@@ -1,0 +1,90 @@
+"""Signals end the command at once, wherever it is, and the process never ends with another exit code.
+
+An exception would not do: imports, greenlets, callbacks from C and pools of processes catch or print it. So
+the process removes what it was writing, kills its workers and ends. Every file that it writes appears whole
+(`sim.inputs.beside`), so nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import NoReturn
+
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+_once = threading.Lock()
+_code: int | None = None
+
+
+def begin() -> None:
+    """From now on, Ctrl-C and its like end the process. Signals that are ignored stay so (`nohup`)."""
+    atexit.register(_leave)  # the first that is registered is called last
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    # Python calls a handler between two steps of its own; the thread is for the time inside a library.
+    threading.Thread(target=_watch, args=(read,), daemon=True).start()
+    for number in WORDS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def end(code: int) -> NoReturn:
+    """End the process with an exit code."""
+    global _code
+    _code = code
+    sys.exit(code)
+
+
+def _leave() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # nobody reads, or the disk is full, as has been said
+            stream.flush()
+    if _code is not None:
+        _exit(_code)
+
+
+def _watch(read: int) -> None:
+    while True:
+        for number in os.read(read, 16):
+            if number in WORDS and signal.getsignal(number) == _stop:
+                _stop(number, None)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """End the process: a handler, and not a moment more for whoever is second."""
+    if not _once.acquire(blocking=False):
+        time.sleep(3600)
+    _kill_workers()
+    if "sim.inputs.beside" in sys.modules:
+        from sim.inputs.beside import remove_all
+
+        remove_all()
+    clear = b""
+    if "rich.live" in sys.modules and os.isatty(2):  # a progress bar hides the cursor
+        clear = b"\r\x1b[K\x1b[?25h"
+    with contextlib.suppress(OSError):
+        os.write(2, clear + WORDS[signal.Signals(number)].encode() + b"\n")
+    os._exit(128 + number)
+
+
+def _exit(code: int) -> None:
+    if not _once.acquire(blocking=False):
+        time.sleep(3600)  # a signal is ending the process
+    os._exit(code)
+
+
+def _kill_workers() -> None:
+    if "multiprocessing.process" not in sys.modules:
+        return
+    from multiprocessing import active_children
+
+    for worker in active_children():
+        with contextlib.suppress(Exception):
+            worker.kill()

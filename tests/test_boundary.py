@@ -1,0 +1,383 @@
+"""How the command ends: signals, full disks, odd places to write, what terminals and spreadsheets see."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from handmade import TRACE, scenario_file
+from typer.testing import CliRunner, Result
+
+from sim.cli import app
+from sim.inputs.beside import beside, scratch, temporary_folder
+from sim.inputs.shown import LONGEST, Secrets, escaped, one_line
+
+COMMAND = [sys.executable, "-m", "sim"]
+ROOT = Path(__file__).parents[1]
+GENERATED = ROOT / "scenarios" / "generated.yaml"
+SMALLEST = ROOT / "scenarios" / "smallest.yaml"
+DEAD = 4_000_000_000  # more than any process id
+
+
+def cinder_cache(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def ran(*args: object, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, check=False, **more)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C works in what is started here, though a shell may have started the tests with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def ready(process: subprocess.Popen[str]) -> bool:
+    """Whether the command is there to catch signals. Before, Python itself is starting."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = re.search(r"SigCgt:\s*(\w+)", status)
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="sees in /proc when the command is there")
+@pytest.mark.usefixtures("ctrl_c")
+class TestSignals:
+    @staticmethod
+    def stopped(
+        arguments: Sequence[object], number: int, after_s: float, group: bool
+    ) -> tuple[int, str, str]:
+        with subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            while not ready(process):
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(after_s)
+            (os.killpg if group else os.kill)(process.pid, number)
+            out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def test_ctrl_c_at_any_moment(self, tmp_path: Path) -> None:
+        """From the first import on, and in workers, which a terminal signals, too."""
+        rng = random.Random(7)
+        commands: list[list[object]] = [
+            ["compare", SMALLEST, "--out", tmp_path / "compared"],
+            [
+                *("sweep", SMALLEST, "--vary", "backends.*.image_volume_cache_max_count=1..300"),
+                *("--workers", 2, "--out", tmp_path / "swept"),
+            ],
+            ["fit", SMALLEST.with_suffix("") / "trace.csv"],
+        ]
+        for after_s, command, group in zip(
+            [0.0, 0.003, 0.01, *(rng.uniform(0.02, 0.3) for _ in range(3)), 2.5, 5.0],
+            [*commands, *commands, commands[1], commands[1]],
+            [False, True] * 4,
+            strict=True,
+        ):
+            ended = self.stopped(command, signal.SIGINT, after_s, group)
+            assert ended == (130, "", "interrupted\n"), (command[0], after_s)
+        left = [path for path in tmp_path.rglob(".*") if path.is_file()]
+        assert not left
+
+    def test_others(self) -> None:
+        command = ["verify", SMALLEST]
+        assert self.stopped(command, signal.SIGTERM, 0.2, False) == (143, "", "terminated\n")
+        assert self.stopped(command, signal.SIGHUP, 0.2, False) == (129, "", "hung up\n")
+
+    def test_what_is_ignored_stays_so(self) -> None:
+        """As `nohup` does, and a shell for what runs in the background."""
+        code = f"import signal, sys, os; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+        done = subprocess.Popen(
+            [sys.executable, "-c", code, *COMMAND, "validate", str(SMALLEST)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        while not ready(done):
+            time.sleep(0.001)
+        done.send_signal(signal.SIGINT)
+        assert done.communicate()[0].startswith("ok: ")
+        assert done.returncode == 0
+
+
+class TestOneLine:
+    @staticmethod
+    def broken(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        def fails(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("sim.api.fit", fails)
+
+    def test_what_nobody_foresaw(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        self.broken(monkeypatch, KeyError("tier"))
+        result = cinder_cache("fit", "my.csv")
+        assert (result.exit_code, result.stdout) == (1, "")
+        said = re.fullmatch(
+            r"cinder-cache fit: my\.csv: KeyError: 'tier' \(traceback: (.*), or -v\)\n", result.stderr
+        )
+        assert said is not None
+        trace = Path(said[1]).read_text()
+        assert trace.startswith("Traceback") and "KeyError: 'tier'" in trace
+
+    def test_verbose_prints_the_traceback(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        self.broken(monkeypatch, KeyError("tier"))
+        result = cinder_cache("fit", "my.csv", "-v")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Traceback")
+        assert result.stderr.splitlines()[-1] == "cinder-cache fit: my.csv: KeyError: 'tier'"
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (MemoryError("Unable to allocate 7 TiB"), "not enough memory: Unable to allocate 7 TiB"),
+            (RecursionError(), "RecursionError: something is nested too deeply"),
+            (OSError(28, "No space left on device", "/mnt/x/report.html"), "no space left in /mnt/x"),
+            (OSError(5, "Input/output error", "disk"), "Input/output error: disk"),
+            (ValueError("x" * 9999), "xxx…xxx"),
+            (ValueError("\x1b[2Jgone\u202e"), "\\x1b[2Jgone\\u202e"),
+        ],
+    )
+    def test_words(self, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+        self.broken(monkeypatch, error)
+        result = cinder_cache("fit", "my.csv")
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        assert said in result.stderr and len(result.stderr) <= LONGEST + 1
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is full")
+    @pytest.mark.parametrize(
+        "arguments",
+        [["validate", SMALLEST], ["--help"], ["fit", SMALLEST.with_suffix("") / "trace.csv", "--json"]],
+    )
+    def test_a_full_stdout(self, arguments: list[object]) -> None:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*COMMAND, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "no space left" in done.stderr
+
+    def test_a_full_stderr(self) -> None:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([*COMMAND, "validate", "nosuch"], stderr=full, check=False)
+        assert done.returncode == 2
+
+
+def places(folder: Path) -> list[tuple[str, str]]:
+    """Places where no folder and no file can be written, and what is said."""
+    (folder / "file").touch()
+    (folder / "link").symlink_to("nothing")
+    return [
+        ("/dev/null", ""),
+        (str(folder / "link"), "is a link to what does not exist"),
+        (str(folder / "file" / "below"), "is not a directory"),
+        (str(folder / ("long" * 100)), "File name too long"),
+        ("-", "is not a file"),
+        ("mysql://cinder:geheim@db/cinder", "a URL is not a file"),
+    ]
+
+
+COMMANDS: dict[str, list[object]] = {
+    "run": ["run", SMALLEST, "--strategy", "none"],
+    "compare": ["compare", SMALLEST],
+    "sweep": ["sweep", SMALLEST, "--vary", "seed=1,2"],
+    "plan": ["plan", SMALLEST],
+    "curve": ["curve", SMALLEST],
+    "generate": ["generate", SMALLEST],
+    "import": ["import", "--conf", "nosuch.conf"],
+}
+
+
+class TestOut:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_refused_before_anything_runs(
+        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for place, said in places(tmp_path):
+            result = cinder_cache(*COMMANDS[command], "--out", place)
+            assert (result.exit_code, result.stdout) == (2, ""), place
+            assert any(line.startswith("--out: ") and said in line for line in result.stderr.splitlines())
+            assert max(map(len, result.stderr.splitlines())) <= LONGEST
+            assert "geheim" not in result.stderr
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+        assert Path("/dev/null").is_char_device()
+
+    def test_a_folder_is_no_file_and_a_file_no_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        assert "is a directory" in cinder_cache("generate", SMALLEST, "--out", tmp_path).stderr
+        for command in COMMANDS:
+            if command != "generate":
+                assert cinder_cache(*COMMANDS[command], "--out", tmp_path / "file").exit_code == 2
+
+    @pytest.mark.parametrize(
+        "name", ["/../../x", "../x", "/etc/x", "a/b", "n" * 300, "ü" * 300, "..", "\x1b[31m\n"]
+    )
+    def test_the_name_of_a_scenario_is_no_path(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = tmp_path / "a" / "b"
+        here.mkdir(parents=True)
+        path = scenario_file(tmp_path, name=name)
+        monkeypatch.chdir(here)
+        result = cinder_cache("sweep", path, "--vary", "seed=1", "--vary", "strategy=none")
+        assert result.exit_code == 0, result.stderr
+        (made,) = here.iterdir()
+        assert made.name.startswith("sweep-") and (made / "sweep.csv").exists()
+        assert not {path.name for path in tmp_path.iterdir()} - {"a", *os.listdir(path.parent)}
+        assert "\x1b" not in result.stdout + result.stderr
+
+
+class TestWhole:
+    def test_all_or_none(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text("old")
+        targets = tmp_path / "a", tmp_path / "new" / "b"
+        with pytest.raises(ValueError, match="mine"), beside(*targets) as new:
+            new[0].write_text("half")
+            raise ValueError("mine")
+        assert (tmp_path / "a").read_text() == "old"
+        with beside(*targets) as new:
+            for path in new:
+                path.write_text("whole")
+        assert [target.read_text() for target in targets] == ["whole", "whole"]
+        assert not list(tmp_path.rglob(".*"))
+
+    def test_what_the_dead_left_goes_and_what_the_living_write_stays(self, tmp_path: Path) -> None:
+        for name in (f".out.{DEAD}", f".out.{os.getpid()}", f".other.{DEAD}"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "half").touch()
+        (tmp_path / f".out.{os.getppid()}").touch()
+        (tmp_path / f".writing.{DEAD}").mkdir()
+        with beside(tmp_path / "out") as (new,):
+            new.touch()
+            with beside(tmp_path / "out") as (_,):
+                pass  # another one of this process, which must not take the first
+            assert new.exists() or (tmp_path / "out").exists()
+        with scratch(tmp_path):
+            pass
+        left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("."))
+        assert left == sorted([f".other.{DEAD}", f".out.{os.getppid()}"])
+
+    def test_temporary_folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        (tmp_path / f"cinder-cache-{DEAD}-abc").mkdir()
+        (tmp_path / f"cinder-cache-{os.getppid()}-abc").mkdir()
+        (tmp_path / "cinder-cache-planner-1000").mkdir()
+        with temporary_folder() as folder:
+            assert folder.parent == tmp_path
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert names == sorted([f"cinder-cache-{os.getppid()}-abc", "cinder-cache-planner-1000"])
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["generate", GENERATED, "--out", "OUT/trace.csv"],
+            ["run", GENERATED, "--strategy", "none", "--engine", "fast", "--out", "OUT"],
+            ["curve", GENERATED, "--engine", "fast", "--out", "OUT"],
+        ],
+    )
+    def test_a_full_disk_leaves_nothing_half_made(self, arguments: list[object], tmp_path: Path) -> None:
+        """A limit on the size of files stands for the disk: the kernel refuses what comes after it."""
+
+        def little_room() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+        given = [str(each).replace("OUT", str(tmp_path / "out")) for each in arguments]
+        cache = {"NUMBA_CACHE_DIR": str(Path(os.environ.get("NUMBA_CACHE_DIR", "~/.cache")).expanduser())}
+        done = ran(*given, preexec_fn=little_room, env=os.environ | cache)
+        assert done.returncode == 1, done.stderr
+        (line,) = (line for line in done.stderr.splitlines() if "compiled code" not in line)
+        assert "File too large" in line and str(tmp_path / "out") in line
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert not list(tmp_path.rglob(".*"))
+
+
+class TestTerminal:
+    def test_escaped(self) -> None:
+        assert escaped("a\x1b[31m\x9b\x07\u202e\x7f\r") == r"a\x1b[31m\x9b\x07\u202e\x7f\r"
+        plain = "Größe 1 ± 2 → 日本\n\tnext"
+        assert escaped(plain) == plain
+
+    def test_one_line(self) -> None:
+        assert one_line("a\n  b") == "a b"
+        shown = one_line("begin" + "x" * 9999 + "end")
+        assert len(shown) == LONGEST and shown.startswith("begin") and shown.endswith("end") and "…" in shown
+
+    def test_names_and_options(self, tmp_path: Path) -> None:
+        """Whatever the command, the option and the file: names come out with their escapes."""
+        tier, name = "fl\x1b[31mash\u202e", "n\x9b2J\x07"
+        trace = TRACE.replace(",flash,", f",{tier},")
+        backends = {"fast": {"volume_type": [tier, "disk"], "pools": {"p0": {}}}}
+        path = scenario_file(
+            tmp_path, trace=trace, name=name, tiers={tier: {}, "disk": {}}, backends=backends, strategies=["cache-only"]
+        )  # fmt: skip
+        rows = tmp_path / "rows.csv"
+        rows.write_text("\x1b]0;title\x07\n1\n")
+        for arguments in (
+            ["validate", path],
+            ["compare", path, "--engine", "fast", "--out", tmp_path / "out"],
+            ["curve", path, "--engine", "fast"],
+            ["run", path, "--strategy", "x\x1b[2J"],
+            ["sweep", path, "--list", rows],
+            ["\x1b[2J"],
+            ["run", "--\x1b[2J"],
+            ["validate", "\x9b\x1b[2J"],
+        ):
+            done = ran(*arguments)
+            assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", done.stdout + done.stderr), arguments
+            assert done.stdout or done.stderr
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("secret", ["geheim", "ab", "p@ss/w:rd", "pass word", "%41bcd"])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["validate", "URL"],
+            ["URL"],
+            ["run", SMALLEST, "--strategy", "URL"],
+            ["run", SMALLEST, "--strategy", "none", "--engine", "URL"],
+            ["sweep", SMALLEST, "--vary", "URL=URL"],
+            ["plan", SMALLEST, "--target-hit-rate", "URL"],
+            ["import", "--out", "URL", "--conf", "URL", "--since", "URL", "--dump", "URL"],
+            ["import", "--out", "nosuch", "--service", "URL,URL"],
+            ["import", "--out", "nosuch", "--glance", "URL"],
+        ],
+    )
+    def test_a_password_in_the_wrong_place(
+        self, secret: str, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = f"mysql://cinder:{secret}@db/cinder"
+        given = [str(each).replace("URL", url) for each in arguments]
+        done = subprocess.run(
+            [*COMMAND, *given], cwd=tmp_path, capture_output=True, text=True, check=False,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode in (1, 2)
+        told = done.stdout + done.stderr + "".join(path.read_text() for path in tmp_path.rglob("*.txt"))
+        assert f"{secret}@" not in told and (len(secret) < 4 or secret not in told)
+
+    def test_hidden(self) -> None:
+        secrets = Secrets(["--db", "mysql://u:p@ss@h/d"])
+        assert secrets.hidden("p@ss p%40ss mysql:/u:p@ss@h") == "*** *** mysql:/u:***@h"
+        assert Secrets().hidden("see http://host/a and a:b@c") == "see http://host/a and a:b@c"
