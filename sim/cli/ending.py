@@ -19,8 +19,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from sim.inputs.problems import BadInput
-from sim.inputs.shown import LONGEST, Secrets, Stream, one_line, plainly
+from sim.inputs.problems import LONGEST, BadInput
+from sim.inputs.shown import Secrets, Stream, one_line, plainly
 
 Command = TypeVar("Command", bound=Callable[..., None])
 FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 from urllib.parse import quote, quote_plus, unquote
 
-LONGEST = 400  # characters of a problem line
+from sim.inputs.problems import LONGEST, shortened
 
 # Each replacement is as wide as its sign, so that tables stay aligned.
 _PLAIN = str.maketrans("±–…×→≤≥", "~-.x><>")  # noqa: RUF001
@@ -27,9 +27,7 @@ def escaped(text: str) -> str:
 
 def one_line(text: str, most: int = LONGEST) -> str:
     """The text on one line, with escapes, shortened in its middle to at most so many characters."""
-    text = escaped(" ".join(text.split()))
-    end = most // 3
-    return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
+    return shortened(escaped(" ".join(text.split())), most, most // 3)
 
 
 class Secrets:
