@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sim.analysis.driver_findings import driver_findings
 from sim.analysis.room_findings import entries_of_deleted_images, lack_of_space, refused_deletes
 from sim.analysis.store_findings import store_findings
 from sim.analysis.wording import (
@@ -47,6 +48,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
         _orphans(records),
         refused_deletes(records, case, chosen),
         entries_of_deleted_images(records, case),
+        driver_findings(records, case),
     ]
     if chosen.uses_store and not chosen.on_demand:  # on demand, they are where creates ask
         kinds.append(store_findings(records, case, chosen))

@@ -28,8 +28,9 @@ SHOWN = (
     *("clone_hit_rate", "create_s_mean", "create_s_p95", "errors", "other_errors", "price_month"),
     *("image_provisioned_gib_mean", "image_provisioned_gib_peak"),
     *("image_volumes_mean", "image_volumes_peak"),
-    *("store_hit_rate", "cache_hit_rate", "create_s_p50"),
+    *("driver_hit_rate", "store_hit_rate", "cache_hit_rate", "create_s_p50"),
 )
+SELDOM = ("other_errors", "driver_hit_rate")  # left out where they are 0 throughout
 
 
 def comparison_page(
@@ -161,7 +162,7 @@ def _answer(summaries: pd.DataFrame, found: Comparison | None) -> list[Numbers]:
             if found is not None and found.of == "replications"
             else f"{int(rows['creates'].iloc[0]):,}"
         )
-        shown = [each for each in SHOWN if each != "other_errors" or rows[each].any()]
+        shown = [each for each in SHOWN if each not in SELDOM or rows[each].any()]
         cells = {each: _with_halves(rows, each, tier, found) for each in shown}
         name = "All tiers" if tier == ALL else f"Tier {tier}"
         tables.append(

@@ -45,10 +45,21 @@ def tables_text(summaries: pd.DataFrame) -> str:
 
 
 def told_columns(columns: Columns, rows: pd.DataFrame) -> Columns:
-    """The columns, without that of other errors where there are none; else both kinds in a few letters."""
-    if "other_errors" in rows and rows["other_errors"].any():  # else all cells have failed
-        return columns | {"errors": ("err.", whole)}
-    return {key: column for key, column in columns.items() if key != "other_errors"}
+    """The columns that tell something, as few as fit 80 columns.
+
+    Without other errors there is no column of them; else both kinds have few letters. With clones by the
+    driver itself there is a column of them, and another one goes: that of the store if nothing came from it.
+    """
+    there = {
+        key
+        for key in ("driver_hit_rate", "store_hit_rate", "other_errors")
+        if key in rows and rows[key].any()
+    }
+    without = {"driver_hit_rate", "other_errors"} - there
+    if "driver_hit_rate" in there:
+        without.add("image_volumes_mean" if "store_hit_rate" in there else "store_hit_rate")
+    told = {key: column for key, column in columns.items() if key not in without}
+    return told | {"errors": ("err.", whole)} if "other_errors" in there else told
 
 
 def uploads_text(uploads: pd.DataFrame) -> str:
@@ -100,6 +111,7 @@ def or_dash(value: float, text: str) -> str:
 
 COLUMNS: Columns = {
     "clone_hit_rate": ("clone\nhit %", percent),
+    "driver_hit_rate": ("driver\nhit %", percent),
     "store_hit_rate": ("store\nhit %", percent),
     "cache_hit_rate": ("cache\nhit %", percent),
     "create_s_p50": ("create\np50 s", number),

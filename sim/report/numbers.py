@@ -16,6 +16,7 @@ ROWS = 60  # of a table that are shown; the file has all
 # What columns are called, where their own name says less.
 HEADINGS = {
     "clone_hit_rate": "clone hits",
+    "driver_hit_rate": "driver's clones",
     "store_hit_rate": "store hits",
     "cache_hit_rate": "cache hits",
     "create_s_mean": "mean s",
