@@ -172,6 +172,44 @@ def test_the_store_keeps_what_is_copied_or_refuses_it(run: Run) -> None:
     assert full.uploads["end"].tolist() == [100]
 
 
+@pytest.mark.parametrize("run", ENGINES)
+@pytest.mark.parametrize(("how", "second"), [("copy", ""), ("no-op", "ManagedObjectNotFoundError")])
+def test_an_encrypted_volume_becomes_raw_images_and_after_a_no_op_no_other(
+    run: Run, how: str, second: str
+) -> None:
+    """`_volume_upload_image` refuses other formats; `_rekey_volume` deletes the key of the clone's source."""
+    events = [create(1, "w", "base", encrypted=True), upload(100, "packed", "w"), upload(101, "raw", "w")]
+    again = [image("other", 8), *IMAGES]
+    scenario = one_pool(**TIMES) | {"upload": how}
+    records = run(case_of(scenario, again, [*events, upload(200, "other", "w")]), "combined")
+    assert records.uploads["error"].tolist() == ["HTTPBadRequest", "", second]
+
+
+@pytest.mark.parametrize("run", ENGINES)
+def test_of_an_encrypted_volume_the_cache_gets_no_twin(run: Run) -> None:
+    events = [create(1, "w", "base", encrypted=True), upload(100, "raw", "w"), create(200, "x", "raw")]
+    records = run(case("raw-twin-cache", *events), "cache-only")
+    assert sources(records)["x"] == "download"
+
+
+@pytest.mark.parametrize("how", ["copy", "no-op", "raw-twin-location", "raw-twin-cache"])
+def test_generated_uploads_of_encrypted_volumes(tmp_path: Path, how: str) -> None:
+    generate = "duration: 2d, creates_per_day: 200, raw_share: 1, encrypted_share: 0.3, uploads_per_day: 40"
+    path = tmp_path / "s.yaml"
+    backend = "{volume_type: t, pools: {p: {}}}"
+    workload = f"workload: {{generate: {{{generate}}}}}\nupload: {how}"
+    path.write_text(f"tiers: {{t: {{}}}}\nbackends: {{a: {backend}}}\n{workload}\n")
+    generated = load(path)
+    light, compiled = (run(generated, "combined") for run in ENGINES)
+    assert difference(light, compiled) is None
+    events = generated.trace.events
+    secret = set(events.loc[events["encrypted"], "volume_id"])
+    assert light.uploads["volume_id"].isin(secret).sum() > 10
+    lost = light.uploads["error"] == "ManagedObjectNotFoundError"
+    assert lost.any() == (how in ("no-op", "raw-twin-location"))
+    assert set(light.uploads.loc[lost, "volume_id"]) <= secret
+
+
 def test_an_upload_may_go_to_many_pools() -> None:
     """More than one event of engine `fast` had room for: it wrote beyond its arrays."""
     many = {"backends": {"a": {"volume_type": "flash", "pools": {f"p{n}": {} for n in range(300)}}}}
@@ -207,7 +245,6 @@ def test_every_wrong_upload_is_told(tmp_path: Path) -> None:
     for told in (
         "upload of volume 'v', which does not exist yet",
         "upload of volume 'v', which is deleted",
-        "upload of volume 's': encrypted ones are not simulated",
         "image 'i' is uploaded a second time",
         "image 'j' is uploaded a second time",
         "a create, delete or upload needs a volume_id",

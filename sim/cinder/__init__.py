@@ -12,6 +12,7 @@ with warnings.catch_warnings():
 
     cinder.objects.register_all()  # before the rest, as Cinder's services do
 
+    import cinder.api.contrib.volume_actions
     import cinder.image.image_utils  # before cinder.image.glance: they import each other
     import cinder.scheduler.filter_scheduler
     import cinder.scheduler.flows.create_volume

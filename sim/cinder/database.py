@@ -24,6 +24,8 @@ from sim.model.repeats import repeats
 INTERNAL_PROJECT = "(internal tenant)"  # a name that no trace is likely to have
 INTERNAL_USER = "(internal user)"
 
+ENCRYPTION = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256}
+
 Entry = dict[str, Any]
 
 
@@ -270,6 +272,15 @@ class Database(EarlierCalls):
         """An image's cache entry on a host; looking at it does not count as a use."""
         used = self._used.get(host)
         return used.get(image_id) if used else None
+
+    # -- encryption --------------------------------------------------------------------------
+
+    def volume_type_encryption_get(self, context: Any, volume_type_id: str) -> SimpleNamespace:
+        """What encrypts a volume of a type. It is asked for encrypted volumes only."""
+        return SimpleNamespace(**ENCRYPTION)
+
+    def volume_encryption_metadata_get(self, context: Any, volume_id: str) -> dict[str, Any]:
+        return {"encryption_key_id": self.volumes[volume_id].encryption_key_id, **ENCRYPTION}
 
     # -- volumes and their metadata ----------------------------------------------------------
 

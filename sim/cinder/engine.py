@@ -11,15 +11,17 @@ from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
+from castellan.common.exception import CastellanException
 from cinder import exception
-from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
+from webob.exc import HTTPBadRequest
 
 from sim.cinder import standins
+from sim.cinder.api import Actions, Checked, CreateRequest, VolumeAPI
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Entry, Volume
 from sim.cinder.driver import of_a_driver
 from sim.cinder.glance import owner_of
-from sim.cinder.manager import Changes, Shared, VolumeAPI, VolumeManager
+from sim.cinder.manager import Changes, Shared, VolumeManager
 from sim.cinder.ondemand import OnDemand, OnDemandStore
 from sim.cinder.parts import PARTS, Parts
 from sim.cinder.policies import BackendCache, BeladyCache, ObservedCache, Uses
@@ -41,7 +43,6 @@ from sim.model.usage import instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
 PROJECT = "project"  # project of requests without one
-ENCRYPTION_KEY = "00000000-0000-4000-8000-000000000000"
 PROGRESS_EVERY = 256
 BATCH = 65_536  # rows of the trace held as Python objects at a time
 
@@ -181,7 +182,8 @@ class Simulation:
 
     def _start_services(self) -> None:
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
-        self._api_task = ExtractVolumeRequestTask(None, set(self._scenario.zones()))
+        self._actions = Actions(self._volume_api)
+        self._api_task = CreateRequest(None, set(self._scenario.zones()))
         what_if = self._scenario.what_if
         caches = self.strategy.image_volume_cache_enabled
         patches: list[type] = [OnDemand] if self.strategy.on_demand else []
@@ -347,7 +349,7 @@ class Simulation:
         current_process().request, volume_id = request, request.volume_id
         context = Context("user", project or PROJECT)
         try:
-            zones = self.checked(context, image_id, size_gib, availability_zone)
+            zones, image_meta = self.checked(context, image_id, size_gib, availability_zone)
         except exception.CinderException as error:
             request.error = f"{type(error).__name__}: {error}"
             self.recorder.ended(request, None)
@@ -360,7 +362,7 @@ class Simulation:
             project_id=context.project_id,
             user_id=context.user_id,
             volume_type_id=volume_type,
-            encryption_key_id=ENCRYPTION_KEY if encrypted else None,
+            encryption_key_id=self._api_task.key(context, volume_type, image_meta) if encrypted else None,
         )
         self.begin(request, context, volume, image_id, first_host, zones)
 
@@ -398,16 +400,9 @@ class Simulation:
             request_spec["first_host"] = first_host
             self._schedule(request, context, volume, request_spec, {})
 
-    @repeats("cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "execute")
-    def checked(self, context: Context, image_id: str, size_gib: int, availability_zone: str) -> list[str]:
-        """What the API checks of a create, in its order: the image, then the zone, which is returned."""
-        if image_id:
-            self._api_task.image_service = self.glance.service()
-            self._api_task._get_image_metadata(context, image_id, size_gib)
-        asked = availability_zone or None
-        zones: list[str]
-        zones, _ = self._api_task._extract_availability_zones(asked, None, None, None)
-        return zones
+    def checked(self, context: Context, image_id: str, size_gib: int, availability_zone: str) -> Checked:
+        """What the API checks of a create."""
+        return self._api_task.checked(context, self.glance.service(), image_id, size_gib, availability_zone)
 
     def _ended(self, volume: Volume) -> None:
         """A create is over (of an image-volume, too, which is not a request)."""
@@ -435,24 +430,17 @@ class Simulation:
         self.clock.start(self._upload, upload)
 
     def _upload(self, upload: Upload) -> None:
-        """Make an image from a volume: the API's `copy_volume_to_image`."""
+        """Make an image from a volume: the REST API's `os-volume_upload_image`."""
         current_process().request = Request("", None)
         self._awaited.pop(upload.image_id, None)
-        image = self.glance.catalogue[upload.image_id]
-        metadata = {
-            "id": image.image_id,
-            "name": image.name,
-            "disk_format": image.disk_format,
-            "container_format": image.container_format,
-        }
         volume = self.db.volumes.get(upload.volume_id)
         try:
             if volume is None:
                 raise exception.VolumeNotFound(volume_id=upload.volume_id)
-            self._volume_api.image_service = self.glance.service()
+            self._volume_api.image_service = self.glance.service(upload.image_id)
             context = Context(volume.user_id, volume.project_id)
-            self._volume_api.copy_volume_to_image(context, volume, metadata, force=False)
-        except exception.CinderException as error:
+            self._actions.upload(context, volume.id, self.glance.catalogue[upload.image_id])
+        except (exception.CinderException, CastellanException, HTTPBadRequest) as error:
             upload.error = type(error).__name__
         self.recorder.upload_ended(upload, volume)
         if self._uploads.get(upload.volume_id) is not upload:

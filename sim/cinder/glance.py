@@ -20,6 +20,8 @@ from sim.inputs.units import MIB
 from sim.model.repeats import repeats
 
 MARKED = "cinder-raw"  # scheme of locations that are raw, though the image is not
+# What the metadata of an image tell of the key of its data.
+KEY = ("cinder_encryption_key_id", "cinder_encryption_key_deletion_policy")
 PUBLIC_OWNER = "(image owner)"  # the project that owns public images
 
 
@@ -39,6 +41,7 @@ class Registered:
     delete_wanted: bool = False
     store_volumes: list[Volume] = field(default_factory=list)  # its locations in the Cinder store
     marked: set[str] = field(default_factory=set)  # locations that are raw, though the image is not
+    key: dict[str, str] = field(default_factory=dict)  # metadata of an image of encrypted data
 
 
 class Glance:
@@ -115,9 +118,12 @@ class Glance:
         self.images[image_id].store_volumes.append(volume)
         return True
 
-    def service(self) -> ImageService:
-        """A new image service; each of Cinder's requests gets its own."""
-        return ImageService(self)
+    def service(self, to_make: str = "") -> ImageService:
+        """A new image service; each of Cinder's requests gets its own.
+
+        `to_make`: the image that an upload makes, whose id Glance would choose.
+        """
+        return ImageService(self, to_make)
 
     def remote_service(self, context: Context, image_href: str) -> tuple[ImageService, str]:
         """`cinder.image.glance.get_remote_image_service`."""
@@ -173,7 +179,9 @@ class Glance:
             self.clock.sleep(seconds)
 
     def qemu_img_info(self, path: str, *_: Any, **__: Any) -> SimpleNamespace:
-        """`image_utils.qemu_img_info` of a downloaded file."""
+        """`image_utils.qemu_img_info` of a downloaded file, or of an encrypted volume on the node."""
+        if path not in self._files:
+            return SimpleNamespace(file_format="raw", encrypted=True)
         image = self._files[path]
         return SimpleNamespace(virtual_size=image.virtual_size_bytes, file_format=image.disk_format)
 
@@ -184,8 +192,9 @@ class ImageService:
     It keeps the image that it found first: creates in progress go on when their image is deleted.
     """
 
-    def __init__(self, glance: Glance) -> None:
+    def __init__(self, glance: Glance, to_make: str) -> None:
         self._glance = glance
+        self._to_make = to_make
         self._found: Registered | None = None
         self.temp_images = None  # cinder.image.image_utils.TemporaryImages keeps its state here
 
@@ -206,6 +215,7 @@ class ImageService:
             "owner": found.owner,
             "updated_at": found.updated_at.replace(tzinfo=UTC),
             "properties": {},
+            **found.key,
         }
 
     def get_location(self, context: Context, image_id: str) -> tuple[str | None, list[dict[str, Any]]]:
@@ -221,11 +231,12 @@ class ImageService:
 
     def create(self, context: Context, image_meta: dict[str, Any]) -> dict[str, Any]:
         """A new image without data, of the requester's project."""
-        glance, image_id = self._glance, image_meta["id"]
+        glance, image_id = self._glance, self._to_make
         image = glance.catalogue[image_id]
         owner = image.owner or context.project_id
-        glance.images[image_id] = Registered(image, glance.clock.utcnow(), owner, "saving")
-        return image_meta
+        key = {name: image_meta[name] for name in KEY if name in image_meta}
+        glance.images[image_id] = Registered(image, glance.clock.utcnow(), owner, "saving", key=key)
+        return {**image_meta, "id": image_id}
 
     def update(self, context: Context, image_id: str, image_meta: dict[str, Any], least_s: float) -> None:
         """Send the image's data, in no less than `least_s`."""

@@ -13,10 +13,11 @@ from cinder import exception
 from cinder.context import get_internal_tenant_context
 from cinder.image import glance
 from cinder.message import api as message_api
-from cinder.volume import api, manager
+from cinder.volume import manager
 from cinder.volume.flows.manager import create_volume
 from taskflow.types.failure import Failure
 
+from sim.cinder.api import VolumeAPI
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.driver import Driver
@@ -25,17 +26,6 @@ from sim.cinder.recorder import Recorder
 from sim.inputs.hosts import parts_of
 from sim.model.arrays import Array
 from sim.model.repeats import repeats
-
-
-class VolumeAPI(api.API):  # type: ignore[misc]
-    """Cinder's volume API. Only `delete` runs here (it evicts the cache entry of an image-volume)."""
-
-    def __init__(self, db: Database, volume_rpcapi: Any) -> None:
-        # The parent's __init__ is not called: it connects to Glance, to the message bus and to the key
-        # manager.
-        self.db = db
-        self.volume_rpcapi = volume_rpcapi
-        self.key_manager = SimpleNamespace(delete=lambda context, key_id: None)  # keys are not simulated
 
 
 class PlaceMaker:

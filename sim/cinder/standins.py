@@ -18,6 +18,7 @@ from unittest.mock import patch
 import cinder.context
 import decorator
 import tenacity
+from castellan import key_manager
 from cinder import coordination, objects, rpc, utils
 from cinder.image import glance as cinder_glance
 from cinder.image import image_utils
@@ -25,7 +26,7 @@ from cinder.message import api as message_api
 from cinder.scheduler import driver as scheduler_driver
 from cinder.scheduler import weights
 from cinder.scheduler.weights import capacity, stochastic, volume_number  # noqa: F401 registers options
-from cinder.volume import api, manager
+from cinder.volume import api, manager, volume_types, volume_utils
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
 from oslo_utils import timeutils
@@ -33,6 +34,7 @@ from oslo_utils import timeutils
 from sim.cinder.clock import Clock
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, Quotas, VolumeClass
 from sim.cinder.glance import Glance
+from sim.cinder.keys import KeyManager
 from sim.cinder.locks import Coordinator
 from sim.cinder.scheduler import CloneWeigher, ServiceList
 from sim.inputs.scenario import Case, Scenario
@@ -57,6 +59,7 @@ def installed(
     scenario = case.scenario
     coordinator = Coordinator(clock, by_node=scenario.cinder.lock_scope == "node")
     notifier = SimpleNamespace(info=_nothing, error=_nothing)
+    keys = KeyManager()
     with ExitStack() as stack:
         stack.enter_context(_options(scenario, strategy))
         stack.enter_context(_log(cinder_log))
@@ -83,6 +86,11 @@ def installed(
             (image_utils, "fetch_verify_image", glance.fetch_verify_image),
             (image_utils, "qemu_img_info", glance.qemu_img_info),
             (image_utils, "check_available_space", _nothing),
+            (key_manager, "API", lambda *_: keys),
+            (volume_types.db, "volume_type_encryption_get", db.volume_type_encryption_get),
+            (volume_utils.db, "volume_encryption_metadata_get", db.volume_encryption_metadata_get),
+            (volume_utils, "brick_get_connector_properties", lambda *_: {}),
+            (utils, "execute", lambda *_, **__: ("", "")),  # cryptsetup
             # Lock files on a node's disk.
             (utils, "clean_volume_file_locks", _nothing),
             (utils, "api_clean_volume_file_locks", _nothing),

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cinder import exception
 
+from sim.cinder.api import Checked
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.glance import Glance, Registered, owner_of
@@ -31,7 +32,7 @@ class Run(Protocol):
     glance: Glance
     arrays: dict[str, Array]
 
-    def checked(self, context: Context, image_id: str, size_gib: int, zone: str, /) -> list[str]: ...
+    def checked(self, context: Context, image_id: str, size_gib: int, zone: str, /) -> Checked: ...
 
     def begin(
         self,
@@ -68,7 +69,7 @@ def store_image(
     run.glance.update(image_id)
     context, size_gib = Context(STORE_PROJECT, STORE_PROJECT), max(1, found.image.size_gib)
     try:
-        zones = run.checked(context, "", size_gib, availability_zone)
+        zones, _ = run.checked(context, "", size_gib, availability_zone)
     except exception.CinderException:
         run.glance.update(image_id)
         return

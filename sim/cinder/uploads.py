@@ -55,8 +55,10 @@ def keep_entry(
     was itself made from an image, its clone is bootable and has that image's metadata.
     `_create_from_source_volume` (create_volume.py) would pass them on to the clones of the entry: every such
     create would fail (`GlanceMetadataExists`). So the clone must not be bootable.
+    Of an encrypted volume nothing is kept: the creates that look into the cache are those of others.
     """
-    if manager.image_volume_cache is None or manager.image_volume_cache.holds_locations:
+    cache = manager.image_volume_cache
+    if cache is None or cache.holds_locations or volume.encryption_key_id:
         return
     found = service.show(context, image_meta["id"])
     updated_at = found["updated_at"].strftime("%Y-%m-%dT%H:%M:%S.%f")

@@ -372,7 +372,7 @@ def new_volume(s: State) -> int:
     r = s.volumes[v]
     r.holds = NONE
     r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
-    r.ready = False
+    r.ready = r.keyless = False
     r.delete_wanted = r.fills = r.locks = r.failed = False
     r.kept = True
     r.source = r.error = 0

@@ -63,6 +63,8 @@ NO_VOLUME, NOT_AVAILABLE = range(32, 34)
 NO_MAXIMUM = 34
 # Of the API, besides.
 INVALID_ZONE = 35
+# Of uploads of encrypted volumes, besides.
+NOT_RAW, NO_KEY = range(36, 38)
 
 OPTIONS = np.dtype(
     [
@@ -147,6 +149,7 @@ VOLUMES = np.dtype(
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
         ("cloned", "i8"), ("cloned_serial", "i8"),
         ("holds", "i8"), ("asked_s", "f8"),  # an image-volume of the store: its image, and when it was asked
+        ("keyless", "?"),  # encrypted, and Cinder has deleted its key
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.

@@ -28,10 +28,12 @@ from sim.fast.jit import compiled
 from sim.fast.places import end_image_delete
 from sim.fast.state import (
     CACHE,
+    NO_KEY,
     NO_OP,
     NO_VOLUME,
     NONE,
     NOT_AVAILABLE,
+    NOT_RAW,
     OVER_QUOTA,
     REFUSED,
     SKIPPED,
@@ -50,15 +52,16 @@ TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(39, 46)
 @repeats("cinder.volume.api:API", "copy_volume_to_image", "_merge_volume_image_meta")
 @compiled
 def begin_upload(s: State, u: int, v: int) -> bool:
-    """`copy_volume_to_image` of the API. Returns whether the volume's request goes on at once."""
+    """`_volume_upload_image` of the API. Returns whether the volume's request goes on at once."""
     row = s.uploads[u]
     if v == NONE:
         row.end, row.error = s.world[0].now, NO_VOLUME
         return False
     r = s.volumes[v]
     row.pool = r.pool
-    if r.under_way or not r.ready or (r.upload != NONE and r.upload != u):
-        row.end, row.error = s.world[0].now, NOT_AVAILABLE
+    error = refusal(s, u, v)
+    if error != 0:
+        row.end, row.error = s.world[0].now, error
         if r.upload == u:
             s.images[row.image].saving = s.images[row.image].delete_wanted = False
             volume_over(s, v)
@@ -70,6 +73,20 @@ def begin_upload(s: State, u: int, v: int) -> bool:
     i.version += 1
     r.phase = UPLOAD
     return True
+
+
+@repeats("cinder.api.contrib.volume_actions:VolumeActionsController", "_volume_upload_image")
+@compiled
+def refusal(s: State, u: int, v: int) -> int:
+    """Why the API refuses an upload (0: it does not). It looks at what is encrypted first."""
+    r, i = s.volumes[v], s.images[s.uploads[u].image]
+    if r.encrypted and not (i.raw and i.bare):
+        return NOT_RAW
+    if r.encrypted and r.keyless:
+        return NO_KEY
+    if r.under_way or not r.ready or (r.upload != NONE and r.upload != u):
+        return NOT_AVAILABLE
+    return 0
 
 
 @compiled
@@ -136,10 +153,17 @@ def make_image(s: State, v: int) -> bool:
 
 
 @repeats("cinder.volume.manager:VolumeManager", "_clone_image_volume_and_add_location")
+@repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_rekey_volume")
+@repeats("cinder.volume.volume_utils", "delete_encryption_key")
 @compiled
 def located(s: State, v: int) -> None:
-    """The clone of a volume is there: add its location, marked if the image is not raw and bare."""
+    """The clone of a volume is there: add its location, marked if the image is not raw and bare.
+
+    The clone of an encrypted volume gets a key of its own; `_rekey_volume` deletes the one that it had, which
+    is its source's.
+    """
     r = s.volumes[v]
+    r.keyless = r.encrypted
     i = s.images[r.image]
     read_clock(s)
     s.slots[r.fill].marked = not (i.raw and i.bare)
@@ -212,7 +236,7 @@ def twin(s: State, v: int) -> bool:
         if error == 0:
             r.fill = s.world[0].made
             return next_phase(s, v, TWINNED, seconds)
-    elif o.upload == TWIN_CACHE and b.cache and not i.deleted:
+    elif o.upload == TWIN_CACHE and b.cache and not i.deleted and not r.encrypted:
         r.version = i.version
         r.phase = HELD
         return acquire_lock(s, v, s.locks[s.pools[r.pool].locks, r.image])

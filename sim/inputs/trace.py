@@ -207,7 +207,6 @@ def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> 
     codes, _ = pd.factorize(pd.concat(named, ignore_index=True))
     taken, made, gone, used = np.split(codes, np.cumsum([len(part) for part in named[:-1]]))
     kind = np.asarray(initial["kind"] == "volume")
-    encrypted = np.asarray(events["encrypted"].iloc[creates], dtype=bool)
 
     def mark(rows: npt.NDArray[np.intp]) -> Mask:
         mask = np.zeros(len(events), dtype=bool)
@@ -226,7 +225,7 @@ def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> 
     real, twice = gone[~never], np.zeros(len(deletes), dtype=bool)
     twice[~never] = pd.Series(real).duplicated()
     table.flag("volume_id", mark(deletes[twice]), "volume {} is deleted a second time")
-    _check_uploads(table, events, mark, uploads, used, first, (gone, deletes), made[encrypted])
+    _check_uploads(table, events, mark, uploads, used, first, (gone, deletes))
     cached = np.asarray(events["image_id"].isin(initial.loc[~kind, "image_id"]))
     made_later = np.asarray(events["event"] == "upload") & cached
     table.flag("image_id", made_later, "upload of image {}, which is cached at the start")
@@ -240,9 +239,8 @@ def _check_uploads(
     used: npt.NDArray[np.intp],
     first: npt.NDArray[np.intp],
     deleted: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
-    encrypted: npt.NDArray[np.intp],
 ) -> None:
-    """Note `uploads` (rows) whose volumes `used` (codes) do not exist at that time, or are encrypted.
+    """Note `uploads` (rows) whose volumes `used` (codes) do not exist at that time.
 
     `first` has the row of each code's create, `deleted` codes and their rows.
     """
@@ -251,8 +249,6 @@ def _check_uploads(
     never, gone = first[used] > uploads, last[used] < uploads
     table.flag("volume_id", mark(uploads[never]), "upload of volume {}, which does not exist yet")
     table.flag("volume_id", mark(uploads[gone & ~never]), "upload of volume {}, which is deleted")
-    secret = np.isin(used, encrypted)
-    table.flag("volume_id", mark(uploads[secret]), "upload of volume {}: encrypted ones are not simulated")
     again = np.zeros(len(events), dtype=bool)
     again[uploads] = events["image_id"].iloc[uploads].duplicated().to_numpy()
     table.flag("image_id", again, "image {} is uploaded a second time")

@@ -297,7 +297,7 @@ def events(
     """In order: storms, deletes and uploads of what was made or is `there`, updates, images deleted."""
     time, rows, made = 0.0, [], list(there)
     new = [each for each in images if each["image_id"].startswith(NEW)]
-    secret, projects = set(), dict.fromkeys(there, "")
+    projects = dict.fromkeys(there, "")
     for _ in range(draw(st.integers(1, most))):
         time += draw(st.sampled_from(STEPS))
         kind = draw(
@@ -317,14 +317,11 @@ def events(
                 made.append(f"v{sum(row['event'] == 'create' for row in rows)}")
                 rows.append({**asked, "time": time, "volume_id": made[-1]})
                 projects[made[-1]] = asked["project"]
-                if asked["encrypted"]:
-                    secret.add(made[-1])
         elif kind == "delete" and made:
             volume = made.pop(draw(st.integers(0, len(made) - 1)))
             rows.append({"time": time, "event": "delete", "volume_id": volume})
-        elif kind == "upload" and new and set(made) - secret:
-            may = [each for each in made if each not in secret]
-            volume = draw(st.sampled_from(may[-1:] * len(may) + may))  # the last as often as any
+        elif kind == "upload" and new and made:
+            volume = draw(st.sampled_from(made[-1:] * len(made) + made))  # the last as often as any
             if new[-1]["owner"] in ("", projects[volume]):
                 image_id = new.pop()["image_id"]
                 rows.append({"time": time, "event": "upload", "volume_id": volume, "image_id": image_id})

@@ -9,7 +9,7 @@ import pytest
 from cinder import exception
 from cinder.image.cache import ImageVolumeCache
 
-from sim.cinder import engine, locks
+from sim.cinder import api, engine, locks
 from sim.cinder.database import Database, Quotas
 from sim.cinder.driver import Driver
 from sim.inputs.scenario import Case
@@ -118,7 +118,7 @@ BREAKS: list[tuple[str, Any, str, Callable[..., Any] | None, Case]] = [
     ("I8", arrays.Array, "_check_space", do_nothing,
      creates("0 1", thin=False, pools={"p0": {"capacity_gib": 12}})),
     ("I8", arrays.Array, "_release", do_nothing, creates("0 -0", image_volume_cache_enabled=False)),
-    ("I9", engine, "ENCRYPTION_KEY", None, creates("0 *0")),
+    ("I9", api.CreateRequest, "key", do_nothing, creates("0 *0")),
     ("I16", arrays.Array, "clone", without_a_limit, creates("0 0 0", max_clones_per_volume=1)),
     ("I17", Quotas, "reserve", no_limits, creates("0 1", quota=1)),
     ("I24", Driver, "extend_volume", do_nothing, creates("0")),

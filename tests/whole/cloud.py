@@ -15,14 +15,17 @@ from typing import Any
 
 from cinder import exception, objects
 from cinder.volume import driver as volume_driver
+from os_brick.initiator.connectors.iscsi import ISCSIConnector
 
 from . import simtime
 from .arrays import GIB, Array
 
 MIB = 2**20
+KEY = ("cinder_encryption_key_id", "cinder_encryption_key_deletion_policy")
 INTERNAL_PROJECT = "internal-tenant"
 STORE_PROJECT = "glance"  # not the internal tenant, or the store would take the cache's quota
 PUBLIC_OWNER = "image-owner"
+ATTACHED = "/attached/"  # where a node finds the volumes that it attaches
 
 
 def image_uuid(image_id: str) -> str:
@@ -43,6 +46,7 @@ class GlanceImage:
     status: str = "active"
     uploader: str = ""  # the project that uploaded it, if a trace's upload made it
     version: int = 0  # of its data: how often it was updated
+    key: dict[str, Any] = field(default_factory=dict)  # of its data, if it was made of an encrypted volume
 
     @property
     def virtual_gib(self) -> float:
@@ -68,6 +72,7 @@ class GlanceImage:
             "properties": {},
             "updated_at": self.updated_at,
             "created_at": self.updated_at,
+            **self.key,
         }
 
 
@@ -123,11 +128,12 @@ class Glance:
 class ImageService:
     """Glance as one attempt at a create sees it: real Cinder makes one for each attempt.
 
-    It keeps what it read first, so that a create goes on when its image is deleted meanwhile.
+    It keeps what it read first, so that a create goes on when its image is deleted meanwhile. `to_make`: the
+    uuid of the image that an upload makes, which Glance would choose.
     """
 
-    def __init__(self, glance_: Glance) -> None:
-        self.glance = glance_
+    def __init__(self, glance_: Glance, to_make: str = "") -> None:
+        self.glance, self.to_make = glance_, to_make
         self.temp_images: Any = None
         self.read: GlanceImage | None = None
 
@@ -141,7 +147,9 @@ class ImageService:
         return (urls[0] if urls else None), [{"url": url, "metadata": {}} for url in urls]
 
     def create(self, context: Any, image_meta: dict[str, Any]) -> dict[str, Any]:
-        return self.glance.create(image_meta["id"], context.project_id).meta()
+        image = self.glance.create(self.to_make, context.project_id)
+        image.key = {name: image_meta[name] for name in KEY if name in image_meta}
+        return image.meta()
 
     def update(self, context: Any, image_id: str, image_meta: dict[str, Any], data: float) -> None:
         """`data`: the seconds that it takes to read them."""
@@ -172,6 +180,12 @@ class SimDriver(volume_driver.VolumeDriver):
     def check_for_setup_error(self) -> None: ...
 
     def remove_export(self, context: Any, volume: Any) -> None: ...
+
+    def _attach_volume(self, context: Any, volume: Any, properties: Any, **_: Any) -> tuple[Any, Any]:
+        """Attach by iSCSI, in no time."""
+        return {"connector": ISCSIConnector(""), "device": {"path": f"{ATTACHED}{volume.id}"}}, volume
+
+    def _detach_volume(self, *_: Any, **__: Any) -> None: ...
 
     def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
         tiers = list(self.tiers)

@@ -19,6 +19,7 @@ from unittest import mock
 import greenlet
 import sqlalchemy.event
 from castellan import key_manager
+from castellan.tests.unit.key_manager.mock_key_manager import MockKeyManager
 from cinder import context as cinder_context
 from cinder import coordination, rpc, utils
 from cinder.backup import rpcapi as backup_rpcapi
@@ -26,6 +27,7 @@ from cinder.image import glance, image_utils
 from cinder.scheduler import rpcapi as scheduler_rpcapi
 from cinder.scheduler.weights import stochastic, volume_number
 from cinder.volume import rpcapi as volume_rpcapi
+from cinder.volume import volume_utils
 from oslo_config import cfg
 from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import timeutils
@@ -34,7 +36,7 @@ from sim.cinder.release import db_api
 from sim.model.lottery import numbers
 
 from . import simtime
-from .cloud import Cloud, ImageService, SchedulerAPI, VolumeAPI
+from .cloud import ATTACHED, Cloud, ImageService, SchedulerAPI, VolumeAPI
 
 CONF = cfg.CONF
 
@@ -140,7 +142,7 @@ def _never_expired(with_timezone: bool = False) -> datetime.datetime:
 
 
 class Nothing:
-    """A notifier, or a key manager, that does nothing."""
+    """A notifier, or the backup service, that does nothing."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -162,6 +164,8 @@ def simulated(
         run.glance.send(service.read.spec.size_bytes)
 
     def qemu_img_info(path: str, **_: Any) -> Any:
+        if path.startswith(ATTACHED):  # an encrypted volume, to get another key
+            return SimpleNamespace(file_format="raw", encrypted=True)
         image = run.all_images[os.path.basename(path).split("_")[2]]
         return SimpleNamespace(
             virtual_size=image.spec.virtual_size_bytes,
@@ -174,7 +178,7 @@ def simulated(
         simulated = greenlet.getcurrent().parent is run.time.hub
         (run.time.sleep if simulated else real_sleep)(seconds)
 
-    real_sleep = real_time.sleep
+    real_sleep, keys = real_time.sleep, MockKeyManager()
     state = tempfile.mkdtemp(prefix="whole-cinder-")
     options = {**options, (None, "state_path"): state}
     with contextlib.ExitStack() as stack:
@@ -192,7 +196,9 @@ def simulated(
             (utils, "service_expired_time", _never_expired),
             (utils, "clean_volume_file_locks", lambda *_: None),
             (utils, "api_clean_volume_file_locks", lambda *_: None),
-            (key_manager, "API", Nothing),
+            (key_manager, "API", lambda *_: keys),
+            (volume_utils, "brick_get_connector_properties", lambda *_: {}),
+            (utils, "execute", lambda *_, **__: ("", "")),  # cryptsetup
             (glance, "get_default_image_service", lambda: ImageService(run.glance)),
             (glance, "get_remote_image_service", lambda _c, i: (ImageService(run.glance), i)),
             (image_utils, "fetch_verify_image", fetch),

@@ -15,10 +15,17 @@ from typing import Any
 
 import greenlet
 import pandas as pd
+import webob
+from castellan import key_manager
+from castellan.common.exception import CastellanException
 from cinder import context as cinder_context
 from cinder import exception, objects
+from cinder.api import microversions
+from cinder.api.contrib.volume_actions import VolumeActionsController
+from cinder.api.openstack import wsgi
 from cinder.objects import fields
 from cinder.scheduler.weights import WeighedHost
+from cinder.volume import api as volume_api
 from cinder.volume import volume_types
 from cinder.volume.flows.api import create_volume as api_flow
 from oslo_config import cfg
@@ -153,22 +160,24 @@ class Run(StartedCloud):
         project = event.project or "project"
         context = _user(project)
         image_id = image_uuid(event.image_id) if event.image_id else None
+        types = self.encrypted_types if event.encrypted else self.types
+        type_id = types[event.volume_type]
         task = self._api_task()
         try:
-            if image_id is not None:
-                task._get_image_metadata(context, image_id, int(event.size_gib))
+            image_meta = task._get_image_metadata(context, image_id, int(event.size_gib))
             zones, _ = task._extract_availability_zones(event.availability_zone or None, None, None, None)
         except exception.CinderException as error:
             self._finish(request, error)
             return
+        key_id = task._get_encryption_key_id(key_manager.API(), context, type_id, None, None, image_meta)
         properties = {
             "size": int(event.size_gib),
             "user_id": project,
             "project_id": project,
             "status": "creating",
             "attach_status": fields.VolumeAttachStatus.DETACHED,
-            "encryption_key_id": image_uuid(event.volume_id) if event.encrypted else None,
-            "volume_type_id": self.types[event.volume_type],
+            "encryption_key_id": key_id,
+            "volume_type_id": type_id,
             "availability_zone": zones[0],
         }
         host = {"host": self._inside(event.host)} if event.host else {}
@@ -319,17 +328,26 @@ class Run(StartedCloud):
     # Uploads
 
     def _upload(self, upload: Upload) -> None:
-        image = self.all_images[image_uuid(upload.event.image_id)]
-        metadata = {key: image.meta()[key] for key in ("id", "name", "disk_format", "container_format")}
+        """The REST API's action on a volume; it tells of an error of Cinder's in its own words."""
+        image_id = upload.event.image_id
+        spec = self.case.images[image_id]
+        asked = {"image_name": image_id, "force": False}
+        asked |= {"disk_format": spec.disk_format, "container_format": spec.container_format}
         uuid, project = self._volume(upload.event.volume_id)
         context = _user(project)
         try:
             if uuid is None:
                 raise exception.VolumeNotFound(volume_id=upload.event.volume_id)
-            volume = objects.Volume.get_by_id(context, uuid)
-            upload.host = self._outside(volume.host)
-            self.api.copy_volume_to_image(context, volume, metadata, force=False)
-        except exception.CinderException as error:
+            upload.host = self._outside(objects.Volume.get_by_id(admin(), uuid).host)
+            actions = VolumeActionsController()
+            actions.volume_api = volume_api.API(ImageService(self.glance, image_uuid(image_id)))
+            asking = wsgi.Request.blank("/")
+            asking.environ["cinder.context"] = context
+            asking.api_version_request = microversions.get_api_version(microversions.BASE_VERSION)
+            actions._volume_upload_image(asking, uuid, body={"os-volume_upload_image": asked})
+        except webob.exc.HTTPBadRequest as error:
+            self._uploaded(upload, error.__context__ or error)
+        except (exception.CinderException, CastellanException) as error:
             self._uploaded(upload, error)
 
     def cast_upload(self, context: Any, host: str, volume_id: str, image_meta: dict[str, Any]) -> None:

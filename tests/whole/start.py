@@ -126,6 +126,7 @@ class StartedCloud(Cloud):
             tier: volume_types.create(context, tier, {"volume_backend_name": tier})["id"]
             for tier in self.scenario.tiers
         }
+        self.encrypted_types = {tier: self._encrypted_type(tier) for tier in self.types}
         quotas = self.scenario.cinder
         for resource, limit in (
             ("volumes", quotas.internal_tenant_quota_volumes),
@@ -141,6 +142,14 @@ class StartedCloud(Cloud):
         self.api = volume_api.API()
         for name, service in self.services.items():
             self._start(name, service)
+
+    def _encrypted_type(self, tier: str) -> str:
+        """A second volume type of a tier, for its encrypted volumes."""
+        name = f"{tier}, encrypted"
+        made = volume_types.create(admin(), name, {"volume_backend_name": tier})["id"]
+        spec = {"provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64"}
+        db_api.volume_type_encryption_create(admin(), made, {**spec, "key_size": 256})
+        return str(made)
 
     def _projects(self) -> set[str]:
         """All users' projects."""

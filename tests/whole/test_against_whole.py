@@ -177,6 +177,16 @@ def test_a_full_home_fails_a_copy_that_has_been_converted(tmp_path: Path) -> Non
     assert of_image(whole, "n0", "error")[0].startswith("ImageNotFound")
 
 
+@pytest.mark.parametrize(("upload", "again"), [("copy", ""), ("no-op", "ManagedObjectNotFoundError")])
+def test_a_no_op_upload_of_an_encrypted_volume_deletes_its_key(
+    upload: str, again: str, tmp_path: Path
+) -> None:
+    uploads = run(f"encrypted_uploads-{upload}", tmp_path, "store-only").uploads
+    of_blank = uploads[uploads.volume_id == "v2"]
+    assert list(of_blank.error) == ["", "InvalidVolume", again]  # the second while the first runs
+    assert set(uploads[uploads.volume_id == "v3"].error) == {"HTTPBadRequest"}  # qcow2, and raw in an ovf
+
+
 @pytest.mark.parametrize("upload", ["copy", "no-op"])
 def test_an_image_is_refused_before_and_while_it_is_uploaded(upload: str, tmp_path: Path) -> None:
     whole = run(f"events_during_an_upload-{upload}", tmp_path, "combined")

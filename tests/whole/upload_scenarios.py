@@ -189,6 +189,26 @@ def no_op_busy() -> Builder:
     return b.create(120.3, "n0").create(121.3, "i0").delete(150.1, "v1")
 
 
+# Encrypted volumes
+
+
+@scenario("none", "store-only", "combined", upload=("copy", "no-op"))
+def encrypted_uploads(upload: str) -> Builder:
+    """Raw images only. A no-op's clone gets another key, and the volume's own is gone: no second upload."""
+    b = Builder(*small(1), *uploaded("raw", "raw", "qcow2", "raw"), upload=upload)
+    b.backend("a", read_mib_s=150).backend("b").creates("i0 i0", 10.37)
+    b.create(20.1, "", encrypted=True).create(21.3, "i0", encrypted=True)
+    b.upload(60.1, "v2", "n0").upload(60.3, "v2", "n1").upload(61.1, "v3", "n2")
+    b.upload(100.1, "v2", "n3").upload(101.3, "v3", "n4")
+    b.images.append(image("n4", container_format="ovf"))
+    for number, name in enumerate(("n0", "n0", "n1", "n2", "n3", "n4")):
+        b.create(150.1 + 30.37 * number, name, "ab"[number % 2] + "#p0", encrypted=number % 3 == 0)
+        b.create(151.1 + 30.37 * number, name)
+    b.upload(400.1, "v4", "n5").event(410.1, "delete_image", image_id="n0").delete(411.3, "v2")
+    b.images.append(image("n5"))
+    return b.create(440.1, "n5").create(441.3, "n5", encrypted=True)
+
+
 # Events around an upload
 
 
