@@ -9,6 +9,7 @@ from typing import Any
 from castellan import key_manager
 from cinder.api import microversions
 from cinder.api.contrib.volume_actions import VolumeActionsController
+from cinder.message import api as message_api
 from cinder.volume import api
 from cinder.volume.flows.api.create_volume import ExtractVolumeRequestTask
 from webob.exc import HTTPBadRequest
@@ -30,6 +31,7 @@ class VolumeAPI(api.API):  # type: ignore[misc]
         self.db = db
         self.volume_rpcapi = volume_rpcapi
         self.key_manager = key_manager.API()
+        self.message = message_api.API()
 
 
 class CreateRequest(ExtractVolumeRequestTask):  # type: ignore[misc]

@@ -78,6 +78,7 @@ class Volume:
     # Further keys of the API's answer to an upload.
     updated_at = None
     display_description = None
+    previous_status = None  # while an upload runs
 
     def __init__(self, db: Database, **values: Any) -> None:
         self.__dict__.update(values)
@@ -136,9 +137,11 @@ class Volume:
         self._db.volumes.pop(self.id, None)
         self._db.volume_glance_metadata_delete_by_volume(None, self.id)
 
-    def conditional_update(self, values: dict[str, Any], expected: dict[str, Any], filters: Any = ()) -> bool:
+    def conditional_update(
+        self, values: dict[str, Any], expected_values: dict[str, Any] | None = None, filters: Any = ()
+    ) -> bool:
         """Update if the status is one of the expected ones (other conditions are not simulated)."""
-        if self.status not in expected.get("status", (self.status,)):
+        if self.status not in (expected_values or {}).get("status", (self.status,)):
             return False
         self.update(values)
         return True
