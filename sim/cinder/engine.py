@@ -38,7 +38,6 @@ from sim.model.arrays import Array, Refusal
 from sim.model.initial import Placed, place, put, stored
 from sim.model.prefetch import with_prefetches
 from sim.model.records import Records
-from sim.model.repeats import repeats
 from sim.model.usage import instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts

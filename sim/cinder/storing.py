@@ -69,7 +69,7 @@ def store_image(
     run.glance.update(image_id)
     context, size_gib = Context(STORE_PROJECT, STORE_PROJECT), max(1, found.image.size_gib)
     try:
-        zones, _ = run.checked(context, "", size_gib, availability_zone)
+        zones = run.checked(context, "", size_gib, availability_zone)[0]
     except exception.CinderException:
         run.glance.update(image_id)
         return

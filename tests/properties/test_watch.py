@@ -9,7 +9,7 @@ import pytest
 from cinder import exception
 from cinder.image.cache import ImageVolumeCache
 
-from sim.cinder import api, engine, locks
+from sim.cinder import api, locks
 from sim.cinder.database import Database, Quotas
 from sim.cinder.driver import Driver
 from sim.inputs.scenario import Case
