@@ -16,6 +16,7 @@ from typing import Any
 
 from cinder import exception
 
+from sim.cinder.addresses import scenarios_own
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.release import EarlierCalls, rewrites_metadata
 from sim.model.records import FILL_FAILED
@@ -79,6 +80,7 @@ class Volume:
     updated_at = None
     display_description = None
     previous_status = None  # while an upload runs
+    node = 0  # the position of the node, among its backend's, that made it: it deletes it, too
 
     def __init__(self, db: Database, **values: Any) -> None:
         self.__dict__.update(values)
@@ -110,6 +112,11 @@ class Volume:
     @property
     def name(self) -> str:
         return f"volume-{self.id}"
+
+    @property
+    def pool(self) -> str:
+        """The pool's host in the scenario (backend#pool); '' while no backend has the volume."""
+        return scenarios_own(self.host or "")
 
     @property
     def is_clustered(self) -> bool:
@@ -181,16 +188,23 @@ class VolumeClass:
 
 
 class Database(EarlierCalls):
-    """Cinder's tables. `on_entry` receives cache entries that are made (`create`) and gone (`delete`)."""
+    """Cinder's tables. `on_entry` receives cache entries that are made (`create`), used and gone (`delete`).
+
+    An entry has the columns of Cinder's table, its `pool` (backend#pool) and `uses`, which counts the uses of
+    all entries up to its last one: in the order of `last_used`, but without ties at the start.
+    """
 
     def __init__(self, clock: Clock, on_entry: Callable[[str, Entry], None]) -> None:
         self.volumes: dict[str, Volume] = {}
         self.clock = clock
-        self._on_entry = on_entry
-        # Per host, the last used entry at the end: readings of the clock only grow, so order of use is order
-        # of `last_used`.
+        self.on_entry = on_entry
+        # Per scope (a pool's cluster name, or its host), the last used entry at the end: readings of
+        # the clock only grow, so order of use is order of `last_used`.
         self._used: dict[str, OrderedDict[str, Entry]] = {}
+        # Per scope and image, in the same order: a look-up takes the last one, which remains the last one.
+        self._of_image: dict[tuple[str, str], list[Entry]] = {}
         self._entries: dict[str, Entry] = {}
+        self._uses = 0
         self._glance_metadata: dict[str, dict[str, str]] = {}
         self._ids = 0
         self.rows = 0  # rows of `volumes` ever made
@@ -213,31 +227,38 @@ class Database(EarlierCalls):
         volume_id: str,
         size: int,
     ) -> Entry:
-        entry = self.add_entry(host, image_id, image_updated_at, volume_id, size, self.clock.utcnow())
-        self._on_entry("create", entry)
+        now = self.clock.utcnow()
+        entry = self.add_entry(host, cluster_name, image_id, image_updated_at, volume_id, size, now)
+        self.on_entry("create", entry)
         return entry
 
     def add_entry(
         self,
         host: str,
+        cluster_name: str | None,
         image_id: str,
         image_updated_at: datetime,
         volume_id: str,
         size: int,
         last_used: datetime,
     ) -> Entry:
-        """Add an entry with the latest `last_used` of its host."""
+        """Add an entry with the latest `last_used` of its pool."""
+        self._uses += 1
         entry = {
             "id": volume_id,
             "host": host,
-            "cluster_name": None,
+            "cluster_name": cluster_name,
             "image_id": image_id,
             "image_updated_at": image_updated_at,
             "volume_id": volume_id,
             "size": size,
             "last_used": last_used,
+            "pool": scenarios_own(host),
+            "uses": self._uses,
         }
-        self._used.setdefault(host, OrderedDict())[image_id] = entry
+        scope = cluster_name or host
+        self._used.setdefault(scope, OrderedDict())[volume_id] = entry
+        self._of_image.setdefault((scope, image_id), []).append(entry)
         self._entries[volume_id] = entry
         return entry
 
@@ -245,18 +266,23 @@ class Database(EarlierCalls):
     def image_volume_cache_delete(self, context: Any, volume_id: str) -> None:
         entry = self._entries.pop(volume_id, None)
         if entry is not None:
-            del self._used[entry["host"]][entry["image_id"]]
-            self._on_entry("delete", entry)
+            scope = entry["cluster_name"] or entry["host"]
+            del self._used[scope][volume_id]
+            same = self._of_image[scope, entry["image_id"]]
+            same.remove(entry)
+            if not same:
+                del self._of_image[scope, entry["image_id"]]
+            self.on_entry("delete", entry)
 
     @repeats("cinder.db.api", "image_volume_cache_get_and_update_last_used")
     def image_volume_cache_get_and_update_last_used(
-        self, context: Any, image_id: str, host: str
+        self, context: Any, image_id: str, host: str | None = None, cluster_name: str | None = None
     ) -> Entry | None:
-        used = self._used.get(host)
-        entry = used.get(image_id) if used else None
-        if used and entry:
-            entry["last_used"] = self.clock.utcnow()
-            used.move_to_end(image_id)
+        entry = self.entry(image_id, host, cluster_name)
+        if entry is not None:
+            self._uses += 1
+            entry["last_used"], entry["uses"] = self.clock.utcnow(), self._uses
+            self._used[entry["cluster_name"] or entry["host"]].move_to_end(entry["volume_id"])
         return entry
 
     @repeats("cinder.db.api", "image_volume_cache_get_by_volume_id")
@@ -264,17 +290,25 @@ class Database(EarlierCalls):
         return self._entries.get(volume_id)
 
     @repeats("cinder.db.api", "image_volume_cache_get_all")
-    def image_volume_cache_get_all(self, context: Any, host: str) -> list[Entry]:
-        return list(reversed(self._used.get(host, {}).values()))
+    def image_volume_cache_get_all(
+        self, context: Any, host: str | None = None, cluster_name: str | None = None
+    ) -> list[Entry]:
+        """The entries of a pool, the last used first. Nothing here asks for those of all pools at once."""
+        scope = cluster_name or host
+        return list(reversed(self._used.get(scope, {}).values())) if scope else []
 
     def entries(self) -> list[Entry]:
-        """All cache entries, host by host, least recently used first."""
+        """All cache entries, pool by pool, least recently used first."""
         return [entry for used in self._used.values() for entry in used.values()]
 
-    def entry(self, host: str, image_id: str) -> Entry | None:
-        """An image's cache entry on a host; looking at it does not count as a use."""
-        used = self._used.get(host)
-        return used.get(image_id) if used else None
+    def entry(self, image_id: str, host: str | None = None, cluster_name: str | None = None) -> Entry | None:
+        """An image's last used entry in a pool, or anywhere; looking at it does not count as a use."""
+        scope = cluster_name or host
+        if scope:
+            entries = self._of_image.get((scope, image_id))
+            return entries[-1] if entries else None
+        anywhere = (self._of_image.get((scope, image_id)) for scope in self._used)
+        return max((entries[-1] for entries in anywhere if entries), key=_uses, default=None)
 
     # -- encryption --------------------------------------------------------------------------
 
@@ -289,9 +323,13 @@ class Database(EarlierCalls):
 
     @repeats("cinder.db.api", "volume_get_all")
     def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Volume]:
-        """The newest first, as Cinder sorts them; the order of the requested ids is arbitrary."""
+        """The newest first, as Cinder sorts them; the order of the requested ids is arbitrary.
+
+        The other filters, if any, are a host or a cluster name.
+        """
         found = (self.volumes.get(volume_id) for volume_id in filters["id"])
-        here = [volume for volume in found if volume and volume.host == filters["host"]]
+        others = [(key, value) for key, value in filters.items() if key != "id"]
+        here = [each for each in found if each and all(each[key] == value for key, value in others)]
         return sorted(here, key=lambda volume: volume.number, reverse=True)
 
     @repeats("cinder.db.api", "volume_data_get_for_host")
@@ -338,6 +376,11 @@ class Database(EarlierCalls):
     @repeats("cinder.db.api", "volume_update_status_based_on_attachment")
     def volume_update_status_based_on_attachment(self, context: Any, volume_id: str) -> None:
         self.volumes[volume_id].status = "available"  # attachments are not simulated
+
+
+def _uses(entry: Entry) -> int:
+    uses: int = entry["uses"]
+    return uses
 
 
 class Quotas:

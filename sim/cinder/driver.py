@@ -38,7 +38,7 @@ class Driver:
             use_multipath_for_image_xfer=False,
             enforce_multipath_for_image_xfer=False,
         )
-        self.capabilities: dict[str, Any] = {}
+        self.capabilities: dict[str, Any] = {"clone_across_pools": array.spec.clone_across_pools}
         self._clock = clock
         self._images = images
         self._meter = meter
@@ -49,7 +49,7 @@ class Driver:
         """An empty volume."""
         with Noted(self.array, volume):
             seconds = self.array.create(
-                volume.id, volume.host, volume.size, _kind(volume), volume.volume_type_id
+                volume.id, volume.pool, volume.size, _kind(volume), volume.volume_type_id
             )
         self._clock.sleep(seconds)
 
@@ -87,7 +87,7 @@ class Driver:
             seconds = self.array.clone(
                 volume.id,
                 source.id,
-                volume.host,
+                volume.pool,
                 volume.size,
                 _kind(volume),
                 volume.volume_type_id,
@@ -113,7 +113,7 @@ class Driver:
         with Noted(self.array, volume):
             seconds = self.array.clone_from_glance(
                 volume.id,
-                volume.host,
+                volume.pool,
                 volume.size,
                 volume.volume_type_id,
                 content_of(image, request.image_version),
@@ -134,7 +134,7 @@ class Driver:
             seconds = self.array.begin_delete(volume.id)
         except Busy:
             if self.array.volumes[volume.id].kind == "cache":  # its entry is gone, so no code tries again
-                self._meter.add(volume.host, volume.volume_type_id, "orphan", 1, 0, 0)
+                self._meter.add(volume.pool, volume.volume_type_id, "orphan", 1, 0, 0)
             raise exception.VolumeIsBusy(volume_name=volume.id) from None
         if seconds is not None:
             self._clock.sleep(seconds)
@@ -182,10 +182,10 @@ class Noted:
         if request is not None:
             if self._volume.id != request.volume_id:
                 request.fill_error = FILL_FAILED + type(error).__name__
-            elif self._array.has_place(self._volume.host):
+            elif self._array.has_place(self._volume.pool):
                 request.cache_held = 0
             else:
-                request.cache_held = self._array.cached(self._volume.host)
+                request.cache_held = self._array.cached(self._volume.pool)
         raise error from None
 
 

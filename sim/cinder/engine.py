@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -16,6 +16,7 @@ from cinder import exception
 from webob.exc import HTTPBadRequest
 
 from sim.cinder import standins
+from sim.cinder.addresses import address, scope
 from sim.cinder.api import Actions, Checked, CreateRequest, VolumeAPI
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Entry, Volume
@@ -28,6 +29,7 @@ from sim.cinder.policies import BackendCache, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Request
 from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler
+from sim.cinder.services import Services
 from sim.cinder.storing import STORE_PROJECT, store_image
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
@@ -96,7 +98,7 @@ class Simulation:
         start = case.trace.start.replace(tzinfo=None) if case.trace.start else EPOCH
         self.strategy = strategy
         self.clock = Clock(start)
-        self.volume_rpcapi = VolumeRPC(self.clock, self._manager_of)
+        self.volume_rpcapi = VolumeRPC(self.clock, lambda: self._services)
         self.recorder = parts.recorder(events, self.clock)
         self.db = parts.database(self.clock, self._entry_event)
         options = scenario.cinder
@@ -130,8 +132,8 @@ class Simulation:
         for volume in self._placed:
             self._exists(volume)
         if self._schedules:
-            clones = Clones(self._managers, self.glance, self.db, self.strategy)
-            self._scheduler = Scheduler(self._managers, clones, self._scenario)
+            clones = Clones(self._services, self.glance, self.db, self.strategy)
+            self._scheduler = Scheduler(self._services, clones, self._scenario)
         self._rows = _rows(self._events)
         self._next()
         if self._schedules:
@@ -149,9 +151,9 @@ class Simulation:
         placed = {volume.volume_id for volume in self._placed}
         return self.recorder.records(entries, arrays, placed, self.meter, until, engine_s)
 
-    def _manager_of(self, host: str) -> VolumeManager:
-        """The service of a host (backend#pool)."""
-        return self._managers[backend_of(host)]
+    def _cache_on(self, host: str) -> ObservedCache | None:
+        """The cache of a pool's backend (backend#pool), which all its nodes have in common."""
+        return self._services.at(host)[0].image_volume_cache
 
     def _schedule(
         self,
@@ -191,19 +193,16 @@ class Simulation:
         changes = Changes(create_task(what_if, *patches), fill(what_if), twin(self._scenario))
         scheduler_rpc = SchedulerRPC(self.clock, self._schedule)
         shared = Shared(self.clock, self.db, scheduler_rpc, self.recorder, self._ended)
-        self._managers = {
-            name: self._parts.manager(
-                array,
-                self._parts.driver(self.clock, array, self.glance.catalogue, self.meter, self._scenario),
-                self._cache(array),
-                shared,
-                replace(
-                    changes,
-                    makes_place=what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches,
-                ),
-            )
-            for name, array in self.arrays.items()
-        }
+        by_backend: dict[str, list[VolumeManager]] = {}
+        for name, array in self.arrays.items():
+            driver = self._parts.driver(self.clock, array, self.glance.catalogue, self.meter, self._scenario)
+            makes_place = what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches
+            changed, cache = replace(changes, makes_place=makes_place), self._cache(array)
+            by_backend[name] = [
+                self._parts.manager(array, driver, cache, shared, changed, node)
+                for node in range(len(array.spec.node_names))
+            ]
+        self._services = Services(by_backend)
 
     def _cache(self, array: Array) -> ObservedCache | None:
         spec = array.spec
@@ -216,7 +215,7 @@ class Simulation:
         if issubclass(kind, BeladyCache):
             cache = partial(kind, self._next_use)
         elif self._scenario.what_if.limits_per_backend:
-            cache = partial(BackendCache, list(array.pools))
+            cache = partial(BackendCache, [scope(host, spec) for host in array.pools])
         return cache(
             self.db,
             self._volume_api,
@@ -233,35 +232,35 @@ class Simulation:
 
     def _exists(self, placed: Placed) -> None:
         """Add a volume that exists at time 0 to the database, the cache and Glance's locations."""
-        image, volume = placed.image, self._enter(placed)
+        image, volume = placed.image, self._enter(placed, self._services.at(placed.host))
         if placed.kind == "store" and image is not None:
             self.glance.add_location(image.image_id, volume, image.image_owner or owner_of(image))
         elif placed.kind == "cache" and image is not None:
             self.quotas.take(volume)
             version = self.glance.images[image.image_id].updated_at
             last_used = self._start + timedelta(seconds=placed.last_used)
-            entry = self.db.add_entry(
-                placed.host, image.image_id, version, volume.id, placed.size_gib, last_used
-            )
-            cache = self._manager_of(placed.host).image_volume_cache
+            where = volume.host, volume.cluster_name
+            entry = self.db.add_entry(*where, image.image_id, version, volume.id, placed.size_gib, last_used)
+            cache = self._cache_on(placed.host)
             if cache is not None:
                 cache.entry_made(entry)
 
-    def _enter(self, placed: Placed) -> Volume:
-        """Add a volume that is on its array already to the database."""
+    def _enter(self, placed: Placed, services: Sequence[VolumeManager]) -> Volume:
+        """Add a volume that is on its array already to the database; these services count it."""
         projects = {"user": placed.project or PROJECT, "cache": INTERNAL_PROJECT}
         volume = Volume(
             self.db,
             id=placed.volume_id,
             size=placed.size_gib,
-            host=placed.host,
+            **address(placed.host, self._scenario.backend_at(placed.host)),
             status="available",
             project_id=projects.get(placed.kind, STORE_PROJECT),
             user_id=INTERNAL_USER,
             volume_type_id=placed.tier,
         )
         self.db.volumes[volume.id] = volume
-        self._manager_of(placed.host)._update_allocated_capacity(volume)
+        for service in services:
+            service._update_allocated_capacity(volume)
         return volume
 
     def _store(self, image: Image, version: datetime) -> list[Volume]:
@@ -276,15 +275,15 @@ class Simulation:
                     self.arrays[backend_of(each.host)].end_delete(each.volume_id)
                 raise of_a_driver(refusal, array) from None
             done.append(volume)
-        return [self._enter(volume) for volume in done]
+        return [self._enter(volume, self._services.at(volume.host)[:1]) for volume in done]
 
     def _report(self, index: int) -> None:
-        """Let every backend report to the scheduler, as long as other events are to come.
+        """Let every service report to the scheduler, as long as other events are to come.
 
         Nothing changes until the next event, and the scheduler sees only the last report before it.
         """
-        for manager in self._managers.values():
-            manager.publish_service_capabilities(None)
+        for service in self._services:
+            service.publish_service_capabilities(None)
         upcoming = self.clock.peek()
         if upcoming < math.inf:
             interval = self._scenario.cinder.backend_stats_polling_interval
@@ -326,7 +325,7 @@ class Simulation:
 
     def _wanted(self, image_id: str, host: str) -> bool:
         """Whether a pool's cache would keep an image."""
-        image, cache = self.glance.catalogue[image_id], self._manager_of(host).image_volume_cache
+        image, cache = self.glance.catalogue[image_id], self._cache_on(host)
         return cache is not None and cache.keeps(image)
 
     def _create(
@@ -357,7 +356,7 @@ class Simulation:
             self.db,
             id=volume_id,
             size=size_gib,
-            host=host or None,
+            **(address(host, self._scenario.backend_at(host)) if host else {}),
             project_id=context.project_id,
             user_id=context.user_id,
             volume_type_id=volume_type,
@@ -461,14 +460,18 @@ class Simulation:
         self._volume_api.delete(Context(volume.user_id, volume.project_id), volume)
 
     def _entry_event(self, event: str, entry: Entry) -> None:
+        cache = self._cache_on(entry["pool"])
+        if event == "use":
+            if cache is not None:
+                cache.looked_up(entry)
+            return
         self.recorder.entry_event(event, entry)
-        cache = self._manager_of(entry["host"]).image_volume_cache
         if cache is not None:
             (cache.entry_made if event == "create" else cache.entry_gone)(entry)
         volume = self.db.volumes.get(entry["volume_id"])
         if event == "delete" and volume and volume.status != "deleting":
             # Cinder before 27 drops an entry at the clone limit and leaves its image-volume behind.
-            self.meter.add(volume.host, volume.volume_type_id, "orphan", 1, 0, 0)
+            self.meter.add(volume.pool, volume.volume_type_id, "orphan", 1, 0, 0)
 
 
 def _rows(events: pd.DataFrame) -> Iterator[tuple[Any, ...]]:

@@ -17,6 +17,7 @@ from cinder.volume import manager
 from cinder.volume.flows.manager import create_volume
 from taskflow.types.failure import Failure
 
+from sim.cinder.addresses import cluster_of, host_on, scope
 from sim.cinder.api import VolumeAPI
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Database, Volume
@@ -35,6 +36,7 @@ class PlaceMaker:
     """
 
     def __init__(self, service: VolumeManager, db: Database, driver: Driver) -> None:
+        self._service = service
         self._db = db
         self._driver = driver
         called = SimpleNamespace(delete_volume=service.delete_volume)
@@ -64,7 +66,9 @@ class PlaceMaker:
     def _evict(self, hosts: Sequence[str], source_id: str) -> bool:
         """Evict an entry of these hosts; return whether its image-volume is gone."""
         context = get_internal_tenant_context()
-        entries = OfBackend(hosts, self._db).image_volume_cache_get_all(context, "")
+        spec = self._service.array.spec
+        scopes = [scope(host, spec) for host in hosts]
+        entries = OfBackend(scopes, self._db).image_volume_cache_get_all(context)
         entry = next((each for each in reversed(entries) if each["volume_id"] != source_id), None)
         if entry is None:
             return False
@@ -103,7 +107,7 @@ class Changes:
 
 
 class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
-    """Cinder's volume manager for one backend.
+    """Cinder's volume manager for one backend, on its node of position `node`.
 
     Two parts are new: `create_volume` runs the tasks of Cinder's create flow one after another, without
     taskflow's engine (most of a create's cost); and reports are sent in another way. Without an
@@ -117,11 +121,13 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         image_volume_cache: ObservedCache | None,
         shared: Shared,
         changes: Changes,
+        node: int = 0,
     ) -> None:
         # The parent's __init__ is not called: it loads the driver from the configuration and connects to the
         # bus.
-        self.host = array.name
-        self.cluster = None
+        self.host = host_on(node, array.name, array.spec)
+        self.cluster = cluster_of(array.name, array.spec)
+        self.node = node
         self.db = db = shared.db
         self.driver = driver
         self.stats: dict[str, Any] = {"pools": {}}
@@ -140,6 +146,10 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._create = changes.task(self, db, places, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
+    @property
+    def _node_name(self) -> str:
+        return self.array.spec.node_names[self.node]
+
     @repeats("cinder.volume.manager:VolumeManager", "create_volume")
     @repeats("cinder.volume.flows.manager.create_volume", "get_flow")
     def create_volume(
@@ -152,7 +162,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
     ) -> str:
         """`VolumeManager.create_volume`: the tasks of `create_volume.get_flow`, in order."""
         process = current_process()
-        process.node = self.array.spec.node
+        process.node, volume.node = self._node_name, self.node
+        self._set_resource_host(volume)
         request_spec, filter_properties = request_spec or {}, filter_properties or {}
         self._update_allocated_capacity(volume)
         original_host = volume.host
@@ -190,13 +201,13 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
 
     def delete_volume(self, context: Context, volume: Volume, *args: Any, **kwargs: Any) -> Any:
         """Cinder's own, on this node."""
-        current_process().node = self.array.spec.node
+        current_process().node = self._node_name
         return super().delete_volume(context, volume, *args, **kwargs)
 
     def copy_volume_to_image(self, context: Context, volume_id: str, image_meta: dict[str, Any]) -> None:
         """Cinder's own, on this node; then keep a clone of the volume, if this is simulated."""
         process = current_process()
-        process.node, process.makes = self.array.spec.node, "store"
+        process.node, process.makes = self._node_name, "store"
         super().copy_volume_to_image(context, volume_id, image_meta)
         if self._twin is not None:
             service, _ = glance.get_remote_image_service(context, image_meta["id"])

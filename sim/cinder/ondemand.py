@@ -35,12 +35,16 @@ class OnDemandStore(ObservedCache):
         image_meta: dict[str, Any],
         clone_across_pools: bool = False,
     ) -> dict[str, str] | None:
-        """The image's newest location on the volume's host from which it may be cloned."""
-        if clonable(image_meta):
-            for volume in reversed(self._glance.locations(image_id, volume_ref.project_id)):
-                if volume.host == volume_ref.host:
-                    return {"image_id": image_id, "volume_id": volume.id, "host": volume.host}
-        return None
+        """The image's newest location on the volume's own pool from which it may be cloned.
+
+        So a pool gets a location of its own, even if one on another array has just failed to be cloned.
+        """
+        if not clonable(image_meta):
+            return None
+        found = self._glance.locations(image_id, volume_ref.project_id)
+        here = [volume for volume in found if volume.pool == volume_ref.pool]
+        newest = max(here, key=lambda volume: volume.number, default=None)
+        return {"image_id": image_id, "volume_id": newest.id, "host": newest.host} if newest else None
 
     def keeps(self, image: Image) -> bool:
         """Whether this image would leave an image-volume."""

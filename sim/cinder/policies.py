@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
@@ -21,6 +21,7 @@ from sim.inputs.scenario import Scenario
 from sim.model.records import TOO_LARGE
 from sim.model.rules import cache_refuses
 
+Scope = Mapping[str, Any]
 Victim = Callable[[list[Entry]], Entry]
 
 
@@ -58,27 +59,33 @@ class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
     def entry_gone(self, entry: Entry) -> None:
         """Receives an entry that is gone, for any reason."""
 
+    def looked_up(self, entry: Entry) -> None:
+        """Receives a look-up of an entry that is not stale; a clone makes two look-ups."""
+
     def _entry_to_str(self, cache_entry: Entry) -> str:
         """A text for the log only, made for every look-up: Cinder's own text costs more than the look-up."""
         return f"{cache_entry['image_id']} in volume {cache_entry['volume_id']}"
 
 
 class BackendCache(ObservedCache):
-    """Cinder's cache, but its limits apply to all `hosts`, the pools of a backend, together."""
+    """Cinder's cache, but its limits apply to all pools of a backend together (`scopes`: see `OfBackend`)."""
 
-    def __init__(self, hosts: Sequence[str], db: Database, *args: Any) -> None:
-        super().__init__(OfBackend(hosts, db), *args)
+    def __init__(self, scopes: Sequence[Scope], db: Database, *args: Any) -> None:
+        super().__init__(OfBackend(scopes, db), *args)
 
 
 class OfBackend:
-    """Cinder's database, but a host's entries are those of all `hosts`, the last used first."""
+    """Cinder's database, but a pool's entries are those of all `scopes`, the last used first.
 
-    def __init__(self, hosts: Sequence[str], db: Database) -> None:
-        self._hosts = hosts
+    A scope is the filter for the rows of a pool (`sim.cinder.addresses.scope`).
+    """
+
+    def __init__(self, scopes: Sequence[Scope], db: Database) -> None:
+        self._scopes = scopes
         self._db = db
 
-    def image_volume_cache_get_all(self, context: Context, host: str) -> list[Entry]:
-        found = (self._db.image_volume_cache_get_all(context, host) for host in self._hosts)
+    def image_volume_cache_get_all(self, context: Context, **_: str) -> list[Entry]:
+        found = (self._db.image_volume_cache_get_all(context, **scope) for scope in self._scopes)
         return sorted(chain(*found), key=lambda entry: entry["last_used"], reverse=True)
 
     def __getattr__(self, name: str) -> Any:
@@ -94,11 +101,8 @@ class PolicyCache(ObservedCache, ABC):
     def get_entry(self, *args: Any, **kwargs: Any) -> Any:
         entry = super().get_entry(*args, **kwargs)
         if entry:
-            self.looked_up(entry)
+            self.db.on_entry("use", entry)  # it may be another backend's
         return entry
-
-    def looked_up(self, entry: Entry) -> None:
-        """Receives a look-up of an entry that is not stale; a clone makes two look-ups."""
 
     @abstractmethod
     def victim(self, entries: list[Entry]) -> Entry:
@@ -112,8 +116,8 @@ class _Choosing:
         self._db = db
         self._victim = victim
 
-    def image_volume_cache_get_all(self, context: Context, host: str) -> list[Entry]:
-        return _Entries(self._db.image_volume_cache_get_all(context, host), self._victim)
+    def image_volume_cache_get_all(self, context: Context, **scope: str) -> list[Entry]:
+        return _Entries(self._db.image_volume_cache_get_all(context, **scope), self._victim)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._db, name)
@@ -140,13 +144,13 @@ class SieveCache(PolicyCache):
         self._hand: dict[str, str | None] = {}
 
     def entry_made(self, entry: Entry) -> None:
-        self._visited[entry["host"]][entry["id"]] = False
+        self._visited[entry["pool"]][entry["id"]] = False
 
     def looked_up(self, entry: Entry) -> None:
-        self._visited[entry["host"]][entry["id"]] = True
+        self._visited[entry["pool"]][entry["id"]] = True
 
     def victim(self, entries: list[Entry]) -> Entry:
-        host = entries[0]["host"]
+        host = entries[0]["pool"]
         visited, hand = self._visited[host], self._hand.get(host)
         oldest_first = list(visited)
         at = oldest_first.index(hand) if hand else 0
@@ -157,7 +161,7 @@ class SieveCache(PolicyCache):
         return next(entry for entry in entries if entry["id"] == oldest_first[at])
 
     def entry_gone(self, entry: Entry) -> None:
-        host = entry["host"]
+        host = entry["pool"]
         if self._hand.get(host) == entry["id"]:
             self._hand[host] = dict(pairwise(self._visited[host])).get(entry["id"])
         del self._visited[host][entry["id"]]
@@ -183,11 +187,11 @@ class GdsfCache(PolicyCache):
     def _rank(self, entry: Entry, look_ups: int) -> None:
         self._look_ups[entry["id"]] = look_ups
         frequency = 1 + look_ups / 2
-        self._priority[entry["id"]] = self._level[entry["host"]] + frequency * self.SCALE / entry["size"]
+        self._priority[entry["id"]] = self._level[entry["pool"]] + frequency * self.SCALE / entry["size"]
 
     def victim(self, entries: list[Entry]) -> Entry:
         entry = min(reversed(entries), key=lambda entry: self._priority[entry["id"]])
-        self._level[entry["host"]] = self._priority[entry["id"]]
+        self._level[entry["pool"]] = self._priority[entry["id"]]
         return entry
 
     def entry_gone(self, entry: Entry) -> None:
@@ -206,7 +210,7 @@ class BeladyCache(PolicyCache):
         self._next_use = next_use
 
     def victim(self, entries: list[Entry]) -> Entry:
-        return max(reversed(entries), key=lambda entry: self._next_use(entry["host"], entry["image_id"]))
+        return max(reversed(entries), key=lambda entry: self._next_use(entry["pool"], entry["image_id"]))
 
 
 class Uses:

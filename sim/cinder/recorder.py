@@ -91,7 +91,7 @@ class Recorder:
         self._lock_wait_s[row] = request.lock_wait_s
         self._stream_wait_s[row] = request.stream_wait_s
         if volume is not None:
-            self._hosts[row] = volume.host or ""
+            self._hosts[row] = volume.pool
         if volume is not None and volume.status == "available":
             self._available[row] = True
             self._source[row] = SOURCES.index(request.source)
@@ -106,7 +106,7 @@ class Recorder:
 
     def upload_ended(self, upload: Upload, volume: Volume | None) -> None:
         """An upload is over; `volume` is None if there was none."""
-        host = (volume.host or "") if volume else ""
+        host = volume.pool if volume else ""
         self._uploads[upload.row][2:] = [host, self._uploads[upload.row][3], self._clock.now, upload.error]
 
     def entry_event(self, event: str, entry: Entry) -> None:
@@ -125,7 +125,7 @@ class Recorder:
 
     def not_filled(self, volume: Volume, image_id: str, reason: str) -> None:
         """An image was not cached: the cache refused it, or the fill failed."""
-        entry = {"host": volume.host, "image_id": image_id, "size": volume.size}
+        entry = {"pool": volume.pool, "image_id": image_id, "size": volume.size}
         self._cache_event("skip", entry, reason)
 
     def _cache_event(self, event: str, entry: Entry, reason: str) -> None:
@@ -133,7 +133,7 @@ class Recorder:
         self._cache_events.append(
             (
                 self._clock.now,
-                entry["host"],
+                entry["pool"],
                 event,
                 entry["image_id"],
                 entry["size"],
@@ -167,7 +167,7 @@ class Recorder:
             cache_held=self._cache_held,
         )
         cache = cache_table(
-            [(e["host"], e["image_id"], e["size"], clock.seconds(e["last_used"])) for e in entries]
+            [(e["pool"], e["image_id"], e["size"], clock.seconds(e["last_used"])) for e in entries]
         )
         volumes = [volume for array in arrays for volume in array.volumes.values()]
         end = max(until, float(self._end.max(initial=0.0)), meter.last)

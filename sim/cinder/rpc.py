@@ -10,18 +10,18 @@ from cinder import exception
 
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
-from sim.cinder.manager import VolumeManager
+from sim.cinder.services import Services
 
 
 class VolumeRPC:
-    """`cinder.volume.rpcapi.VolumeAPI`: messages from the scheduler and the API to cinder-volume services.
+    """`cinder.volume.rpcapi.VolumeAPI`: messages from the scheduler and the API to cinder-volume.
 
-    `manager_of` gives the service of a host (backend#pool).
+    `services` gives the services, which are made later.
     """
 
-    def __init__(self, clock: Clock, manager_of: Callable[[str], VolumeManager]) -> None:
+    def __init__(self, clock: Clock, services: Callable[[], Services]) -> None:
         self._clock = clock
-        self._manager_of = manager_of
+        self._services = services
 
     def create_volume(
         self,
@@ -33,20 +33,20 @@ class VolumeRPC:
     ) -> None:
         """One attempt. It starts at once, in the process of the request."""
         current_process().request.attempts += 1
-        manager = self._manager_of(volume.host)
+        manager = self._services().next(volume)
         # The service would log a failure; the volume's status has the result.
         with suppress(exception.CinderException):
             manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
         """Starts at once, in the process of the upload."""
-        self._manager_of(volume.host).copy_volume_to_image(context, volume.id, image_meta)
+        self._services().of(volume).copy_volume_to_image(context, volume.id, image_meta)
 
     def delete_volume(
         self, context: Context, volume: Volume, unmanage_only: bool = False, cascade: bool = False
     ) -> None:
         """A cast: it starts later in this instant."""
-        manager = self._manager_of(volume.host)
+        manager = self._services().of(volume)
         self._clock.cast(manager.delete_volume, context, volume, unmanage_only, cascade)
 
 

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 from cinder.scheduler import filter_scheduler, weights
 from cinder.scheduler.flows.create_volume import ScheduleCreateVolumeTask
 
+from sim.cinder.addresses import cluster_of, host_on, scenarios_own, scope
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
-from sim.inputs.hosts import backend_of
+from sim.cinder.services import Services
 from sim.inputs.scenario import Backend, Scenario
 from sim.inputs.strategies import Strategy
 from sim.model.repeats import repeats
@@ -22,18 +23,25 @@ class Service(dict[str, Any]):
     """A row of `services`: a running cinder-volume."""
 
     is_up = True
-    cluster_name = None
 
-    def __init__(self, backend: str, availability_zone: str) -> None:
-        super().__init__(host=backend, availability_zone=availability_zone, disabled=False)
-        self.host = self.service_topic_queue = backend
+    def __init__(self, host: str, cluster_name: str | None, availability_zone: str) -> None:
+        super().__init__(host=host, availability_zone=availability_zone, disabled=False)
+        self.host, self.cluster_name = host, cluster_name
+        self.service_topic_queue = cluster_name or host
 
 
 class ServiceList:
-    """Stands for `cinder.objects.ServiceList`: the cinder-volume services, in the scenario's order."""
+    """Stands for `cinder.objects.ServiceList`: the cinder-volume services, in the scenario's order.
+
+    Nodes that share a host share a row.
+    """
 
     def __init__(self, backends: Mapping[str, Backend]) -> None:
-        self.objects = [Service(name, backend.availability_zone) for name, backend in backends.items()]
+        self.objects = [
+            Service(host, cluster_of(name, spec), spec.availability_zone)
+            for name, spec in backends.items()
+            for host in dict.fromkeys(host_on(node, name, spec) for node in range(len(spec.node_names)))
+        ]
 
     def get_all(self, context: Any, filters: dict[str, Any]) -> ServiceList:
         return self
@@ -42,10 +50,8 @@ class ServiceList:
 class Clones:
     """The places at which an image can be cloned now."""
 
-    def __init__(
-        self, managers: dict[str, VolumeManager], glance: Glance, db: Database, strategy: Strategy
-    ) -> None:
-        self._managers = managers
+    def __init__(self, services: Services, glance: Glance, db: Database, strategy: Strategy) -> None:
+        self._services = services
         self._glance = glance
         self._db = db
         self._uses_store = strategy.uses_store
@@ -53,23 +59,29 @@ class Clones:
     @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
     @repeats("cinder.image.cache:ImageVolumeCache", "get_entry")
     def on(self, host: str, image_id: str | None, project: str) -> bool:
-        """Whether a project gets a clone on a host: from its driver, the Cinder store or the cache.
+        """Whether a project gets a clone on a pool: from its driver, the Cinder store or the cache.
 
         It follows `CreateVolumeFromSpecTask._clone_image_volume` and `ImageVolumeCache.get_entry`.
         """
         found = self._glance.images.get(image_id or "")
         if found is None:
             return False
-        image, manager = found.image, self._managers[backend_of(host)]
-        if image.disk_format == "raw" and manager.array.spec.driver_clones_raw:
+        image, manager = found.image, self._services.at(host)[0]
+        array = manager.array
+        if image.disk_format == "raw" and array.spec.driver_clones_raw:
             return True
         raw = image.disk_format == "raw" and image.container_format == "bare"
         locations = self._glance.locations(image.image_id, project) if self._uses_store else []
-        if any(volume.host == host and (raw or volume.id in found.marked) for volume in locations):
+        may = [each for each in locations if raw or each.id in found.marked]
+        if not array.spec.clone_across_pools:
+            may = [each for each in may if each.pool == host]
+        newest = max(may, key=lambda volume: volume.number, default=None)
+        if newest is not None and newest.pool in array.pools:
             return True
         cache = manager.image_volume_cache
-        entry = self._db.entry(host, image.image_id)
-        if cache is None or cache.holds_locations or entry is None:
+        across = array.spec.clone_across_pools and not array.spec.cluster
+        entry = self._db.entry(image.image_id, **({} if across else scope(host, array.spec)))
+        if cache is None or cache.holds_locations or entry is None or entry["pool"] not in array.pools:
             return False
         return not cache._should_update_entry(entry, {"updated_at": found.updated_at.replace(tzinfo=UTC)})
 
@@ -93,7 +105,7 @@ class CloneWeigher(weights.BaseHostWeigher):  # type: ignore[misc]
         volume = spec["volume_properties"]
         if volume["encryption_key_id"]:
             return 0.0
-        return float(self.clones.on(host_state.host, spec["image_id"], volume["project_id"]))
+        return float(self.clones.on(scenarios_own(host_state.host), spec["image_id"], volume["project_id"]))
 
 
 class ToldScheduler(filter_scheduler.FilterScheduler):  # type: ignore[misc]
@@ -111,15 +123,16 @@ class ToldScheduler(filter_scheduler.FilterScheduler):  # type: ignore[misc]
         self._populate_retry(filter_properties, request_spec)
         self.host_manager.get_all_backend_states(context.elevated())
         backend, _, pool = first_host.partition("#")
-        state = self.host_manager.backend_state_map[backend].pools[pool]
+        states = self.host_manager.backend_state_map.items()
+        state = next(each for key, each in states if scenarios_own(key) == backend).pools[pool]
         return self._choose_top_backend([weights.WeighedHost(state, 0.0)], request_spec)
 
 
 class Scheduler:
     """Places volumes, as the scheduler's manager does with `ScheduleCreateVolumeTask`."""
 
-    def __init__(self, managers: dict[str, VolumeManager], clones: Clones, scenario: Scenario) -> None:
-        self._managers = managers
+    def __init__(self, services: Services, clones: Clones, scenario: Scenario) -> None:
+        self._services = services
         self._driver = ToldScheduler()
         if scenario.what_if.prefer_clones:
             known = {"clones": clones, "multiplier": scenario.cinder.preference()}
@@ -137,13 +150,15 @@ class Scheduler:
         filter_properties: dict[str, Any],
     ) -> None:
         """Choose a pool and have the volume made there; without a pool, the volume's status is `error`."""
-        for name, manager in self._managers.items():
+        for name, managers in self._services.by_backend.items():
+            manager = max(managers, key=lambda manager: manager.reported_at or datetime.min)
             if self._seen.get(name) is not manager.reported_at:
                 self._seen[name] = manager.reported_at
-                self._deliver(name, manager)
+                self._deliver(manager)
         self._task.execute(context, request_spec, filter_properties, volume)
 
-    def _deliver(self, name: str, manager: VolumeManager) -> None:
+    def _deliver(self, manager: VolumeManager) -> None:
+        """Of the reports of a backend's nodes the scheduler keeps the last."""
         types = list(manager.array.spec.volume_types)
         capabilities = {
             "volume_backend_name": types[0] if len(types) == 1 else types,
@@ -152,4 +167,6 @@ class Scheduler:
             "storage_protocol": "simulated",
             "pools": manager.pool_stats(),
         }
-        self._driver.update_service_capabilities("volume", name, capabilities, None, manager.reported_at)
+        self._driver.update_service_capabilities(
+            "volume", manager.host, capabilities, manager.cluster, manager.reported_at
+        )

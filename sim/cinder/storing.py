@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cinder import exception
 
+from sim.cinder.addresses import address
 from sim.cinder.api import Checked
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Database, Volume
@@ -77,7 +78,7 @@ def store_image(
         run.db,
         id=run.db.new_id(),
         size=size_gib,
-        host=host or None,
+        **(address(host, run.case.scenario.backend_at(host)) if host else {}),
         project_id=STORE_PROJECT,
         user_id=STORE_PROJECT,
         volume_type_id=volume_type or run.case.scenario.backend_at(host).volume_types[0],
@@ -105,7 +106,7 @@ def _write_file(run: Run, found: Registered, asked_s: float, volume: Volume) -> 
     stored = False
     if volume.status == "available" and seen_s < math.inf:
         try:
-            run.arrays[backend_of(volume.host)].write(volume.id, file_of(image, found.updated_at))
+            run.arrays[backend_of(volume.pool)].write(volume.id, file_of(image, found.updated_at))
             run.glance.transfer(image)
             owner = image.image_owner or owner_of(image)
             stored = run.glance.add_location(image.image_id, volume, owner)

@@ -69,7 +69,8 @@ def keep_entry(
 def _fill(manager: Any, volume: Volume, image_id: str, image_meta: dict[str, Any]) -> None:
     context = cinder.context.get_internal_tenant_context()
     manager._create_image_cache_volume_entry(context, volume, image_id, image_meta)
-    for entry in manager.db.image_volume_cache_get_all(context, host=volume.host):
+    here = manager.image_volume_cache._get_query_filters(volume)
+    for entry in manager.db.image_volume_cache_get_all(context, **here):
         if entry["image_id"] == image_id:
             objects.Volume.get_by_id(context, entry["volume_id"]).update({"bootable": False})
 

@@ -42,7 +42,7 @@ def create_task(what_if: WhatIf, *patches: type) -> Any:
 
 def image_lock(what_if: WhatIf) -> str:
     """The name of the lock under which an image is entered into the cache."""
-    return "{image_id}-{volume.host}" if what_if.lock_per_pool else "{image_id}"
+    return "{image_id}-{volume.service_topic_queue}" if what_if.lock_per_pool else "{image_id}"
 
 
 def fill(what_if: WhatIf) -> Callable[..., None]:
@@ -50,7 +50,7 @@ def fill(what_if: WhatIf) -> Callable[..., None]:
     function: Callable[..., None] = manager.VolumeManager._create_image_cache_volume_entry
     if not what_if.fill_lock:
         return function
-    whose = "{self.host}" if what_if.limits_per_backend else "{volume_ref.host}"
+    whose = "{self.service_topic_queue}" if what_if.limits_per_backend else "{volume_ref.service_topic_queue}"
     locked: Callable[..., None] = coordination.synchronized(f"{whose}-fill")(function)
     return locked
 

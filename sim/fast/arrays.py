@@ -59,9 +59,10 @@ def write(s: State, slot: int, image: int, file: bool, version: int) -> Step:
 @compiled
 def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, tier: int) -> Step:
     """Clone the volume in slot `source`: copy-on-write, or a full copy. The clone's slot is `world.made`."""
-    if source == NONE:
+    backend = s.pools[pool].backend
+    if source == NONE or s.pools[s.slots[source].pool].backend != backend:
         return MISSING, 0.0
-    b = s.backends[s.pools[pool].backend]
+    b = s.backends[backend]
     lineage = s.slots[source].lineage
     copied = b.copies and lineage != NONE
     data = 0.0
@@ -213,7 +214,10 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int
     d.serial += 1
     d.deleting = False
     d.owner, d.next, d.code = v, NONE, NONE
+    w.stamp += 1
+    d.node, d.made = 0, w.stamp
     if v != NONE:
+        d.node, d.made = s.volumes[v].node, s.volumes[v].made
         d.next = s.volumes[v].first_slot
         d.code = s.volumes[v].code
         s.volumes[v].first_slot = slot

@@ -16,7 +16,7 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.inputs.hosts import backend_of, host_of
-from sim.inputs.scenario import Backend, Case, WhatIf
+from sim.inputs.scenario import Backend, Case, Scenario
 from sim.inputs.strategies import Strategy
 from sim.inputs.trace import EVENTS
 from sim.inputs.units import MIB
@@ -136,8 +136,8 @@ def build(
     backends, pools, images = len(names.backends), len(names.hosts), len(names.images)
     tiers = len(names.tiers)
     uploads = int((trace["trace_event"] == state.UPLOAD_VOLUME).sum())
-    nodes = list(dict.fromkeys(backend.node for backend in scenario.backends.values()))
-    by_node = scenario.cinder.lock_scope == "node"
+    nodes = max(len(backend.node_names) for backend in scenario.backends.values())
+    lock_rows, fill_lock_rows = _lock_rows(scenario, nodes)
     s = State(
         options=np.zeros(1, state.OPTIONS),
         world=np.zeros(1, state.WORLD),
@@ -151,8 +151,11 @@ def build(
         member_since=np.zeros((START, 3 * tiers), np.int64),
         entries=np.zeros(START, state.ENTRIES),
         entry_of=np.full((pools, images), NONE, np.int64),
-        locks=np.zeros((max(pools, len(nodes)), images), state.LOCKS),
-        fill_locks=np.zeros(pools, state.LOCKS),
+        allocated=np.zeros((pools, nodes), state.ALLOCATED),
+        lock_rows=lock_rows,
+        locks=np.zeros((lock_rows.max() + 1, images), state.LOCKS),
+        fill_lock_rows=fill_lock_rows,
+        fill_locks=np.zeros(fill_lock_rows.max() + 1, state.LOCKS),
         events=np.zeros(START, state.EVENTS),
         casts=np.zeros(START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
@@ -193,9 +196,7 @@ def build(
     _fill_world(s)
     _fill_weighing(s, case)
     for number, (name, backend) in enumerate(scenario.backends.items()):
-        node = nodes.index(backend.node) if by_node else 0
-        _fill_backend(s, names, number, name, backend, node, strategy)
-    _fill_locks(s, scenario.what_if)
+        _fill_backend(s, names, number, name, backend, strategy)
     _fill_images(s, case, names)
     return s
 
@@ -215,8 +216,12 @@ def _tiers(s: State, case: Case, names: Names) -> State:
     for number, backend in enumerate(case.scenario.backends.values()):
         for tier in backend.volume_types:
             s.serves[number, names.tiers.index(tier)] = True
-    # Cinder's scheduler knows pools by `backend.pool`: of two that are called the same it sees the last.
-    seen = {host.replace("#", "."): pool for pool, host in enumerate(names.hosts)}
+    # Cinder's scheduler knows pools by `backend.pool`, with the name of their cluster before it if they have
+    # one: of two that are called the same it sees the last.
+    seen = {
+        (case.scenario.backend_at(host).cluster, host.replace("#", ".")): pool
+        for pool, host in enumerate(names.hosts)
+    }
     backends = [names.backends.index(backend_of(host)) for host in names.hosts]
     served = [
         [pool for pool in seen.values() if s.serves[backends[pool], tier]] for tier in range(len(names.tiers))
@@ -277,7 +282,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
     o["streams"] = _limit(scenario.glance.streams)
     o["glance_takes_time"] = scenario.glance.stream_mib_s is not None
-    o["tiers"], o["pools"] = len(scenario.tiers), len(s.pools)
+    o["tiers"], o["pools"], o["nodes"] = len(scenario.tiers), *s.allocated.shape
     for switch in OPTION_SWITCHES:
         o[switch] = getattr(scenario.what_if, switch)
 
@@ -331,11 +336,11 @@ def _limit(limit: int | None) -> int:
 
 
 def _fill_backend(
-    s: State, names: Names, number: int, name: str, backend: Backend, node: int, strategy: Strategy
+    s: State, names: Names, number: int, name: str, backend: Backend, strategy: Strategy
 ) -> None:
     first = names.hosts.index(host_of(name, next(iter(backend.pools))))
     values = {
-        "node": node, "first_pool": first, "pools": len(backend.pools),
+        "nodes": len(backend.node_names), "first_pool": first, "pools": len(backend.pools),
         "max_volumes": _limit(backend.max_volumes), "copies": backend.clone_mib_s is not None,
         "clone_mib_s": bound_of(backend.clone_mib_s), "busy": backend.delete_with_clones == "busy",
         "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,
@@ -343,9 +348,10 @@ def _fill_backend(
         "reserved": backend.reserved_percentage, "write_streams": _limit(backend.write_streams),
         "first": NONE, "last": NONE, "max_size_gb": backend.image_volume_cache_max_size_gb,
         "max_count": backend.image_volume_cache_max_count, "reported_us": -1,
-        "tier": names.tiers.index(backend.volume_types[0]),
+        "tier": names.tiers.index(backend.volume_types[0]), "store_across": backend.clone_across_pools,
+        "cache_across": backend.clone_across_pools and not backend.cluster,
     }  # fmt: skip
-    same = ("create_s", "clone_s", "delete_s", "extend_s", "driver_clones_raw", "thin", "dedupe")
+    same = ("create_s", "clone_s", "delete_s", "extend_s", "driver_clones_raw", "thin", "dedupe", "cluster")
     values |= {field: getattr(backend, field) for field in same}
     for field, value in values.items():
         s.backends[number][field] = value
@@ -359,11 +365,21 @@ def _fill_backend(
             p[field] = NONE
 
 
-def _fill_locks(s: State, what_if: WhatIf) -> None:
-    """Which locks the creates on a pool take: see `sim.inputs.scenario.WhatIf`."""
-    pools = np.arange(len(s.pools))
-    s.pools["locks"] = pools if what_if.lock_per_pool else s.backends["node"][s.pools["backend"]]
-    s.pools["fill_lock"] = s.pools["backend"] if what_if.limits_per_backend else pools
+def _lock_rows(scenario: Scenario, nodes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Which locks the creates on a pool take, on each of its backend's nodes (pools, nodes).
+
+    The locks of images, and the lock of fills: see `sim.inputs.scenario.WhatIf`.
+    """
+    known: tuple[dict[object, int], ...] = ({}, {})
+    rows = np.zeros((2, len(scenario.pools()), nodes), np.int64)
+    for pool, host in enumerate(scenario.pools()):
+        for number, node in enumerate(scenario.backend_at(host).node_names):
+            where = node if scenario.cinder.lock_scope == "node" else ""
+            of_images = host if scenario.what_if.lock_per_pool else ""
+            of_fills = backend_of(host) if scenario.what_if.limits_per_backend else host
+            for kind, name in enumerate((of_images, of_fills)):
+                rows[kind, pool, number] = known[kind].setdefault((where, name), len(known[kind]))
+    return rows[0], rows[1]
 
 
 def _fill_images(s: State, case: Case, names: Names) -> None:

@@ -18,15 +18,18 @@ NEVER = 2**62
 @repeats("cinder.image.cache:ImageVolumeCache", "get_entry", "_get_query_filters", "_should_update_entry")
 @repeats("cinder.db.api", "image_volume_cache_get_and_update_last_used")
 @compiled
-def look_up_or_drop(s: State, v: int) -> int:
+def look_up_or_drop(s: State, v: int, across: bool) -> int:
     """`get_entry`: the slot of the image-volume to clone from, or NONE. A stale entry is dropped.
+
+    `across`: the look-up is on all pools of the cloud, if the driver clones across pools.
 
     On demand, image-volumes are locations in the store, and there are no entries.
     """
     r = s.volumes[v]
     if s.options[0].on_demand:
-        return location(s, r.image, r.pool, r.project)
-    entry = s.entry_of[r.pool, r.image]
+        return location(s, r.image, r.pool, r.project, False)
+    cache_across = s.backends[s.pools[r.pool].backend].cache_across
+    entry = last_used(s, r.pool, r.image, across and cache_across)
     if entry == NONE:
         return NONE
     e = s.entries[entry]
@@ -41,6 +44,20 @@ def look_up_or_drop(s: State, v: int) -> int:
     if s.options[0].eviction == GDSF:
         e.priority = priority_of(s, entry)
     return e.slot
+
+
+@repeats("cinder.image.cache:ImageVolumeCache", "_get_query_filters")
+@repeats("cinder.db.api", "image_volume_cache_get_and_update_last_used")
+@compiled
+def last_used(s: State, pool: int, image: int, across: bool) -> int:
+    """The entry of an image that was used last, in a pool or `across` all pools, or NONE."""
+    entry = s.entry_of[pool, image]
+    if across:
+        for each in range(len(s.pools)):
+            other = s.entry_of[each, image]
+            if other != NONE and (entry == NONE or s.entries[other].uses > s.entries[entry].uses):
+                entry = other
+    return entry
 
 
 @repeats("cinder.image.cache:ImageVolumeCache", "delete_cached_volume")
@@ -67,7 +84,7 @@ def drop_entry(s: State, v: int, entry: int, event: int) -> None:
         p.hand = e.newer
     leave_uses(s, entry)
     leave_ages(s, entry)
-    s.entry_of[e.pool, e.image] = NONE
+    leave_same(s, entry)
     p.entries -= 1
     p.cache_gib -= e.size_gib
     s.world[0].entries -= 1
@@ -128,6 +145,7 @@ def add_entry(s: State, pool: int, image: int, version: int, slot: int, size_gib
     e.pool, e.image, e.version, e.slot, e.size_gib = pool, image, version, slot, size_gib
     e.last_used_us, e.visited, e.look_ups = used_us, False, 0
     e.priority = priority_of(s, entry)
+    e.same = s.entry_of[pool, image]
     s.entry_of[pool, image] = entry
     join_uses(s, entry)
     e.older, e.newer = p.newest, NONE
@@ -176,8 +194,11 @@ def add_location(s: State, image: int, slot: int) -> None:
 )
 @repeats("cinder.db.api", "volume_get_all")
 @compiled
-def location(s: State, image: int, pool: int, project: int) -> int:
-    """The slot of the newest raw location of an image in a pool that a project may clone, or NONE."""
+def location(s: State, image: int, pool: int, project: int, across: bool) -> int:
+    """The slot of an image's newest raw location that a project may clone, or NONE.
+
+    It is in a pool or, `across`, in any.
+    """
     i = s.images[image]
     newest = NONE
     if i.deleted:
@@ -187,7 +208,8 @@ def location(s: State, image: int, pool: int, project: int) -> int:
     while slot != NONE:
         d = s.slots[slot]
         mine = not d.foreign or (project == i.owner and project != NONE)
-        if d.there and d.pool == pool and (raw or d.marked) and mine:
+        may = d.there and (across or d.pool == pool) and (raw or d.marked) and mine
+        if may and (newest == NONE or d.made > s.slots[newest].made):
             newest = slot
         slot = d.next
     return newest
@@ -210,6 +232,8 @@ def caches(s: State, v: int) -> bool:
 def join_uses(s: State, entry: int) -> None:
     e = s.entries[entry]
     p = s.pools[e.pool]
+    s.world[0].stamp += 1
+    e.uses = s.world[0].stamp
     e.less_used, e.more_used = p.last_used, NONE
     if p.last_used == NONE:
         p.least_used = entry
@@ -230,6 +254,19 @@ def leave_uses(s: State, entry: int) -> None:
         p.last_used = e.less_used
     else:
         s.entries[e.more_used].less_used = e.less_used
+
+
+@compiled
+def leave_same(s: State, entry: int) -> None:
+    """Take an entry off the list of its image's entries in its pool."""
+    e = s.entries[entry]
+    before = s.entry_of[e.pool, e.image]
+    if before == entry:
+        s.entry_of[e.pool, e.image] = e.same
+        return
+    while s.entries[before].same != entry:
+        before = s.entries[before].same
+    s.entries[before].same = e.same
 
 
 @compiled

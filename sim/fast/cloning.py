@@ -25,7 +25,7 @@ from sim.model.rules import CLONE_LIMIT
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
 @compiled
 def clone_from_store(s: State, v: int) -> bool:
-    """`_clone_image_volume`: an image-volume of the Cinder store in the same pool, if there is one."""
+    """`_clone_image_volume`: an image-volume of the Cinder store, if there is one that it may look at."""
     r = s.volumes[v]
     r.cloned, r.cloned_serial = r.stored, r.stored_serial
     return next_phase(s, v, CACHE_LOCK if cloned(s, v) == NONE else CLONE_STORED, 0.0)
@@ -55,7 +55,7 @@ def clone_from_cache(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: look for an entry."""
     r = s.volumes[v]
     if caches(s, v):
-        slot = look_up_or_drop(s, v)
+        slot = look_up_or_drop(s, v, True)
         if slot != NONE:
             r.cloned = slot
             r.cloned_serial = s.slots[r.cloned].serial
@@ -96,8 +96,10 @@ def delete_at_limit(s: State, v: int, slot: int) -> bool:
     Its entry may have gone while the create waited for a place.
     """
     r = s.volumes[v]
-    entry = s.entry_of[r.pool, r.image]
-    if entry != NONE and s.entries[entry].slot == slot:
+    entry = s.entry_of[s.slots[slot].pool, r.image]
+    while entry != NONE and s.entries[entry].slot != slot:
+        entry = s.entries[entry].same
+    if entry != NONE:
         delete_cached_volume(s, v, entry, AT_CLONE_LIMIT)
         return True
     read_clock(s)

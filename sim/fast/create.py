@@ -39,6 +39,7 @@ from sim.fast.events import (
     release_lock,
 )
 from sim.fast.jit import compiled
+from sim.fast.nodes import allocate, count_row, lock_row, take_turn
 from sim.fast.phases import (
     ATTEMPT,
     CACHE_CLONED,
@@ -212,9 +213,9 @@ def attempt(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.attempts += 1
     r.failed = r.retried = False
-    p = s.pools[r.pool]
-    b = s.backends[p.backend]
-    p.allocated += r.size_gib
+    b = s.backends[s.pools[r.pool].backend]
+    take_turn(s, v)
+    allocate(s, r.pool, r.node, r.size_gib)
     r.cloned = NONE
     if r.image == NONE:
         return next_phase(s, v, CREATE_BLANK, 0.0)
@@ -226,7 +227,7 @@ def attempt(s: State, v: int) -> bool:
         return next_phase(s, v, CLONE_BESIDE, 0.0)
     r.stored = NONE
     if s.options[0].uses_store and not r.encrypted:
-        r.stored = location(s, r.image, r.pool, r.project)
+        r.stored = location(s, r.image, r.pool, r.project, b.store_across)
         if r.stored != NONE:
             r.stored_serial = s.slots[r.stored].serial
     return next_phase(s, v, STORE_LOOK, 0.0)
@@ -274,7 +275,7 @@ def lock(s: State, v: int) -> bool:
     r.locks = True
     r.phase = LOCKED
     r.since = s.world[0].now
-    return acquire_lock(s, v, s.locks[s.pools[r.pool].locks, r.image])
+    return acquire_lock(s, v, s.locks[lock_row(s, v), r.image])
 
 
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_prepare_image_cache_entry")
@@ -283,9 +284,9 @@ def locked(s: State, v: int) -> bool:
     """`_prepare_image_cache_entry`: with an entry, give the lock up at once; else keep it for the fill."""
     r = s.volumes[v]
     r.lock_wait_s += s.world[0].now - r.since
-    if look_up_or_drop(s, v) != NONE:
+    if look_up_or_drop(s, v, True) != NONE:
         r.locks = False
-        release_lock(s, s.locks[s.pools[r.pool].locks, r.image])
+        release_lock(s, s.locks[lock_row(s, v), r.image])
     else:
         r.fills = True
     return next_phase(s, v, LOOK, 0.0)
@@ -303,7 +304,7 @@ def unlock(s: State, v: int) -> bool:
     r = s.volumes[v]
     if r.locks:
         r.locks = False
-        release_lock(s, s.locks[s.pools[r.pool].locks, r.image])
+        release_lock(s, s.locks[lock_row(s, v), r.image])
     if not r.failed:
         return next_phase(s, v, FINISH, 0.0)
     if r.error == CLONE_LIMIT and s.options[0].retry_clone_limit and not r.retried:
@@ -349,8 +350,8 @@ def end_attempt(s: State, v: int) -> bool:
         end(s, v, False)
         return False
     read_clock(s)
-    pool = r.pool
-    s.pools[pool].rows -= 1
+    pool, node = r.pool, r.node
+    count_row(s, pool, node, -1)
     r.pool = NONE
     cast(s, SCHEDULE, v, NONE)
     # `_post_reschedule`: whatever is left of the volume is deleted, while it is made elsewhere.
@@ -358,11 +359,11 @@ def end_attempt(s: State, v: int) -> bool:
     error, seconds = begin_delete(s, slot)
     if seconds > 0:
         r.deletes += 1
-        later(s, seconds, END_LEFTOVER_DELETE, v, pool)
+        later(s, seconds, END_LEFTOVER_DELETE, v, pool * s.options[0].nodes + node)
         return False
     if error == 0:
         end_delete(s, slot)
-    s.pools[pool].allocated -= r.size_gib
+    allocate(s, pool, node, -r.size_gib)
     return False
 
 

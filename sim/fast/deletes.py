@@ -12,6 +12,7 @@ from sim.fast.events import (
     read_clock,
 )
 from sim.fast.jit import compiled
+from sim.fast.nodes import allocate, count_row
 from sim.fast.scheduler import report
 from sim.fast.state import NONE, State
 from sim.model.repeats import repeats
@@ -62,19 +63,20 @@ def end_user_delete(s: State, v: int) -> None:
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
     end_delete(s, find(s, v, backend))
-    s.pools[r.pool].allocated -= r.size_gib
-    s.pools[r.pool].rows -= 1
-    report(s, backend)
+    allocate(s, r.pool, r.node, -r.size_gib)
+    count_row(s, r.pool, r.node, -1)
+    report(s, backend, r.node)
     forget(s, v)
 
 
 @repeats("cinder.volume.flows.manager.create_volume:OnFailureRescheduleTask", "_post_reschedule")
 @compiled
-def end_leftover_delete(s: State, v: int, pool: int) -> None:
-    """The end of `OnFailureRescheduleTask._post_reschedule`."""
+def end_leftover_delete(s: State, v: int, place: int) -> None:
+    """The end of `OnFailureRescheduleTask._post_reschedule`; the `place` is pool * nodes + node."""
     r = s.volumes[v]
+    pool, node = place // s.options[0].nodes, place % s.options[0].nodes
     end_delete(s, find(s, v, s.pools[pool].backend))
-    s.pools[pool].allocated -= r.size_gib
+    allocate(s, pool, node, -r.size_gib)
     r.deletes -= 1
     if not r.kept and r.deletes == 0:
         free(s, v)

@@ -16,6 +16,7 @@ from sim.fast.events import (
 )
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
+from sim.fast.nodes import fill_lock_row
 from sim.fast.phases import (
     CREATE_TO_WRITE,
     CREATED,
@@ -125,7 +126,7 @@ def written(s: State, v: int) -> bool:
         return next_phase(s, v, EXTEND, 0.0)
     r.phase = FILLING
     r.since = s.world[0].now
-    return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[s.pools[r.pool].fill_lock])
+    return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[fill_lock_row(s, v)])
 
 
 @repeats("cinder.volume.manager:VolumeManager", "_create_image_cache_volume_entry")
@@ -135,7 +136,7 @@ def fill(s: State, v: int) -> bool:
     r = s.volumes[v]
     w, o = s.world[0], s.options[0]
     r.lock_wait_s += w.now - r.since
-    if look_up_or_drop(s, v) != NONE:
+    if look_up_or_drop(s, v, False) != NONE:
         return end_fill(s, v)
     if not o.on_demand and not ensure_space(s, v):
         return not_filled(s, v, REFUSED)
@@ -173,7 +174,7 @@ def filled(s: State, v: int) -> bool:
 @compiled
 def end_fill(s: State, v: int) -> bool:
     if s.options[0].fill_lock:
-        release_lock(s, s.fill_locks[s.pools[s.volumes[v].pool].fill_lock])
+        release_lock(s, s.fill_locks[fill_lock_row(s, v)])
     return next_phase(s, v, EXTEND, 0.0)
 
 

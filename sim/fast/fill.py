@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import clone, find
 from sim.fast.jit import compiled
+from sim.fast.nodes import allocate, count_row
 from sim.fast.scheduler import report
 from sim.fast.state import NONE, OVER_QUOTA, State, Step
 from sim.model.repeats import repeats
@@ -24,16 +25,16 @@ def clone_image_volume(s: State, v: int, kind: int, tenant: bool) -> Step:
         w.quota_volumes += 1
         w.quota_gigabytes += r.size_gib
     backend = s.pools[r.pool].backend
-    s.pools[r.pool].allocated += r.size_gib
-    s.pools[r.pool].rows += 1
+    allocate(s, r.pool, r.node, r.size_gib)
+    count_row(s, r.pool, r.node, 1)
     error, seconds = clone(s, find(s, v, backend), NONE, r.pool, r.size_gib, kind, r.tier)
     if error != 0:  # its row is deleted again, as if it were a volume
         if tenant:
             w.quota_volumes -= 1
             w.quota_gigabytes -= r.size_gib
-        s.pools[r.pool].allocated -= r.size_gib
-        s.pools[r.pool].rows -= 1
-        report(s, backend)
+        allocate(s, r.pool, r.node, -r.size_gib)
+        count_row(s, r.pool, r.node, -1)
+        report(s, backend, r.node)
     else:
-        s.slots[w.made].tenant = tenant
+        s.slots[w.made].tenant, s.slots[w.made].node = tenant, r.node
     return error, seconds

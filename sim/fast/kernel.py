@@ -30,6 +30,7 @@ from sim.fast.events import (
     read_clock,
 )
 from sim.fast.jit import compiled, entry, state_of
+from sim.fast.nodes import allocate
 from sim.fast.phases import ATTEMPT
 from sim.fast.places import begin_image_delete, end_image_delete
 from sim.fast.rules import cache_refuses
@@ -131,7 +132,8 @@ def put(s: State, placed: Any) -> None:
         r.under_way, r.ready = False, True
     create(s, v, pool, size_gib, kind, placed.tier)
     slot = s.world[0].made
-    s.pools[pool].allocated += size_gib
+    for node in range(s.backends[s.pools[pool].backend].nodes):
+        allocate(s, pool, node, size_gib)
     s.pools[pool].rows += 1
     if placed.image != NONE:
         write(s, slot, placed.image, placed.file, 0)
@@ -164,10 +166,11 @@ def crowded(s: State, locations: int) -> bool:
 
 @compiled
 def report_all(s: State, upcoming: float) -> None:
-    """Let every backend report. Of the reports before the next event, only the last is ever seen."""
+    """Let every node report. Of the reports before the next event, only the last is ever seen."""
     w = s.world[0]
     for backend in range(len(s.backends)):
-        report(s, backend)
+        for node in range(s.backends[backend].nodes):
+            report(s, backend, node)
     w.report_at = math.inf
     if upcoming < math.inf:
         interval = s.options[0].polling_interval
@@ -370,12 +373,14 @@ def new_volume(s: State) -> int:
     else:
         w.free_volume = s.volumes[v].next
     r = s.volumes[v]
+    w.stamp += 1
+    r.made = w.stamp
     r.holds = NONE
     r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
     r.ready = r.keyless = False
     r.delete_wanted = r.fills = r.locks = r.failed = False
     r.kept = True
-    r.source = r.error = 0
+    r.source = r.error = r.node = 0
     r.attempts = r.tries = r.deletes = 0
     r.error_gib = r.lock_wait_s = r.stream_wait_s = 0.0
     r.cache_held = 0

@@ -6,6 +6,7 @@ from sim.fast.arrays import begin_delete, cached, end_delete, has_place
 from sim.fast.cache import drop_entry, least_used
 from sim.fast.events import END_IMAGE_DELETE, later
 from sim.fast.jit import compiled
+from sim.fast.nodes import allocate, count_row
 from sim.fast.scheduler import report
 from sim.fast.state import CACHE, FOR_USER, NONE, State, Step
 from sim.fast.usage import orphan
@@ -74,11 +75,11 @@ def begin_image_delete(s: State, slot: int) -> Step:
 @compiled
 def end_image_delete(s: State, slot: int) -> None:
     d, w = s.slots[slot], s.world[0]
-    pool, size_gib = d.pool, d.size_gib
+    pool, node, size_gib = d.pool, d.node, d.size_gib
     if d.tenant:
         w.quota_volumes -= 1
         w.quota_gigabytes -= size_gib
     end_delete(s, slot)
-    s.pools[pool].allocated -= size_gib
-    s.pools[pool].rows -= 1
-    report(s, s.pools[pool].backend)
+    allocate(s, pool, node, -size_gib)
+    count_row(s, pool, node, -1)
+    report(s, s.pools[pool].backend, node)

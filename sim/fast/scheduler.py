@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from sim.fast.cache import location
+from sim.fast.cache import last_used, location
 from sim.fast.events import read_clock
 from sim.fast.jit import compiled, wrapped
 from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
@@ -28,8 +28,8 @@ GAMMA, FACTOR_1, FACTOR_2 = (
 
 @repeats("cinder.volume.manager:VolumeManager", "publish_service_capabilities", "_append_volume_stats")
 @compiled
-def report(s: State, backend: int) -> None:
-    """`VolumeManager.publish_service_capabilities`."""
+def report(s: State, backend: int, node: int) -> None:
+    """`VolumeManager.publish_service_capabilities` of one node; the scheduler keeps the last of a backend."""
     b = s.backends[backend]
     b.reported_us = read_clock(s)
     if not s.options[0].schedules:
@@ -38,7 +38,7 @@ def report(s: State, backend: int) -> None:
         p = s.pools[pool]
         p.reported_physical = p.physical
         p.reported_provisioned = p.provisioned
-        p.reported_allocated = p.allocated
+        p.reported_allocated = s.allocated[pool, node].gib
 
 
 @repeats(
@@ -177,10 +177,14 @@ def can_clone(s: State, v: int, pool: int) -> bool:
     b = s.backends[s.pools[pool].backend]
     if b.driver_clones_raw and i.raw:
         return True
-    if s.options[0].uses_store and location(s, r.image, pool, r.project) != NONE:
-        return True
-    entry = s.entry_of[pool, r.image]
-    return b.cache and entry != NONE and s.entries[entry].version == i.version
+    if s.options[0].uses_store:
+        slot = location(s, r.image, pool, r.project, b.store_across)
+        if slot != NONE and s.pools[s.slots[slot].pool].backend == s.pools[pool].backend:
+            return True
+    entry = last_used(s, pool, r.image, b.cache_across)
+    if not b.cache or entry == NONE or s.entries[entry].version != i.version:
+        return False
+    return s.pools[s.entries[entry].pool].backend == s.pools[pool].backend
 
 
 @repeats("cinder.scheduler.base_weight:BaseWeightHandler", "get_weighed_objects")

@@ -72,6 +72,7 @@ OPTIONS = np.dtype(
         ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
         ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
+        ("nodes", "i8"),  # of the backend that has most
         ("on_demand", "?"),
         ("upload", "i8"), ("uploads_to_tenant", "?"),
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
@@ -100,31 +101,35 @@ WORLD = np.dtype(
 )  # fmt: skip
 BACKENDS = np.dtype(
     [
-        ("node", "i8"), ("first_pool", "i8"), ("pools", "i8"), ("max_volumes", "i8"), ("volumes", "i8"),
+        ("nodes", "i8"), ("turns", "i8"), ("first_pool", "i8"), ("pools", "i8"),
+        ("max_volumes", "i8"), ("volumes", "i8"),
         ("create_s", "f8"), ("clone_s", "f8"), ("delete_s", "f8"), ("extend_s", "f8"),
         ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"), ("thin", "?"),
         ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("ratio", "f8"), ("reserved", "i8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
         ("volumes_peak", "i8"),
         ("tier", "i8"),
+        ("cluster", "?"),
+        ("store_across", "?"), ("cache_across", "?"),  # whether it clones from any pool
     ], align=True,
 )  # fmt: skip
 POOLS = np.dtype(
     [
         ("backend", "i8"), ("capacity", "f8"), ("provision_limit", "f8"), ("max_volumes", "i8"),
         ("volumes", "i8"), ("cached", "i8"), ("provisioned", "i8"), ("physical", "f8"),
-        ("allocated", "i8"), ("volumes_peak", "i8"),
+        ("volumes_peak", "i8"),
         # its cache: entries by use and by age, each a list from oldest to newest
         ("entries", "i8"), ("cache_gib", "i8"), ("least_used", "i8"), ("last_used", "i8"),
         ("oldest", "i8"), ("newest", "i8"), ("hand", "i8"), ("inflation", "f8"), ("first_entry", "i8"),
         # what it last reported, and the scheduler's picture of it
         ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
-        ("locks", "i8"), ("fill_lock", "i8"),  # where in State.locks and State.fill_locks its locks are
         ("rows", "i8"),  # of the table `volumes`
         ("zone", "i8"),
     ], align=True,
 )  # fmt: skip
+# What a node has counted of a pool, if anything.
+ALLOCATED = np.dtype([("gib", "i8"), ("known", "?")], align=True)
 IMAGE = np.dtype(
     [
         ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("file_is_content", "?"), ("owner", "i8"),
@@ -146,6 +151,7 @@ VOLUMES = np.dtype(
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
         ("upload", "i8"), ("ready", "?"), ("project", "i8"), ("zone", "i8"),
+        ("node", "i8"), ("made", "i8"),  # of its backend's, the one that made it; and in which order
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
         ("cloned", "i8"), ("cloned_serial", "i8"),
         ("holds", "i8"), ("asked_s", "f8"),  # an image-volume of the store: its image, and when it was asked
@@ -162,6 +168,7 @@ SLOTS = np.dtype(
         ("foreign", "?"),  # a location that the image's owner alone may clone
         ("serial", "i8"),  # of the volumes that have had the slot
         ("deleting", "?"),  # of an image-volume: its status
+        ("node", "i8"), ("made", "i8"),  # the node that made it; the order of the rows
     ], align=True,
 )  # fmt: skip
 LINEAGES = np.dtype(
@@ -175,6 +182,8 @@ ENTRIES = np.dtype(
         ("last_used_us", "i8"), ("priority", "f8"), ("pool", "i8"), ("image", "i8"), ("version", "i8"),
         ("slot", "i8"), ("size_gib", "i8"), ("look_ups", "i8"), ("less_used", "i8"), ("more_used", "i8"),
         ("older", "i8"), ("newer", "i8"), ("visited", "?"),
+        ("same", "i8"),  # the entry of the same image and pool that was used before it
+        ("uses", "i8"),  # of all entries, up to its last one
     ], align=True,
 )  # fmt: skip
 LOCKS = np.dtype([("held", "?"), ("first", "i8"), ("last", "i8")], align=True)
@@ -217,7 +226,8 @@ UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i
 class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
-    entry_of (P, I) is the cache entry of an image; locks (nodes or P, I); fill_locks (P); members
+    entry_of (P, I) is the last used cache entry of an image; allocated (P, nodes); the images' locks (L, I),
+    in row lock_rows (P, nodes) for a backend's node; fill_locks, of which fill_lock_rows (P, nodes); members
     (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
     tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
     content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
@@ -244,7 +254,10 @@ class State(NamedTuple):
     member_since: Array
     entries: Array
     entry_of: Array
+    allocated: Array
+    lock_rows: Array
     locks: Array
+    fill_lock_rows: Array
     fill_locks: Array
     events: Array
     casts: Array
@@ -300,12 +313,15 @@ TYPES: dict[str, npt.DTypeLike] = {
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?", "trace_first": "i8",
     "trace_zone": "i8", "zone_breaks": "?",
-    "fill_locks": LOCKS,
+    "fill_locks": LOCKS, "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,
     "member_since": 2,
     "entry_of": 2,
+    "allocated": 2,
+    "lock_rows": 2,
+    "fill_lock_rows": 2,
     "locks": 2,
     "write_s": 2,
     "convert_s": 2,

@@ -25,6 +25,7 @@ from sim.fast.events import (
 )
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
+from sim.fast.nodes import allocate, fill_lock_row, lock_row
 from sim.fast.places import end_image_delete
 from sim.fast.state import (
     CACHE,
@@ -115,7 +116,7 @@ def upload_step(s: State, v: int) -> bool:
         return twinned(s, v)
     if phase == HELD:
         r.phase = ENTER
-        return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[s.pools[r.pool].fill_lock])
+        return not s.options[0].fill_lock or acquire_lock(s, v, s.fill_locks[fill_lock_row(s, v)])
     if phase == ENTER:
         return enter(s, v)
     if phase == LOCATED:
@@ -192,7 +193,7 @@ def keep(s: State, v: int) -> bool:
         last = slot
     slot = r.fill
     while slot != NONE:
-        s.pools[s.slots[slot].pool].allocated += s.slots[slot].size_gib
+        allocate(s, s.slots[slot].pool, 0, s.slots[slot].size_gib)
         s.pools[s.slots[slot].pool].rows += 1
         slot = s.slots[slot].next
     r.phase = SENDING
@@ -239,7 +240,7 @@ def twin(s: State, v: int) -> bool:
     elif o.upload == TWIN_CACHE and b.cache and not i.deleted and not r.encrypted:
         r.version = i.version
         r.phase = HELD
-        return acquire_lock(s, v, s.locks[s.pools[r.pool].locks, r.image])
+        return acquire_lock(s, v, s.locks[lock_row(s, v), r.image])
     return next_phase(s, v, UPLOADED, 0.0)
 
 
@@ -259,7 +260,7 @@ def twinned(s: State, v: int) -> bool:
 def enter(s: State, v: int) -> bool:
     """`_create_image_cache_volume_entry`, with its locks."""
     r = s.volumes[v]
-    if look_up_or_drop(s, v) == NONE:
+    if look_up_or_drop(s, v, False) == NONE:
         error = REFUSED
         if ensure_space(s, v):
             error, seconds = clone_image_volume(s, v, CACHE, True)
@@ -273,10 +274,9 @@ def enter(s: State, v: int) -> bool:
 
 @compiled
 def release_locks(s: State, v: int) -> None:
-    p = s.pools[s.volumes[v].pool]
     if s.options[0].fill_lock:
-        release_lock(s, s.fill_locks[p.fill_lock])
-    release_lock(s, s.locks[p.locks, s.volumes[v].image])
+        release_lock(s, s.fill_locks[fill_lock_row(s, v)])
+    release_lock(s, s.locks[lock_row(s, v), s.volumes[v].image])
 
 
 @repeats("cinder.volume.manager:VolumeManager", "_delete_image")

@@ -50,6 +50,7 @@ __all__ = [
     "Workload",
 ]
 
+DEFAULT_NODE = "c1"  # runs the cinder-volume of a backend that names no node
 STRATEGY_NAMES = ("none", "store-only", "cache-only", "combined")  # of a scenario that names none
 
 
@@ -159,8 +160,17 @@ class Backend(Spec):
     """The tier that the array serves, or a list of tiers. The first pays for image-volumes of the store."""
     pools: Annotated[dict[HostPart, Pool], AfterValidator(some)]
     """Pools by name; the host of a pool is `backend#pool`."""
-    node: Name = "c1"
-    """The node that runs its cinder-volume; with `lock_scope: node`, each node has its own locks."""
+    node: Name | None = None
+    """The node that runs its cinder-volume; null: `c1`. With `lock_scope: node`, each node has its own locks.
+    Give `node` or `nodes`, not both."""
+    nodes: Annotated[Names, AfterValidator(some)] | None = None
+    """The nodes, if several run its cinder-volume. They take its creates in turn, the first one first."""
+    cluster: bool = False
+    """Whether its nodes are one active/active cluster (Cinder's option `cluster`). False: they share a
+    `backend_host`."""
+    clone_across_pools: bool = False
+    """Whether the driver clones a volume of one pool to another pool (its capability of that name). Cinder
+    then looks for image-volumes on all pools of the cloud."""
     availability_zone: Zone = NOVA
     """Availability zone of its cinder-volume. A create goes only to pools in the zone that it asks for."""
     max_volumes: Annotated[int, Field(gt=0)] | None = None
@@ -204,6 +214,17 @@ class Backend(Spec):
     """Limit of the cache for each pool, in GiB; 0: unlimited. The cache refuses images above this size."""
     image_volume_cache_max_count: Limit = 0
     """Limit of the cache for each pool, in entries; 0: unlimited."""
+
+    @model_validator(mode="after")
+    def _one_way_to_name_nodes(self) -> Self:
+        if self.node is not None and self.nodes is not None:
+            raise ValueError("either node or nodes, not both")
+        return self
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The nodes that run its cinder-volume, the first one first."""
+        return self.nodes or (self.node or DEFAULT_NODE,)
 
 
 class Store(Spec):

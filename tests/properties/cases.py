@@ -155,7 +155,9 @@ def backends(zero: bool) -> st.SearchStrategy[dict[str, Any]]:
             "pools": st.sampled_from((1, 1, 2, 3))
             .flatmap(lambda count: st.lists(pool, min_size=count, max_size=count))
             .map(lambda pools: {f"p{number}": each for number, each in enumerate(pools)}),
-            "node": st.sampled_from(("c1", "c2")),
+            "nodes": st.sampled_from((["c1"], ["c2"], ["c1"], ["c2"], ["c1", "c2"], ["c3", "c2", "c1"])),
+            "cluster": st.sampled_from((False, False, True)),
+            "clone_across_pools": st.sampled_from((False,) * 3 + (True,)),
             "availability_zone": st.sampled_from(("nova",) * 6 + ("az1",) * 2),
             "max_volumes": seldom(5, 9),
             "clone_mib_s": seldom(200),

@@ -43,7 +43,8 @@ class Watch:
         creates = case.trace.events[case.trace.events["event"] == "create"]
         # The image, by the volume that is made from it.
         self.asked = dict(zip(creates["volume_id"], creates["image_id"], strict=True))
-        self.used: dict[tuple[str, str], int] = {}  # (host, image): when it was used last, by a count
+        self.used: dict[str, int] = {}  # by an entry's volume: when it was used last, by a count
+        self.uses = 0
         self.admitted: defaultdict[str, dict[str, int]] = defaultdict(dict)  # host: GiB by user volume
         self.slack: dict[str, tuple[int, int]] = {}  # host: how far the fills under way may overshoot
         self.filling: set[tuple[str, str]] = set()
@@ -60,11 +61,33 @@ class Watch:
 
     def entries(self, host: str) -> list[dict[str, Any]]:
         """A pool's entries, least recently used first, by our own books."""
-        found = [entry for entry in self.db.entries() if entry["host"] == host]
-        return sorted(found, key=lambda entry: self.used[host, entry["image_id"]])
+        found = [entry for entry in self.db.entries() if entry["pool"] == host]
+        return sorted(found, key=self.when_used)
 
-    def use(self, host: str, image_id: str) -> None:
-        self.used[host, image_id] = len(self.used) + max(self.used.values(), default=0)
+    def when_used(self, entry: dict[str, Any]) -> int:
+        return self.used[entry["volume_id"]]
+
+    def use(self, entry: dict[str, Any]) -> None:
+        self.uses += 1
+        self.used[entry["volume_id"]] = self.uses
+
+    def found(self, entry: Any, image_id: str, where: dict[str, str]) -> None:
+        """I32: a look-up takes the entry used last of those that it may see, and uses it."""
+        seen = [
+            each
+            for each in self.db.entries()
+            if each["image_id"] == image_id and all(each[key] == value for key, value in where.items())
+        ]
+        last = max(seen, key=self.when_used, default=None)
+        self.that(entry is last, "I32", f"found {entry}, not {last}")
+        self.served["chosen among entries"] += len(seen) > 1
+        if entry is not None:
+            self.use(entry)
+
+    def may_repeat(self, host: str) -> bool:
+        """Whether a pool may have several entries of one image: its nodes have locks of their own."""
+        by_node = self.case.scenario.cinder.lock_scope == "node"
+        return by_node and len(self.backend(host).node_names) > 1
 
     # -- what holds at every moment --------------------------------------------------------------
 
@@ -92,7 +115,11 @@ class Watch:
             provisioned = sum(volume.size_gib for volume in here)
             physical = float(provisioned)
             if spec.thin:
-                lineages = {id(each.lineage): each.lineage for each in here if each.lineage}
+                lineages = {
+                    id(each.lineage): each.lineage
+                    for each in volumes
+                    if each.lineage and each.lineage.pool is pool
+                }
                 physical = sum(lineage.content.gib for lineage in lineages.values())
             counted = (len(here), provisioned, physical, sum(each.kind == "cache" for each in here))
             noted = (pool.volumes, pool.provisioned_gib, pool.physical_gib, pool.cached)
@@ -107,7 +134,7 @@ class Watch:
     def _entries_and_image_volumes(self) -> None:
         having = {}
         for entry in self.db.entries():
-            volume_id, host = entry["volume_id"], entry["host"]
+            volume_id, host = entry["volume_id"], entry["pool"]
             volume = self.arrays[host.partition("#")[0]].volumes.get(volume_id)
             there = volume is not None and (volume.kind, volume.pool.host) == ("cache", host)
             self.that(there, "I7", f"the entry of {entry['image_id']} on {host} has no image-volume")
@@ -143,15 +170,20 @@ class Watch:
             wanted = image_meta["updated_at"].replace(tzinfo=None)
             read = current_process().request.image_version
             self.that(entry["image_updated_at"] == wanted == read, "I6", f"{image_id}: {entry}, read {read}")
-            self.that((entry["host"], entry["image_id"]) == (volume.host, image_id), "I6", "not the entry")
+            self.that(entry["image_id"] == image_id, "I6", "not the image's entry")
+            here = entry["pool"] == volume.pool
+            self.served["found on another pool"] += not here
+            spec = self.backend(volume.pool)
+            self.that(here or (spec.clone_across_pools and not spec.cluster), "I6", "not the pool's entry")
 
     def made_room(self, volume: Any, before: list[dict[str, Any]], admitted: bool) -> None:
         """I3, I4, I5 and that an admission finds or makes room (I1, I2)."""
-        host, spec = volume.host, self.backend(volume.host)
+        host, spec = volume.pool, self.backend(volume.pool)
         count, size = spec.image_volume_cache_max_count, spec.image_volume_cache_max_size_gb
         self.not_encrypted(volume, "a fill")
         after = {entry["volume_id"] for entry in self.entries(host)}
-        victims = [entry["image_id"] for entry in before if entry["volume_id"] not in after]
+        gone = [entry for entry in before if entry["volume_id"] not in after]
+        victims = [entry["image_id"] for entry in gone]
         self.served["victims"] += len(victims)
         too_large = 0 < size < volume.size
         if too_large:
@@ -168,8 +200,8 @@ class Watch:
             return 0 < count < len(kept) + 1 or 0 < size < gib
 
         need = next(n for n in range(len(before) + 1) if not over(before[n:]))
-        needed = [entry["image_id"] for entry in before[:need]]
-        self.that(victims == needed, "I3", f"evicted {victims}, least recently used and needed {needed}")
+        needed = before[:need]
+        self.that(gone == needed, "I3", f"evicted {gone}, least recently used and needed {needed}")
         self.that(not over(self.entries(host)), "I2", "no room after an admission")
         fills = self.admitted[host]
         self.slack[host] = (len(fills), sum(fills.values()))
@@ -177,7 +209,7 @@ class Watch:
 
     def entered(self, entry: dict[str, Any]) -> None:
         """I1 and I2: within the limits, but for the other fills under way at the last admission."""
-        host, spec = entry["host"], self.backend(entry["host"])
+        host, spec = entry["pool"], self.backend(entry["pool"])
         count, size = spec.image_volume_cache_max_count, spec.image_volume_cache_max_size_gb
         entries = self.entries(host)
         more, more_gib = self.slack[host]
@@ -187,7 +219,9 @@ class Watch:
         self.that(not count or len(entries) <= count + more, what, f"{len(entries)} entries of {count}")
         self.that(not size or gib <= size + more_gib, what, f"{gib} GiB of {size}")
         images = [each["image_id"] for each in entries]
-        self.that(len(set(images)) == len(images), "I20", f"two entries of an image on {host}")
+        repeated = len(set(images)) < len(images)
+        self.served["repeated"] += repeated
+        self.that(not repeated or self.may_repeat(host), "I20", f"two entries of an image on {host}")
         volume = self.arrays[host.partition("#")[0]].volumes[entry["volume_id"]]
         self.holds(volume, entry["image_id"], entry["image_updated_at"], "I6")
         self.admitted[host].pop(current_process().request.volume_id, None)
@@ -207,7 +241,8 @@ class Watch:
             return
         self.served[source.kind] += 1
         self.not_encrypted(self.db.volumes[volume_id], f"a clone from the {source.kind}")
-        self.that(source.pool is volume.pool, "I21", f"{volume_id} was cloned from another pool")
+        here = source.pool is volume.pool or array.spec.clone_across_pools
+        self.that(here, "I21", f"{volume_id} was cloned from another pool")
         if source.kind == "cache":
             self.holds(source, self.asked[volume_id], request.image_version, "I6")
         else:
@@ -258,6 +293,10 @@ class Watch:
     def caches(self, host: str) -> bool:
         return self.strategy.image_volume_cache_enabled and self.backend(host).image_volume_cache_enabled
 
+    def across(self) -> bool:
+        """Whether some driver clones across pools."""
+        return any(spec.clone_across_pools for spec in self.case.scenario.backends.values())
+
     def _cache_events(self, records: Records) -> None:
         """I22: entries at the start + made - gone = entries at the end; only a download fills."""
         balance: Counter[tuple[str, str]] = Counter()
@@ -267,11 +306,14 @@ class Watch:
         requests = records.requests.set_index("volume_id")
         sources, attempts = requests["source"].to_dict(), requests["attempts"].to_dict()
         for row in records.cache_events.to_dict("records"):
-            self.that(self.caches(row["host"]), "I22", f"no cache there: {row}")
+            # Whoever looks across pools may drop an entry that was there at the start.
+            drops = row["event"] in ("stale", "clone_limit") and self.across()
+            self.that(self.caches(row["host"]) or drops, "I22", f"no cache there: {row}")
             self.served[row["event"]] += 1
             if row["event"] != "skip":
                 balance[row["host"], row["image_id"]] += 1 if row["event"] == "create" else -1
-            self.that(balance[row["host"], row["image_id"]] in (0, 1), "I22", row)
+            most = len(records.cache_events) if self.may_repeat(row["host"]) else 1
+            self.that(0 <= balance[row["host"], row["image_id"]] <= most, "I22", row)
             if row["event"] in ("create", "skip", "evict") and attempts[row["volume_id"]] == 1:
                 self.that(sources[row["volume_id"]] in ("download", "none"), "I22", row)
             if row["event"] == "evict":
@@ -344,9 +386,9 @@ def watching(watch: Watch) -> Parts:
             super().__init__(*args)
             watch.db = self
 
-        def add_entry(self, host: str, image_id: str, *args: Any) -> Any:
-            entry = super().add_entry(host, image_id, *args)
-            watch.use(host, image_id)
+        def add_entry(self, *args: Any) -> Any:
+            entry = super().add_entry(*args)
+            watch.use(entry)
             return entry
 
         def image_volume_cache_create(self, *args: Any) -> Any:
@@ -359,9 +401,12 @@ def watching(watch: Watch) -> Parts:
             super().image_volume_cache_delete(*args)
             watch.look()
 
-        def image_volume_cache_get_and_update_last_used(self, context: Any, image_id: str, host: str) -> Any:
-            watch.use(host, image_id)
-            return super().image_volume_cache_get_and_update_last_used(context, image_id, host)
+        def image_volume_cache_get_and_update_last_used(
+            self, context: Any, image_id: str, **where: str
+        ) -> Any:
+            entry = super().image_volume_cache_get_and_update_last_used(context, image_id, **where)
+            watch.found(entry, image_id, where)
+            return entry
 
     class WatchedQuotas(Quotas):
         def __init__(self, *args: Any) -> None:
@@ -379,7 +424,7 @@ def watching(watch: Watch) -> Parts:
             return entry
 
         def ensure_space(self, context: Any, volume: Any) -> bool:
-            before = watch.entries(volume.host)
+            before = watch.entries(volume.pool)
             admitted = super().ensure_space(context, volume)
             watch.made_room(volume, before, admitted)
             return admitted
@@ -389,14 +434,14 @@ def watching(watch: Watch) -> Parts:
             self, context: Any, volume: Any, image_id: str, image_meta: Any
         ) -> None:
             by_node = watch.case.scenario.cinder.lock_scope == "node"
-            key = (self.array.spec.node if by_node else "", image_id)
+            key = (current_process().node if by_node else "", image_id)
             watch.that(key not in watch.filling, "I25", f"{image_id} is being filled already")
             watch.filling.add(key)
             try:
                 super()._create_image_cache_volume_entry(context, volume, image_id, image_meta)
             finally:
                 watch.filling.discard(key)
-                watch.admitted[volume.host].pop(volume.id, None)
+                watch.admitted[volume.pool].pop(volume.id, None)
 
     class WatchedMeter(UsageMeter):
         def add(self, host: str, tier: str, kind: str, volumes: int, *space: float) -> None:

@@ -21,7 +21,7 @@ class Volume:
     id: str
     pool: str
     size: int
-    data: Any = None  # key of the lineage whose data it holds; None: nothing written
+    data: Any = None  # (pool, key) of the lineage whose data it holds; None: nothing written
     parent: str | None = None  # whose copy-on-write clone it is
 
 
@@ -47,8 +47,9 @@ class Array:
     def physical(self, pool: str) -> float:
         if not self.spec.thin:
             return float(self.provisioned(pool))
-        keys = {v.data for v in self.in_pool(pool) if v.data is not None}
-        return sum(self.lineages[pool, key] for key in keys)
+        # Data stay where they were written, whichever pools their copy-on-write clones are on.
+        held = {v.data for v in self.volumes.values() if v.data is not None}
+        return sum(self.lineages[data] for data in held if data[0] == pool)
 
     # Checks
 
@@ -85,42 +86,43 @@ class Array:
 
     def put(self, volume_id: str, pool: str, size: int, gib: float, version: Any) -> None:
         """A volume that comes with `gib` of data (0: none that takes space here)."""
-        key = self._key(volume_id, version) if gib else None
-        held = key in {v.data for v in self.in_pool(pool)}
+        data = (pool, self._key(volume_id, version)) if gib else None
+        held = self._held(data)
         self._add(Volume(volume_id, pool, size), 0.0 if held else gib)
-        self.volumes[volume_id].data = key
-        if key is not None and not held:
-            self.lineages[pool, key] = gib
+        self.volumes[volume_id].data = data
+        if data is not None and not held:
+            self.lineages[data] = gib
 
     def create(self, volume_id: str, pool: str, size: int) -> None:
         """A blank volume."""
         self._add(Volume(volume_id, pool, size))
 
-    def clone(self, volume_id: str, size: int, source_id: str) -> None:
+    def clone(self, volume_id: str, pool: str, size: int, source_id: str) -> None:
+        """A clone on any pool of the array. The source may lie on another array, which is an error."""
         source = self.volumes.get(source_id)
         if source is None:
             raise backend_error(f"no volume {source_id}")
         if self.spec.clone_mib_s is None:
-            self._add(Volume(volume_id, source.pool, size, source.data, source.id))
+            self._add(Volume(volume_id, pool, size, source.data, source.id))
             return
-        gib = self.lineages[source.pool, source.data] if source.data is not None else 0.0
-        shared = source.data is not None and self.spec.dedupe
-        self._add(Volume(volume_id, source.pool, size), 0.0 if shared else gib)
+        gib = self.lineages[source.data] if source.data is not None else 0.0
+        key = source.data[1] if source.data is not None and self.spec.dedupe else ("copy", volume_id)
+        held = self._held((pool, key))
+        self._add(Volume(volume_id, pool, size), 0.0 if held else gib)
         if source.data is not None:
-            key = source.data if shared else ("copy", volume_id)
-            self.lineages[source.pool, key] = gib
-            self.volumes[volume_id].data = key
+            self.lineages[pool, key] = gib
+            self.volumes[volume_id].data = pool, key
 
     def write(self, volume_id: str, gib: float, version: Any) -> None:
         """An image's data onto a blank volume."""
         volume = self.volumes[volume_id]
-        key = self._key(volume_id, version)
-        if key not in {v.data for v in self.in_pool(volume.pool)}:
+        data = volume.pool, self._key(volume_id, version)
+        if not self._held(data):
             capacity = self.spec.pools[volume.pool].capacity_gib if self.spec.thin else None
             if capacity is not None and self.physical(volume.pool) + gib > capacity:
                 raise backend_error(f"pool {volume.pool} is out of physical space")
-            self.lineages[volume.pool, key] = gib
-        volume.data = key
+            self.lineages[data] = gib
+        volume.data = data
 
     def extend(self, volume_id: str, size: int) -> None:
         volume = self.volumes.get(volume_id)
@@ -135,6 +137,9 @@ class Array:
 
     def remove(self, volume_id: str) -> None:
         self.volumes.pop(volume_id, None)
+
+    def _held(self, data: Any) -> bool:
+        return data in {v.data for v in self.volumes.values()} - {None}
 
     def _key(self, volume_id: str, version: Any) -> Any:
         return ("version", version) if self.spec.dedupe else ("volume", volume_id)

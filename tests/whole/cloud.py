@@ -169,11 +169,14 @@ class SimDriver(volume_driver.VolumeDriver):
     """A driver whose array is simulated; `connect` gives it one before the service starts."""
 
     VERSION = "1"
+    SUPPORTS_ACTIVE_ACTIVE = True
 
-    def connect(self, array: Array, tiers: tuple[str, ...], cloud: Cloud) -> None:
-        spec = array.spec
+    def connect(
+        self, array: Array, tiers: tuple[str, ...], cloud: Cloud, node: int, write_slots: simtime.Slots
+    ) -> None:
+        """`node`: the position of its node; the nodes have array and write slots in common."""
         self.array, self.tiers, self.cloud, self.time = array, tiers, cloud, cloud.time
-        self.write_slots = simtime.Slots(cloud.time, spec.write_streams)
+        self.node, self.write_slots = node, write_slots
 
     def do_setup(self, context: Any) -> None: ...
 
@@ -194,6 +197,7 @@ class SimDriver(volume_driver.VolumeDriver):
             "vendor_name": "sim",
             "driver_version": self.VERSION,
             "storage_protocol": "sim",
+            "clone_across_pools": self.array.spec.clone_across_pools,
             "pools": [self.array.report(pool) for pool in self.array.spec.pools],
         }
 
@@ -207,7 +211,8 @@ class SimDriver(volume_driver.VolumeDriver):
 
     def create_cloned_volume(self, volume: Any, source: Any) -> None:
         spec = self.array.spec
-        self.array.clone(volume["id"], volume["size"], source["id"])
+        self.cloud.makers[volume["id"]] = self.node
+        self.array.clone(volume["id"], self._pool(volume), volume["size"], source["id"])
         copy_s = source["size"] * 1024 / spec.clone_mib_s if spec.clone_mib_s else 0.0
         self.time.sleep(spec.clone_s + copy_s)
         stored = source["id"] in self.cloud.glance.located
@@ -318,7 +323,7 @@ class VolumeAPI:
         self.cloud.cast_delete(context, through_rpc(context, volume))
 
     def copy_volume_to_image(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
-        self.cloud.cast_upload(context, volume.host, volume.id, through_rpc(context, image_meta))
+        self.cloud.cast_upload(context, volume, through_rpc(context, image_meta))
 
 
 class Cloud:
@@ -328,6 +333,7 @@ class Cloud:
     time: simtime.Time
     clock: simtime.Clock
     glance: Glance
+    makers: dict[str, int]  # by volume: the position of the node that made it
     all_images: dict[str, GlanceImage]  # by uuid, those that are not in Glance now, too
 
     def made(self, volume: Any, source: str) -> None:

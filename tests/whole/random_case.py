@@ -37,6 +37,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _events(draw, b, events)
     _zones(random.Random(f"zones {seed}"), b)  # a stream of its own: other draws stay as they were
     _stored(random.Random(f"store {seed}"), b)
+    _nodes(random.Random(f"nodes {seed}"), b)
     return b
 
 
@@ -97,6 +98,16 @@ def _backend(draw: random.Random, b: Builder, name: str) -> None:
         image_volume_cache_max_size_gb=draw.choice((3, 5)) if limited else 0,
         image_volume_cache_max_count=draw.choice((0, 1, 2, 3)),
     )
+
+
+def _nodes(draw: random.Random, b: Builder) -> None:
+    """Several nodes and clones across pools, in some cases; all else stays as the seed has drawn it."""
+    for spec in b.scenario["backends"].values():
+        if draw.random() < 0.4:
+            spec["nodes"] = draw.sample(("c1", "c2", "c3"), draw.choice((2, 3)))
+            del spec["node"]
+        spec["cluster"] = draw.random() < 0.3
+        spec["clone_across_pools"] = draw.random() < 0.25
 
 
 def _initial(draw: random.Random, b: Builder) -> None:

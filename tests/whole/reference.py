@@ -8,6 +8,7 @@ Cinder's migrations make it. Simulated: see `cloud`.
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Run(StartedCloud):
         def report() -> None:
             if not self.time.pending:
                 return
-            for service in self.services.values():
+            for service in itertools.chain(*self.services.values()):
                 service.manager.publish_service_capabilities(admin())
             self._schedule_reports(number + 1)
 
@@ -180,7 +181,7 @@ class Run(StartedCloud):
             "volume_type_id": type_id,
             "availability_zone": zones[0],
         }
-        host = {"host": self._inside(event.host)} if event.host else {}
+        host = self._inside(event.host) if event.host else {}
         volume = objects.Volume(context=context, **properties, **host)
         volume.create()
         self.by_uuid[volume.id] = request
@@ -241,7 +242,7 @@ class Run(StartedCloud):
     @contextmanager
     def _choosing(self, host: str) -> Iterator[None]:
         """Meanwhile the scheduler knows one pool, and has nothing to ask or to weigh."""
-        hosts, inside = self.scheduler.driver.host_manager, self._inside(host)
+        hosts, inside = self.scheduler.driver.host_manager, self._inside(host)["host"]
         hosts.get_filtered_backends = lambda states, _: [each for each in states if each.host == inside]
         hosts.get_weighed_backends = lambda states, _: [WeighedHost(each, 0) for each in states]
         try:
@@ -258,7 +259,7 @@ class Run(StartedCloud):
         """One try on one backend; `again`: it may be rescheduled."""
         here: Any = greenlet.getcurrent()
         here.rescheduled = False
-        service = self._at(volume.host)
+        service = self._on_node(self._next(volume))
         request = self.by_uuid[volume.id]
         request.attempts += 1
         error: exception.CinderException | None = None
@@ -323,7 +324,7 @@ class Run(StartedCloud):
         self.time.cast(lambda: self._manager_delete(context, volume))
 
     def _manager_delete(self, context: Any, volume: Any) -> None:
-        self._at(volume.host).manager.delete_volume(context, volume)
+        self._on_node(self._at(volume)).manager.delete_volume(context, volume)
 
     # Uploads
 
@@ -350,13 +351,13 @@ class Run(StartedCloud):
         except (exception.CinderException, CastellanException) as error:
             self._uploaded(upload, error)
 
-    def cast_upload(self, context: Any, host: str, volume_id: str, image_meta: dict[str, Any]) -> None:
-        self.time.cast(lambda: self._manager_upload(context, host, volume_id, image_meta))
+    def cast_upload(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
+        self.time.cast(lambda: self._manager_upload(context, volume, image_meta))
 
-    def _manager_upload(self, context: Any, host: str, volume_id: str, image_meta: dict[str, Any]) -> None:
+    def _manager_upload(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
         failed: exception.CinderException | None = None
         try:
-            self._at(host).manager.copy_volume_to_image(context, volume_id, image_meta)
+            self._on_node(self._at(volume)).manager.copy_volume_to_image(context, volume.id, image_meta)
         except exception.CinderException as error:
             failed = error
         self._uploaded(self.uploads[image_meta["id"]], failed)
@@ -395,7 +396,7 @@ class Run(StartedCloud):
         named = {
             "display_name": f"image-{image_uuid(event.image_id)}",
             "metadata": {"image_owner": image.owner, "glance_image_id": image_uuid(event.image_id)},
-            **({"host": self._inside(event.host)} if event.host else {}),
+            **(self._inside(event.host) if event.host else {}),
         }
         context = _user(STORE_PROJECT)
         volume = objects.Volume(context=context, **properties, **named)
@@ -425,7 +426,7 @@ class Run(StartedCloud):
         uuid, spec = image_uuid(image.spec.image_id), image.spec
         version = (uuid, image.version) if spec.disk_format == "raw" else (uuid, image.version, "file")
         try:
-            self._service(volume.host).array.write(volume.id, spec.size_bytes / GIB, version)
+            self._at(volume).array.write(volume.id, spec.size_bytes / GIB, version)
         except exception.VolumeBackendAPIException:
             return False
         self.glance.send(spec.size_bytes)

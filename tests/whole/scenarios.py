@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import store_scenarios, upload_scenarios  # noqa: F401 register their own
+from . import node_scenarios, store_scenarios, upload_scenarios  # noqa: F401 register their own
 from .build import TIER, Builder, image, numbered
 from .random_case import random_builder
 from .registry import ALL, CASES, STRATEGIES, scenario, small

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -108,17 +109,24 @@ class Slots:
 class Lock:
     """A tooz lock of the simulated coordinator."""
 
-    def __init__(self, time: Time, name: bytes, resource: simpy.Resource) -> None:
-        self.time, self.name, self.resource = time, name, resource
-        self.request: Any = None
+    def __init__(self, time: Time, name: bytes, queues: dict[Any, deque[simpy.Event]], key: Any) -> None:
+        self.time, self.name, self.queues, self.key = time, name, queues, key
 
     def acquire(self, _blocking: bool = True) -> bool:
-        self.request = self.resource.request()
-        self.time.wait(self.request)
+        if self.key in self.queues:
+            turn = self.time.env.event()
+            self.queues[self.key].append(turn)
+            self.time.wait(turn)
+        else:
+            self.queues[self.key] = deque()
         return True
 
     def release(self) -> bool:
-        self.resource.release(self.request)
+        """Hand it over directly: whoever waits longest comes before what this instant schedules later."""
+        if self.queues[self.key]:
+            self.queues[self.key].popleft().succeed()
+        else:
+            del self.queues[self.key]
         return True
 
 
@@ -127,9 +135,8 @@ class Coordinator:
 
     def __init__(self, time: Time, per_node: bool) -> None:
         self.time, self.per_node = time, per_node
-        self.resources: dict[tuple[str, bytes], simpy.Resource] = {}
+        self.queues: dict[Any, deque[simpy.Event]] = {}  # of those who wait, of each lock that is held
 
     def get_lock(self, name: bytes) -> Lock:
         node = getattr(greenlet.getcurrent(), "node", "") if self.per_node else ""
-        resource = self.resources.setdefault((node, name), simpy.Resource(self.time.env, 1))
-        return Lock(self.time, name, resource)
+        return Lock(self.time, name, self.queues, (node, name))

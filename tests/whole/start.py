@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ from .cloud import (
 )
 from .process import admin
 
+CLUSTER, SHARED = "cl", "shared"  # a cluster's name, and the host of nodes without one
 EPOCH = datetime.datetime(2026, 1, 1)
 WITH_STORE = ("store-only", "combined", "replicated-store")
 WITH_CACHE = ("cache-only", "combined")
@@ -44,11 +46,14 @@ HANDLERS = {
 
 @dataclass
 class Service:
-    """A cinder-volume service: one backend."""
+    """A cinder-volume service: one backend on one node."""
 
-    host: str  # node@backend
+    host: str  # node@backend; nodes without a cluster have one in common
     node: str
+    position: int  # of the node among the backend's
+    cluster: str | None
     array: Array
+    write_slots: simtime.Slots
     manager: Any = field(default=None)
 
 
@@ -66,11 +71,21 @@ class StartedCloud(Cloud):
         self.glance = Glance(self, self.scenario.glance, case.images, case.uploaded, before)
         self.all_images = {**self.glance.images, **self.glance.to_come}
         self.image_ids = {uuid: i.spec.image_id for uuid, i in self.all_images.items()}
-        self.services = {
-            name: Service(f"{spec.node}@{name}", spec.node, Array(spec))
-            for name, spec in self.scenario.backends.items()
-        }
+        self.services = {name: self._services(name, spec) for name, spec in self.scenario.backends.items()}
+        self.turns: Counter[str] = Counter()  # creates that were cast to each backend
+        self.makers = {}
         self.initial: dict[str, tuple[str, str]] = {}  # trace id -> uuid, project
+
+    def _services(self, name: str, spec: Any) -> list[Service]:
+        """A backend's services, in the order of its nodes."""
+        array, slots = Array(spec), simtime.Slots(self.time, spec.write_streams)
+        nodes = spec.node_names
+        cluster = f"{CLUSTER}@{name}" if spec.cluster else None
+        hosts = [f"{node if cluster or len(nodes) == 1 else SHARED}@{name}" for node in nodes]
+        return [
+            Service(host, node, position, cluster, array, slots)
+            for position, (host, node) in enumerate(zip(hosts, nodes, strict=True))
+        ]
 
     def options(self) -> dict[tuple[str | None, str], Any]:
         cinder = self.scenario.cinder
@@ -110,10 +125,14 @@ class StartedCloud(Cloud):
 
     def build(self) -> None:
         context = admin()
-        for service in self.services.values():
+        rows = {service.host: service for services in self.services.values() for service in services}
+        for service in rows.values():
+            if service.cluster is not None and service.position == 0:
+                objects.Cluster(context, name=service.cluster, binary="cinder-volume").create()
             row = objects.Service(
                 context,
                 host=service.host,
+                cluster_name=service.cluster,
                 binary="cinder-volume",
                 topic="cinder-volume",
                 availability_zone=service.array.spec.availability_zone,
@@ -140,8 +159,9 @@ class StartedCloud(Cloud):
         self.scheduler = scheduler_manager.SchedulerManager()
         self.scheduler._startup_delay = False
         self.api = volume_api.API()
-        for name, service in self.services.items():
-            self._start(name, service)
+        for name, services in self.services.items():
+            for service in services:
+                self._start(name, service)
 
     def _encrypted_type(self, tier: str) -> str:
         """A second volume type of a tier, for its encrypted volumes."""
@@ -161,9 +181,10 @@ class StartedCloud(Cloud):
             volume_driver=f"{SimDriver.__module__}.{SimDriver.__name__}",
             service_name=name,
             host=service.host,
+            cluster=service.cluster,
         )
         service.manager._add_to_threadpool = lambda *_args, **_kwargs: None
-        service.manager.driver.connect(service.array, tiers, self)
+        service.manager.driver.connect(service.array, tiers, self, service.position, service.write_slots)
         row = objects.Service.get_by_args(admin(), service.host, "cinder-volume")
         service.manager.init_host(service_id=row.id)
         if not service.manager.driver.initialized:
@@ -182,14 +203,14 @@ class StartedCloud(Cloud):
                 "status": "available",
                 "attach_status": fields.VolumeAttachStatus.DETACHED,
                 "launched_at": self.start,
-                "host": self._inside(host),
+                **self._inside(host),
                 "volume_type_id": self.types[tier],
                 **values,
             },
         )
         volume.create()
         try:
-            self.services[backend].array.put(volume.id, pool, size, gib, version)
+            self.services[backend][0].array.put(volume.id, pool, size, gib, version)
         except exception.VolumeBackendAPIException:
             volume.destroy()
             raise
@@ -211,7 +232,7 @@ class StartedCloud(Cloud):
             entry = db_api.image_volume_cache_create(
                 admin(),
                 volume.host,
-                None,
+                volume.cluster_name,
                 image_uuid(row.image_id),
                 image.updated_at.replace(tzinfo=None),
                 volume.id,
@@ -236,11 +257,11 @@ class StartedCloud(Cloud):
                 kept.append(self._put_image(host, image))
         except exception.VolumeBackendAPIException:
             for volume in kept:
-                self._service(volume.host).array.remove(volume.id)
+                self._at(volume).array.remove(volume.id)
                 volume.destroy()
             raise
         for volume in kept:
-            manager = self._service(volume.host).manager
+            manager = self._at(volume).manager
             if manager is not None:  # else it counts what there is when it starts
                 manager._update_allocated_capacity(volume)
         return [volume.id for volume in kept]
@@ -266,20 +287,36 @@ class StartedCloud(Cloud):
 
     # Hosts: `node@backend#pool` within Cinder, `backend#pool` outside
 
-    def _inside(self, host: str) -> str:
+    def _inside(self, host: str) -> dict[str, Any]:
+        """Host and cluster name of a volume on a pool before a service has taken it."""
         backend, _, pool = host.partition("#")
-        return f"{self.services[backend].host}#{pool}"
+        first = self.services[backend][0]
+        cluster = {"cluster_name": f"{first.cluster}#{pool}"} if first.cluster else {}
+        return {"host": f"{first.host}#{pool}", **cluster}
 
     @staticmethod
     def _outside(host: str | None) -> str:
         return (host or "").partition("@")[2]
 
-    def _service(self, host: str) -> Service:
-        return self.services[self._outside(host).partition("#")[0]]
+    def _at(self, volume: Any) -> Service:
+        """The service that made a volume, and takes its other messages."""
+        return self.services[self._backend(volume)][self.makers.get(volume.id, 0)]
 
-    def _at(self, host: str) -> Service:
-        """The service of a host; the current greenlet runs on its node from now on."""
-        service = self._service(host)
+    def _next(self, volume: Any) -> Service:
+        """The service that takes the next create of a volume's backend."""
+        backend = self._backend(volume)
+        services = self.services[backend]
+        service = services[self.turns[backend] % len(services)]
+        self.turns[backend] += 1
+        self.makers[volume.id] = service.position
+        return service
+
+    def _backend(self, volume: Any) -> str:
+        return self._outside(volume.host).partition("#")[0]
+
+    @staticmethod
+    def _on_node(service: Service) -> Service:
+        """The current greenlet runs on its node from now on."""
         here: Any = greenlet.getcurrent()
         here.node = service.node
         return service
