@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from sim.inputs.problems import BadInput
-from sim.run import run, unknown
+from sim.run import not_comparable, not_compiled, run, unknown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,9 +71,11 @@ def stream(
     """Simulate a trace larger than memory with engine `fast`, and write its long tables into `folder`.
 
     `case` comes from `load(path, most_events)`, which left its trace on disk. Raises `BadInput` for an
-    unknown strategy, and for problems in the trace as soon as it meets them.
+    unknown strategy, for what engine `fast` cannot run, and for problems in the trace as soon as it meets
+    them.
     """
-    if problems := unknown("fast", [strategy]):
+    large = [f"{case.path}: {key}: needs a trace that fits in memory" for key in not_compiled(case.scenario)]
+    if problems := unknown("fast", [strategy]) + large:
         raise BadInput(problems)
     from sim.analysis.streaming import stream as stream_fast
 
@@ -141,12 +143,12 @@ def verify(case: Case, strategies: Iterable[str] | None = None) -> list[Verdict]
     """Simulate strategies (None: the scenario's) on both engines and compare all results.
 
     Returns a `sim.analysis.verification.Verdict` for each strategy. Raises `BadInput` as `run` does, before
-    the first run.
+    the first run, and for a scenario that engine `fast` cannot run.
     """
     from sim.analysis.verification import verdict
 
     names = list(dict.fromkeys(strategies or case.scenario.strategies))
-    if problems := unknown("cinder", names):
+    if problems := unknown("cinder", names) + not_comparable(case):
         raise BadInput(problems)
     return [verdict(case, name) for name in names]
 

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sim.inputs.problems import BadInput, quoted
+from sim.inputs.schedulers import FILTERS
 
 if TYPE_CHECKING:
-    from sim.inputs.scenario import Case
+    from sim.inputs.scenario import Case, Scenario
     from sim.model.records import Records
 
 
 ENGINES = ("cinder", "fast")
+COMPILED_WEIGHERS = ("CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher")
 
 
 def run(
@@ -25,18 +27,41 @@ def run(
 ) -> Records:
     """Simulate one strategy on the case's workload.
 
-    `progress` is called now and then with the number of finished trace events. `cinder_log` lets Cinder log.
-    Raises `BadInput` for an unknown strategy or engine.
+    Engine `cinder` runs what engine `fast` cannot (see `engine_of`). `progress` is called now and then with
+    the number of finished trace events. `cinder_log` lets Cinder log. Raises `BadInput` for an unknown
+    strategy or engine.
     """
     if problems := unknown(engine, [strategy]):
         raise BadInput(problems)
-    if engine == "fast":
+    if engine_of(case.scenario, engine) == "fast":
         from sim.fast.engine import run as run_fast
 
         return run_fast(case, strategy, progress)
     from sim.cinder.engine import run as run_cinder
 
     return run_cinder(case, strategy, progress, cinder_log=cinder_log)
+
+
+def engine_of(scenario: Scenario, engine: str) -> str:
+    """The engine that runs a scenario if `engine` is asked for: `cinder` for what `fast` has not compiled."""
+    return "cinder" if engine == "fast" and not_compiled(scenario) else engine
+
+
+def not_compiled(scenario: Scenario) -> list[str]:
+    """What a scenario has that engine `fast` has not compiled: keys with their values."""
+    filters = scenario.acting_filters()
+    weighers = [name for name in scenario.acting_weighers() if name not in COMPILED_WEIGHERS]
+    found = []
+    if filters != FILTERS:
+        found.append(f"cinder.scheduler_default_filters: {', '.join(filters) or 'none'}")
+    if weighers:
+        found.append(f"cinder.scheduler_default_weighers: {', '.join(weighers)}")
+    return found
+
+
+def not_comparable(case: Case) -> list[str]:
+    """A line for each key that only engine `cinder` can run, so that there are no two runs to compare."""
+    return [f"{case.path}: {key}: engine fast cannot run this" for key in not_compiled(case.scenario)]
 
 
 def unknown(engine: str, strategies: Iterable[str]) -> list[str]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from sim.inputs.beside import scratch
+from sim.run import engine_of
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
-
 
 Format = Literal["csv", "parquet"]
 TABLES = ("requests", "others", "pools", "cache_events", "cache", "uploads", "summary", "space")
@@ -36,12 +36,15 @@ def manifest_of(
     wall_s: float,
     sha256: dict[str, str],
 ) -> dict[str, Any]:
-    """The input and the versions needed to repeat a run. Only `engine_s` and `wall_s` vary."""
+    """The input and the versions needed to repeat a run. Only `engine_s` and `wall_s` vary.
+
+    `engine` is the one that was asked for; the manifest names the one that runs such a scenario.
+    """
     start = case.trace.start
     return {
         "scenario": case.scenario.name,
         "strategy": strategy,
-        "engine": engine,
+        "engine": engine_of(case.scenario, engine),
         "seed": case.scenario.seed,
         "replication": case.replication,
         "trace_start": None if start is None else start.isoformat(),

@@ -243,6 +243,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
     def pool_stats(self) -> list[dict[str, Any]]:
         """The last report's pools, as from a driver's `get_volume_stats` and `_append_volume_stats`."""
         spec = self.array.spec
+        functions = {"filter_function": spec.filter_function, "goodness_function": spec.goodness_function}
+        functions = {key: function for key, function in functions.items() if function is not None}
         stats = []
         for (name, pool), (physical, provisioned, allocated) in zip(
             spec.pools.items(), self._levels, strict=True
@@ -259,6 +261,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
                     "thick_provisioning_support": not spec.thin,
                     "max_over_subscription_ratio": spec.max_over_subscription_ratio,
                     "reserved_percentage": spec.reserved_percentage,
+                    **functions,
                 }
             )
         return stats

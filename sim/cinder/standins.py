@@ -25,7 +25,8 @@ from cinder.image import image_utils
 from cinder.message import api as message_api
 from cinder.scheduler import driver as scheduler_driver
 from cinder.scheduler import weights
-from cinder.scheduler.weights import capacity, stochastic, volume_number  # noqa: F401 registers options
+from cinder.scheduler.filters import affinity_filter
+from cinder.scheduler.weights import capacity, chance, stochastic, volume_number  # noqa: F401 registers options
 from cinder.volume import api, manager, volume_types, volume_utils
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
@@ -58,6 +59,7 @@ def installed(
     """Inside this context, Cinder's modules work in simulated time, on simulated parts."""
     scenario = case.scenario
     coordinator = Coordinator(clock, by_node=scenario.cinder.lock_scope == "node")
+    drawn = SimpleNamespace(random=numbers(case))
     notifier = SimpleNamespace(info=_nothing, error=_nothing)
     keys = KeyManager()
     with ExitStack() as stack:
@@ -74,7 +76,10 @@ def installed(
             # Snapshots are not simulated; Cinder negates the filter and passes it to `conditional_update`.
             (api.db, "volume_has_snapshots_filter", lambda: 0),
             (volume_number.db, "volume_data_get_for_host", db.volume_data_get_for_host),
-            (stochastic, "random", SimpleNamespace(random=numbers(case))),
+            (stochastic, "random", drawn),
+            (chance, "random", drawn),
+            # Filters by hints would make an API to ask about the volumes that a hint names.
+            (affinity_filter, "volume", SimpleNamespace(API=_nothing)),
             (api, "QUOTAS", quotas),
             (manager, "QUOTAS", quotas),
             (rpc, "get_notifier", lambda *_, **__: notifier),
@@ -126,12 +131,13 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
 
 
 def _weighing(scenario: Scenario) -> dict[str, Any]:
-    """The options of the scheduler's weighers; the what-if's weigher comes first."""
+    """The options of the scheduler's filters and weighers; the what-if's weigher comes first."""
     cinder = scenario.cinder
     first = [CloneWeigher.__name__] if scenario.what_if.prefer_clones else []
     modules = {"OrderedHostWeightHandler": weights, "StochasticHostWeightHandler": stochastic}
     handler = cinder.scheduler_weight_handler
     return {
+        "scheduler_default_filters": list(cinder.scheduler_default_filters),
         "scheduler_default_weighers": [*first, *cinder.scheduler_default_weighers],
         "scheduler_weight_handler": f"{modules[handler].__name__}.{handler}",
         "capacity_weight_multiplier": cinder.capacity_weight_multiplier,

@@ -18,6 +18,7 @@ from sim.cli.shared import (
     Scenario,
     bad_options,
     checked,
+    handed_over,
     plain,
     print_json,
     progress,
@@ -49,6 +50,7 @@ def curve(
       cinder-cache curve scenarios/smallest.yaml --engine fast --out results
     """
     case = checked(scenario, [STRATEGY], bad_options(engine, [], out, fmt))
+    ran = handed_over(case.scenario, engine)
     from sim.analysis.results import versions, write
     from sim.inputs.files import hashes
     from sim.report.display_curves import curves_text
@@ -57,7 +59,7 @@ def curve(
         curves = api.curve(case, STRATEGY, engine=engine, progress=done)
     tables = curves._asdict()
     if out is not None:
-        manifest = {"scenario": case.scenario.name, "strategy": STRATEGY, "engine": engine}
+        manifest = {"scenario": case.scenario.name, "strategy": STRATEGY, "engine": ran}
         written = manifest | {"versions": versions(), "sha256": hashes(case)}
         write(tables, written, out, (fmt or Format.csv).value)
         print(f"curve: written to {printable(str(out))}", file=sys.stderr)

@@ -15,6 +15,7 @@ from sim.cli.shared import (
     Format,
     bad_options,
     checked,
+    handed_over,
     print_failure,
     progress,
     warm_up_s,
@@ -97,6 +98,7 @@ def job_of(options: Options, compared: bool = False) -> Job:
     most = MOST_EVENTS if engine == "fast" and out is not None and options.warm_up == "0" else None
     problems = bad_options(engine, chosen or [], out, options.fmt) + wrong_warm_up(options.warm_up)
     case = checked(options.scenario, chosen, problems, most, options.replications)
+    handed_over(case.scenario, engine)
     names = case.scenario.strategies if chosen is None else chosen
     rows = rows_of(case, names) if compared else [Row(name, name, case) for name in names]
     blocks = Blocks.between(warm_up_s(options.warm_up, case, list(names)), case.last_create_s)

@@ -18,6 +18,7 @@ from sim.cli.shared import (
     Workers,
     checked,
     folder_for,
+    handed_over,
     print_json,
     progress,
     show,
@@ -127,6 +128,7 @@ def plan(
     except BadInput as error:
         problems += error.problems
     case = checked(scenario, [], problems)
+    handed_over(case.scenario, "fast")
     folder = out or folder_for("plan", case)
     if replications is None:
         replications = 1 if case.scenario.workload.generate is None else REPLICATIONS

@@ -19,12 +19,13 @@ from sim.inputs.beside import beside, unwritable
 from sim.inputs.problems import BadInput, printable, quoted
 from sim.inputs.shown import Unescaped, escaped
 from sim.inputs.strategies import STRATEGIES
-from sim.run import ENGINES, unknown
+from sim.run import ENGINES, engine_of, not_compiled, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sim.inputs.scenario import Case
+    from sim.inputs.scenario import Scenario as Spec
 
 
 def _engines(incomplete: str) -> list[str]:
@@ -119,6 +120,15 @@ def bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Forma
     elif fmt is not None:
         problems.append("--format: nothing is written without --out")
     return problems
+
+
+def handed_over(scenario: Spec, engine: str) -> str:
+    """The engine that runs a scenario; a line on stderr if it is not the one that was asked for."""
+    found = engine_of(scenario, engine)
+    if found != engine:
+        what = printable("; ".join(not_compiled(scenario)))
+        print(f"engine {engine} cannot run {what}. Engine {found} runs instead.", file=sys.stderr)
+    return found
 
 
 def wrong_workers(workers: int) -> list[str]:

@@ -28,7 +28,8 @@ from sim.cli.shared import (
     progress,
     show,
 )
-from sim.run import unknown
+from sim.inputs.problems import BadInput
+from sim.run import not_comparable, unknown
 
 if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
@@ -141,6 +142,8 @@ def verify(
     """
     chosen = _listed(strategies)
     case = checked(scenario, chosen, unknown("cinder", chosen or []))
+    if problems := not_comparable(case):
+        raise BadInput(problems)
     from sim.analysis.verification import verdict
     from sim.cinder.release import caution
 

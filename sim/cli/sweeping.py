@@ -19,6 +19,7 @@ from sim.cli.shared import (
     Workers,
     checked,
     folder_for,
+    handed_over,
     plain,
     print_json,
     progress,
@@ -94,6 +95,7 @@ def sweep(
     """
     problems = wrong_workers(workers) + wrong_warm_up(warm_up) + (unwritable(out) if out else [])
     case = checked(scenario, None, problems, replications=replications)
+    handed_over(case.scenario, "fast")
     folder = folder_for("sweep", case) if out is None else out
     points = _points(case, vary or [], rows, sample, sampling)
     from sim.sweep.intervals import intervals

@@ -291,8 +291,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
 def _weighers(case: Case) -> npt.NDArray[np.int64]:
     """The scheduler's weighers (`HostManager._choose_backend_weighers`)."""
     first = [state.BY_CLONES] if case.scenario.what_if.prefer_clones else []
-    configured = case.scenario.cinder.scheduler_default_weighers
-    return np.array([*first, *(WEIGHERS[name] for name in configured)], np.int64)
+    return np.array([*first, *(WEIGHERS[name] for name in case.scenario.acting_weighers())], np.int64)
 
 
 def _fill_weighing(s: State, case: Case) -> None:

@@ -101,8 +101,8 @@ class Prepared:
         before = [volume.volume_id for volume in self._initial if volume.kind == "user"]
         codes, self.ids = _codes(before, events)
         self._before = dict(zip(before, codes[: len(before)].tolist(), strict=True))
-        self._trace = self.names.events(events, codes[len(before) :])
-        creates = self._trace["trace_event"] == state.CREATE
+        self.trace = self.names.events(events, codes[len(before) :])
+        creates = self.trace["trace_event"] == state.CREATE
         self.asked = events.loc[creates, list(ASKED)].reset_index(drop=True)
         self._placed: tuple[object, list[Placed], Array] | None = None  # of the run before
         self._lengths: dict[str, int] = {}  # of the arrays that grew in the runs before
@@ -120,7 +120,7 @@ class Prepared:
         """
         case = replace(self.case, scenario=scenario)
         placed, as_records = self._place(case, STRATEGIES[strategy])
-        s = build(case, STRATEGIES[strategy], self.names, self._trace, len(self.ids), len(self.asked), edges)
+        s = build(case, STRATEGIES[strategy], self.names, self.trace, len(self.ids), len(self.asked), edges)
         s = room_for(s, len(placed), self._lengths)
         exists(s, as_records)
         s, engine_s = play(s, progress)

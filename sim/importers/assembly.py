@@ -15,6 +15,7 @@ from sim.importers.hosts import Hosts
 from sim.importers.names import Place
 from sim.importers.notes import Note, shortened
 from sim.importers.settings import Section
+from sim.inputs.scenario import NOVA
 from sim.inputs.units import GIB
 
 NO_CLUSTERS = pd.DataFrame({"host": pd.Series(dtype="str"), "cluster": pd.Series(dtype="str")})
@@ -100,10 +101,13 @@ def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, 
     backends: dict[str, Backend] = {}
     configuration = sources.configuration
     volumes = _volumes_by_host(sources)
+    zones = {} if sources.history is None else sources.history.zones
     for host, place in found.places.items():
         section = found.sections[place.backend]
         if place.backend not in backends:
             keys, remark = _keys(section), ""
+            zone = zones.get(host, NOVA) if section is None else section.availability_zone
+            keys |= {} if zone == NOVA else {"availability_zone": zone}
             if section is None and configuration is not None:
                 remark = "none of the cinder.conf files read has this backend: it gets no cache"
             if configuration is not None and configuration.caches:
@@ -143,7 +147,8 @@ def _keys(section: Section | None) -> dict[str, Any]:
     keys["max_over_subscription_ratio"] = Assumed(20.0, "cinder.conf says auto") if ratio is None else ratio
     for name in ("reserved_percentage", *CACHE_OPTIONS[1:]):
         keys[name] = getattr(section, name)
-    return keys
+    functions = {name: getattr(section, name) for name in ("filter_function", "goodness_function")}
+    return keys | {name: function for name, function in functions.items() if function}
 
 
 def _pool(section: Section | None, volumes: int) -> dict[str, Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 from sim.importers.assumptions import Assumed
 from sim.importers.cloud import Cloud
 from sim.importers.configuration_notes import HANDLERS
 from sim.importers.notes import Note
 from sim.importers.settings import Configuration
-from sim.inputs.scenario import Weigher
+from sim.inputs.scenario import NOVA
+from sim.inputs.schedulers import shipped
 
 DEFAULT = "Cinder's default, because no source sets it; Cinder's database may"
 
@@ -20,10 +21,24 @@ def options(cloud: Cloud) -> dict[str, Any]:
     """Values by the scenario's key, `Assumed` where no source gives them."""
     configuration, history = cloud.sources.configuration, cloud.sources.history
     found: dict[str, Any] = {} if configuration is None else _scheduling(configuration)
+    zone = default_zone(cloud)
+    if zone != NOVA:
+        found["default_availability_zone"] = zone
     if configuration is not None or (history is not None and (history.quotas or history.default_quotas)):
         for resource in ("volumes", "gigabytes"):
             found[f"internal_tenant_quota_{resource}"] = _quota(cloud, resource)
     return found
+
+
+def default_zone(cloud: Cloud) -> str | Assumed:
+    """The zone of a create that asks for none: `ExtractVolumeRequestTask._extract_availability_zones`."""
+    configuration = cloud.sources.configuration
+    whole = {} if configuration is None else configuration.whole
+    zone = whole.get("default_availability_zone") or whole.get("storage_availability_zone") or NOVA
+    zones = [backend.keys.get("availability_zone", NOVA) for backend in cloud.backends.values()]
+    if zone in zones or not zones:
+        return str(zone)
+    return Assumed(zones[0], f"no backend is in {zone}; Cinder's API may have another default")
 
 
 def _scheduling(configuration: Configuration) -> dict[str, Any]:
@@ -32,11 +47,10 @@ def _scheduling(configuration: Configuration) -> dict[str, Any]:
     found: dict[str, Any] = {"lock_scope": configuration.lock_scope}
     for name in ("scheduler_max_attempts", "backend_stats_polling_interval"):
         found[name] = whole[name]
-    known = [name for name in dict.fromkeys(whole["scheduler_default_weighers"]) if name in get_args(Weigher)]
-    if "scheduler_default_weighers" in configuration.told and (
-        known or not whole["scheduler_default_weighers"]
-    ):
-        found["scheduler_default_weighers"] = known
+    for name, kind in (("scheduler_default_filters", "filters"), ("scheduler_default_weighers", "weights")):
+        known = [one for one in dict.fromkeys(whole[name]) if one in shipped(kind)]
+        if name in configuration.told and (known or not whole[name]):
+            found[name] = known
     for name in (
         "capacity_weight_multiplier",
         "allocated_capacity_weight_multiplier",

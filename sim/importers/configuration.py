@@ -13,11 +13,12 @@ from sim.importers.conf_files import CACHE_OPTIONS, SHARED, ConfFiles, backend_o
 from sim.importers.configuration_notes import notes
 from sim.importers.settings import WHOLE, Configuration, Section, Service
 from sim.inputs.problems import Problems, quoted
+from sim.inputs.scenario import NOVA
 
 _FIELDS = (
     *("volume_driver", "max_over_subscription_ratio", "reserved_percentage", *CACHE_OPTIONS),
     *("image_upload_use_cinder_backend", "image_upload_use_internal_tenant", "volume_copy_bps_limit"),
-    *("filter_function", "goodness_function", "backend_availability_zone"),
+    *("filter_function", "goodness_function"),
 )
 
 
@@ -47,8 +48,7 @@ def _service(files: ConfFiles, number: int, problems: Problems) -> Service:
     whole = {name: files.get(name) for name in WHOLE}
     whole["allowed_direct_url_schemes"] = whole["allowed_direct_url_schemes"] or ()
     told = frozenset(name for name in WHOLE if files.sets(name))
-    url, zone = files.get("backend_url", "coordination") or "", files.get("storage_availability_zone") or ""
-    service = Service(files, (), whole, told, url, zone)
+    service = Service(files, (), whole, told, files.get("backend_url", "coordination") or "")
     raw = {section.lower() for sections in files.raw().values() for section in sections}
     enabled = list(dict.fromkeys(name for name in files.get("enabled_backends") or () if name))
     for name in enabled:
@@ -71,6 +71,7 @@ def _section(service: Service, name: str, number: int) -> Section:
         values[limit] = max(0, values[limit] or 0)
     loaded = drivers.loaded(values["volume_driver"] or "", lambda option: files.of_backend(name, option))
     files.define(name, decisive := drivers.options(loaded))
+    zone = files.of_backend(name, "backend_availability_zone") or service.whole["storage_availability_zone"]
     own, told = files.host_of(name), files.sets("host")
     # Services without a host option are assumed to run on different nodes.
     node = files.get("host") if told or not number else f"node{number + 1}"
@@ -85,6 +86,7 @@ def _section(service: Service, name: str, number: int) -> Section:
         reported=reported(loaded, files.of_backend(name, "volume_backend_name")),
         caches=bool(values["image_volume_cache_enabled"]) and service.tenant is not None,
         loaded_driver=loaded,
+        availability_zone=zone or NOVA,
         driver_options={opt.name: files.of_backend(name, opt.name) for opt in decisive},
         **values,
     )

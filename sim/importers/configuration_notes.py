@@ -4,39 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import get_args
 
 from sim.importers.conf_files import CACHE_OPTIONS, SHARED
 from sim.importers.notes import Note
 from sim.importers.settings import WHOLE, Configuration, Section, Service
-from sim.inputs.scenario import Weigher
+from sim.inputs.schedulers import NEEDS_NOVA, shipped
 
 MIB = 2**20
-# Cinder's filters, and what it means for the result that the simulation lacks them.
-FILTERS = {
-    "AvailabilityZoneFilter": "",
-    "CapacityFilter": "",
-    "CapabilitiesFilter": "",
-    "DriverFilter": "the simulated scheduler ignores filter_function, so volumes may be on other pools than "
-    "in your cloud",
-    "InstanceLocalityFilter": "it acts only on requests with the hint local_to_instance",
-    "DifferentBackendFilter": "it acts only on requests with the hint different_host",
-    "SameBackendFilter": "it acts only on requests with the hint same_host",
-    "JsonFilter": "it acts only on requests with the hint query",
-    "IgnoreAttemptedHostsFilter": "after a failure the simulation may try the same pool again; "
-    "your cloud never does",
-    "RetryFilter": "after a failure the simulation may try the same pool again; your cloud never does",
-}
-# The filters that the simulation always applies, and what a cloud without one does.
-SIMULATED = {
-    "AvailabilityZoneFilter": "your cloud may place a volume in any zone",
-    "CapacityFilter": "your cloud may choose a full pool, and the create then fails",
-    "CapabilitiesFilter": "your cloud may place a volume on any backend, whatever its volume type requires",
-}
-WEIGHERS = {
-    "GoodnessWeigher": "the simulation ignores goodness_function",
-    "ChanceWeigher": "the simulation never chooses pools at random",
-}
 HANDLERS = ("OrderedHostWeightHandler", "StochasticHostWeightHandler")
 
 
@@ -54,7 +28,7 @@ def notes(found: Configuration, services: list[Service], shared: list[list[Secti
     yield from _uploads(found)
     yield from _scheduler(found)
     yield from _conversion(found)
-    yield from _zones(found, services)
+    yield from _zones(found)
 
 
 def _files(service: Service) -> Iterator[Note]:
@@ -164,11 +138,6 @@ def _backend(label: str, one: Section) -> Iterator[Note]:
     if one.max_over_subscription_ratio is None:
         what = "max_over_subscription_ratio is auto, which is not simulated: 20.0 is used"
         yield Note("assumed", f"[{label}] {what}")
-    for option, used in (("filter_function", "DriverFilter"), ("goodness_function", "GoodnessWeigher")):
-        if getattr(one, option):
-            what = f"it is not simulated; it acts only where the scheduler has {used}"
-            then = "volumes may be on other pools than in your cloud"
-            yield Note("unknown", f"[{label}] {option} is set: {what}; {then}")
     if one.volume_copy_bps_limit:
         rate = f"{one.volume_copy_bps_limit / MIB:,.1f} MiB/s"
         what = f"Cinder writes an image to a block device at {rate} at most"
@@ -191,22 +160,28 @@ def _uploads(found: Configuration) -> Iterator[Note]:
 
 
 def _scheduler(found: Configuration) -> Iterator[Note]:
-    filters, weighers = (found.whole[f"scheduler_default_{what}"] for what in ("filters", "weighers"))
-    for name in filters:
-        if what := FILTERS.get(name, "volumes may be on pools that it would refuse"):
-            yield Note("unknown", f"scheduler_default_filters has {name}, which is not simulated: {what}")
-    for name, what in SIMULATED.items():
-        if name not in filters:
-            yield Note("unknown", f"scheduler_default_filters lacks {name}, which is simulated: {what}")
-    known = get_args(Weigher)
-    others = [name for name in weighers if name not in known]
-    if others and len(others) == len(weighers):
-        yield Note(
-            "assumed", "scheduler_default_weighers has none that is simulated: CapacityWeigher is used"
-        )
-    for name in others:
-        what = WEIGHERS.get(name, "volumes may be on pools that it would not choose")
-        yield Note("unknown", f"scheduler_default_weighers has {name}, which is not simulated: {what}")
+    for option, kind, default in (
+        ("scheduler_default_filters", "filters", "Cinder's default filters are used"),
+        ("scheduler_default_weighers", "weights", "CapacityWeigher is used"),
+    ):
+        names = found.whole[option]
+        others = [name for name in names if name not in shipped(kind)]
+        if others and len(others) == len(names):
+            yield Note("assumed", f"{option} has none that is simulated: {default}")
+        for name in others:
+            what = "no class of this name is installed here; volumes may be on other pools than in your cloud"
+            if name == NEEDS_NOVA:
+                what = "it acts only on requests with the hint local_to_instance, and asks Nova"
+            yield Note("unknown", f"{option} has {name}, which is not simulated: {what}")
+    for option, kind, user in (
+        ("filter_function", "filters", "DriverFilter"),
+        ("goodness_function", "weighers", "GoodnessWeigher"),
+    ):
+        names = [label for label, one in found.sections.items() if getattr(one, option)]
+        if names and user not in found.whole[f"scheduler_default_{kind}"]:
+            what = f"scheduler_default_{kind} has no {user}, so nothing evaluates it"
+            then = "if your scheduler has a cinder.conf of its own, give it with --service"
+            yield Note("read", f"[{', '.join(names)}] {option} is set, but {what}; {then}")
     handler = found.whole["scheduler_weight_handler"]
     if handler.rpartition(".")[2] not in HANDLERS:
         what = "is not simulated: OrderedHostWeightHandler, Cinder's default, is used"
@@ -220,13 +195,11 @@ def _conversion(found: Configuration) -> Iterator[Note]:
         yield Note("unknown", f"image_conversion_disable is true: {what}; {then}")
 
 
-def _zones(found: Configuration, services: list[Service]) -> Iterator[Note]:
+def _zones(found: Configuration) -> Iterator[Note]:
     zones: dict[str, list[str]] = {}
-    for service in services:
-        for one in service.sections:
-            zones.setdefault(one.backend_availability_zone or service.zone, []).append(one.name)
+    for label, one in found.sections.items():
+        zones.setdefault(one.availability_zone, []).append(label)
     if len(zones) > 1:
-        listed = ", ".join(f"{zone} ({', '.join(dict.fromkeys(names))})" for zone, names in zones.items())
-        what = "the scenario has no zones, so a create without a host may run in any of them"
-        then = "import each zone separately to get its figures"
-        yield Note("unknown", f"backends are in several availability zones, {listed}: {what}; {then}")
+        listed = ", ".join(f"{zone} ({', '.join(names)})" for zone, names in zones.items())
+        what = "a create runs only in the zone that it asks for"
+        yield Note("read", f"backends are in several availability zones, {listed}: {what}")

@@ -36,9 +36,10 @@ class History:
     cluster, volumes (how many). `initial`: rows of an initial state, with project, last_used as a time.
     `quotas`: the internal tenant's own hard limits by resource (`volumes`, `gigabytes_TYPE`, …);
     `default_quotas`: those of the default class. A limit that the database lacks is absent. `stored`:
-    image-volumes of the Cinder store that existed in the period: image_id, host, volume_type. `fills`: the
-    internal tenant's image-volumes made in the period: volume_id, host, image_id, created_at, deleted_at (NaT
-    = never), size_gib. `entries`: today's cache: host, image_id, size_gib, last_used.
+    image-volumes of the Cinder store that existed in the period: image_id, host, volume_type. `zones`: the
+    availability zone of each host. `fills`: the internal tenant's image-volumes made in the period:
+    volume_id, host, image_id, created_at, deleted_at (NaT = never), size_gib. `entries`: today's cache: host,
+    image_id, size_gib, last_used.
     """
 
     since: datetime
@@ -50,6 +51,7 @@ class History:
     quotas: dict[str, int]
     default_quotas: dict[str, int]
     stored: pd.DataFrame
+    zones: dict[str, str]
     fills: pd.DataFrame
     entries: pd.DataFrame
     notes: list[Note]
@@ -149,6 +151,7 @@ def _read(
         quotas=quotas,
         default_quotas=default_quotas,
         stored=stored,
+        zones=tables.zones(asked),
         fills=tables.fills(asked),
         entries=tables.entries(asked),
         notes=notes,
@@ -162,7 +165,7 @@ def _read(
 def _events(part: Any, types: Mapping[str | None, str], tells_downloads: bool) -> pd.DataFrame:
     """Rows of `Schema.events` as events of a trace."""
     columns = tuple(zip(*part, strict=True))
-    time, delete, volume, image, size, type_id, host, project, encrypted, ready, downloaded = columns
+    time, delete, volume, image, size, type_id, host, project, encrypted, ready, downloaded, zone = columns
     at, done = (pa.array(each, pa.timestamp("us")).to_numpy(zero_copy_only=False) for each in (time, ready))
     gone = np.array(delete, dtype=bool)
     tier = [types.get(each, each) for each in type_id]
@@ -177,6 +180,7 @@ def _events(part: Any, types: Mapping[str | None, str], tells_downloads: bool) -
             "host": pd.Categorical(host),
             "project": pd.Categorical(project),
             "encrypted": np.array(encrypted, dtype=bool),
+            "availability_zone": pd.Categorical(zone),
             "create_s": (done - at) / np.timedelta64(1, "s"),
             "downloaded": np.where(gone | (not tells_downloads), np.nan, np.array(downloaded, dtype=float)),
         }

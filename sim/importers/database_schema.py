@@ -152,6 +152,7 @@ class Schema:
                 self.column(v, "encryption_key_id").is_not(None).label("encrypted"),
                 nothing.label("from_nothing"),
                 sa.func.coalesce(self.column(v, "cluster_name"), "").label("cluster"),
+                sa.func.coalesce(self.column(v, "availability_zone"), "").label("zone"),
                 v.c.display_name,
                 v.c.deleted,
                 v.c.deleted_at,
@@ -280,14 +281,14 @@ class Schema:
         creates = (
             sa.select(made.c.made.label("time"), sa.literal(0).label("delete"), made.c.id, image_id)
             .add_columns(made.c.size, made.c.type_id, made.c.host, made.c.project, made.c.encrypted)
-            .add_columns(made.c.ready, download.c.volume_id.is_not(None).label("downloaded"))
+            .add_columns(made.c.ready, download.c.volume_id.is_not(None).label("downloaded"), made.c.zone)
             .select_from(self.with_image(made).outerjoin(download, download.c.volume_id == made.c.id))
             .where(made.c.made >= since, made.c.made < until)
         )
         blank = sa.literal("")
         deletes = (
             sa.select(gone.c.gone, sa.literal(1), gone.c.id, blank, sa.literal(0), blank, blank, blank)
-            .add_columns(sa.false(), sa.null(), sa.false())
+            .add_columns(sa.false(), sa.null(), sa.false(), blank)
             .where(gone.c.gone >= since, gone.c.gone < until)
         )
         both = sa.union_all(creates, deletes).subquery("event")

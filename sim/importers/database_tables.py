@@ -254,6 +254,15 @@ def placements(asked: Asked) -> pd.DataFrame:
     return found.groupby(keys_named, as_index=False).agg({"volumes": "sum"})
 
 
+def zones(asked: Asked) -> dict[str, str]:
+    """The availability zone of each host: the one that most volumes there have."""
+    volumes = asked.schema.users()
+    found = sa.select(volumes.c.host, volumes.c.zone).where(asked.there(volumes), volumes.c.zone != "")
+    counted = found.add_columns(sa.func.count().label("volumes")).group_by(volumes.c.host, volumes.c.zone)
+    ordered = counted.order_by("volumes", volumes.c.zone)
+    return {host: zone for host, zone, _ in asked.connection.execute(ordered)}
+
+
 def quotas(asked: Asked) -> tuple[dict[str, int], dict[str, int]]:
     """Limits by resource: the internal tenant's own, if it is known, and those of the default class."""
     own, classes = asked.schema.quotas, asked.schema.quota_classes

@@ -16,6 +16,7 @@ WHOLE = (
     *("scheduler_default_filters", "scheduler_default_weighers", "scheduler_weight_handler"),
     *("capacity_weight_multiplier", "allocated_capacity_weight_multiplier", "volume_number_multiplier"),
     *("cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id"),
+    *("default_availability_zone", "storage_availability_zone"),
 )
 
 
@@ -53,7 +54,7 @@ class Section:
     volume_copy_bps_limit: int
     filter_function: str | None
     goodness_function: str | None
-    backend_availability_zone: str | None
+    availability_zone: str
 
     @property
     def volume_backend_name(self) -> str:
@@ -75,7 +76,6 @@ class Service:
     whole: dict[str, Any]
     told: frozenset[str]
     lock_url: str
-    zone: str
 
     @property
     def tenant(self) -> str | None:

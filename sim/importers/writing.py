@@ -22,7 +22,7 @@ from sim.importers.cloud import Cloud
 from sim.importers.notes import Note, shortened
 from sim.inputs.beside import beside
 from sim.inputs.problems import BadInput
-from sim.inputs.scenario import STRATEGY_NAMES
+from sim.inputs.scenario import NOVA, STRATEGY_NAMES
 from sim.model.initial import misfits
 from sim.workload.loading import load
 
@@ -30,7 +30,7 @@ ROWS = 100_000
 MOST_EVENTS = 2_000_000  # events of a Parquet trace up to which it is read to check it
 EVENT_COLUMNS = [
     *("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host"),
-    *("project", "encrypted", "first_host"),
+    *("project", "encrypted", "first_host", "availability_zone"),
 ]
 INITIAL_COLUMNS = ["kind", "volume_id", "image_id", "size_gib", "host", "last_used", "project"]
 # An image's `updated_at` also changes when its upload ends.
@@ -173,6 +173,7 @@ def _schema(fmt: str) -> pa.Schema:
             "project": text,
             "encrypted": pa.bool_(),
             "first_host": text,
+            "availability_zone": text,
         }
     )
 
@@ -192,6 +193,9 @@ def _events(cloud: Cloud) -> Iterator[pd.DataFrame]:
         assert telemetry is not None
         batches = iter([telemetry.events])
     updates = _updates(cloud)
+    default = cinder_options.default_zone(cloud)
+    zones = {backend.keys.get("availability_zone", NOVA) for backend in cloud.backends.values()}
+    zones -= {default.value if isinstance(default, Assumed) else default}
     for batch in batches:
         if batch.empty:
             continue
@@ -200,11 +204,20 @@ def _events(cloud: Cloud) -> Iterator[pd.DataFrame]:
         mapped = batch.assign(
             host="",  # creates in a cloud are not pinned to a pool
             first_host=first,
+            availability_zone=_zones(batch, zones),
             size_gib=batch["size_gib"].where(batch["event"] == "create").astype("Int64"),
         )
         both = pd.concat([updates[due], mapped]) if due.any() else mapped
         updates = updates[~due]
         yield both.sort_values("time", kind="stable", ignore_index=True)
+
+
+def _zones(batch: pd.DataFrame, zones: set[str]) -> pd.Series[str] | str:
+    """The zone of each event if it is one of `zones`: those of the backends, without the default one."""
+    if "availability_zone" not in batch:
+        return ""
+    zone = batch["availability_zone"].astype("str")
+    return zone.where(zone.isin(zones), "")
 
 
 def _updates(cloud: Cloud) -> pd.DataFrame:
@@ -222,7 +235,7 @@ def _updates(cloud: Cloud) -> pd.DataFrame:
         {"time": changed["updated_at"], "event": "update_image", "image_id": changed["image_id"]}
     )
     rows = rows.reindex(columns=columns).astype({"size_gib": "Int64", "create_s": "float64"})
-    text = ["volume_id", "volume_type", "host", "project", "first_host"]
+    text = ["volume_id", "volume_type", "host", "project", "first_host", "availability_zone"]
     rows[text] = rows[text].astype("object").fillna("")
     return rows.assign(encrypted=False)
 

@@ -15,6 +15,7 @@ from sim.inputs.generator import Duration, Generate
 from sim.inputs.hosts import backend_of, host_of
 from sim.inputs.images import Image
 from sim.inputs.problems import BadInput, quoted
+from sim.inputs.schedulers import FILTERS, ON_HINTS, WEIGHERS, Filters, Weighers
 from sim.inputs.spec import (
     Count,
     Host,
@@ -72,7 +73,6 @@ class Glance(Spec):
 
 NOVA = "nova"  # the default of Cinder's `storage_availability_zone`
 Zone = Annotated[str, Field(min_length=1, max_length=255)]  # as long as Cinder's database keeps it
-Weigher = Literal["CapacityWeigher", "AllocatedCapacityWeigher", "VolumeNumberWeigher"]
 Multiplier = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
@@ -97,9 +97,9 @@ class CinderOptions(Spec):
     image_upload_use_internal_tenant: bool = False
     """Whether image-volumes of uploads belong to the internal tenant, not to the uploading project (see
     `upload`)."""
-    scheduler_default_weighers: Annotated[tuple[Weigher, ...], Field(strict=False), AfterValidator(once)] = (
-        "CapacityWeigher",
-    )
+    scheduler_default_filters: Filters = FILTERS
+    """Filters that the scheduler asks about each pool, in this order."""
+    scheduler_default_weighers: Weighers = WEIGHERS
     """Weighers that the scheduler uses to choose a pool."""
     capacity_weight_multiplier: Multiplier = 1.0
     """Multiplier of `CapacityWeigher`; a negative value stacks volumes instead of spreading them."""
@@ -114,13 +114,14 @@ class CinderOptions(Spec):
     module."""
 
     def weigher_multipliers(self) -> dict[str, float]:
-        """The multiplier of each weigher that weighs, in the order in which they do."""
+        """The multiplier of each weigher that weighs, in the order in which they do; those without an option
+        have 1."""
         of = {
             "CapacityWeigher": self.capacity_weight_multiplier,
             "AllocatedCapacityWeigher": self.allocated_capacity_weight_multiplier,
             "VolumeNumberWeigher": self.volume_number_multiplier,
         }
-        return {weigher: of[weigher] for weigher in self.scheduler_default_weighers}
+        return {weigher: of.get(weigher, 1.0) for weigher in self.scheduler_default_weighers}
 
     def preference(self) -> float:
         """A multiplier that outweighs all other weighers: more than their weights can differ by."""
@@ -208,6 +209,12 @@ class Backend(Spec):
     """Cinder's option; a thin pool provisions at most `capacity_gib` times this value."""
     reserved_percentage: Annotated[int, Field(ge=0, le=100)] = 0
     """Cinder's option; the share of a pool's space that the scheduler leaves free."""
+    filter_function: Name | None = None
+    """Cinder's option. `DriverFilter` evaluates it for each pool. A pool passes if it is true; a function
+    with an error is false. Null: the pool passes."""
+    goodness_function: Name | None = None
+    """Cinder's option. `GoodnessWeigher` evaluates it for each pool, to a number from 0 to 100. Null, an
+    error and any other number: 0."""
     image_volume_cache_enabled: bool = True
     """Whether the backend has a cache, under strategies with a cache."""
     image_volume_cache_max_size_gb: Limit = 0
@@ -392,6 +399,19 @@ class Scenario(Spec):
             for name, backend in self.backends.items()
             for pool, spec in backend.pools.items()
         }
+
+    def acting_filters(self) -> tuple[str, ...]:
+        """The scheduler's filters without those that pass every pool here."""
+        passing = ON_HINTS
+        if all(backend.filter_function is None for backend in self.backends.values()):
+            passing |= {"DriverFilter"}
+        return tuple(name for name in self.cinder.scheduler_default_filters if name not in passing)
+
+    def acting_weighers(self) -> tuple[str, ...]:
+        """The scheduler's weighers without those that give every pool the weight 0 here."""
+        rated = any(backend.goodness_function is not None for backend in self.backends.values())
+        weighers = self.cinder.scheduler_default_weighers
+        return tuple(name for name in weighers if rated or name != "GoodnessWeigher")
 
     def backend_at(self, host: str) -> Backend:
         """The backend that a host is a pool of."""

@@ -1,4 +1,7 @@
-"""The random numbers of `StochasticHostWeightHandler`: they depend on the case, not on the engine."""
+"""The random numbers of Cinder's scheduler: they depend on the case, not on the engine.
+
+`StochasticHostWeightHandler` and `ChanceWeigher` draw from them.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from sim.inputs.beside import beside
 from sim.inputs.files import hashes
 from sim.inputs.scenario import Case
 from sim.report.parts import Section
+from sim.run import engine_of
 
 FILE = "report.html"
 
@@ -30,7 +31,7 @@ def made_of(case: Case, engine: str, warm_up_s: float = 0.0) -> dict[str, object
     """The inputs needed to make a page again. They have no date, so the same page has the same bytes."""
     start = case.trace.start
     told = {
-        "engine": engine,
+        "engine": engine_of(case.scenario, engine),
         "seed": case.scenario.seed,
         "the trace starts": None if start is None else start.isoformat(),
         "creates left out before": f"{warm_up_s:,.0f} s" if warm_up_s else None,

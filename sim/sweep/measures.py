@@ -14,9 +14,9 @@ from sim.fast.state import ACCOUNTS, FIELDS, Array, State
 from sim.fast.tally import COUNTS, OTHER_ERRORS, tally
 from sim.inputs.scenario import Scenario
 from sim.inputs.units import GIB
-from sim.model.initial import Placed
 from sim.model.records import SOURCES
 from sim.model.usage import KINDS
+from sim.sweep.played import played
 from sim.sweep.results import ALL, Row, Rows, Scope
 
 Ints = npt.NDArray[np.int64]
@@ -57,9 +57,9 @@ class Measurer:
         self._block = blocks.of(self._asked)
         self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, ALL)])
 
-    def play(self, scenario: Scenario, strategy: str) -> tuple[State, list[Placed], float]:
-        """Run a strategy so that `rows` can measure it: `Prepared.play` with the edges of the blocks."""
-        return self.prepared.play(scenario, strategy, edges=self._edges)
+    def play(self, scenario: Scenario, strategy: str) -> tuple[State, float]:
+        """Run a strategy so that `rows` can measure it: `played` with the edges of the blocks."""
+        return played(self.prepared, scenario, strategy, self._edges)
 
     def rows(self, s: State, scenario: Scenario) -> Rows:
         """Measure what `play` returned: a row for each tier, pool and backend, and one for all."""

@@ -205,7 +205,7 @@ def run_cell(path: Path, cell: Cell) -> Result:
     try:
         measurer = _measurer(path, cell.base, cell.replication, cell.counted, _reloading(cell))
         scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values), measurer.raw)
-        state, _, engine_s = measurer.play(scenario, cell.point.strategy)
+        state, engine_s = measurer.play(scenario, cell.point.strategy)
         rows = measurer.rows(state, scenario)
         found = {"rows": rows, "requests": int((~measurer.other).sum()), "engine_s": engine_s}
     except Exception as error:

@@ -11,6 +11,7 @@ from sim.analysis.statistics import mser5
 from sim.fast.engine import Prepared
 from sim.inputs.scenario import Case
 from sim.model.records import CLONES, SOURCES
+from sim.sweep.played import played
 
 NUMBERS = [SOURCES.index(source) for source in CLONES]
 
@@ -26,7 +27,7 @@ def warm_ups_s(case: Case, strategies: Iterable[str]) -> dict[str, float]:
     time = prepared.asked["time"].to_numpy(np.float64)[chosen]
     found = {}
     for strategy in strategies:
-        state, _, _ = prepared.play(case.scenario, strategy)
+        state, _ = played(prepared, case.scenario, strategy)
         found[strategy] = start_s(time, np.isin(state.rows["source"][chosen], NUMBERS))
     return found
 

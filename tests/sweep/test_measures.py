@@ -39,7 +39,7 @@ def prepared(case: Case) -> Prepared:
 @pytest.mark.parametrize("strategy", ["none", "store-only", "cache-only", "combined"])
 def test_same_as_the_tables(case: Case, prepared: Prepared, strategy: str) -> None:
     measurer = Measurer(prepared)
-    state, _, _ = measurer.play(case.scenario, strategy)
+    state, _ = measurer.play(case.scenario, strategy)
     rows = pd.DataFrame([row.flat() for row in measurer.rows(state, case.scenario).values()])
     records = sim.run(case, strategy, "fast")
 
@@ -93,7 +93,7 @@ def mixed() -> Case:
 def played(case: Case, strategy: str, *args: Any) -> tuple[Measurer, Rows]:
     """A measurer and the rows that it makes of a run, by scope and name."""
     measurer = Measurer(Prepared(case), *args)
-    state, _, _ = measurer.play(case.scenario, strategy)
+    state, _ = measurer.play(case.scenario, strategy)
     return measurer, measurer.rows(state, case.scenario)
 
 
@@ -257,7 +257,7 @@ def test_runs_after_one_another_are_alike(mixed: Case) -> None:
 def test_warm_up_is_left_out(case: Case, prepared: Prepared) -> None:
     half = float(case.trace.events["time"].iloc[-1]) / 2
     measurer = Measurer(prepared, half)
-    state, _, _ = measurer.play(case.scenario, "cache-only")
+    state, _ = measurer.play(case.scenario, "cache-only")
     late = measurer.rows(state, case.scenario)["all", ""].figures
     requests = sim.run(case, "cache-only", "fast").requests
     counted = requests[requests["time"] >= half]

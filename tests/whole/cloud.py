@@ -198,7 +198,14 @@ class SimDriver(volume_driver.VolumeDriver):
             "driver_version": self.VERSION,
             "storage_protocol": "sim",
             "clone_across_pools": self.array.spec.clone_across_pools,
-            "pools": [self.array.report(pool) for pool in self.array.spec.pools],
+            "pools": [
+                {
+                    **self.array.report(pool),
+                    "filter_function": self.get_filter_function(),
+                    "goodness_function": self.get_goodness_function(),
+                }
+                for pool in self.array.spec.pools
+            ],
         }
 
     @staticmethod

@@ -25,7 +25,7 @@ from cinder import coordination, rpc, utils
 from cinder.backup import rpcapi as backup_rpcapi
 from cinder.image import glance, image_utils
 from cinder.scheduler import rpcapi as scheduler_rpcapi
-from cinder.scheduler.weights import stochastic, volume_number
+from cinder.scheduler.weights import chance, stochastic, volume_number
 from cinder.volume import rpcapi as volume_rpcapi
 from cinder.volume import volume_utils
 from oslo_config import cfg
@@ -178,6 +178,7 @@ def simulated(
         simulated = greenlet.getcurrent().parent is run.time.hub
         (run.time.sleep if simulated else real_sleep)(seconds)
 
+    drawn = SimpleNamespace(random=numbers(run.case))
     real_sleep, keys = real_time.sleep, MockKeyManager()
     state = tempfile.mkdtemp(prefix="whole-cinder-")
     options = {**options, (None, "state_path"): state}
@@ -206,7 +207,8 @@ def simulated(
             (image_utils, "check_available_space", lambda *_: None),
             (image_utils, "temporary_file", _temporary_file),
             (volume_number.db, "volume_data_get_for_host", _volume_data_get_for_host),
-            (stochastic, "random", SimpleNamespace(random=numbers(run.case))),
+            (stochastic, "random", drawn),
+            (chance, "random", drawn),
             (coordination.COORDINATOR, "coordinator", run.coordinator),
             (real_time, "sleep", sleep),
         ):

@@ -559,6 +559,44 @@ def a_pool_without_room_breaks_its_zone() -> Builder:
     return b.create(2.1, "i0", "", availability_zone="az1", first_host="b#p0")
 
 
+# Filters and weighers that are not the default
+
+
+FILTERS = ("AvailabilityZoneFilter", "CapacityFilter", "CapabilitiesFilter")
+SCHEDULING: dict[str, dict[str, Any]] = {
+    "attempted": {"scheduler_default_filters": [*FILTERS, "IgnoreAttemptedHostsFilter"]},
+    "driver": {"scheduler_default_filters": [*FILTERS, "DriverFilter"]},
+    "goodness": {"scheduler_default_weighers": ["GoodnessWeigher"]},
+    "both": {
+        "scheduler_default_filters": ["DriverFilter", *FILTERS],
+        "scheduler_default_weighers": ["CapacityWeigher", "GoodnessWeigher", "ChanceWeigher"],
+    },
+    "chance": {"scheduler_default_weighers": ["ChanceWeigher"]},
+    "by_hints": {"scheduler_default_filters": ["JsonFilter", "SameBackendFilter", *FILTERS]},
+    "none": {"scheduler_default_filters": [], "scheduler_default_weighers": []},
+}
+
+
+@scenario("cache-only", how=tuple(SCHEDULING))
+def scheduling(how: str) -> Builder:
+    """Functions of what is asked for, of the report and of the picture, one that fails, and none."""
+    b = Builder(*small(), tiers={"flash": TIER, "disk": TIER})
+    b.scenario["cinder"] = {"backend_stats_polling_interval": 45, **SCHEDULING[how]}
+    b.backend(
+        "a",
+        pools={"p0": {"capacity_gib": 105, "max_volumes": 2}, "p1": {"capacity_gib": 100}},
+        thin=False,
+        filter_function="volume.size < 20 and stats.free_capacity_gb > 30",
+        goodness_function="capabilities.free_capacity_gb / 2",
+    )
+    b.backend("b", pools={"p0": {"capacity_gib": 95}}, thin=False, goodness_function="volume.size > 10")
+    b.backend("c", pools={"p0": {"capacity_gib": 90}}, thin=False, filter_function="stats.nothing > 1")
+    b.backend("d", "disk", pools={"p0": {"capacity_gib": 120}}, thin=False)
+    for number in range(12):
+        b.create(8.37 * number, f"i{number % 3}", "", (10, 10, 12, 25)[number % 4])
+    return b.delete(110.1, "v0").delete(111.3, "v4").creates("i0 i1 i2 i0", 9.37, "", start=130.3)
+
+
 # Waiting
 
 

@@ -104,6 +104,7 @@ class StartedCloud(Cloud):
                 "volume_number_multiplier",
             )
         }
+        options[None, "scheduler_default_filters"] = list(cinder.scheduler_default_filters)
         options[None, "scheduler_default_weighers"] = list(cinder.scheduler_default_weighers)
         options[None, "scheduler_weight_handler"] = HANDLERS[cinder.scheduler_weight_handler]
         cached = self.strategy in WITH_CACHE
@@ -118,6 +119,8 @@ class StartedCloud(Cloud):
             for key in ("image_volume_cache_max_size_gb", "image_volume_cache_max_count"):
                 options[name, key] = getattr(spec, key)
             options[name, "backend_availability_zone"] = spec.availability_zone
+            for key in ("filter_function", "goodness_function"):
+                options[name, key] = getattr(spec, key)
             options.update({(name, key): value for key, value in uploads.items()})
         return options
 
