@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -25,6 +26,7 @@ from cinder.image import image_utils
 from cinder.message import api as message_api
 from cinder.scheduler import driver as scheduler_driver
 from cinder.scheduler import weights
+from cinder.scheduler.evaluator import evaluator
 from cinder.scheduler.filters import affinity_filter
 from cinder.scheduler.weights import capacity, chance, stochastic, volume_number  # noqa: F401 registers options
 from cinder.volume import api, manager, volume_types, volume_utils
@@ -80,6 +82,7 @@ def installed(
             (chance, "random", drawn),
             # Filters by hints would make an API to ask about the volumes that a hint names.
             (affinity_filter, "volume", SimpleNamespace(API=_nothing)),
+            (evaluator, "evaluate", _evaluate),
             (api, "QUOTAS", quotas),
             (manager, "QUOTAS", quotas),
             (rpc, "get_notifier", lambda *_, **__: notifier),
@@ -168,6 +171,13 @@ def _garbage() -> Iterator[None]:
         gc.unfreeze()
 
 
+def _evaluate(expression: str, **values: Any) -> Any:
+    """`evaluator.evaluate`. A warning of pyparsing must not count as an error in a filter_function."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return _evaluator_evaluate(expression, **values)
+
+
 def _fix(
     args: tuple[Any, ...], kwargs: dict[str, Any], signature: inspect.Signature
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -211,4 +221,5 @@ class _Retrying(tenacity.Retrying):
 
 
 _decorator_fix = decorator.fix
+_evaluator_evaluate = evaluator.evaluate
 _nothing: Callable[..., None] = lambda *_, **__: None  # noqa: E731

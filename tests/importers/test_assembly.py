@@ -36,6 +36,7 @@ def history(events: list[dict[str, Any]], images: list[dict[str, Any]], **tables
     """A history as the database's reader gives it, of events with few columns."""
     columns = ["time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host", "project"]
     blank = {"image_id": "", "size_gib": 0, "volume_type": "", "host": "", "project": "p", "encrypted": False}
+    blank["availability_zone"] = ""
     rows = pd.DataFrame([{**blank, "create_s": 3.0, **event} for event in events])
     rows["time"] = pd.to_datetime(rows["time"], unit="s", utc=True, origin="2026-01-01")
     made = rows[rows["event"] == "create"]
@@ -54,11 +55,12 @@ def history(events: list[dict[str, Any]], images: list[dict[str, Any]], **tables
         ),
         "quotas": {},
         "default_quotas": {},
+        "zones": {},
         "stored": pd.DataFrame(columns=["image_id", "host", "volume_type"]),
         "fills": pd.DataFrame(columns=["host", "image_id"]),
         "entries": pd.DataFrame(columns=["host", "image_id"]),
         "notes": [],
-        "batches": lambda _rows: iter([rows[[*columns, "encrypted", "create_s"]]]),
+        "batches": lambda _rows: iter([rows[[*columns, "encrypted", "availability_zone", "create_s"]]]),
     }
     return SimpleNamespace(**{**given, **tables})
 
@@ -207,3 +209,21 @@ def test_creates_are_not_pinned(tmp_path: Path, placement: Placement) -> None:
     assert requests["status"].tolist() == ["available"] * 9
     # The user's volume of a fill counts for nothing: three clones of the entry, then the limit drops it.
     assert requests["attempts"].max() == 2 and requests["source"].value_counts()["download"] > 1
+
+
+def test_zones_of_the_database_are_those_of_backends_and_creates(tmp_path: Path) -> None:
+    """The default one is not in the database: the first backend's is assumed. One without a backend: none."""
+    zones = {"n@a#p": "z1", "n@b#p": "z2"}
+    events = [
+        create("1", "n@a#p", availability_zone="z1"),
+        create("2", "n@b#p", availability_zone="z2", time=70),
+        create("3", "n@b#p", availability_zone="gone", time=80),
+    ]
+    image = {"image_id": "i", "disk_format": "raw", "size_bytes": GIB}
+    write(assemble(Sources(None, history(events, [image], zones=zones))), tmp_path / "out", "csv")
+    case = load(tmp_path / "out" / "scenario.yaml")
+    found = {name: backend.availability_zone for name, backend in case.scenario.backends.items()}
+    assert found == {"a": "z1", "b": "z2"}
+    assert case.scenario.cinder.default_availability_zone == "z1"
+    assert list(case.trace.events["availability_zone"]) == ["", "z2", ""]
+    assert set(sim.run(case, "none").requests["status"]) == {"available"}

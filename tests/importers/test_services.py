@@ -267,7 +267,8 @@ host = n1
 scheduler_default_weighers = AllocatedCapacityWeigher,GoodnessWeigher
 allocated_capacity_weight_multiplier = -2
 scheduler_weight_handler = cinder.scheduler.weights.stochastic.StochasticHostWeightHandler
-scheduler_default_filters = CapacityFilter,CapabilitiesFilter,DriverFilter,IgnoreAttemptedHostsFilter
+scheduler_default_filters = CapacityFilter,CapabilitiesFilter,DriverFilter,IgnoreAttemptedHostsFilter,Own,
+  InstanceLocalityFilter
 image_conversion_disable = true
 [a]
 {NFS}backend_host = shared
@@ -280,7 +281,10 @@ volume_copy_bps_limit = 104857600
     assert (
         scenario["cinder"]
         | {
-            "scheduler_default_weighers": ["AllocatedCapacityWeigher"],
+            "scheduler_default_filters": [
+                *("CapacityFilter", "CapabilitiesFilter", "DriverFilter", "IgnoreAttemptedHostsFilter")
+            ],
+            "scheduler_default_weighers": ["AllocatedCapacityWeigher", "GoodnessWeigher"],
             "allocated_capacity_weight_multiplier": -2.0,
             "scheduler_weight_handler": "StochasticHostWeightHandler",
             "image_upload_use_internal_tenant": True,
@@ -288,15 +292,13 @@ volume_copy_bps_limit = 104857600
         == scenario["cinder"]
     )
     assert scenario["backends"]["a"]["node"] == "n1"  # `backend_host` is a name, and no node
+    assert scenario["backends"]["a"]["filter_function"] == "volume.size < 10"
+    assert scenario["backends"]["a"]["goodness_function"] == "100"
     said = "\n".join(note["text"] for note in json.loads((tmp_path / "out/import.json").read_text())["notes"])
     for part in (
-        "has GoodnessWeigher, which is not simulated",
-        "has DriverFilter, which is not simulated",
-        "has IgnoreAttemptedHostsFilter, which is not simulated: after a failure the simulation may try",
-        "lacks AvailabilityZoneFilter",
+        "scheduler_default_filters has Own, which is not simulated: no class of this name",
+        "has InstanceLocalityFilter, which is not simulated: it acts only on requests",
         "image_conversion_disable is true",
-        "[a] filter_function is set",
-        "[a] goodness_function is set",
         "[a] volume_copy_bps_limit is set: Cinder writes an image to a block device at 100.0 MiB/s at most",
         "[a] backend_host is shared",
     ):
@@ -304,7 +306,7 @@ volume_copy_bps_limit = 104857600
 
 
 def test_weighers_that_are_not_simulated_leave_the_default(tmp_path: Path) -> None:
-    text = "[DEFAULT]\nenabled_backends = a\nscheduler_default_weighers = ChanceWeigher\n"
+    text = "[DEFAULT]\nenabled_backends = a\nscheduler_default_weighers = OwnWeigher\n"
     scenario, _ = imported(tmp_path, text + "scheduler_weight_handler = own.Handler\n[a]\n")
     assert not {"scheduler_default_weighers", "scheduler_weight_handler"} & set(scenario["cinder"])
 
@@ -314,6 +316,32 @@ def test_zones_are_told(tmp_path: Path) -> None:
     text = "[DEFAULT]\nenabled_backends = a, b\n[a]\n[b]\nbackend_availability_zone = z2\n"
     assert "nova (a), z2 (b)" in texts(good(write(tmp_path / "c", text)))
     assert "availability zones" not in texts(good(write(tmp_path / "c", text.replace("= z2", "= nova"))))
+
+
+def folder(tmp_path: Path, name: str) -> Path:
+    (tmp_path / name).mkdir()
+    return tmp_path / name
+
+
+def test_zones_are_read(tmp_path: Path) -> None:
+    text = "[DEFAULT]\nenabled_backends = a, b\nstorage_availability_zone = z1\n[a]\n[b]\n"
+    scenario, _ = imported(folder(tmp_path, "one"), text)
+    assert [scenario["backends"][name]["availability_zone"] for name in "ab"] == ["z1", "z1"]
+    assert scenario["cinder"]["default_availability_zone"] == "z1"
+    scenario, _ = imported(folder(tmp_path, "two"), text + "backend_availability_zone = nova\n")
+    assert "availability_zone" not in scenario["backends"]["b"]
+    told = "default_availability_zone = nova\n[a]"
+    scenario, _ = imported(folder(tmp_path, "three"), text.replace("[a]", told))
+    assert scenario["cinder"]["default_availability_zone"] == "z1"  # no backend is in nova
+    text = (tmp_path / "three" / "out" / "scenario.yaml").read_text()
+    assert 'default_availability_zone: "z1"  # assumed: no backend is in nova' in text
+
+
+def test_functions_that_nothing_evaluates_are_told(tmp_path: Path) -> None:
+    text = "[DEFAULT]\nenabled_backends = a\n[a]\nfilter_function = 1 > 0\n"
+    assert "[a] filter_function is set, but scheduler_default_filters has no DriverFilter" in texts(
+        good(write(tmp_path / "c", text))
+    )
 
 
 def test_a_plugin_of_the_database_url_is_named(tmp_path: Path) -> None:

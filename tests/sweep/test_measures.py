@@ -97,6 +97,15 @@ def played(case: Case, strategy: str, *args: Any) -> tuple[Measurer, Rows]:
     return measurer, measurer.rows(state, case.scenario)
 
 
+@pytest.mark.parametrize("strategy", ["combined", "none"])
+def test_both_engines_are_measured_alike(mixed: Case, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep hands over to engine `cinder` what `fast` has not compiled."""
+    _, compiled = played(mixed, strategy, 1.3 * DAY_S)
+    monkeypatch.setattr("sim.sweep.played.engine_of", lambda scenario, engine: "cinder")
+    _, handed_over = played(mixed, strategy, 1.3 * DAY_S)
+    assert repr(handed_over) == repr(compiled)
+
+
 @pytest.mark.parametrize("warm_up_s", [0.0, 1.3 * DAY_S, 5.2 * DAY_S, 20 * DAY_S])
 def test_blocks_add_up(mixed: Case, warm_up_s: float) -> None:
     _, rows = played(mixed, "combined", warm_up_s, {"flash": 25.0, "": 50.0})
