@@ -165,6 +165,9 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "internal_tenant_quota_volumes": None,
         "internal_tenant_quota_gigabytes": None,
         "image_upload_use_internal_tenant": False,
+        "scheduler_default_filters": (
+            *("AvailabilityZoneFilter", "CapacityFilter", "CapabilitiesFilter"),
+        ),
         "scheduler_default_weighers": ("CapacityWeigher",),
         "capacity_weight_multiplier": 1.0,
         "allocated_capacity_weight_multiplier": -1.0,
@@ -193,6 +196,8 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "dedupe": False,
         "max_over_subscription_ratio": 20,
         "reserved_percentage": 0,
+        "filter_function": None,
+        "goodness_function": None,
         "image_volume_cache_enabled": True,
         "image_volume_cache_max_size_gb": 0,
         "image_volume_cache_max_count": 0,
