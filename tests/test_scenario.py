@@ -165,9 +165,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "internal_tenant_quota_volumes": None,
         "internal_tenant_quota_gigabytes": None,
         "image_upload_use_internal_tenant": False,
-        "scheduler_default_filters": (
-            *("AvailabilityZoneFilter", "CapacityFilter", "CapabilitiesFilter"),
-        ),
+        "scheduler_default_filters": (*("AvailabilityZoneFilter", "CapacityFilter", "CapabilitiesFilter"),),
         "scheduler_default_weighers": ("CapacityWeigher",),
         "capacity_weight_multiplier": 1.0,
         "allocated_capacity_weight_multiplier": -1.0,
