@@ -175,7 +175,10 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     assert scenario.upload == "copy"
     assert spec.pools["p"].model_dump() == {"capacity_gib": None, "max_volumes": None}
     assert spec.model_dump(exclude={"volume_types", "pools"}) == {
-        "node": "c1",
+        "node": None,
+        "nodes": None,
+        "cluster": False,
+        "clone_across_pools": False,
         "availability_zone": "nova",
         "max_volumes": None,
         "create_s": 0,
@@ -418,6 +421,12 @@ WHOLE = "Input should be a valid integer"
         (backend(pools={"p": {"max_volumes": 0}}), f"backends.a.pools.p.max_volumes: {POSITIVE}"),
         (backend(pools={"p": {"capacity_gib": 0}}), f"backends.a.pools.p.capacity_gib: {POSITIVE}"),
         (backend(max_volumes=-5), f"backends.a.max_volumes: {POSITIVE}"),
+        (backend(node="c1", nodes=["c2"]), "backends.a: either node or nodes, not both"),
+        (backend(nodes=["c1", "c2", "c1"]), "backends.a.nodes: given twice: 'c1'"),
+        (backend(nodes=[]), "backends.a.nodes: at least one is needed"),
+        (backend(nodes="c1"), "backends.a.nodes: Input should be a valid tuple"),
+        (backend(cluster="yes"), "backends.a.cluster: Input should be a valid boolean"),
+        (backend(clone_across_pools=1), "backends.a.clone_across_pools: Input should be a valid boolean"),
         (backend(create_s=-1), f"backends.a.create_s: {ZERO}"),
         (backend(clone_s=2e9), "backends.a.clone_s: "
          "Input should be less than or equal to 1000000000"),

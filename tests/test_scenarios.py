@@ -67,6 +67,18 @@ def of_tier(path: Path, strategy: str, tier: str = ALL, **values: object) -> pd.
     return summary(records, case, strategy).set_index("tier").loc[tier]
 
 
+def three_nodes(path: Path) -> None:
+    """Each of the nodes fills an image that is new; with one lock for all of them, one does."""
+    case, records = varied(path, "cache-only")
+    made = records.cache_events.query("event == 'create'").groupby("time")["image_id"].count()
+    assert (len(case.scenario.backends["flash-a"].node_names), set(made)) == (3, {3})
+    _, shared = varied(path, "cache-only", cinder__lock_scope="cloud")
+    sources = [(each.requests["source"] == "download").sum() for each in (records, shared)]
+    assert sources == [3 * 4, 4]  # three images, one of them updated once
+    _, plain = varied(path, "none")
+    assert set(plain.requests["source"]) == {"download"}
+
+
 def smallest(path: Path) -> None:
     """One array, two images, a cache with room for one."""
     case, records = varied(path, "cache-only")
@@ -154,7 +166,17 @@ def what_ifs(path: Path) -> None:
 
 SHOWN: dict[str, Callable[[Path], None]] = {
     each.__name__: each
-    for each in (smallest, full_arrays, generated, golden_images, placement, sharing, two_tiers, what_ifs)
+    for each in (
+        smallest,
+        full_arrays,
+        generated,
+        golden_images,
+        placement,
+        sharing,
+        three_nodes,
+        two_tiers,
+        what_ifs,
+    )
 }
 
 

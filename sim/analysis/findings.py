@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.driver_findings import driver_findings
+from sim.analysis.node_findings import node_findings
 from sim.analysis.room_findings import entries_of_deleted_images, lack_of_space, refused_deletes
 from sim.analysis.store_findings import store_findings
 from sim.analysis.wording import (
@@ -42,6 +43,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
         _slow(records, case),
         _refused(records, case),
         _waits(records),
+        node_findings(records, case) if chosen.image_volume_cache_enabled else [],
         _overshoots(records, case),
         _failed_fills(records, case),
         _clone_limits(records, case),

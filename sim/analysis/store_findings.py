@@ -42,7 +42,8 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
         )
     placed = requests[requests["image_id"].isin(useful - case.stored_later) & (requests["host"] != "")]
     far = sum(
-        host not in hosts[image] for image, host in zip(placed["image_id"], placed["host"], strict=True)
+        host not in hosts[image] and not case.scenario.backend_at(host).clone_across_pools
+        for image, host in zip(placed["image_id"], placed["host"], strict=True)
     )
     if far:
         lines.append(

@@ -31,6 +31,8 @@ SUPPORTED = (
     *("27.0.0", "28.0.0", "29.0.0"),
 )
 REPEATED = 27  # the oldest Cinder whose rules engine `fast` repeats
+# Where `clone_across_pools` came: the store's clone (`_clone_image_volume`), then the cache's (`get_entry`).
+STORE_ACROSS_POOLS, CACHE_ACROSS_POOLS = 28, 29
 # Modules by their name in Cinder 29, and where older releases keep their content.
 EARLIER = {
     "cinder.db.api": "cinder.db.sqlalchemy.api",
@@ -46,11 +48,21 @@ def places(module: str) -> Iterator[str]:
     yield module
 
 
-def caution() -> str:
-    """A caution about a Cinder whose rules differ from engine `fast` ('': they do not)."""
+def caution(clones_across_pools: bool = False) -> str:
+    """A caution about a Cinder whose rules differ from engine `fast` ('': they do not).
+
+    `clones_across_pools`: whether a driver of the scenario does so, which is a matter of later releases.
+    """
     installed = version("cinder")
-    if int(installed.partition(".")[0]) >= REPEATED:
-        return ""
+    major = int(installed.partition(".")[0])
+    if major >= REPEATED:
+        if not clones_across_pools or major >= CACHE_ACROSS_POOLS:
+            return ""
+        known = "only the Cinder store knows" if major >= STORE_ACROSS_POOLS else "nothing knows"
+        return (
+            f"Cinder {installed} is installed, in which {known} clone_across_pools;\n"
+            f"engine fast repeats the rules of {CACHE_ACROSS_POOLS}, in which the cache knows it, too."
+        )
     return (
         f"Cinder {installed} is installed; engine fast repeats the rules of {REPEATED} to 29.\n"
         "They differ at clone limits (up to 26 the image-volume stays as an orphan) and\n"

@@ -147,7 +147,8 @@ def verify(
     from sim.analysis.verification import verdict
     from sim.cinder.release import caution
 
-    if expect := caution():
+    across = any(backend.clone_across_pools for backend in case.scenario.backends.values())
+    if expect := caution(across):
         print(expect, file=sys.stderr)
     equal = True
     for strategy in dict.fromkeys(case.scenario.strategies if chosen is None else chosen):

@@ -21,6 +21,7 @@ from .scenarios import CASES, STRATEGIES
 
 pytestmark = [pytest.mark.whole, pytest.mark.filterwarnings("ignore")]
 
+needs_29 = pytest.mark.skipif(bool(caution(True)), reason="Cinder before 29 does not clone across pools")
 DECISIONS = [*("volume_id", "image_id", "volume_type", "host", "size_gib", "source", "status", "attempts")]
 OTHERS = [*("volume_id", "volume_type", "host", "size_gib", "status", "attempts")]
 UPLOADED = ["volume_id", "image_id", "host", "status", "error"]
@@ -35,8 +36,9 @@ def test_engines_agree_with_whole_cinder(name: str, strategy: str, tmp_path: Pat
     """`cinder` to the time that readings of the clock take, and `fast` as `cinder` to the last bit."""
     case = CASES[name](tmp_path)
     whole, light = run_whole(case, strategy), run_light(case, strategy)
+    across = any(spec.clone_across_pools for spec in case.scenario.backends.values())
     # The rules that `fast` repeats are those of the installed release.
-    if not caution() and not not_compiled(case.scenario):
+    if not caution(across) and not not_compiled(case.scenario):
         assert difference(light, run_fast(case, strategy)) is None
     for ours, theirs, decided in (
         (light.requests, whole.requests, DECISIONS),
@@ -112,6 +114,48 @@ def test_creates_without_an_image_pay_for_the_cache(placed: str, tmp_path: Path)
     plain, cached = (run(name, tmp_path / each, each).others.status for each in ("none", "cache-only"))
     assert list(plain) == ["available"] * 4
     assert list(cached) == ["available", *["error"] * 3]
+
+
+# Several nodes
+
+
+@pytest.mark.parametrize("cluster", [True, False])
+def test_a_limit_of_one_holds_two_until_the_next_fill(cluster: bool, tmp_path: Path) -> None:
+    case = CASES[f"limit_of_one_holds_two-{cluster}"](tmp_path)
+    events = case.trace.events
+    at_once = type(case.trace)(events[events.time == 0], case.trace.start, case.trace.path)
+    first = run_whole(type(case)(case.path, case.scenario, case.images, at_once, case.initial), "cache-only")
+    assert list(first.cache.image_id) == ["i0", "i0"]  # max_count is 1
+    assert list(run_whole(case, "cache-only").cache.image_id) == ["i3"]
+
+
+def test_a_create_drops_up_to_three_stale_duplicates(tmp_path: Path) -> None:
+    case = CASES["stale_duplicates-True"](tmp_path)
+    events = case.trace.events
+    left = []
+    for until in (30.0, 60.0):
+        some = type(case.trace)(events[events.time < until], case.trace.start, case.trace.path)
+        whole = run_whole(type(case)(case.path, case.scenario, case.images, some, case.initial), "cache-only")
+        left.append(len(whole.cache))
+    assert left == [5, 5 - 3 + 1]
+
+
+@needs_29
+def test_an_entry_of_another_array_keeps_an_array_from_caching(tmp_path: Path) -> None:
+    """Unless it is in a cluster, whose look-ups stay within the pool."""
+    for cluster, sources in ((False, {"download"}), (True, {"download", "cache"})):
+        requests = run(f"cache_on_another_array-{cluster}", tmp_path / str(cluster)).requests
+        second = requests[
+            (requests.image_id == "i0") & requests.host.str.startswith("a#") & (requests.end < 300)
+        ]
+        assert set(second.source) == sources
+
+
+@needs_29
+def test_only_the_newest_volume_of_the_store_is_tried(tmp_path: Path) -> None:
+    requests = run("store_across_pools-False", tmp_path, "store-only").requests
+    beside = requests[(requests.image_id == "i0") & (requests.host == "a#p0")]
+    assert set(beside.source) == {"download"}  # the newest is on b
 
 
 def test_waiters_are_served_what_they_read(tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""Findings on nodes with locks of their own, and on entries that lie on another array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from properties.cases import case_of, create, image
+
+import sim
+from sim.analysis.findings import findings
+from sim.analysis.node_findings import duplicates
+from sim.inputs.scenario import Case
+
+TIMES = {"clone_s": 2.0, "write_mib_s": 400}
+
+
+def cloud(backends: dict[str, Any], lock_scope: str, events: list[dict[str, Any]]) -> Case:
+    scenario = {
+        "glance": {"stream_mib_s": 100},
+        "cinder": {"lock_scope": lock_scope},
+        "backends": {
+            name: {"volume_type": "flash", "pools": {"p0": {}}, **TIMES, **spec}
+            for name, spec in backends.items()
+        },
+    }
+    return case_of(scenario, [image("debian", 2, "qcow2"), image("ubuntu", 3)], events)
+
+
+def storm(at: float, count: int, image_id: str, first: int = 0) -> list[dict[str, Any]]:
+    return [create(at, f"v{first + number}", image_id) for number in range(count)]
+
+
+def told(case: Case, word: str) -> list[str]:
+    return [line for line in findings(sim.run(case, "cache-only"), case, "cache-only") if word in line]
+
+
+@pytest.mark.parametrize("cluster", [True, False])
+def test_nodes_with_locks_of_their_own(cluster: bool) -> None:
+    nodes = {"a": {"nodes": ["c1", "c2", "c3"], "cluster": cluster}}
+    events = [*storm(0, 4, "debian"), *storm(90, 2, "ubuntu", 4), *storm(180, 2, "debian", 6)]
+    case = cloud(nodes, "node", events)
+    found = duplicates(sim.run(case, "cache-only"), case)
+    assert found[["host", "image_id", "size_gib"]].to_numpy().tolist() == [
+        *[["a#p0", "debian", 2]] * 2,
+        ["a#p0", "ubuntu", 3],
+    ]
+    assert told(case, "backend_url") == [
+        "a#p0: 3 creates of debian, ubuntu downloaded on one node while another did (5.0 GiB) and left"
+        " 3 duplicate entries (7 GiB) in the cache: with a shared [coordination] backend_url (lock_scope"
+        " cloud) they wait for the first and clone its entry"
+    ]
+    assert told(cloud(nodes, "cloud", events), "backend_url") == []
+    assert told(cloud({"a": {"node": "c1"}}, "node", events), "backend_url") == []
+
+
+def test_a_second_download_that_ends_later_leaves_no_duplicate() -> None:
+    case = cloud({"a": {"nodes": ["c1", "c2"]}}, "node", [*storm(0, 1, "debian"), *storm(9, 1, "debian", 1)])
+    (line,) = told(case, "backend_url")
+    assert line.startswith(
+        "a#p0: 1 create of debian downloaded on one node while another did (1.0 GiB): with"
+    )
+
+
+@pytest.mark.parametrize("cluster", [True, False])
+def test_an_entry_on_another_array(cluster: bool) -> None:
+    across = {"clone_across_pools": True, "cluster": cluster}
+    events = storm(0, 1, "debian") + [create(60 + at, f"w{at}", "debian", "b#p0") for at in (0, 40, 80)]
+    case = cloud({"a": {}, "b": across}, "cloud", events)
+    assert told(case, "another array") == (
+        []
+        if cluster
+        else [
+            "b: 3 creates of debian downloaded, because their cache entry is on another array: with"
+            " clone_across_pools Cinder finds it there, cannot clone it, and caches nothing in its place; in"
+            " a cluster the look-up stays within the pool"
+        ]
+    )
