@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ import typer
 from sim.cli.ending import command
 from sim.cli.shared import Fmt, Format, Json, plain, print_json, progress, show
 from sim.inputs.beside import unwritable
-from sim.inputs.problems import BadInput, printable, quoted
+from sim.inputs.problems import BadInput, printable
 
 
 class PlacementOption(StrEnum):
@@ -30,12 +30,13 @@ def _instant(option: str, text: str | None, problems: list[str]) -> datetime | N
     """Parse a point in time in ISO 8601; without a zone it is UTC."""
     if text is None:
         return None
+    from sim.importers.values import instant
+
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        problems.append(f"{option}: {quoted(text)} is not ISO 8601, such as 2026-01-31T08:00")
+        return instant(text)
+    except ValueError as error:
+        problems.append(f"{option}: {error}, such as 2026-01-31T08:00")
         return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 @command("import")

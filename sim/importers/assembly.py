@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,11 @@ from sim.importers.hosts import Hosts
 from sim.importers.names import Place
 from sim.importers.notes import Note, shortened
 from sim.importers.settings import Section
+from sim.importers.values import MAX_BYTES
 from sim.inputs.scenario import NOVA
 from sim.inputs.units import GIB
 
+FORMAT = re.compile("[a-z0-9_-]+")  # as `sim.inputs.images` has them
 NO_CLUSTERS = pd.DataFrame({"host": pd.Series(dtype="str"), "cluster": pd.Series(dtype="str")})
 
 
@@ -188,29 +191,36 @@ def _missing(value: Any) -> bool:
 
 
 def _image(row: dict[str, Any], hosts: dict[str, str]) -> dict[str, Any]:
-    raw = row.setdefault("disk_format", "raw") == "raw"
-    size, why = row.get("size_bytes"), []
-    ceiling = int(row.get("smallest_gib", 1)) * GIB
+    why = []
+    formats = {"disk_format": "raw", "container_format": "bare"}
+    for key in formats:
+        found = str(row.get(key, "")).lower()
+        if FORMAT.fullmatch(found):
+            formats[key] = found
+        elif found:  # users may change the metadata that volumes keep
+            why.append("format")
+    raw = formats["disk_format"] == "raw"
+    size = row.get("size_bytes")
+    ceiling = min(MAX_BYTES, int(row.get("smallest_gib", 1)) * GIB)
     if size is None:
         size = ceiling
         why.append("size")
     virtual = row.get("virtual_size_bytes") or (size if raw else None)
     if not virtual and "virtual_gib" in row:  # size of a cache fill, rounded up to GiB
-        virtual = int(row["virtual_gib"]) * GIB
+        virtual = min(MAX_BYTES, int(row["virtual_gib"]) * GIB)
     if not virtual:
         virtual = max(int(size), ceiling)
         why.append("virtual size")
     private = row.get("visibility") == "private"
     return {
         "image_id": row["image_id"],
-        "name": row.get("name", row["image_id"]),
-        "disk_format": row["disk_format"],
-        "container_format": row.get("container_format", "bare"),
+        "name": str(row.get("name", row["image_id"])).replace("\0", ""),
+        **formats,
         "size_bytes": max(1, int(size)),
         "virtual_size_bytes": max(1, int(virtual)),
-        "store_hosts": ";".join(hosts[host] for host in row.get("store_hosts", ())),
+        "store_hosts": ";".join(dict.fromkeys(hosts[host] for host in row.get("store_hosts", ()))),
         "owner": row.get("owner", "") if private else "",
-        "why": " and ".join(why),
+        "why": " and ".join(dict.fromkeys(why)),
     }
 
 
@@ -221,8 +231,19 @@ def initial_of(sources: Sources) -> pd.DataFrame | None:
 
 
 def _initial(sources: Sources, names: dict[str, str]) -> pd.DataFrame | None:
+    """The initial state in the scenario's names; of two entries of an image on a pool, the one used last.
+
+    A cache looks no further than one entry; the other is a volume that takes space.
+    """
     initial = initial_of(sources)
-    return None if initial is None else initial.assign(host=initial["host"].map(names))
+    if initial is None:
+        return None
+    named = initial.assign(host=initial["host"].astype("str").map(names))
+    cache = named["kind"] == "cache"
+    ordered = named[cache].sort_values("last_used", kind="stable")
+    again = ordered.index[ordered.duplicated(["host", "image_id"], keep="last")]
+    named.loc[again, ["kind", "image_id"]] = ["volume", ""]
+    return named
 
 
 def _told(sources: Sources) -> Iterator[Note]:
@@ -236,13 +257,18 @@ def _said(cloud: Cloud) -> Iterator[Note]:
     """Notes on what the scenario assumes."""
     images = cloud.images
     for what, remedy in (
+        ("format", "the metadata of their volumes has none that Glance knows; Glance has it (--glance)"),
         ("size", "the database has lost their metadata; Glance has it (--glance)"),
         ("virtual size", "the database does not store them; Glance does (--glance)"),
     ):
         guessed = images[images["why"].str.split(" and ").map(lambda parts, what=what: what in parts)]
         if len(guessed):
             ids = shortened(guessed["image_id"])
-            rule = "the size of the smallest volume made from each is used"
+            rule = (
+                "raw in bare is used"
+                if what == "format"
+                else "the size of the smallest volume made from each is used"
+            )
             yield Note(
                 "assumed", f"{what} of {len(guessed)} of {len(images)} images: {rule}; {remedy}: {ids}"
             )

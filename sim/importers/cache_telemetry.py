@@ -25,6 +25,7 @@ import pandas as pd
 
 from sim.importers.notes import Note
 from sim.importers.notification_files import Taker, with_pool
+from sim.importers.values import text
 
 COUNTS = [
     *("host", "hits_naive", "misses_naive", "evictions"),
@@ -83,7 +84,7 @@ class CacheTelemetry:
     def _of(self, message: dict[str, Any], time: datetime) -> _Lookups | None:
         """The look-ups to which a notification belongs; None for a duplicate or one outside the period."""
         payload = message["payload"]
-        key = with_pool(payload["host"]), str(payload["image_id"])
+        key = with_pool(text(payload["host"])), text(payload["image_id"])
         # A short hash in place of an id; among a billion ids, two collide with a chance below 1 in 30.
         delivery = hash(message["message_id"])
         if delivery in self._seen:

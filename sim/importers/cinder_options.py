@@ -10,7 +10,7 @@ from sim.importers.assumptions import Assumed
 from sim.importers.cloud import Cloud
 from sim.importers.configuration_notes import HANDLERS
 from sim.importers.notes import Note
-from sim.importers.settings import Configuration
+from sim.importers.settings import MULTIPLIERS, Configuration
 from sim.inputs.scenario import NOVA
 from sim.inputs.schedulers import shipped
 
@@ -51,11 +51,7 @@ def _scheduling(configuration: Configuration) -> dict[str, Any]:
         known = [one for one in dict.fromkeys(whole[name]) if one in shipped(kind)]
         if name in configuration.told and (known or not whole[name]):
             found[name] = known
-    for name in (
-        "capacity_weight_multiplier",
-        "allocated_capacity_weight_multiplier",
-        "volume_number_multiplier",
-    ):
+    for name in MULTIPLIERS:
         if name in configuration.told:
             found[name] = whole[name]
     handler = whole["scheduler_weight_handler"].rpartition(".")[2]

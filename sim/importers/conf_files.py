@@ -97,9 +97,14 @@ class ConfFiles:
         """Every file's sections as written: option to values."""
         found: dict[Path, Raw] = {}
         for path in self._paths:
-            for file in sorted(path.glob("*.conf")) if path.is_dir() else [path]:
+            for file in files_of(path):
                 cfg.ConfigParser(str(file), found.setdefault(file, {})).parse()
         return found
+
+
+def files_of(path: Path) -> list[Path]:
+    """A file, or the files of a folder that Cinder reads."""
+    return sorted(path.glob("*.conf")) if path.is_dir() else [path]
 
 
 def parse(paths: Sequence[Path], problems: Problems) -> ConfFiles | None:

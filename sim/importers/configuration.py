@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from sim.importers import drivers
 from sim.importers.backend_names import reported
-from sim.importers.conf_files import CACHE_OPTIONS, SHARED, ConfFiles, backend_options, parse
+from sim.importers.conf_files import CACHE_OPTIONS, SHARED, ConfFiles, backend_options, files_of, parse
 from sim.importers.configuration_notes import notes
-from sim.importers.settings import WHOLE, Configuration, Section, Service
+from sim.importers.settings import MULTIPLIERS, WHOLE, Configuration, Section, Service
+from sim.importers.source_files import unusable
 from sim.inputs.problems import Problems, quoted
 from sim.inputs.scenario import NOVA
+from sim.inputs.tables import read_bytes
 
 _FIELDS = (
     *("volume_driver", "max_over_subscription_ratio", "reserved_percentage", *CACHE_OPTIONS),
     *("image_upload_use_cinder_backend", "image_upload_use_internal_tenant", "volume_copy_bps_limit"),
     *("filter_function", "goodness_function"),
 )
+# What a scenario can hold of Cinder's numbers, from and to.
+_MOST = 2**31 - 1
+_BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("quota_volumes", "quota_gigabytes", *CACHE_OPTIONS[1:]), (-_MOST, _MOST)),
+    **dict.fromkeys(MULTIPLIERS, (-1e9, 1e9)),
+    "scheduler_max_attempts": (1, _MOST),
+    "backend_stats_polling_interval": (1, 1e9),
+    "max_over_subscription_ratio": (1, 1e9),
+    "reserved_percentage": (0, 100),
+}
 
 
 def read(
@@ -32,8 +45,11 @@ def read(
     """
     every = [paths, *services] if paths else list(services)
     for path in dict.fromkeys(chain.from_iterable(every)):
-        if not path.exists():
-            problems.add(path, "", "there is no such file or folder")
+        for file in [path] if unusable(path, folder=True) else files_of(path):
+            if why := unusable(file):
+                problems.add(file, "", why)
+            else:
+                read_bytes(file, problems)
     if problems:
         return None
     parsed = [found for each in every if (found := parse(each, problems)) is not None]
@@ -47,6 +63,7 @@ def read(
 def _service(files: ConfFiles, number: int, problems: Problems) -> Service:
     whole = {name: files.get(name) for name in WHOLE}
     whole["allowed_direct_url_schemes"] = whole["allowed_direct_url_schemes"] or ()
+    _check_numbers(files, "DEFAULT", whole, problems)
     told = frozenset(name for name in WHOLE if files.sets(name))
     service = Service(files, (), whole, told, files.get("backend_url", "coordination") or "")
     raw = {section.lower() for sections in files.raw().values() for section in sections}
@@ -58,13 +75,23 @@ def _service(files: ConfFiles, number: int, problems: Problems) -> Service:
             known = ", ".join(sorted(raw - {"default", "coordination"})) or "none at all"
             what = f"{quoted(name)} has no section of its own; the files have: {known}"
             problems.add(files.shown, "[DEFAULT] enabled_backends", what)
-    return replace(service, sections=tuple(_section(service, name, number) for name in enabled))
+    sections = tuple(_section(service, name, number, problems) for name in enabled)
+    return replace(service, sections=sections)
 
 
-def _section(service: Service, name: str, number: int) -> Section:
+def _check_numbers(files: ConfFiles, group: str, values: Mapping[str, Any], problems: Problems) -> None:
+    for name in values.keys() & _BOUNDS.keys():
+        low, high = _BOUNDS[name]
+        value = values[name]
+        if value not in (None, "auto") and not low <= float(value) <= high:
+            problems.add(files.shown, f"[{group}] {name}", f"{quoted(value)} is not from {low:g} to {high:g}")
+
+
+def _section(service: Service, name: str, number: int, problems: Problems) -> Section:
     files = service.files
     files.define(name, backend_options())
     values = {field: files.of_backend(name, field) for field in _FIELDS}
+    _check_numbers(files, name, values, problems)
     ratio = values["max_over_subscription_ratio"]
     values["max_over_subscription_ratio"] = None if ratio in (None, "auto") else float(ratio)
     for limit in CACHE_OPTIONS[1:]:  # Cinder takes every value that is not positive as no limit

@@ -21,6 +21,7 @@ from sim.importers.database_notes import count
 from sim.importers.database_schema import Schema, reflect
 from sim.importers.database_span import naive, period, span, stamp
 from sim.importers.database_url import Database, parse_url
+from sim.importers.database_values import check
 from sim.importers.notes import Note
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.trace import EVENTS
@@ -104,7 +105,7 @@ def read_database(
     try:
         with database.snapshot() as connection:
             schema = reflect(connection, database.shown, problems)
-            if schema is None:
+            if schema is None or not check(connection, schema, database.shown, problems):
                 return None
             return _read(connection, database, schema, since, until, internal_tenant, problems)
     except exc.SQLAlchemyError as error:

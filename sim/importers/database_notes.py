@@ -11,6 +11,11 @@ from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
 
 Kind = Literal["read", "assumed", "unknown"]
+UNSIZED = "volumes have no size of 1 GiB or more, as while Cinder manages one: they are left out"
+OTHERS = (
+    "volumes of the cache's tenant do not belong to the cache: they are left out; give the cache a project "
+    "of its own"
+)
 # One note for each count that is not 0, in this order; {} is the count.
 TEXTS: dict[str, tuple[Kind, str]] = {
     "failed": (
@@ -44,11 +49,9 @@ TEXTS: dict[str, tuple[Kind, str]] = {
         "assumed",
         f"{{}} volumes have no type: they get the type {NO_TYPE}, as Cinder would give them now",
     ),
-    "internal": (
-        "read",
-        "{} volumes of the cache's tenant do not belong to the cache: they are left out; give the cache a "
-        "project of its own",
-    ),
+    "internal": ("read", f"{{}} {OTHERS}"),
+    "unsized": ("unknown", f"{{}} {UNSIZED}"),
+    "undated": ("unknown", "{} volumes have no time at which they were created: they are left out"),
     "reimaged": (
         "read",
         "{} volumes got another image after their create: the trace has the first one and not the "
@@ -70,6 +73,10 @@ def count(asked: Asked, remade: int, notes: list[Note]) -> int:
     counts = _users(asked) | _unmade(asked)
     others = asked.schema.others()
     counts["internal"] = _number(asked, sa.select(sa.func.count()).where(asked.there(others)))
+    counts |= {
+        name: _number(asked, sa.select(sa.func.count()).select_from(rows))
+        for name, rows in (("unsized", asked.schema.unsized()), ("undated", asked.schema.undated()))
+    }
     counts["transferred"] = _number(asked, _transferred(asked))
     counts |= {"remade": remade, "reimaged": asked.whole.reimaged}
     for name, (kind, text) in TEXTS.items():

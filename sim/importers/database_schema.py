@@ -5,13 +5,15 @@ Times are naive UTC as Cinder stores them. The rules come from Cinder's own file
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 from cinder.objects import fields
+from sqlalchemy import exc
 
 from sim.cinder.release import models
 from sim.inputs.problems import Problems
@@ -29,6 +31,12 @@ TABLES = {
     "quotas": "project_id resource hard_limit deleted",
     "quota_classes": "class_name resource hard_limit deleted",
     "transfers": "volume_id",
+}
+# Columns that some releases lack and the importer then does without.
+OPTIONAL = {
+    "volumes": "updated_at terminated_at use_quota cluster_name migration_status bootable "
+    "display_description encryption_key_id",
+    "transfers": "accepted",
 }
 # Manager: `finish_volume_migration` gives this description to the volume left at the old place.
 MIGRATED = "migration src for "
@@ -57,9 +65,13 @@ def reflect(connection: sa.Connection, shown: str, problems: Problems) -> Schema
         return None
     for name in lacking:
         problems.add(shown, f"table {name}", "is missing: this is not a complete Cinder database")
-    columns = {
-        name: {column["name"] for column in inspector.get_columns(name)} for name in TABLES if name in there
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", exc.SAWarning)  # of types that only this database has
+        columns = {
+            name: {column["name"] for column in inspector.get_columns(name)}
+            for name in TABLES
+            if name in there
+        }
     for name, found in columns.items():
         for column in sorted(set(TABLES[name].split()) - found):
             problems.add(shown, f"table {name}", f"column {column} is missing")
@@ -93,6 +105,13 @@ class Schema:
         if name in self.columns[getattr(table, "element", table).name]:
             return table.c[name]  # type: ignore[no-any-return]
         return sa.cast(sa.null(), table.c[name].type)
+
+    def read(self) -> Iterator[list[sa.Column[Any]]]:
+        """For each table, those of its columns that the importer reads and this database has."""
+        for name, required in TABLES.items():
+            names = [*required.split(), *OPTIONAL.get(name, "").split()]
+            columns = models.BASE.metadata.tables[name].c
+            yield [columns[column] for column in names if column in self.columns[name]]
 
     @cached_property
     def _origins(self) -> sa.Subquery:
@@ -168,9 +187,16 @@ class Schema:
 
     @property
     def _launched(self) -> sa.ColumnElement[bool]:
+        """Volumes that an array has or had: each has a host."""
         v = self.volumes
-        never = sa.or_(v.c.deleted.is_(True), v.c.status.in_([str(status) for status in NOT_THERE]))
-        return sa.or_(v.c.launched_at.is_not(None), sa.not_(never))
+        status = sa.func.coalesce(v.c.status, "")
+        never = sa.or_(v.c.deleted.is_(True), status.in_([str(status) for status in NOT_THERE]))
+        placed = sa.func.coalesce(v.c.host, "") != ""
+        return sa.and_(placed, sa.or_(v.c.launched_at.is_not(None), sa.not_(never)))
+
+    @property
+    def _sized(self) -> sa.ColumnElement[bool]:
+        return sa.func.coalesce(self.volumes.c.size, 0) > 0
 
     @property
     def _stored(self) -> sa.ColumnElement[bool]:
@@ -202,7 +228,7 @@ class Schema:
         return sa.func.coalesce(self.volumes.c.project_id, "") == (self.tenant or "")
 
     def _users(self) -> list[sa.ColumnElement[bool]]:
-        found = [self._lasting, sa.not_(self._stored)]
+        found = [self._lasting, sa.not_(self._stored), self._sized]
         return [*found, sa.not_(self._internal)] if self.tenant else found
 
     def users(self) -> sa.Subquery:
@@ -217,16 +243,31 @@ class Schema:
         """Image-volumes of the cache, evicted ones included (`VolumeManager._clone_image_volume`)."""
         internal = self._internal if self.tenant else sa.false()
         named = self._named_as_image
-        return self._rows(internal, named, self._lasting, sa.not_(self._stored), self._launched)
+        # A name of the prefix alone is not that of an image.
+        named = sa.and_(named, self.volumes.c.display_name != FILL)
+        made = self._lasting, sa.not_(self._stored), self._launched, self._sized
+        return self._rows(internal, named, *made)
 
     def others(self) -> sa.Subquery:
         """The internal tenant's other volumes."""
         internal = self._internal if self.tenant else sa.false()
-        return self._rows(internal, self._lasting, sa.not_(self._named_as_image), self._launched)
+        named = self._named_as_image
+        return self._rows(internal, self._lasting, sa.not_(named), self._launched, self._sized)
 
     def stored(self) -> sa.Subquery:
         """Image-volumes of the Cinder store."""
-        return self._rows(self._stored, self._lasting, self._launched)
+        return self._rows(self._stored, self._lasting, self._launched, self._sized)
+
+    def unsized(self) -> sa.Subquery:
+        """Volumes without a size that a volume can have."""
+        return self._plain(self._lasting, self._launched, sa.not_(self._sized))
+
+    def undated(self) -> sa.Subquery:
+        """Volumes of which it is not known when they were made."""
+        return self._plain(self._lasting, self._launched, self.volumes.c.created_at.is_(None))
+
+    def _plain(self, *where: sa.ColumnElement[bool]) -> sa.Subquery:
+        return sa.select(self.volumes.c.id).where(*where).subquery()
 
     @cached_property
     def images(self) -> sa.Subquery:

@@ -15,6 +15,7 @@ from sim.importers.database_schema import FILL, Schema
 from sim.importers.database_span import Span
 from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
+from sim.importers.values import file_bytes
 
 IMAGE_KEYS = {
     "image_name": "name",
@@ -122,9 +123,9 @@ def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFram
     rows = connection.execute(
         sa.select(types.c.id, types.c.name).order_by(types.c.deleted.is_(True).desc(), types.c.created_at)
     ).all()
-    named = {name: (name, backends.get(key) or "", key in encrypted) for key, name in rows}
-    names: dict[str | None, str] = dict(rows)
-    names[None] = NO_TYPE
+    names: dict[str | None, str] = {key: name or key for key, name in rows}
+    named = {name: (name, backends.get(key) or "", key in encrypted) for key, name in names.items()}
+    names |= {None: NO_TYPE, "": NO_TYPE}
     table = pd.DataFrame(sorted(named.values()), columns=["volume_type", "volume_backend_name", "encrypted"])
     return table, names
 
@@ -172,7 +173,7 @@ def with_metadata(
     told = _metadata(asked, newest)
     for key, name in IMAGE_KEYS.items():
         images[name] = [told.get(image, {}).get(key, "") for image in images["image_id"]]
-    images["size_bytes"] = pd.to_numeric(images["size_bytes"], errors="coerce").astype("Int64")
+    images["size_bytes"] = pd.Series(map(file_bytes, images["size_bytes"]), dtype="Int64")
     virtual = asked.fills.groupby("image_id")["size_gib"].min().to_dict()
     images["virtual_gib"] = images["image_id"].map(virtual).astype(float)
     images["smallest_gib"] = images["smallest_gib"].astype(float)
@@ -213,7 +214,7 @@ def stored(asked: Asked) -> pd.DataFrame:
         .distinct()
         .order_by(volumes.c.display_name, volumes.c.host)
     )
-    found["image_id"] = [name.removeprefix(FILL) for name in found["display_name"]]
+    found["image_id"] = [name[len(FILL) :] for name in found["display_name"]]
     found["volume_type"] = [asked.types.get(key, key) for key in found["type_id"]]
     return found[["image_id", "host", "volume_type"]]
 
@@ -230,8 +231,8 @@ def entries(asked: Asked) -> pd.DataFrame:
     table = asked.schema.entries
     return asked.frame(
         sa.select(
-            table.c.host,
-            table.c.image_id,
+            sa.func.coalesce(table.c.host, "").label("host"),
+            sa.func.coalesce(table.c.image_id, "").label("image_id"),
             table.c.size.label("size_gib"),
             table.c.last_used,
             table.c.volume_id,

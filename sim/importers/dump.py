@@ -19,10 +19,12 @@ from sim.importers.database_schema import TABLES
 from sim.importers.database_url import Database
 from sim.importers.dump_text import Batch, DumpText
 from sim.importers.notes import Note
+from sim.importers.values import whole
 from sim.inputs.problems import Problems
 
 WHOLE = ("volumes", "volume_glance_metadata")  # tables that every Cinder database has
 CINDER = "cinder"
+Converter = Callable[[str | None], Any]
 LONGEST_TIME = len("2026-01-01 00:00:00.000000")
 
 
@@ -43,7 +45,8 @@ def load(path: Path, folder: Path, problems: Problems, notes: list[Note]) -> Dat
             stores[name].add(batch)
         for (name, table), columns in text.columns.items():
             if table in TABLES and (name in stores or table in WHOLE):
-                stores.setdefault(name, _Store(folder / f"{len(stores)}.sqlite", path, problems))
+                if name not in stores:
+                    stores[name] = _Store(folder / f"{len(stores)}.sqlite", path, problems)
                 stores[name].table(table, columns)
         for store in stores.values():
             store.finish()
@@ -92,6 +95,9 @@ class _Store:
             return
         known = models.BASE.metadata.tables[name].columns
         self.columns[name] = tuple(column for column in columns if column in known)
+        if not self.columns[name]:
+            self.problems.add(self.path, f"table {name}", "has none of Cinder's columns")
+            return
         made = [sa.Column(column, known[column].type) for column in self.columns[name]]
         table = sa.Table(name, sa.MetaData(), *made)
         self._connection.execute(
@@ -107,17 +113,29 @@ class _Store:
             if name in self.columns[batch.table]
         ]
         names = [batch.columns[at] for at, _ in kept]
+        if not names:
+            return
         try:
             columns = [[convert(row[at]) for row in batch.rows] for at, convert in kept]
-        except ValueError as error:
-            what = "has a value that does not fit its column"
-            self.problems.add(self.path, f"table {batch.table}", f"{what}: {error}", what)
+        except ValueError:
+            self._tell(batch, kept)
             return
         quoted = ", ".join(f'"{name}"' for name in names)
         marks = ", ".join("?" * len(names))
         statement = f'INSERT INTO "{batch.table}" ({quoted}) VALUES ({marks})'
         self._connection.executemany(statement, zip(*columns, strict=True))
         self.rows[batch.table] += len(batch.rows)
+
+    def _tell(self, batch: Batch, kept: list[tuple[int, Converter]]) -> None:
+        """Note the values of a batch that do not fit."""
+        what = "has a value that does not fit its column"
+        for number, row in enumerate(batch.rows, self.rows[batch.table] + 1):
+            for at, convert in kept:
+                try:
+                    convert(row[at])
+                except ValueError as error:
+                    where = f"table {batch.table}, row {number}"
+                    self.problems.add(self.path, where, f"{what}: {batch.columns[at]} {error}", what)
 
     def finish(self) -> None:
         """Make the indexes for the joins, and end the writing."""
@@ -128,7 +146,7 @@ class _Store:
         self._connection.close()
 
 
-def _converter(kind: Any) -> Callable[[str | None], Any]:
+def _converter(kind: Any) -> Converter:
     """A function from the dump's text to the value that sqlite stores in a column of this SQLAlchemy type."""
     if isinstance(kind, sa.DateTime):
         return _time
@@ -154,14 +172,14 @@ def _time(text: str | None) -> str | None:
 def _boolean(text: str | None) -> int | None:
     if text is None:
         return None
-    return _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else int(text) != 0
+    return _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else int(whole(text) != 0)
 
 
 _BOOLEANS = {"t": 1, "true": 1, "f": 0, "false": 0}
 
 
 def _integer(text: str | None) -> int | None:
-    return None if text is None else int(text)
+    return None if text is None else whole(text)
 
 
 def _text(text: str | None) -> str | None:

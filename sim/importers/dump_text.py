@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from sim.importers.source_files import unusable
 from sim.inputs.problems import Problems
 
 LONGEST = 2**28  # bytes of a line; mysqldump's are as long as its net_buffer_length, mydumper's longer
@@ -29,6 +30,7 @@ OTHERS = {  # how files of other formats begin, and what to do with them
     b"\x28\xb5\x2f\xfd": "is packed with zstd: unpack it with zstd -d",
     b"PK\x03\x04": "is a zip archive: unpack it",
     b"<?xml": "is XML: dump without --xml",
+    b"\xff\xfe": "is UTF-16, as PowerShell's > writes: convert it with iconv -f UTF-16 -t UTF-8",
 }
 TAR = 257, b"ustar"
 _NAME = rb'(?:[`"]?(?P<of>\w+)[`"]?\.)?[`"]?(?P<table>\w+)[`"]?\s*'
@@ -77,6 +79,9 @@ class DumpText:
 
     def batches(self) -> Iterator[Batch]:
         """The rows of the wanted tables, in the order of the dump; an unreadable row is a problem."""
+        if why := unusable(self.path):
+            self.problems.add(self.path, "", why)
+            return
         try:
             with self.path.open("rb") as plain:
                 head = plain.read(TAR[0] + 8)
@@ -147,26 +152,28 @@ class DumpText:
                 names.append(column[1].decode())
         else:
             raise _Cut
-        self.columns[self._key(found)] = tuple(names)
+        self.columns[self._key(found)] = tuple(dict.fromkeys(names))
 
     def _named(self, found: re.Match[bytes]) -> tuple[str, ...]:
         """The columns of the rows that follow: named in the statement, or else the table's."""
+        names = self.columns.get(self._key(found), ())
+        what = "has rows of a table without its columns: include the table definitions in the dump"
         if found["columns"]:
-            names = re.split(r"\s*,\s*", found["columns"].decode().strip())
-            return tuple(name.strip('`"') for name in names)
-        names_of_table = self.columns.get(self._key(found), ())
-        if not names_of_table:
-            what = "has rows of a table without its columns: include the table definitions in the dump"
-            self.problems.add(self.path, f"table {found['table'].decode()}", what)
-        return names_of_table
+            written = re.split(r"\s*,\s*", found["columns"].decode(errors="replace").strip())
+            names = tuple(name.strip('`"') for name in written)
+            what = "has rows with one column twice"
+        if names and len(set(names)) == len(names):
+            return names
+        self.problems.add(self.path, f"line {self._number}, table {found['table'].decode()}", what, what)
+        return ()
 
     # -- rows -----------------------------------------------------------------------------------
 
     def _copied(self, found: re.Match[bytes], lines: Iterator[bytes]) -> Iterator[Batch]:
         """PostgreSQL's COPY: one row a line, up to a line with a backslash and a dot."""
         database, table = self._key(found)
-        wanted = table in self.wanted
-        names = self._named(found)
+        names = self._named(found) if table in self.wanted else ()
+        wanted = len(names) > 0
         self.columns.setdefault((database, table), names)
         rows: list[Row] = []
         for line in lines:

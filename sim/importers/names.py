@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ def places(hosts: Iterable[str], same: Mapping[str, str] | None = None) -> dict[
             section if len(nodes[section]) == 1 else f"{section}.{node}", (node, section), taken
         )
         pool = _unique(pool, (node, section, pool), taken, within=host_of(backend, ""))
-        found[host] = Place(node, section, backend, pool)
+        found[host] = Place(node or "_", section, backend, pool)
     return found
 
 
@@ -64,8 +63,16 @@ def _parts(host: str, same: Mapping[str, str]) -> tuple[str, str, str]:
     return node, backend.partition("@")[2] or node, pool
 
 
+def _plain(name: str) -> str:
+    """A name with `_` for letters that a scenario's names and lists of hosts may not have."""
+    return (
+        "".join("_" if one in "#@/;" or one.isspace() or not one.isprintable() else one for one in name)
+        or "_"
+    )
+
+
 def _unique(name: str, of: tuple[str, ...], taken: dict[str, tuple[str, ...]], within: str = "") -> str:
-    plain = re.sub(r"[#@/\s]", "_", name)
+    plain = _plain(name)
     while taken.setdefault(within + plain, of) != of:
         plain += "_"
     return plain

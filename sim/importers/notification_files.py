@@ -8,7 +8,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +17,7 @@ from cinder.volume import volume_utils
 
 from sim.importers.notes import Note
 from sim.importers.notification_wrappers import LOGGER, carriers, notifications_in, value_in
+from sim.importers.source_files import unusable
 from sim.inputs.problems import Problems
 
 LONGEST = 2**24  # bytes of a line or a value; a notification has some thousand
@@ -50,6 +51,9 @@ def notifications(path: Path, problems: Problems, notes: list[Note]) -> Iterator
     In a log, other lines are skipped: a file counts as a log from its first line on that starts as a log's
     lines do. A notification that is cut at the end of a file is left out and noted.
     """
+    if why := unusable(path):
+        problems.add(path, "", why)
+        return
     try:
         with path.open("rb") as plain:
             zipped = plain.read(2) == _GZIP
@@ -207,12 +211,6 @@ def _is_cut(error: Exception) -> bool:
     rest = error.doc[error.pos :].strip()
     inside = error.msg.startswith(("Unterminated string", "Invalid \\u")) and "\n" not in rest
     return inside or any(word.startswith(rest) for word in ("true", "false", "null", "-"))
-
-
-def instant(text: str) -> datetime:
-    """A notification's time; without a time zone it is UTC."""
-    time = datetime.fromisoformat(text)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 @cache

@@ -11,8 +11,9 @@ import pandas as pd
 
 from sim.importers.cache_telemetry import CacheTelemetry
 from sim.importers.notes import Note
-from sim.importers.notification_files import ACCEPTED, instant, notifications
+from sim.importers.notification_files import ACCEPTED, notifications
 from sim.importers.notified_volumes import NotifiedVolumes
+from sim.importers.values import instant
 from sim.inputs.problems import Problems
 
 WANTED = f"event types volume.create.*, volume.delete.start and image_volume_cache.* are wanted; {ACCEPTED}"

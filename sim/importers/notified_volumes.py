@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.importers.database_notes import UNSIZED
 from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
-from sim.importers.notification_files import Taker, instant, with_pool
+from sim.importers.notification_files import Taker, with_pool
+from sim.importers.values import file_bytes, gib, instant, text
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER = np.iinfo(np.int64).min
@@ -25,7 +27,8 @@ TIMES = ("created", "launched", "deleted")  # microseconds since 1970, or NEVER
 NAMES = ("host", "image", "volume_type", "project")
 FLAGS = ("state", "whose", "from_snapshot", "downloaded")
 STARTED, MADE, UNPLACED = 1, 2, 4  # the notifications that a volume had
-USERS, CACHED, STORED = 0, 1, 2  # the owner: a user, the cache, the Cinder store
+# The owner: a user, the cache, the Cinder store; the cache's tenant, of other volumes.
+USERS, CACHED, STORED, INTERNAL = range(4)
 IMAGE_VOLUME = re.compile(r"image-[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
@@ -61,19 +64,19 @@ class NotifiedVolumes:
             return  # sent again, perhaps by cinder-volume-usage-audit, which knows only today's host
         self._describe(row, payload, MADE)
         self._times["launched"][row] = _microseconds(instant(payload["launched_at"]))
-        self._name(row, "host", with_pool(payload["host"] or ""))
+        self._name(row, "host", with_pool(text(payload["host"])))
         self._flags["from_snapshot"][row] = payload.get("snapshot_id") is not None
-        metadata = {each["key"]: each["value"] for each in payload.get("glance_metadata", ())}
-        if "image_id" in metadata:
-            self._name(row, "image", metadata["image_id"])
-            self._images[metadata["image_id"]] = metadata
+        metadata = {each["key"]: each["value"] for each in payload.get("glance_metadata") or ()}
+        if image_id := text(metadata.get("image_id")):
+            self._name(row, "image", image_id)
+            self._images[image_id] = metadata
             # Cinder writes it when it downloads an image (if verify_glance_signatures is on, its default).
             self._flags["downloaded"][row] = "signature_verified" in metadata
 
     def _describe(self, row: int, payload: dict[str, Any], state: int) -> None:
         self._flags["state"][row] |= state
         self._times["created"][row] = _microseconds(instant(payload["created_at"]))
-        self._size_gib[row] = int(payload["size"])
+        self._size_gib[row] = gib(payload["size"])
         self._name(row, "volume_type", payload["volume_type"] or NO_TYPE)
         self._name(row, "project", payload["tenant_id"] or "")
         self._flags["whose"][row] = self._belongs(payload)
@@ -111,7 +114,7 @@ class NotifiedVolumes:
         row = self._row(payload["volume_id"])
         if not self._flags["state"][row]:  # if no backend ever started, this is the only information
             self._times["created"][row] = _microseconds(time)
-            self._size_gib[row] = int(properties["size"])
+            self._size_gib[row] = gib(properties["size"])
             self._name(row, "volume_type", properties.get("volume_type_id") or NO_TYPE)
             self._name(row, "project", properties.get("project_id") or "")
         self._flags["state"][row] |= UNPLACED
@@ -120,6 +123,8 @@ class NotifiedVolumes:
 
     def _row(self, volume_id: str) -> int:
         if volume_id not in self._rows:
+            if not text(volume_id):
+                raise ValueError("volume_id is empty")
             for times in self._times.values():
                 times.append(NEVER)
             for codes in self._codes.values():
@@ -130,6 +135,8 @@ class NotifiedVolumes:
 
     def _name(self, row: int, column: str, value: str) -> None:
         known = self._known[column]
+        if value not in known:
+            text(value)
         self._codes[column][row] = known.setdefault(value, len(known))
 
     # -- giving ---------------------------------------------------------------------------------
@@ -143,7 +150,7 @@ class NotifiedVolumes:
         inside = begun & _within(volumes["created"], since, until)
         users = volumes["whose"] == USERS
         told = volumes["state"] >= MADE
-        creates = volumes[inside & users & told]
+        creates = volumes[inside & users & told & (volumes["size_gib"] > 0)]
         deletes = creates[_within(creates["deleted"], since, until)]
         notes = list(self._notes(volumes[inside], volumes[~inside]))
         return _events(creates, deletes), self._image_table(creates, volumes), notes
@@ -162,6 +169,9 @@ class NotifiedVolumes:
         columns: dict[str, Any] = {"volume_id": pd.Series(list(self._rows), dtype="str")}
         for name, times in self._times.items():
             micros = np.array(times)
+            if name == "deleted":  # two clocks may show a delete before its create
+                made = np.array(self._times["created"])
+                micros = np.where(micros == NEVER, NEVER, np.maximum(micros, made))
             columns[name] = pd.Series(micros.view("datetime64[us]")).dt.tz_localize("UTC")
         for name, codes in self._codes.items():
             values = pd.Series(list(self._known[name]), dtype="str")
@@ -180,20 +190,22 @@ class NotifiedVolumes:
         The smallest one counts: an image-volume from an upload has the size of the uploaded volume.
         """
         used = creates[creates["image"] != ""].groupby("image")["size_gib"].agg(["min", "size"])
-        fills = volumes[(volumes["whose"] == CACHED) & ((volumes["state"] & MADE) != 0)]
+        fills = volumes[
+            (volumes["whose"] == CACHED) & ((volumes["state"] & MADE) != 0) & (volumes["size_gib"] > 0)
+        ]
         virtual_gib = fills.groupby("image")["size_gib"].min()
         metadata = [self._images.get(image_id, {}) for image_id in used.index]
         return pd.DataFrame(
             {
                 "image_id": pd.Series(used.index, dtype="str"),
-                "name": pd.Series([each.get("image_name", "") for each in metadata], dtype="str"),
-                "disk_format": pd.Series([each.get("disk_format", "") for each in metadata], dtype="str"),
+                "name": pd.Series([str(each.get("image_name") or "") for each in metadata], dtype="str"),
+                "disk_format": pd.Series(
+                    [str(each.get("disk_format") or "") for each in metadata], dtype="str"
+                ),
                 "container_format": pd.Series(
-                    [each.get("container_format", "") for each in metadata], dtype="str"
+                    [str(each.get("container_format") or "") for each in metadata], dtype="str"
                 ),
-                "size_bytes": pd.Series(
-                    [int(each.get("size", 0)) or None for each in metadata], dtype="Int64"
-                ),
+                "size_bytes": pd.Series([file_bytes(each.get("size")) for each in metadata], dtype="Int64"),
                 "virtual_gib": virtual_gib.reindex(used.index).to_numpy(dtype=float),
                 "smallest_gib": used["min"].to_numpy(),
                 "store_hosts": pd.Series([[] for _ in metadata], dtype="object"),
@@ -205,7 +217,10 @@ class NotifiedVolumes:
         """Notes on the volumes of the period, and on those `outside` of it."""
         users = inside[inside["whose"] == USERS]
         state = users["state"]
-        told = users[state >= MADE]
+        unsized = int(((state >= MADE) & (users["size_gib"] == 0)).sum())
+        if unsized:
+            yield Note("unknown", f"{unsized:,} {UNSIZED}")
+        told = users[(state >= MADE) & (users["size_gib"] > 0)]
         if len(told):
             images = int((told["image"] != "").sum())
             yield Note(

@@ -9,12 +9,17 @@ from sim.importers.backend_names import Reported
 from sim.importers.conf_files import ConfFiles
 from sim.importers.notes import Note
 
+MULTIPLIERS = (
+    "capacity_weight_multiplier",
+    "allocated_capacity_weight_multiplier",
+    "volume_number_multiplier",
+)
 # Options for Cinder as a whole: the first service that sets one counts.
 WHOLE = (
     *("allowed_direct_url_schemes", "quota_volumes", "quota_gigabytes", "use_default_quota_class"),
     *("scheduler_max_attempts", "backend_stats_polling_interval", "image_conversion_disable"),
     *("scheduler_default_filters", "scheduler_default_weighers", "scheduler_weight_handler"),
-    *("capacity_weight_multiplier", "allocated_capacity_weight_multiplier", "volume_number_multiplier"),
+    *MULTIPLIERS,
     *("cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id"),
     *("default_availability_zone", "storage_availability_zone"),
 )

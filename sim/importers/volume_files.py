@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,13 +14,15 @@ import pandas as pd
 from cinder.objects.fields import VolumeStatus
 
 from sim.importers.cache_telemetry import COUNTS
+from sim.importers.database_notes import OTHERS, UNSIZED
 from sim.importers.database_tables import INITIAL
-from sim.importers.json_files import first, records, text_of, whole
+from sim.importers.json_files import first, records, text_of
 from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
 from sim.importers.notification_files import with_pool
 from sim.importers.notifications import Telemetry
-from sim.importers.notified_volumes import CACHED, IMAGE_VOLUME, STORED, USERS
+from sim.importers.notified_volumes import CACHED, IMAGE_VOLUME, INTERNAL, STORED, USERS
+from sim.importers.values import file_bytes, gib, instant, text
 from sim.inputs.problems import Problems, quoted
 
 ACCEPTED = (
@@ -48,12 +50,13 @@ COLUMNS = {
 class Listing:
     """Volumes of a file: the columns of `COLUMNS`, `image_id` '' if a volume is not from an image.
 
-    `metadata`: the image metadata that the volumes keep.
+    `metadata`: the image metadata that the volumes keep. `left_out`: notes on volumes that are not in it.
     """
 
     path: Path
     volumes: pd.DataFrame
     metadata: dict[str, dict[str, Any]]
+    left_out: Sequence[Note] = ()
 
     def joined(
         self, notified: Telemetry | None, since: datetime | None, until: datetime | None
@@ -99,7 +102,7 @@ class Listing:
             notified,
             events=events.assign(volume_type=events["volume_type"].replace(names).astype("str")),
             images=pd.concat([notified.images, images]).drop_duplicates("image_id"),
-            notes=[*notified.notes, Note("read", f"{self.path}: {count:,} {what}; {then}")],
+            notes=[*notified.notes, *self.left_out, Note("read", f"{self.path}: {count:,} {what}; {then}")],
             initial=initial,
         )
 
@@ -128,12 +131,12 @@ class Listing:
         return pd.DataFrame(
             {
                 "image_id": pd.Series(used.index, dtype="str"),
-                "name": pd.Series([one.get("image_name") or "" for one in told], dtype="str"),
-                "disk_format": pd.Series([one.get("disk_format") or "" for one in told], dtype="str"),
+                "name": pd.Series([str(one.get("image_name") or "") for one in told], dtype="str"),
+                "disk_format": pd.Series([str(one.get("disk_format") or "") for one in told], dtype="str"),
                 "container_format": pd.Series(
-                    [one.get("container_format") or "" for one in told], dtype="str"
+                    [str(one.get("container_format") or "") for one in told], dtype="str"
                 ),
-                "size_bytes": pd.Series([whole(one.get("size")) or None for one in told], dtype="Int64"),
+                "size_bytes": pd.Series([file_bytes(one.get("size")) for one in told], dtype="Int64"),
                 "virtual_gib": cached.reindex(used.index).to_numpy(dtype=float),
                 "smallest_gib": used["min"].to_numpy(),
                 "store_hosts": pd.Series([hosts.get(one, []) for one in used.index], dtype="object"),
@@ -151,6 +154,7 @@ class Listing:
             for name, count in Counter(users["volume_type"]).most_common()
         )
         yield Note("read", f"{self.path}: {size}" + (f" ({types})" if types else ""))
+        yield from self.left_out
         if not len(dated):
             what = "the time, host and image of these volumes"
             then = f"so they make no history; the volumes API has these ({ACCEPTED.partition(', or')[0]})"
@@ -178,61 +182,84 @@ def read(path: Path, internal_tenant: str | None, problems: Problems) -> Listing
 
     `internal_tenant`: the project of the cache; None: its image-volumes are known by their names.
     """
-    text = text_of(path, problems)
-    rows = None if text is None else records(path, text, "volumes", ACCEPTED, problems)
+    content = text_of(path, problems)
+    rows = None if content is None else records(path, content, "volumes", ACCEPTED, problems)
     if rows is None:
         return None
     before = len(problems.lines())
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}  # pages may overlap
     metadata: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         try:
             volume = _volume(row, internal_tenant)
-        except (ValueError, TypeError, AttributeError):
+        except ValueError as error:
             what = "is not a volume in the form of Cinder's API or client"
-            problems.add(path, f"volume {quoted(row.get('id'))}", what, what)
+            where = f"entry {number}, volume {quoted(row.get('id'))}"
+            problems.add(path, where, f"{what}: {error}", what)
             continue
         if volume is not None:
-            found.append(volume)
-            if isinstance(told := row.get("volume_image_metadata"), dict) and "image_id" in told:
+            found[volume["volume_id"]] = volume
+            told = _mapping(row, "volume_image_metadata")
+            if "image_id" in told:
                 metadata.setdefault(str(told["image_id"]), told)
     if not found and len(problems.lines()) == before:
         problems.add(path, "", f"has no volume that exists; accepted: {ACCEPTED}")
     if len(problems.lines()) > before:
         return None
-    table = pd.DataFrame(found, columns=list(COLUMNS))
+    table = pd.DataFrame(list(found.values()), columns=list(COLUMNS))
     table["created"] = pd.to_datetime(table["created"], utc=True)
-    return Listing(path, table.astype(COLUMNS), metadata)
+    table = table.astype(COLUMNS)
+    internal, unsized = table["whose"] == INTERNAL, table["size_gib"] == 0
+    notes = []
+    if unsized.any():
+        notes.append(Note("unknown", f"{path}: {int(unsized.sum()):,} {UNSIZED}"))
+    if (internal & ~unsized).any():
+        notes.append(Note("read", f"{path}: {int((internal & ~unsized).sum()):,} {OTHERS}"))
+    return Listing(path, table[~(internal | unsized)], metadata, notes)
+
+
+def _mapping(row: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The object below the first of these keys that has one, else an empty one."""
+    return next((row[key] for key in keys if isinstance(row.get(key), dict)), {})
 
 
 def _volume(row: dict[str, Any], internal_tenant: str | None) -> dict[str, Any] | None:
-    """A volume; None if it does not exist yet or never will."""
+    """A volume; None if it does not exist yet or never will. Raises ValueError."""
     if row.get("status") in NOT_THERE or str(row.get(MIGRATION) or "").startswith("target:"):
         return None
-    project = str(first(row, TENANT, "project_id", "tenant_id") or "")
+    volume_id = text(first(row, "id"))
+    if not volume_id:
+        raise ValueError("it has no id")
+    if "size" not in row:
+        raise ValueError("it has no size")
+    project = text(first(row, TENANT, "project_id", "tenant_id"))
     name = str(first(row, "name", "display_name") or "")
-    metadata = first(row, "metadata", "properties") or {}
-    named = IMAGE_VOLUME.fullmatch(name) is not None
-    whose = USERS
-    if named and "glance_image_id" in metadata:
-        whose = STORED
-    elif project == internal_tenant or (named and internal_tenant is None):
-        whose = CACHED
-    image = row.get("volume_image_metadata") or {}
     from_nothing = not first(row, "source_volid") and not first(row, "snapshot_id")
-    image_id = str(image.get("image_id") or "") if from_nothing else ""
+    image_id = text(_mapping(row, "volume_image_metadata").get("image_id")) if from_nothing else ""
+    whose = _belongs(name, _mapping(row, "metadata", "properties"), project, internal_tenant)
+    created = first(row, "created_at")
     return {
-        "volume_id": str(row["id"]),
-        "image_id": name.removeprefix("image-") if whose != USERS and named else image_id,
-        "volume_type": str(first(row, "volume_type", "type") or NO_TYPE),
-        "host": with_pool(str(first(row, HOST) or "")),
+        "volume_id": volume_id,
+        "image_id": name.removeprefix("image-") if whose in (CACHED, STORED) else image_id,
+        "volume_type": text(first(row, "volume_type", "type")) or NO_TYPE,
+        "host": with_pool(text(first(row, HOST))),
         "project": project,
-        "size_gib": int(row["size"]),
+        "size_gib": gib(row["size"]),
         "encrypted": str(first(row, "encrypted") or "").lower() == "true",
         "whose": whose,
         "status": str(row.get("status") or ""),
-        "created": pd.to_datetime(first(row, "created_at"), utc=True),
+        "created": None if created is None else pd.Timestamp(instant(created)),
     }
+
+
+def _belongs(name: str, metadata: dict[str, Any], project: str, internal_tenant: str | None) -> int:
+    """The owner of a volume, as `notified_volumes` has them."""
+    named = IMAGE_VOLUME.fullmatch(name) is not None
+    if named and "glance_image_id" in metadata:
+        return STORED
+    if project == internal_tenant:
+        return CACHED if named else INTERNAL
+    return CACHED if named and internal_tenant is None else USERS
 
 
 def _events(volumes: pd.DataFrame) -> pd.DataFrame:

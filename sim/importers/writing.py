@@ -77,7 +77,7 @@ def _write_all(
         _write_initial(cloud.initial, folder / "initial.csv")
         workload["initial"] = "initial.csv"
     if len(cloud.images):
-        cloud.images.drop(columns="why").to_csv(folder / "images.csv", index=False, lineterminator="\n")
+        _write_table(cloud.images.drop(columns="why"), folder / "images.csv")
     _write_scenario(cloud, workload, folder / "scenario.yaml")
     document = _document(cloud, counts)
     (folder / "import.json").write_text(json.dumps(document, indent=2) + "\n")
@@ -253,8 +253,14 @@ def _share(cloud: Cloud, others: Counter[tuple[str, str]]) -> None:
 
 
 def _write_initial(initial: pd.DataFrame, path: Path) -> None:
-    dated = initial[INITIAL_COLUMNS].assign(last_used=initial["last_used"].dt.strftime(_TIME))
-    dated.to_csv(path, index=False, lineterminator="\n")
+    _write_table(initial[INITIAL_COLUMNS].assign(last_used=initial["last_used"].dt.strftime(_TIME)), path)
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV file. pandas would not quote a carriage return in a name."""
+    plain = pa.Table.from_pandas(table, preserve_index=False)
+    with _writer(path, plain.schema) as file:
+        file.write_table(plain)
 
 
 def _scenario(cloud: Cloud, workload: dict[str, Any]) -> str:
@@ -264,6 +270,7 @@ def _scenario(cloud: Cloud, workload: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         autoescape=False, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["scalar"] = _scalar
     return environment.from_string(template).render(
         name="imported",
         read=_read(cloud),
@@ -279,6 +286,12 @@ def _scenario(cloud: Cloud, workload: dict[str, Any]) -> str:
         workload=workload,
         strategies=list(dict.fromkeys([*today, *STRATEGY_NAMES])),
     )
+
+
+def _scalar(value: Any) -> str:
+    """A value as JSON that is YAML too: what does not print is escaped as YAML does."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in text)
 
 
 def _read(cloud: Cloud) -> list[str]:

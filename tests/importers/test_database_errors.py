@@ -108,9 +108,9 @@ def test_a_driver_that_is_not_installed(
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "nothing.sqlite"
-    assert "no such file" in refused(f"sqlite:///{path}")[0]
+    assert "No such file" in refused(f"sqlite:///{path}")[0]
     assert not path.exists()
-    assert "no such file" in refused("sqlite://")[0]
+    assert "names no file" in refused("sqlite://")[0]
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -173,10 +173,10 @@ def test_an_error_while_reading_the_events(sqlite: URL) -> None:
 def test_a_file_in_a_folder_that_may_not_be_looked_into(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def is_file(_: Path) -> bool:
+    def stat(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "is_file", is_file)
+    monkeypatch.setattr(Path, "stat", stat)
     problems = Problems()
     assert parse_url(f"sqlite:///{tmp_path}/cinder.sqlite", problems) is None
-    assert problems.lines() == [f"sqlite:///{tmp_path}/cinder.sqlite: cannot be read: Permission denied"]
+    assert problems.lines() == [f"sqlite:///{tmp_path}/cinder.sqlite: Permission denied"]
