@@ -75,11 +75,16 @@ class Database:
         args = getattr(said, "args", ())
         # PyMySQL: a number, then the text.
         text = " ".join(str(args[-1] if args else said or error).split())
-        options = [value for name, value in self.url.query.items() if "pass" in name.lower()]
-        for secret in map(str, (self.url.password or "", *options)):
-            for written in sorted({secret, quote(secret, safe=""), quote_plus(secret)}, key=len):
-                text = text.replace(written, "***") if written else text
-        return text
+        return _hidden(self.url, text)
+
+
+def _hidden(url: URL, text: str) -> str:
+    """A text without the passwords of a URL in any spelling."""
+    options = [value for name, value in url.query.items() if "pass" in name.lower()]
+    for secret in map(str, (url.password or "", *options)):
+        for written in sorted({secret, quote(secret, safe=""), quote_plus(secret)}, key=len):
+            text = text.replace(written, "***") if written else text
+    return text
 
 
 def parse_url(url: str, problems: Problems) -> Database | None:
@@ -112,14 +117,14 @@ def parse_url(url: str, problems: Problems) -> Database | None:
         # SQLAlchemy would load and run plugins, and one that counts statements writes.
         plugins = ", ".join(parsed.normalized_query["plugin"])
         what = f"names the plugin {plugins}, which import does not load: leave plugin=… out of the URL"
-        problems.add(shown, "", what)
+        problems.add(shown, "", _hidden(parsed, what))
         return None
     if backend == "sqlite":
         what = unusable(Path(parsed.database)) if parsed.database else "names no file"
         if parsed.query and not what:
             what = f"has options that are not used: leave {_options(parsed.query)} out of the URL"
         if what:
-            problems.add(shown, "", what)
+            problems.add(shown, "", _hidden(parsed, what))
             return None
     parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
     try:
@@ -134,7 +139,7 @@ def parse_url(url: str, problems: Problems) -> Database | None:
     except (exc.SQLAlchemyError, ValueError, TypeError):
         # What it says may have the password in it.
         what = f"has an option with a value that cannot be used, among {_options(parsed.query)}"
-    problems.add(shown, "", what)
+    problems.add(shown, "", _hidden(parsed, what))
     return None
 
 

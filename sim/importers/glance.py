@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from sim.importers.notes import Note
-from sim.inputs.problems import Problems, printable
+from sim.importers.values import instant, text, whole
+from sim.inputs.problems import Problems, printable, quoted
 
 PAGE = 1000  # images per request; Glance returns fewer if its `api_limit_max` is lower
 WITH_DATA = ("active", "deactivated")  # volumes may be older than their image's deactivation
@@ -54,7 +55,15 @@ def read(cloud: str, problems: Problems) -> tuple[pd.DataFrame, list[Note]] | No
         except Exception as error:  # the SDK may fail in any way if the server is not Glance
             _tell(cloud, error, log, secrets, problems)
             return None
-    rows = [_row(image, places.urls[image.id]) for image in images]
+    rows = []
+    for image in images:
+        try:
+            rows.append(_row(image, places.urls[image.id]))
+        except ValueError as error:
+            what = "has a value that cannot be used"
+            problems.add(_source(cloud), f"image {quoted(image.id)}", f"{what}: {error}", what)
+    if len(rows) < len(images):
+        return None
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     return table, _notes(cloud, everything, table, places.unknown)
 
@@ -74,15 +83,16 @@ def _images(connection: Any) -> list[Any]:
 
 def _row(image: Any, urls: list[str]) -> tuple[Any, ...]:
     """An image's values for `COLUMNS`. (Glance's introspection writes 0 if it finds no virtual size.)"""
-    times = (pd.Timestamp(image.created_at), pd.Timestamp(image.updated_at))
-    texts = (image.id, image.name or "", image.status, image.disk_format, image.container_format)
-    sizes = (image.size, image.virtual_size or None)
-    return (*texts, *sizes, image.visibility, image.owner or "", *times, store_volumes(urls))
+    times = [pd.Timestamp(instant(time)) for time in (image.created_at, image.updated_at)]
+    formats = image.disk_format, image.container_format
+    texts = map(text, (image.id, image.name, image.status, *formats))
+    sizes = whole(image.size), whole(image.virtual_size) or None
+    return (*texts, *sizes, text(image.visibility), text(image.owner), *times, store_volumes(urls))
 
 
-def store_volumes(urls: Iterable[str]) -> list[str]:
+def store_volumes(urls: Iterable[Any]) -> list[str]:
     """Volumes from locations of a Cinder store: cinder://<volume>, or cinder://<store>/<volume>."""
-    volumes = [url.rpartition("/")[2] for url in urls if url.startswith("cinder://")]
+    volumes = [url.rpartition("/")[2] for url in urls if isinstance(url, str) and url.startswith("cinder://")]
     return list(dict.fromkeys(volumes))
 
 

@@ -70,7 +70,7 @@ def _volumes(row: dict[str, Any]) -> list[str]:
         [place.get("url") for place in places if isinstance(place, dict)] if isinstance(places, list) else []
     )
     urls.append(first(row, "direct_url") or first(kept, "direct_url"))
-    return store_volumes(url for url in urls if isinstance(url, str))
+    return store_volumes(urls)
 
 
 def _notes(path: Path, rows: list[dict[str, Any]], table: pd.DataFrame) -> list[Note]:

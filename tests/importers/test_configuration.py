@@ -163,7 +163,7 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
 
 
 def test_unusable_files(tmp_path: Path) -> None:
-    assert "there is no such file" in bad(tmp_path / "none")[0]
+    assert "No such file" in bad(tmp_path / "none")[0]
     broken = conf(tmp_path / "broken", "[DEFAULT]\nenabled_backends = a\nwhat is this\n")
     assert bad(broken) == [f"{broken}: line 3: No ':' or '=' found in assignment: 'what is this'"]
     binary = tmp_path / "binary"
