@@ -15,5 +15,5 @@ def unusable(path: Path, folder: bool = False) -> str:
     if stat.S_ISREG(mode) or (folder and stat.S_ISDIR(mode)):
         return ""
     if stat.S_ISDIR(mode):
-        return "is a folder: give a file"
+        return "Is a directory: give a file"
     return "is a device or a pipe, which may never end: write what it gives into a file, and give that"
