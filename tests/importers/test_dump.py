@@ -132,7 +132,8 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path.write_text(small().replace("5,'available'", "'many','available'"))
     result = CliRunner().invoke(app, ["import", "--out", str(tmp_path / "out"), "--dump", str(path)])
     assert (
-        result.exit_code == 2 and "table volumes: has a value that does not fit its column" in result.stderr
+        result.exit_code == 2
+        and "table volumes, row 1: has a value that does not fit its column" in result.stderr
     )
     assert list(tmp_path.iterdir()) == [path]
 
