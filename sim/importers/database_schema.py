@@ -35,7 +35,7 @@ TABLES = {
 # Columns that some releases lack and the importer then does without.
 OPTIONAL = {
     "volumes": "updated_at terminated_at use_quota cluster_name migration_status bootable "
-    "display_description encryption_key_id",
+    "display_description encryption_key_id availability_zone",
     "transfers": "accepted",
 }
 # Manager: `finish_volume_migration` gives this description to the volume left at the old place.
