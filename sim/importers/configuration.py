@@ -16,7 +16,7 @@ from sim.importers.settings import MULTIPLIERS, WHOLE, Configuration, Section, S
 from sim.importers.source_files import unusable
 from sim.inputs.problems import Problems, quoted
 from sim.inputs.scenario import NOVA
-from sim.inputs.tables import read_bytes
+from sim.inputs.textfile import read_bytes
 
 _FIELDS = (
     *("volume_driver", "max_over_subscription_ratio", "reserved_percentage", *CACHE_OPTIONS),
