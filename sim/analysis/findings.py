@@ -9,6 +9,7 @@ import pandas as pd
 
 from sim.analysis.driver_findings import driver_findings
 from sim.analysis.node_findings import node_findings
+from sim.analysis.quota_findings import refused_by_quotas, tenant_quotas
 from sim.analysis.room_findings import entries_of_deleted_images, lack_of_space, refused_deletes
 from sim.analysis.store_findings import store_findings
 from sim.analysis.wording import (
@@ -38,6 +39,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
         _no_cache(case, chosen),
         _errors(records),
         _other_errors(records),
+        refused_by_quotas(records, case),
         _held_by_cache(records, case),
         lack_of_space(records, case, chosen),
         _slow(records, case),
@@ -212,23 +214,9 @@ def _failed_fills(records: Records, case: Case) -> list[str]:
         evicted = f"; {entries} evicted to make room, which nothing replaced" if lost else ""
         reasons = exceptions(chosen["reason"].astype(str).str.removeprefix(FILL_FAILED))
         fills = count(len(chosen), "cache fill")
-        quota = f"; {_quota(case)}" if "OverQuota" in reasons else ""
+        quota = f"; {tenant_quotas(case)}" if "OverQuota" in reasons else ""
         lines.append(f"{host}: {fills} failed ({reasons}) and cached nothing{evicted}{quota}")
     return lines
-
-
-def _quota(case: Case) -> str:
-    """The internal tenant's quota, for findings on fills that it refused."""
-    options = case.scenario.cinder
-    limits = {
-        "volumes": options.internal_tenant_quota_volumes,
-        "GiB": options.internal_tenant_quota_gigabytes,
-    }
-    listed = ", ".join(f"{limit:,} {unit}" for unit, limit in limits.items() if limit is not None)
-    return (
-        f"OverQuota is the internal tenant's quota ({listed}), which caps the caches of all backends"
-        " together: raise it with openstack quota set"
-    )
 
 
 def _lost(events: pd.DataFrame, failed: pd.DataFrame) -> int:

@@ -45,6 +45,7 @@ from sim.fast.engine import (
 from sim.fast.jit import table_of
 from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
 from sim.fast.state import NONE, State
+from sim.fast.tenants import with_tenants
 from sim.inputs import tables
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.scenario import Case
@@ -104,7 +105,7 @@ def stream(
     s.options[0]["schedules"] = _schedules(case.trace.path, batch)
     s.world[0]["report_at"] = 0.0 if s.options[0]["schedules"] else np.inf
     s = room_for(s, len(placed))
-    exists(s, records_of(names, placed, codes))
+    exists(s, records_of(names, placed, codes, case.scenario.cinder.internal_tenant_owns_store))
     with Output(case, names, folder, fmt) as output:
         run = _Run(case, names, s, volumes, output)
         engine_s = run.play(read_batches(case.trace.path, case.known, batch), progress)
@@ -228,6 +229,7 @@ class _Run:
         trace = self._names.events(events, codes)
         known = np.full(max(0, self._volumes.most - len(self.s.by_code)), NONE, np.int64)
         self.s = self.s._replace(by_code=np.append(self.s.by_code, known), **trace)
+        self.s = with_tenants(self.s, self._case.scenario, self._names.tenants)
         self.s.world[0]["position"] = 0
         self.until = float(events["time"].iloc[-1])
         self._output.ask(events.loc[trace["trace_event"] == state.CREATE, list(ASKED)])

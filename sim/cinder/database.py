@@ -1,4 +1,4 @@
-"""Cinder's database, in memory: live volumes, cache entries and quota usage.
+"""Cinder's database, in memory: live volumes and cache entries.
 
 The names, arguments and results are those of `cinder.db.api` and `cinder.objects.Volume`, as far as the code
 that runs here calls them. Memory grows with live volumes, not with the length of a run.
@@ -17,13 +17,13 @@ from typing import Any
 from cinder import exception
 
 from sim.cinder.addresses import scenarios_own
-from sim.cinder.clock import Clock, current_process
+from sim.cinder.clock import Clock
 from sim.cinder.release import EarlierCalls, rewrites_metadata
-from sim.model.records import FILL_FAILED
 from sim.model.repeats import repeats
 
 INTERNAL_PROJECT = "(internal tenant)"  # a name that no trace is likely to have
 INTERNAL_USER = "(internal user)"
+STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store, unless the internal tenant does
 
 ENCRYPTION = {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256}
 
@@ -34,6 +34,8 @@ class Context:
     """A request context: the requester (`cinder.context.RequestContext`; every policy allows everyone)."""
 
     __slots__ = ("is_admin", "project_id", "user_id")
+
+    quota_class = None
 
     def __init__(self, user_id: str = "", project_id: str = "", is_admin: bool = False, **_: Any) -> None:
         self.user_id = user_id
@@ -381,48 +383,3 @@ class Database(EarlierCalls):
 def _uses(entry: Entry) -> int:
     uses: int = entry["uses"]
     return uses
-
-
-class Quotas:
-    """`cinder.quota.QUOTAS`: only the internal tenant has limits (None or below 0 = unlimited)."""
-
-    def __init__(self, volumes: int | None, gigabytes: int | None) -> None:
-        limits = {"volumes": volumes, "gigabytes": gigabytes}
-        self._limits = {key: value for key, value in limits.items() if value is not None}
-        self.in_use = {"volumes": 0, "gigabytes": 0}
-
-    def add_volume_type_opts(self, *_: Any) -> None:
-        """Quotas by volume type are not simulated (Cinder's default: unlimited)."""
-
-    @repeats("cinder.db.api", "quota_reserve")
-    @repeats("cinder.quota:QuotaEngine", "reserve")
-    def reserve(self, context: Context, project_id: str | None = None, **deltas: int) -> dict[str, int]:
-        """Take quota, or raise `OverQuota`, as `cinder.db.api.quota_reserve` does."""
-        if (project_id or context.project_id) != INTERNAL_PROJECT:
-            return {}
-        overs = [
-            name
-            for name, delta in deltas.items()
-            if delta > 0 and 0 <= self._limits.get(name, -1) < self.in_use[name] + delta
-        ]
-        if overs:
-            error = exception.OverQuota(overs=sorted(overs), quotas=self._limits, usages={})
-            request = current_process().request
-            if request is not None:
-                request.fill_error = FILL_FAILED + type(error).__name__
-            raise error
-        for name, delta in deltas.items():
-            self.in_use[name] += delta
-        return deltas
-
-    def take(self, volume: Volume) -> None:
-        """Count a volume of the internal tenant that exists at the start, even above the limit."""
-        self.in_use["volumes"] += 1
-        self.in_use["gigabytes"] += volume.size
-
-    def commit(self, *_: Any, **__: Any) -> None:
-        """Do nothing: `reserve` has counted the usage already, and nothing happens in between."""
-
-    def rollback(self, context: Context, reservations: dict[str, int]) -> None:
-        for name, delta in reservations.items():
-            self.in_use[name] -= delta

@@ -19,7 +19,7 @@ from sim.cinder import standins
 from sim.cinder.addresses import address, scope
 from sim.cinder.api import Actions, Checked, CreateRequest, VolumeAPI
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
-from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Entry, Volume
+from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, STORE_PROJECT, Context, Entry, Volume
 from sim.cinder.driver import of_a_driver
 from sim.cinder.glance import owner_of
 from sim.cinder.manager import Changes, Shared, VolumeManager
@@ -30,10 +30,11 @@ from sim.cinder.recorder import Request
 from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler
 from sim.cinder.services import Services
-from sim.cinder.storing import STORE_PROJECT, store_image
+from sim.cinder.storing import store_image
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
 from sim.inputs.hosts import backend_of
+from sim.inputs.quotas import PROJECT
 from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import STRATEGIES, Strategy
 from sim.model.arrays import Array, Refusal
@@ -43,7 +44,6 @@ from sim.model.records import Records
 from sim.model.usage import instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
-PROJECT = "project"  # project of requests without one
 PROGRESS_EVERY = 256
 BATCH = 65_536  # rows of the trace held as Python objects at a time
 
@@ -101,10 +101,8 @@ class Simulation:
         self.volume_rpcapi = VolumeRPC(self.clock, lambda: self._services)
         self.recorder = parts.recorder(events, self.clock)
         self.db = parts.database(self.clock, self._entry_event)
-        options = scenario.cinder
-        self.quotas = parts.quotas(
-            options.internal_tenant_quota_volumes, options.internal_tenant_quota_gigabytes
-        )
+        self.quotas = parts.quotas(scenario.cinder, scenario.tiers)
+        self.store_project = INTERNAL_PROJECT if scenario.cinder.internal_tenant_owns_store else STORE_PROJECT
         # A version from before the start, so that every update of an image changes it.
         version = start - timedelta(days=1)
         self.glance = parts.glance(
@@ -233,10 +231,10 @@ class Simulation:
     def _exists(self, placed: Placed) -> None:
         """Add a volume that exists at time 0 to the database, the cache and Glance's locations."""
         image, volume = placed.image, self._enter(placed, self._services.at(placed.host))
+        self.quotas.count(volume.project_id, volume.size, volume.volume_type_id)
         if placed.kind == "store" and image is not None:
             self.glance.add_location(image.image_id, volume, image.image_owner or owner_of(image))
         elif placed.kind == "cache" and image is not None:
-            self.quotas.take(volume)
             version = self.glance.images[image.image_id].updated_at
             last_used = self._start + timedelta(seconds=placed.last_used)
             where = volume.host, volume.cluster_name
@@ -254,7 +252,7 @@ class Simulation:
             size=placed.size_gib,
             **address(placed.host, self._scenario.backend_at(placed.host)),
             status="available",
-            project_id=projects.get(placed.kind, STORE_PROJECT),
+            project_id=projects.get(placed.kind, self.store_project),
             user_id=INTERNAL_USER,
             volume_type_id=placed.tier,
         )
@@ -265,16 +263,19 @@ class Simulation:
 
     def _store(self, image: Image, version: datetime) -> list[Volume]:
         """Put an uploaded image's file into the Cinder store, everywhere or, if one does not fit, nowhere."""
+        context = Context(INTERNAL_USER, self.store_project)
         done: list[Placed] = []
-        for volume in stored(self.case, self.strategy, image):
-            array = self.arrays[backend_of(volume.host)]
-            try:
+        try:
+            for volume in stored(self.case, self.strategy, image):
+                array = self.arrays[backend_of(volume.host)]
+                self.quotas.take(context, volume.size_gib, volume.tier)
+                done.append(volume)
                 put(array, volume, version)
-            except Refusal as refusal:
-                for each in done:
-                    self.arrays[backend_of(each.host)].end_delete(each.volume_id)
-                raise of_a_driver(refusal, array) from None
-            done.append(volume)
+        except (Refusal, exception.CinderException) as error:
+            for each in done:
+                self.arrays[backend_of(each.host)].end_delete(each.volume_id)
+                self.quotas.count(self.store_project, each.size_gib, each.tier, -1)
+            raise of_a_driver(error, array) if isinstance(error, Refusal) else error from None
         return [self._enter(volume, self._services.at(volume.host)[:1]) for volume in done]
 
     def _report(self, index: int) -> None:
@@ -348,6 +349,7 @@ class Simulation:
         context = Context("user", project or PROJECT)
         try:
             zones, image_meta = self.checked(context, image_id, size_gib, availability_zone)
+            self.quotas.take(context, size_gib, volume_type)
         except exception.CinderException as error:
             request.error = f"{type(error).__name__}: {error}"
             self.recorder.ended(request, None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sim.cinder.database import Database, Quotas
+from sim.cinder.database import Database
 from sim.cinder.driver import Driver
 from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
 from sim.cinder.policies import CACHES, ObservedCache
+from sim.cinder.quotas import Quotas
 from sim.cinder.recorder import Recorder
 from sim.model.arrays import Array
 from sim.model.usage import UsageMeter

@@ -20,7 +20,7 @@ import cinder.context
 import decorator
 import tenacity
 from castellan import key_manager
-from cinder import coordination, objects, rpc, utils
+from cinder import coordination, objects, quota, rpc, utils
 from cinder.image import glance as cinder_glance
 from cinder.image import image_utils
 from cinder.message import api as message_api
@@ -30,15 +30,17 @@ from cinder.scheduler.evaluator import evaluator
 from cinder.scheduler.filters import affinity_filter
 from cinder.scheduler.weights import capacity, chance, stochastic, volume_number  # noqa: F401 registers options
 from cinder.volume import api, manager, volume_types, volume_utils
+from cinder.volume.flows.api import create_volume
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
 from oslo_utils import timeutils
 
 from sim.cinder.clock import Clock
-from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, Quotas, VolumeClass
+from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, VolumeClass
 from sim.cinder.glance import Glance
 from sim.cinder.keys import KeyManager
 from sim.cinder.locks import Coordinator
+from sim.cinder.quotas import Quotas
 from sim.cinder.scheduler import CloneWeigher, ServiceList
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import Strategy
@@ -83,7 +85,9 @@ def installed(
             # Filters by hints would make an API to ask about the volumes that a hint names.
             (affinity_filter, "volume", SimpleNamespace(API=_nothing)),
             (evaluator, "evaluate", _evaluate),
+            (quota, "db", quotas.tables),
             (api, "QUOTAS", quotas),
+            (create_volume, "QUOTAS", quotas),
             (manager, "QUOTAS", quotas),
             (rpc, "get_notifier", lambda *_, **__: notifier),
             (utils, "notifications_enabled", lambda _: False),

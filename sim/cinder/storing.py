@@ -13,14 +13,13 @@ from sim.cinder.api import Checked
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.glance import Glance, Registered, owner_of
+from sim.cinder.quotas import Quotas
 from sim.cinder.recorder import Request
 from sim.inputs.hosts import backend_of
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import Strategy
 from sim.model.arrays import Array, Refusal, file_of
 from sim.model.rules import polled_s
-
-STORE_PROJECT = "(glance)"  # owns the image-volumes of the Cinder store
 
 
 class Run(Protocol):
@@ -32,6 +31,8 @@ class Run(Protocol):
     db: Database
     glance: Glance
     arrays: dict[str, Array]
+    quotas: Quotas
+    store_project: str
 
     def checked(self, context: Context, image_id: str, size_gib: int, zone: str, /) -> Checked: ...
 
@@ -68,9 +69,11 @@ def store_image(
     if found is None or found.status != "active" or not run.strategy.stores_later:
         return
     run.glance.update(image_id)
-    context, size_gib = Context(STORE_PROJECT, STORE_PROJECT), max(1, found.image.size_gib)
+    context, size_gib = Context(run.store_project, run.store_project), max(1, found.image.size_gib)
+    volume_type = volume_type or run.case.scenario.backend_at(host).volume_types[0]
     try:
         zones = run.checked(context, "", size_gib, availability_zone)[0]
+        run.quotas.take(context, size_gib, volume_type)
     except exception.CinderException:
         run.glance.update(image_id)
         return
@@ -79,9 +82,9 @@ def store_image(
         id=run.db.new_id(),
         size=size_gib,
         **(address(host, run.case.scenario.backend_at(host)) if host else {}),
-        project_id=STORE_PROJECT,
-        user_id=STORE_PROJECT,
-        volume_type_id=volume_type or run.case.scenario.backend_at(host).volume_types[0],
+        project_id=run.store_project,
+        user_id=run.store_project,
+        volume_type_id=volume_type,
         display_name=f"image-{image_id}",
     )
     request = Request(volume.id, None)

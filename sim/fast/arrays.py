@@ -210,7 +210,7 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int
     d.pool, d.size_gib, d.kind, d.tier = pool, size_gib, kind, tier
     d.source = d.lineage = NONE
     d.clones = 0
-    d.there, d.tenant, d.marked, d.foreign = True, False, False, False
+    d.there, d.tenant, d.marked, d.foreign = True, NONE, False, False
     d.serial += 1
     d.deleting = False
     d.owner, d.next, d.code = v, NONE, NONE

@@ -15,7 +15,9 @@ from sim.fast import state
 from sim.fast.jit import table_of
 from sim.fast.kernel import put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
+from sim.fast.tenants import Tenants, with_tenants
 from sim.inputs.hosts import backend_of, host_of
+from sim.inputs.quotas import PROJECT
 from sim.inputs.scenario import Backend, Case, Scenario
 from sim.inputs.strategies import Strategy
 from sim.inputs.trace import EVENTS
@@ -26,7 +28,6 @@ from sim.model.lottery import first_state
 from sim.model.repeats import repeats
 from sim.model.rules import PAYERS, bound_of, moved_s, provision_limit_gib
 
-PROJECT = "project"  # of requests that name none
 EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
 UPLOADS = {
     "copy": state.COPY_DATA,
@@ -64,6 +65,8 @@ class Names:
         projects = {project: None for project in named if project}
         projects.pop(PROJECT, None)
         self.projects = [PROJECT, *projects]  # others may use no private image: which they are is no matter
+        self.tenants = Tenants()
+        self.tenants.of(case.initial["project"])
         images = list(case.images.values())
         self.size_mib = np.array([image.size_bytes for image in images], np.float64) / MIB
         self.virtual_mib = np.array([image.virtual_size_bytes for image in images], np.float64) / MIB
@@ -101,6 +104,7 @@ class Names:
             "trace_size_gib": events["size_gib"].to_numpy(np.int64),
             "trace_tier": positions(events["volume_type"], self.tiers),
             "trace_pool": positions(events["host"], self.hosts),
+            "trace_tenant": self.tenants.of(events["project"]),
             "trace_project": np.where(project > 0, project - 1, project),  # '' is PROJECT
             "trace_encrypted": events["encrypted"].to_numpy(np.bool_),
             "trace_first": positions(events["first_host"], self.hosts),
@@ -183,11 +187,13 @@ def build(
         store_start=np.zeros(images + 1, np.int64),
         store_pools=np.zeros(0, np.int64),
         placed=np.zeros(0, state.PLACED),
+        quota_limits=np.zeros((0, state.OF_TYPES + 2 * tiers), np.int64),
+        quota_used=np.zeros((0, state.OF_TYPES + 2 * tiers), np.int64),
         **trace,
     )
     if any(backend.dedupe for backend in scenario.backends.values()):
         s = s._replace(same_data=np.full((pools, images, 2), NONE, np.int64))
-    s = _tiers(s, case, names)
+    s = with_tenants(_tiers(s, case, names), scenario, names.tenants)
     if scenario.what_if.eviction == "belady":
         s = _uses(s)
     if uploads:
@@ -278,8 +284,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["uploads_to_tenant"] = scenario.cinder.image_upload_use_internal_tenant
     o["max_attempts"] = scenario.cinder.scheduler_max_attempts
     o["polling_interval"] = scenario.cinder.backend_stats_polling_interval
-    o["quota_volumes"] = _limit(scenario.cinder.internal_tenant_quota_volumes)
-    o["quota_gigabytes"] = _limit(scenario.cinder.internal_tenant_quota_gigabytes)
+    o["tenant_owns_store"] = scenario.cinder.internal_tenant_owns_store
     o["streams"] = _limit(scenario.glance.streams)
     o["glance_takes_time"] = scenario.glance.stream_mib_s is not None
     o["tiers"], o["pools"], o["nodes"] = len(scenario.tiers), *s.allocated.shape
@@ -391,8 +396,12 @@ def _fill_images(s: State, case: Case, names: Names) -> None:
         s.write_s[:, number] = names.moved_s(backend, backend.write_mib_s)
 
 
-def records_of(names: Names, placed: list[Placed], codes: Sequence[int]) -> state.Array:
-    """Make `State.placed` of the volumes that exist at time 0; `codes` tell them apart."""
+def records_of(names: Names, placed: list[Placed], codes: Sequence[int], owns_store: bool) -> state.Array:
+    """Make `State.placed` of the volumes that exist at time 0; `codes` tell them apart.
+
+    `owns_store`: whether the internal tenant owns the store's.
+    """
+    of_image = {"cache": state.INTERNAL, "store": state.INTERNAL if owns_store else NONE}
     hosts, tiers, images = (
         {name: number for number, name in enumerate(known)}
         for known in (names.hosts, names.tiers, names.images)
@@ -404,6 +413,7 @@ def records_of(names: Names, placed: list[Placed], codes: Sequence[int]) -> stat
         if volume.image is not None:
             row["image"] = image = images[volume.image.image_id]
             row["file"] = volume.kind == "store" and not names.rows["file_is_content"][image]
+        row["tenant"] = of_image.get(volume.kind, names.tenants.number(volume.project))
         if volume.kind == "cache":
             row["used_us"] = microseconds(volume.last_used)
     return rows

@@ -240,6 +240,7 @@ def create_blank(s: State, v: int) -> bool:
     r = s.volumes[v]
     error, seconds = create(s, v, r.pool, r.size_gib, USER if r.holds == NONE else STORE, r.tier)
     if error == 0:
+        s.slots[s.world[0].made].tenant = r.tenant
         return next_phase(s, v, FINISH, seconds)
     evicts, seconds = make_place(s, v, error)
     return next_phase(s, v, r.phase, seconds) if evicts else fail(s, v, error)

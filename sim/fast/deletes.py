@@ -13,6 +13,7 @@ from sim.fast.events import (
 )
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row
+from sim.fast.quotas import give_back
 from sim.fast.scheduler import report
 from sim.fast.state import NONE, State
 from sim.model.repeats import repeats
@@ -36,7 +37,9 @@ def delete_image(s: State, image: int) -> None:
 @compiled
 def user_deletes(s: State, v: int) -> None:
     """`volume.API.delete`: at once if no backend has the volume, else a cast to its backend."""
-    if s.volumes[v].pool == NONE:
+    r = s.volumes[v]
+    if r.pool == NONE:
+        give_back(s, r.tenant, r.tier, r.size_gib)
         forget(s, v)
         return
     read_clock(s)
@@ -63,6 +66,7 @@ def end_user_delete(s: State, v: int) -> None:
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
     end_delete(s, find(s, v, backend))
+    give_back(s, r.tenant, r.tier, r.size_gib)
     allocate(s, r.pool, r.node, -r.size_gib)
     count_row(s, r.pool, r.node, -1)
     report(s, backend, r.node)

@@ -32,7 +32,7 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import make_place, note_cache_held
-from sim.fast.state import CACHE, COPY, DOWNLOAD, NONE, REFUSED, SKIPPED, STORE, USER, State
+from sim.fast.state import CACHE, COPY, DOWNLOAD, INTERNAL, NONE, REFUSED, SKIPPED, STORE, USER, State
 from sim.model.repeats import repeats
 
 
@@ -140,7 +140,7 @@ def fill(s: State, v: int) -> bool:
         return end_fill(s, v)
     if not o.on_demand and not ensure_space(s, v):
         return not_filled(s, v, REFUSED)
-    error, seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, True)
+    error, seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, INTERNAL)
     if error != 0:
         return not_filled(s, v, error)
     r.fill = s.world[0].made

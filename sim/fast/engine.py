@@ -14,7 +14,7 @@ import pandas as pd
 
 from sim.fast import state
 from sim.fast.build import NO_EDGES, Names, build, exists, records_of
-from sim.fast.errors import error_texts
+from sim.fast.errors import error_texts, over_quota
 from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.state import ACCOUNTS, FIELDS, NONE, Array, State
@@ -69,6 +69,7 @@ UPLOAD_ERRORS = {
     state.NO_KEY: "ManagedObjectNotFoundError",
     state.OVER_QUOTA: "OverQuota",
     NO_SPACE: "VolumeBackendAPIException",
+    **{error: over_quota(error, "")[0] for error in state.OVER_ANY},
 }
 ARRAY_FAILED = FILL_FAILED + "VolumeBackendAPIException"
 
@@ -131,14 +132,15 @@ class Prepared:
         """Place what is there at the start, or give what the run before had, if it is the same."""
         backends = case.scenario.backends.items()
         specs = {name: {key: of for key, of in backend if key not in OF_CACHE} for name, backend in backends}
-        about = replace(strategy, name=""), case.scenario.store, specs
+        owns_store = case.scenario.cinder.internal_tenant_owns_store
+        about = replace(strategy, name=""), case.scenario.store, specs, owns_store
         if self._placed is None or self._placed[0] != about:
             _, placed = place(case, strategy, UsageMeter(lambda: 0.0, [], []), 0, self._initial)
             codes = [
                 self._before.get(volume.volume_id, NONE) if volume.kind == "user" else code
                 for code, volume in enumerate(placed, len(self.ids))
             ]
-            self._placed = about, placed, records_of(self.names, placed, codes)
+            self._placed = about, placed, records_of(self.names, placed, codes, owns_store)
         return self._placed[1:]
 
 

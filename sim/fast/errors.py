@@ -7,8 +7,10 @@ import pandas as pd
 from sim.fast import state
 from sim.fast.build import Names
 from sim.fast.state import Array
+from sim.inputs.quotas import PER_VOLUME
 from sim.inputs.scenario import Case, Image
 from sim.model.arrays import content_of, refusal_text
+from sim.model.records import ASKED
 from sim.model.repeats import repeats
 from sim.model.rules import CLONE_LIMIT, NO_SPACE
 
@@ -21,10 +23,10 @@ def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> l
     """The `error` column of creates (rows of `state.ROWS`, and what was asked for) that ended in an error."""
     columns = (
         *(rows[field].tolist() for field in ("error", "error_pool", "error_gib", "unplaced")),
-        *(asked[name].tolist() for name in ("image_id", "volume_id", "size_gib", "availability_zone")),
+        *(asked[name].tolist() for name in (*ASKED[:4], "availability_zone")),
     )
     texts = []
-    for error, pool, gib, unplaced, image_id, volume_id, size_gib, zone in zip(*columns, strict=True):
+    for error, pool, gib, unplaced, volume_id, image_id, tier, size_gib, zone in zip(*columns, strict=True):
         text = ""
         if error == state.BROKEN:
             texts.append("ZeroDivisionError: float division by zero")
@@ -35,6 +37,9 @@ def error_texts(case: Case, names: Names, rows: Array, asked: pd.DataFrame) -> l
         if error == state.INVALID_ZONE:
             invalid = zone or case.scenario.cinder.default_availability_zone
             texts.append(f"InvalidAvailabilityZone: Availability zone '{invalid}' is invalid.")
+            continue
+        if error in state.OVER_ANY:
+            texts.append(_of_quota(error, tier, pool, int(gib), size_gib))
             continue
         if error:
             host = names.hosts[pool]
@@ -49,6 +54,35 @@ def _no_maximum() -> str:
         return str(max(()))
     except ValueError as error:
         return f"ValueError: {error}"
+
+
+def over_quota(error: int, tier: str) -> tuple[str, str]:
+    """The name of the exception if a quota refuses a volume of a type, and the quota's.
+
+    Cinder asks whether the quota's name has "gigabytes" in it, of whichever type.
+    """
+    if error == state.OVER_SIZE:
+        return "VolumeSizeExceedsLimit", PER_VOLUME
+    resource = "gigabytes" if error in (state.OVER_GIGABYTES, state.OVER_GIGABYTES_TYPE) else "volumes"
+    name = f"{resource}_{tier}" if error in (state.OVER_GIGABYTES_TYPE, state.OVER_VOLUMES_TYPE) else resource
+    return "VolumeSizeExceedsAvailableQuota" if "gigabytes" in name else "VolumeLimitExceeded", name
+
+
+@repeats("cinder.quota_utils", "process_reserve_over_quota")
+@repeats(
+    "cinder.exception", "VolumeLimitExceeded", "VolumeSizeExceedsAvailableQuota", "VolumeSizeExceedsLimit"
+)
+def _of_quota(error: int, tier: str, limit: int, used: int, size_gib: int) -> str:
+    """The text if a quota refuses a volume."""
+    kind, name = over_quota(error, tier)
+    if kind == "VolumeSizeExceedsLimit":
+        return f"{kind}: Requested volume size {size_gib}G is larger than maximum allowed limit {limit}G."
+    if kind == "VolumeLimitExceeded":
+        return f"{kind}: Maximum number of volumes allowed ({limit}) exceeded for quota '{name}'."
+    return (
+        f"{kind}: Requested volume or snapshot exceeds allowed {name} quota. Requested {size_gib}G,"
+        f" quota is {limit}G and {used}G has been consumed."
+    )
 
 
 @repeats("cinder.exception", "ImageNotFound", "ImageUnacceptable", "InvalidInput")

@@ -33,6 +33,7 @@ from sim.fast.jit import compiled, entry, state_of
 from sim.fast.nodes import allocate
 from sim.fast.phases import ATTEMPT
 from sim.fast.places import begin_image_delete, end_image_delete
+from sim.fast.quotas import exceeded, reserve_new, take
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import report
 from sim.fast.state import (
@@ -42,6 +43,7 @@ from sim.fast.state import (
     DELETE_IMAGE,
     IMAGE_GONE,
     IMAGE_TOO_LARGE,
+    INTERNAL,
     INVALID_ZONE,
     NONE,
     NOT_ACTIVE,
@@ -129,7 +131,8 @@ def put(s: State, placed: Any) -> None:
         r = s.volumes[v]
         r.code, r.row, r.image, r.pool, r.tier = placed.code, NONE, NONE, pool, placed.tier
         r.asked_gib = r.size_gib = size_gib
-        r.under_way, r.ready = False, True
+        r.under_way, r.ready, r.tenant = False, True, placed.tenant
+    take(s, placed.tenant, placed.tier, size_gib)
     create(s, v, pool, size_gib, kind, placed.tier)
     slot = s.world[0].made
     for node in range(s.backends[s.pools[pool].backend].nodes):
@@ -139,11 +142,10 @@ def put(s: State, placed: Any) -> None:
         write(s, slot, placed.image, placed.file, 0)
     if kind == STORE:
         s.slots[slot].code, s.slots[slot].foreign = placed.code, s.images[placed.image].foreign
+        s.slots[slot].tenant = placed.tenant
         add_location(s, placed.image, slot)
     elif kind == CACHE:
-        s.slots[slot].tenant = True
-        s.world[0].quota_volumes += 1
-        s.world[0].quota_gigabytes += size_gib
+        s.slots[slot].tenant = placed.tenant
         add_entry(s, pool, placed.image, 0, slot, size_gib, placed.used_us)
 
 
@@ -272,6 +274,7 @@ def ask(s: State, at: int) -> None:
     """Start a create: the API's checks, then the scheduler or the host's backend. A prefetch has no row."""
     w = s.world[0]
     image, size_gib, code = s.trace_image[at], s.trace_size_gib[at], s.trace_code[at]
+    tenant, tier = s.trace_tenant[at], s.trace_tier[at]
     row = NONE
     if s.trace_event[at] == CREATE:
         row = w.begun
@@ -280,18 +283,23 @@ def ask(s: State, at: int) -> None:
     error = 0 if image == NONE else refusal(s, image, size_gib, s.trace_project[at])
     if error == 0 and s.trace_zone[at] == NONE:
         error = INVALID_ZONE
+    if error != 0 and row != NONE:
+        refuse(s, row, error, NONE, size_gib)
+    if error == 0:
+        error = reserve_new(s, tenant, tier, size_gib)
+        if error != 0 and row != NONE:
+            limit, used = exceeded(s, error, tenant, tier)
+            refuse(s, row, error, limit, used)
     if error != 0:
         s.by_code[code] = NONE
-        if row != NONE:
-            refuse(s, row, size_gib, error)
         return
     v = new_volume(s)
     s.by_code[code] = v
     r = s.volumes[v]
-    r.code, r.row, r.image, r.tier, r.pool = code, row, image, s.trace_tier[at], s.trace_pool[at]
+    r.code, r.row, r.image, r.tier, r.pool = code, row, image, tier, s.trace_pool[at]
     r.asked_gib = r.size_gib = size_gib
     r.first_pool = s.trace_first[at]
-    r.project, r.zone = s.trace_project[at], s.trace_zone[at]
+    r.project, r.zone, r.tenant = s.trace_project[at], s.trace_zone[at], tenant
     r.encrypted = s.trace_encrypted[at]
     begin(s, v)
 
@@ -299,24 +307,25 @@ def ask(s: State, at: int) -> None:
 @compiled
 def store_image(s: State, at: int) -> None:
     """Start the create of an image-volume for an image's file (see sim/cinder/storing.py)."""
-    image = s.trace_image[at]
-    i = s.images[image]
-    if i.deleted or i.saving or not s.options[0].stores_later:
+    image, pool, tier = s.trace_image[at], s.trace_pool[at], s.trace_tier[at]
+    i, o = s.images[image], s.options[0]
+    if i.deleted or i.saving or not o.stores_later:
         return
     read_clock(s)
     i.version += 1
-    if s.trace_zone[at] == NONE:  # the API refuses it
+    if tier == NONE:
+        tier = s.backends[s.pools[pool].backend].tier
+    tenant, size_gib = INTERNAL if o.tenant_owns_store else NONE, max(1, i.size_gib)
+    if s.trace_zone[at] == NONE or reserve_new(s, tenant, tier, size_gib) != 0:  # the API refuses it
         read_clock(s)
         i.version += 1
         return
     v = new_volume(s)
     r = s.volumes[v]
     r.code = r.row = r.image = r.project = NONE
-    r.holds, r.asked_s = image, s.world[0].now
-    r.tier, r.pool, r.first_pool = s.trace_tier[at], s.trace_pool[at], s.trace_first[at]
-    if r.tier == NONE:
-        r.tier = s.backends[s.pools[r.pool].backend].tier
-    r.asked_gib = r.size_gib = max(1, i.size_gib)
+    r.holds, r.asked_s, r.tenant = image, s.world[0].now, tenant
+    r.tier, r.pool, r.first_pool = tier, pool, s.trace_first[at]
+    r.asked_gib = r.size_gib = size_gib
     r.encrypted, r.zone = False, s.trace_zone[at]
     begin(s, v)
 
@@ -353,13 +362,13 @@ def refusal(s: State, image: int, size_gib: int, project: int) -> int:
 
 
 @compiled
-def refuse(s: State, row: int, size_gib: int, error: int) -> None:
-    """Write the row of a create that the API refuses."""
+def refuse(s: State, row: int, error: int, limit: int, gib: float) -> None:
+    """Write the row of a create that the API refuses. `limit`: the quota that it exceeds, else NONE."""
     r = s.rows[row & (len(s.rows) - 1)]
     r.end, r.host, r.attempts, r.available, r.done = s.world[0].now, NONE, 0, False, True
     r.lock_wait_s = r.stream_wait_s = 0.0
     r.source, r.cache_held, r.unplaced = 0, 0, False
-    r.error, r.error_pool, r.error_gib = error, NONE, size_gib
+    r.error, r.error_pool, r.error_gib = error, limit, gib
 
 
 @compiled

@@ -7,6 +7,7 @@ from sim.fast.cache import drop_entry, least_used
 from sim.fast.events import END_IMAGE_DELETE, later
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row
+from sim.fast.quotas import give_back
 from sim.fast.scheduler import report
 from sim.fast.state import CACHE, FOR_USER, NONE, State, Step
 from sim.fast.usage import orphan
@@ -74,11 +75,9 @@ def begin_image_delete(s: State, slot: int) -> Step:
 @repeats("cinder.volume.manager:VolumeManager", "delete_volume", "_update_allocated_capacity")
 @compiled
 def end_image_delete(s: State, slot: int) -> None:
-    d, w = s.slots[slot], s.world[0]
+    d = s.slots[slot]
     pool, node, size_gib = d.pool, d.node, d.size_gib
-    if d.tenant:
-        w.quota_volumes -= 1
-        w.quota_gigabytes -= size_gib
+    give_back(s, d.tenant, d.tier, size_gib)
     end_delete(s, slot)
     allocate(s, pool, node, -size_gib)
     count_row(s, pool, node, -1)

@@ -65,16 +65,22 @@ NO_MAXIMUM = 34
 INVALID_ZONE = 35
 # Of uploads of encrypted volumes, besides.
 NOT_RAW, NO_KEY = range(36, 38)
+# Of quotas, besides: what the API refuses, by the quota that is exceeded (`_TYPE`: of the volume type).
+OVER_SIZE, OVER_GIGABYTES, OVER_GIGABYTES_TYPE, OVER_VOLUMES, OVER_VOLUMES_TYPE = OVER_ANY = range(64, 69)
+
+INTERNAL = 0  # the internal tenant; users' projects follow
+# Columns of quotas: of a tenant in all, then from OF_TYPES on, for each volume type, GiB and volumes.
+PER_VOLUME, ALL_GIGABYTES, ALL_VOLUMES, OF_TYPES = range(4)
 
 OPTIONS = np.dtype(
     [
         ("uses_store", "?"), ("schedules", "?"),
         ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
-        ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), ("streams", "i8"),
+        ("streams", "i8"),
         ("tiers", "i8"), ("pools", "i8"),
         ("nodes", "i8"),  # of the backend that has most
         ("on_demand", "?"),
-        ("upload", "i8"), ("uploads_to_tenant", "?"),
+        ("upload", "i8"), ("uploads_to_tenant", "?"), ("tenant_owns_store", "?"),
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
         ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
         ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"), ("number_multiplier", "f8"),
@@ -92,7 +98,7 @@ WORLD = np.dtype(
         ("used_volumes", "i8"), ("free_volume", "i8"), ("under_way", "i8"),
         ("used_slots", "i8"), ("free_slot", "i8"), ("used_lineages", "i8"), ("free_lineage", "i8"),
         ("used_entries", "i8"), ("free_entry", "i8"), ("entries", "i8"), ("made", "i8"),
-        ("quota_volumes", "i8"), ("quota_gigabytes", "i8"), *QUEUE,
+        *QUEUE,
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
@@ -150,7 +156,7 @@ VOLUMES = np.dtype(
         ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
-        ("upload", "i8"), ("ready", "?"), ("project", "i8"), ("zone", "i8"),
+        ("upload", "i8"), ("ready", "?"), ("project", "i8"), ("zone", "i8"), ("tenant", "i8"),
         ("node", "i8"), ("made", "i8"),  # of its backend's, the one that made it; and in which order
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
         ("cloned", "i8"), ("cloned_serial", "i8"),
@@ -163,7 +169,7 @@ SLOTS = np.dtype(
     [
         ("code", "i8"), ("pool", "i8"), ("size_gib", "i8"), ("tier", "i8"), ("source", "i8"),
         ("lineage", "i8"), ("clones", "i8"), ("owner", "i8"), ("next", "i8"), ("kind", "i8"), ("there", "?"),
-        ("tenant", "?"),  # counts against the internal tenant's quota
+        ("tenant", "i8"),  # of an image-volume: whose quota it takes
         ("marked", "?"),  # a location that is raw, whatever its image is
         ("foreign", "?"),  # a location that the image's owner alone may clone
         ("serial", "i8"),  # of the volumes that have had the slot
@@ -197,7 +203,8 @@ ACCOUNT = np.dtype(
           for stat in ("", "_peak", "_area")),
     ], align=True,
 )  # fmt: skip
-# What becomes of a create; row r of the run lies at r modulo the array's length, a power of two.
+# What becomes of a create; row r of the run lies at r modulo the array's length, a power of two. If a quota
+# refuses it, error_pool is the quota and error_gib what is used of it.
 ROWS = np.dtype(
     [
         ("end", "f8"), ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
@@ -218,6 +225,7 @@ PLACED = np.dtype(
     [
         ("code", "i8"), ("pool", "i8"), ("tier", "i8"), ("kind", "i8"), ("size_gib", "i8"), ("image", "i8"),
         ("file", "?"), ("used_us", "i8"),  # used_us: when its entry of the cache was last used
+        ("tenant", "i8"),
     ], align=True,
 )  # fmt: skip
 UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i8")], align=True)
@@ -236,10 +244,11 @@ class State(NamedTuple):
     positions in the trace by image and host (key host * I + image) or, without a host, by image, tier and
     zone (key (P + tier * Z + zone) * I + image), each from use_start[key], of which next_use[key] is the
     first that has not happened yet. At each of the times `edges`, ascending, the
-    accounts are noted, but for the peaks: edge_accounts (edges, accounts). uploads are those of the trace,
-    convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new
-    image i, from store_start[i] on. `placed`: what exists at time 0. The trace_ arrays are a stretch of the
-    trace, a row an event (see sim.inputs.trace): names as numbers, the volume as its code.
+    accounts are noted, but for the peaks: edge_accounts (edges, accounts). quota_limits and quota_used
+    (tenants, OF_TYPES + 2 T): NONE has no quota. uploads are those of the trace, convert_s and send_s (I, B)
+    what they take, store_pools the pools of the Cinder store that get a new image i, from store_start[i] on.
+    `placed`: what exists at time 0. The trace_ arrays are a stretch of the trace, a row an event (see
+    sim.inputs.trace): names as numbers, the volume as its code.
     """
 
     options: Array
@@ -280,6 +289,8 @@ class State(NamedTuple):
     uses: Array
     edges: Array
     edge_accounts: Array
+    quota_limits: Array
+    quota_used: Array
     uploads: Array
     convert_s: Array
     send_s: Array
@@ -294,6 +305,7 @@ class State(NamedTuple):
     trace_tier: Array
     trace_pool: Array
     trace_project: Array
+    trace_tenant: Array
     trace_encrypted: Array
     trace_first: Array
     trace_zone: Array
@@ -311,9 +323,10 @@ TYPES: dict[str, npt.DTypeLike] = {
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
-    "trace_pool": "i8", "trace_project": "i8", "trace_encrypted": "?", "trace_first": "i8",
-    "trace_zone": "i8", "zone_breaks": "?",
+    "trace_pool": "i8", "trace_project": "i8", "trace_tenant": "i8", "trace_encrypted": "?",
+    "trace_first": "i8", "trace_zone": "i8", "zone_breaks": "?",
     "fill_locks": LOCKS, "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
+    "quota_limits": "i8", "quota_used": "i8",
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,
@@ -330,4 +343,6 @@ DIMENSIONS = {
     "serves": 2,
     "may_use": 2,
     "edge_accounts": 2,
+    "quota_limits": 2,
+    "quota_used": 2,
 }

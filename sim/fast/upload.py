@@ -27,8 +27,10 @@ from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, fill_lock_row, lock_row
 from sim.fast.places import end_image_delete
+from sim.fast.quotas import give_back, reserve
 from sim.fast.state import (
     CACHE,
+    INTERNAL,
     NO_KEY,
     NO_OP,
     NO_VOLUME,
@@ -140,7 +142,7 @@ def make_image(s: State, v: int) -> bool:
     r, o = s.volumes[v], s.options[0]
     i = s.images[r.image]
     if i.raw and i.bare and (o.upload == NO_OP or o.upload == TWIN_LOCATION):
-        error, seconds = clone_image_volume(s, v, STORE, o.uploads_to_tenant)
+        error, seconds = clone_image_volume(s, v, STORE, INTERNAL if o.uploads_to_tenant else r.tenant)
         if error == 0:
             r.fill = s.world[0].made
             return next_phase(s, v, LOCATED, seconds)
@@ -178,14 +180,16 @@ def keep(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.fill = last = NONE
     for place in range(s.store_start[r.image], s.store_start[r.image + 1]):
-        slot = put_file(s, r.image, s.store_pools[place])
-        if slot == NONE:
+        error = put_file(s, r.image, s.store_pools[place])
+        if error != 0:
             slot = r.fill
             while slot != NONE:
                 following = s.slots[slot].next
+                give_back(s, s.slots[slot].tenant, s.slots[slot].tier, s.slots[slot].size_gib)
                 end_delete(s, slot)
                 slot = following
-            return upload_fails(s, v, NO_SPACE)
+            return upload_fails(s, v, error)
+        slot = s.world[0].made
         if last == NONE:
             r.fill = slot
         else:
@@ -202,16 +206,22 @@ def keep(s: State, v: int) -> bool:
 
 @compiled
 def put_file(s: State, image: int, pool: int) -> int:
-    """An image's file on a pool: its slot, or NONE if it does not fit."""
+    """Put an image's file on a pool, in the slot `world.made`. Returns why it is refused, or 0."""
     i = s.images[image]
     tier = s.backends[s.pools[pool].backend].tier
-    if create(s, NONE, pool, max(1, i.size_gib), STORE, tier)[0] != 0:
-        return NONE
-    slot = s.world[0].made
-    if write(s, slot, image, not i.file_is_content, i.version)[0] != 0:
+    tenant = INTERNAL if s.options[0].tenant_owns_store else NONE
+    size_gib = max(1, i.size_gib)
+    error = reserve(s, tenant, tier, size_gib)
+    if error != 0:
+        return error
+    if create(s, NONE, pool, size_gib, STORE, tier)[0] == 0:
+        slot = s.world[0].made
+        s.slots[slot].tenant = tenant
+        if write(s, slot, image, not i.file_is_content, i.version)[0] == 0:
+            return 0
         end_delete(s, slot)
-        return NONE
-    return slot
+    give_back(s, tenant, tier, size_gib)
+    return NO_SPACE
 
 
 @compiled
@@ -233,7 +243,7 @@ def twin(s: State, v: int) -> bool:
     i = s.images[r.image]
     b = s.backends[s.pools[r.pool].backend]
     if o.upload == TWIN_LOCATION and not (i.raw and i.bare):
-        error, seconds = clone_image_volume(s, v, STORE, o.uploads_to_tenant)
+        error, seconds = clone_image_volume(s, v, STORE, INTERNAL if o.uploads_to_tenant else r.tenant)
         if error == 0:
             r.fill = s.world[0].made
             return next_phase(s, v, TWINNED, seconds)
@@ -263,7 +273,7 @@ def enter(s: State, v: int) -> bool:
     if look_up_or_drop(s, v, False) == NONE:
         error = REFUSED
         if ensure_space(s, v):
-            error, seconds = clone_image_volume(s, v, CACHE, True)
+            error, seconds = clone_image_volume(s, v, CACHE, INTERNAL)
             if error == 0:
                 r.fill = s.world[0].made
                 return next_phase(s, v, ENTERED, seconds)

@@ -11,6 +11,7 @@ from sim.importers.cloud import Cloud
 from sim.importers.configuration_notes import HANDLERS
 from sim.importers.notes import Note
 from sim.importers.settings import MULTIPLIERS, Configuration
+from sim.inputs.quotas import by_type
 from sim.inputs.scenario import NOVA
 from sim.inputs.schedulers import shipped
 
@@ -27,6 +28,8 @@ def options(cloud: Cloud) -> dict[str, Any]:
     if configuration is not None or (history is not None and (history.quotas or history.default_quotas)):
         for resource in ("volumes", "gigabytes"):
             found[f"internal_tenant_quota_{resource}"] = _quota(cloud, resource)
+    if by_type := _by_type(cloud):
+        found["internal_tenant_quotas"] = by_type
     return found
 
 
@@ -83,15 +86,19 @@ def _quota(cloud: Cloud, resource: str) -> int | Assumed | None:
     return Assumed(int(limit), DEFAULT) if assumed else int(limit)
 
 
-def _of_types(limits: dict[str, int]) -> dict[str, int]:
-    """Limits of a volume type, such as volumes_flash."""
-    kinds = ("volumes_", "gigabytes_")
-    return {name: limit for name, limit in limits.items() if name.startswith(kinds) and limit >= 0}
+def _by_type(cloud: Cloud) -> dict[str, int]:
+    """The internal tenant's quotas of the scenario's volume types, such as volumes_flash, by name."""
+    history, configuration = cloud.sources.history, cloud.sources.configuration
+    if history is None:
+        return {}
+    by_class = configuration is None or configuration.whole["use_default_quota_class"]
+    limits = (history.default_quotas if by_class else {}) | history.quotas
+    known = set(by_type(cloud.tiers))
+    return {name: limit for name, limit in sorted(limits.items()) if name in known and limit >= 0}
 
 
 def notes(cloud: Cloud) -> Iterator[Note]:
     """Notes on what the quota means for the cache."""
-    history = cloud.sources.history
     told, assumed = [], []
     for resource, unit in (("volumes", "volumes"), ("gigabytes", "GiB")):
         limit = _quota(cloud, resource)
@@ -105,8 +112,6 @@ def notes(cloud: Cloud) -> Iterator[Note]:
         yield Note("read", f"{what}: {' and '.join(told)}: {means}")
     if assumed:
         yield Note("assumed", f"{what}: {' and '.join(assumed)} ({DEFAULT}, --db): {means}")
-    by_type = {} if history is None else _of_types(history.default_quotas | history.quotas)
-    if by_type:
-        every = ", ".join(f"{name} {limit:,}" for name, limit in sorted(by_type.items()))
-        what = "volume-type quotas also apply to the cache's project; the simulation ignores them"
-        yield Note("unknown", f"{every}: {what}")
+    if of_types := _by_type(cloud):
+        every = ", ".join(f"{name} {limit:,}" for name, limit in of_types.items())
+        yield Note("read", f"{every}: quotas of volume types also apply to the cache's project")

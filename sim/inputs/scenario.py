@@ -94,6 +94,17 @@ class CinderOptions(Spec):
     unlimited."""
     internal_tenant_quota_gigabytes: Quota = None
     """Quota of GiB for the internal tenant; null or -1: unlimited."""
+    internal_tenant_quotas: dict[Name, Quota] = Field(default={})
+    """Quotas of the internal tenant by volume type: `volumes_TYPE` and `gigabytes_TYPE`. Absent, null or -1:
+    unlimited."""
+    internal_tenant_owns_store: bool = False
+    """Whether image-volumes of the Cinder store belong to the internal tenant, and count against its quotas
+    (Glance's `cinder_store_project_name`). False: they belong to a project without quotas."""
+    quotas: dict[Name, dict[Name, Quota]] = Field(default={})
+    """Quotas of users' projects by project, named as in `openstack quota set`: `volumes`, `gigabytes`,
+    `per_volume_gigabytes`, and for a volume type `volumes_TYPE` and `gigabytes_TYPE`. The project `default`
+    has the values of all projects that lack one. Creates without a project belong to `project`. Absent, null
+    or -1: unlimited."""
     image_upload_use_internal_tenant: bool = False
     """Whether image-volumes of uploads belong to the internal tenant, not to the uploading project (see
     `upload`)."""
@@ -122,6 +133,15 @@ class CinderOptions(Spec):
             "VolumeNumberWeigher": self.volume_number_multiplier,
         }
         return {weigher: of.get(weigher, 1.0) for weigher in self.scheduler_default_weighers}
+
+    def tenant_limits(self) -> dict[str, int]:
+        """What limits the internal tenant, by resource as in `quotas`."""
+        whole = {
+            "volumes": self.internal_tenant_quota_volumes,
+            "gigabytes": self.internal_tenant_quota_gigabytes,
+        }
+        limits = {**whole, **self.internal_tenant_quotas}
+        return {resource: limit for resource, limit in limits.items() if limit is not None}
 
     def preference(self) -> float:
         """A multiplier that outweighs all other weighers: more than their weights can differ by."""

@@ -9,7 +9,9 @@ from sim.planner.figures import EVERY
 from sim.planner.search import Plan
 from sim.sweep.results import ALL
 
-QUOTAS = {"volumes": "internal_tenant_quota_volumes", "gigabytes": "internal_tenant_quota_gigabytes"}
+# By quantity: the peak of the cache, and the limit of each pool's cache.
+PEAKS = {"volumes": "cache_volumes_peak", "gigabytes": "cache_provisioned_gib_peak"}
+LIMITS = {"volumes": "max_count", "gigabytes": "max_size_gb"}
 
 
 def conf_lines(plan: Plan) -> str:
@@ -20,39 +22,48 @@ def conf_lines(plan: Plan) -> str:
 def quotas(plan: Plan) -> dict[str, int | None]:
     """The quotas that the internal tenant needs: all caches at their limits, or their peak if it is more.
 
-    None: today's quota is unlimited or large enough.
+    None: today's quota is unlimited or large enough. Those of volume types (`volumes_TYPE`) are there only if
+    the scenario has them.
     """
     scenario, limits = plan.load.case.scenario, plan.best.choice.backends
-    rows = [result.rows["all", ALL].figures for result in plan.best.runs]
+    today = scenario.cinder.tenant_limits()
     found: dict[str, int | None] = {}
-    for name, quantity, limit in (
-        ("volumes", "cache_volumes_peak", "max_count"),
-        ("gigabytes", "cache_provisioned_gib_peak", "max_size_gb"),
-    ):
-        peak = max(int(row[quantity]) for row in rows)
+    for name in dict.fromkeys((*PEAKS, *today)):
+        quantity, _, tier = name.partition("_")
+        rows = [result.rows["tier" if tier else "all", tier or ALL].figures for result in plan.best.runs]
+        peak = max(int(row[PEAKS[quantity]]) for row in rows)
         full = [
-            getattr(each, limit) * len(scenario.backends[backend].pools) for backend, each in limits.items()
+            getattr(each, LIMITS[quantity]) * len(scenario.backends[backend].pools)
+            for backend, each in limits.items()
+            if not tier or tier in scenario.backends[backend].volume_types
         ]
         needed = max(peak, sum(full))
-        today = getattr(scenario.cinder, QUOTAS[name])
-        found[name] = needed if today is not None and today < needed else None
+        found[name] = needed if name in today and today[name] < needed else None
     return found
 
 
 def quota_commands(plan: Plan, quota: dict[str, int | None]) -> list[str]:
-    """The command that raises the internal tenant's quota."""
-    options = [f"--{name} {value}" for name, value in quota.items() if value is not None]
-    return [f"openstack quota set {' '.join(options)} CINDER_INTERNAL_TENANT_PROJECT_ID"] if options else []
+    """The commands that raise the internal tenant's quotas, one for all volume types together first."""
+    of_tier: dict[str, list[str]] = {}
+    for name, value in quota.items():
+        quantity, _, tier = name.partition("_")
+        if value is not None:
+            of_tier.setdefault(tier, []).append(f"--{quantity} {value}")
+    project = "CINDER_INTERNAL_TENANT_PROJECT_ID"
+    return [
+        f"openstack quota set {' '.join(options)}{f' --volume-type {tier}' if tier else ''} {project}"
+        for tier, options in of_tier.items()
+    ]
 
 
 def quota_binds(plan: Plan, quota: dict[str, int | None]) -> list[dict[str, Any]]:
     """A reason for each quota that is too small."""
-    options = plan.load.case.scenario.cinder
+    today = plan.load.case.scenario.cinder.tenant_limits()
     return [
         {
-            "constraint": QUOTAS[name],
+            "constraint": f"internal_tenant_quota{'s.' if '_' in name else '_'}{name}",
             "where": EVERY,
-            "text": f"the internal tenant has {getattr(options, QUOTAS[name]):,} {name}, and needs {value:,}",
+            "text": f"the internal tenant has {today[name]:,} {name}, and needs {value:,}",
         }
         for name, value in quota.items()
         if value is not None

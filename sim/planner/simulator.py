@@ -60,7 +60,9 @@ class Load:
         """The values that every cell has: the changes, and no quotas of the internal tenant (a plan says what
         it needs).
         """
-        quotas = ("cinder.internal_tenant_quota_volumes", "cinder.internal_tenant_quota_gigabytes")
+        quotas = ["cinder.internal_tenant_quota_volumes", "cinder.internal_tenant_quota_gigabytes"]
+        by_type = self.plain.scenario.cinder.internal_tenant_quotas
+        quotas += [f"cinder.internal_tenant_quotas.{resource}" for resource in by_type]
         return {**self.changes, **dict.fromkeys(quotas)}
 
 

@@ -15,6 +15,7 @@ from sim.inputs.generator import MOST_EVENTS, check_generate
 from sim.inputs.hosts import SEPARATOR, host_of
 from sim.inputs.images import Image, check_images, read_images
 from sim.inputs.problems import BadInput, Problems, printable, quoted
+from sim.inputs.quotas import check_quotas
 from sim.inputs.scenario import Case, Scenario, put
 from sim.inputs.spec import listed, validated
 from sim.inputs.tables import count_rows
@@ -54,6 +55,7 @@ def load(
     scenario = validated(Scenario, {"name": path.stem, **raw}, path, "", problems)
     tiers, hosts = _tiers(raw), _hosts(raw)
     _check_pools(path, raw, tiers, hosts, problems)
+    check_quotas(path, raw, tiers, problems)
     workload = _mapping(raw, "workload") or {}
     check_generate(path, raw, workload, tiers, hosts, problems)
     pools = None if hosts is None else frozenset(hosts)

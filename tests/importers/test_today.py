@@ -128,10 +128,13 @@ def test_quotas(
 
 
 def test_quotas_of_volume_types_are_told(tmp_path: Path) -> None:
-    """`quota.QuotaEngine.add_volume_type_opts` reserves them too."""
-    tables = {"default_quotas": {"volumes": 10, "gigabytes_flash": 100, "volumes_flash": -1}}
+    """`quota.QuotaEngine.add_volume_type_opts` reserves them too; the project's own come first."""
+    classes = {"volumes": 10, "gigabytes_flash": 100, "volumes_flash": 7, "volumes_elsewhere": 3}
+    tables = {"default_quotas": classes, "quotas": {"volumes_flash": -1}}
     cloud = assemble(Sources(None, history([create("1", "n@a#p")], [{"image_id": "i"}], **tables)))
-    assert "gigabytes_flash 100: volume-type quotas" in texts(cloud)
+    assert "gigabytes_flash 100: quotas of volume types" in texts(cloud)
+    options = importlib.import_module("sim.importers.cinder_options").options(cloud)
+    assert options["internal_tenant_quotas"] == {"gigabytes_flash": 100}
 
 
 def test_assumed_quotas_are_marked(tmp_path: Path) -> None:

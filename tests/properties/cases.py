@@ -136,6 +136,24 @@ WEIGHING = st.fixed_dictionaries(
 )
 
 
+def quotas(draw: st.DrawFn, whole: bool) -> dict[str, Any]:
+    """Quotas of users' projects and of the internal tenant by volume type, in one of three cases."""
+    if not draw(st.sampled_from((False, False, True))):
+        return {}
+    one = st.sampled_from(
+        [{}]
+        + [{f"volumes{of}": few} for of in ("", "_flash", "_disk") for few in (3, 1)]
+        + [{f"gigabytes{of}": few} for of in ("", "_flash", "_disk") for few in (11, 20)]
+        + [{"per_volume_gigabytes": 4}, {"volumes": None}, {"volumes": 0}]
+    )
+    of_tenant = {"volumes_flash": draw(seldom(0, 1, 3)), "gigabytes_disk": draw(seldom(2, 5))}
+    return {
+        "quotas": {name: draw(one) | draw(one) for name in ("default", "alice", "bob", "project")},
+        "internal_tenant_quotas": draw(st.sampled_from(({}, of_tenant))),
+        "internal_tenant_owns_store": whole and draw(st.booleans()),
+    }
+
+
 def seldom(*limits: Any) -> st.SearchStrategy[Any]:
     """No limit in three of four."""
     return st.sampled_from((None,) * 3 * len(limits) + limits)
@@ -231,6 +249,7 @@ def scenarios(draw: st.DrawFn, whole: bool = False) -> tuple[dict[str, Any], lis
             "internal_tenant_quota_gigabytes": draw(seldom(3, 8)),
             "image_upload_use_internal_tenant": draw(st.booleans()),
             **draw(st.one_of(st.just({}), WEIGHING)),
+            **quotas(draw, whole),
         },
         "upload": draw(st.sampled_from(("copy", "no-op", "raw-twin-location", "raw-twin-cache"))),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,9 @@ from cinder import exception
 from cinder.image.cache import ImageVolumeCache
 
 from sim.cinder import api, locks
-from sim.cinder.database import Database, Quotas
+from sim.cinder.database import Database
 from sim.cinder.driver import Driver
+from sim.cinder.quotas import Quotas
 from sim.inputs.scenario import Case
 from sim.model import arrays
 
@@ -81,7 +83,7 @@ def forget_orphans(driver: Any, volume: Any) -> None:
 
 
 def no_limits(quotas: Any, *args: Any, **deltas: Any) -> Any:
-    quotas._limits = {}
+    quotas.tables._limits = defaultdict(dict)
     return RESERVE(quotas, *args, **deltas)
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 from sim.cinder import engine
 from sim.cinder.clock import Process, current_process
-from sim.cinder.database import INTERNAL_PROJECT, Database, Quotas
+from sim.cinder.database import INTERNAL_PROJECT, STORE_PROJECT, Database
 from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
 from sim.cinder.parts import Parts
 from sim.cinder.policies import CACHES, ObservedCache
+from sim.cinder.quotas import Quotas
+from sim.inputs.quotas import limits_of
 from sim.inputs.scenario import Backend, Case
 from sim.inputs.strategies import STRATEGIES
 from sim.model.arrays import Array
@@ -37,7 +39,7 @@ class Watch:
         self.arrays: dict[str, Array] = {}
         self.db: Any = None
         self.quotas: Any = None
-        self.quota_floor = {"volumes": 0, "gigabytes": 0}  # what existed at the start may be over it
+        self.quota_floor: dict[str, Counter[str]] = {}  # by project: what exists at the start may be over it
         self.glance: Glance | None = None
         self.first_version: object = None
         creates = case.trace.events[case.trace.events["event"] == "create"]
@@ -149,14 +151,27 @@ class Watch:
         self.that(+orphans == +self.orphans, "I7", f"orphans: {orphans}, counted {self.orphans}")
 
     def _quota(self) -> None:
-        mine = [each for each in self.db.volumes.values() if each.project_id == INTERNAL_PROJECT]
-        usage = {"volumes": len(mine), "gigabytes": sum(volume.size for volume in mine)}
-        self.that(usage == self.quotas.in_use, "I17", f"in use {usage}, counted {self.quotas.in_use}")
-        cinder = self.case.scenario.cinder
-        for name in usage:
-            limit = getattr(cinder, f"internal_tenant_quota_{name}")
-            within = limit is None or usage[name] <= max(limit, self.quota_floor[name])
-            self.that(within, "I17", f"{usage[name]} {name} of {limit}")
+        cinder, fresh = self.case.scenario.cinder, set()
+        usage: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for volume in self.db.volumes.values():
+            of_project = usage[volume.project_id]
+            if volume.project_id != INTERNAL_PROJECT and volume.status in ("creating", "downloading"):
+                fresh.add(volume.project_id)  # it may be as small as its image for a while
+            for name, amount in (("volumes", 1), ("gigabytes", volume.size)):
+                of_project[name] += amount
+                of_project[f"{name}_{volume.volume_type_id}"] += amount
+        for project, counted in self.quotas.tables.in_use.items():
+            tenant = project == INTERNAL_PROJECT
+            limits = cinder.tenant_limits() if tenant else limits_of(cinder.quotas, project)
+            if project == STORE_PROJECT:
+                limits = {}
+            floor = self.quota_floor.get(project, Counter())
+            for name, used in counted.items():
+                if project not in fresh or not name.startswith("gigabytes"):
+                    told = f"{project}: in use {usage[project][name]} {name}, counted {used}"
+                    self.that(usage[project][name] == used, "I17", told)
+                within = name not in limits or used <= max(limits[name], floor[name])
+                self.that(within, "I17", f"{project}: {used} {name} of {limits.get(name)}")
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -413,9 +428,9 @@ def watching(watch: Watch) -> Parts:
             super().__init__(*args)
             watch.quotas = self
 
-        def take(self, volume: Any) -> None:
-            super().take(volume)
-            watch.quota_floor = dict(self.in_use)
+        def count(self, project_id: str, *args: Any) -> None:
+            super().count(project_id, *args)
+            watch.quota_floor[project_id] = Counter(self.tables.in_use[project_id])
 
     class WatchedCache(ObservedCache):
         def get_entry(self, context: Any, volume: Any, image_id: str, meta: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ import sqlalchemy.event
 from castellan import key_manager
 from castellan.tests.unit.key_manager.mock_key_manager import MockKeyManager
 from cinder import context as cinder_context
-from cinder import coordination, rpc, utils
+from cinder import coordination, quota, rpc, utils
 from cinder.backup import rpcapi as backup_rpcapi
 from cinder.image import glance, image_utils
 from cinder.scheduler import rpcapi as scheduler_rpcapi
@@ -43,6 +43,17 @@ CONF = cfg.CONF
 
 def admin() -> Any:
     return cinder_context.get_admin_context()
+
+
+def user(project: str) -> cinder_context.RequestContext:
+    """A user of a project."""
+    return cinder_context.RequestContext(
+        user_id=project,
+        project_id=project,
+        is_admin=False,
+        roles=["member", "reader"],
+        overwrite=False,
+    )
 
 
 @functools.cache
@@ -173,6 +184,10 @@ def simulated(
             backing_file=None,
         )
 
+    def add_volume_type_opts(context: Any, opts: dict[str, int], type_id: str) -> None:
+        """Cinder's own; the second volume type of a tier, for encrypted volumes, counts as the first."""
+        quota.QuotaEngine.add_volume_type_opts(quota.QUOTAS, context, opts, run.counts_as(type_id))
+
     def sleep(seconds: float) -> None:
         """Simulated in the run's greenlets; real in its hub, and in other threads, such as a notebook's."""
         simulated = greenlet.getcurrent().parent is run.time.hub
@@ -210,6 +225,7 @@ def simulated(
             (stochastic, "random", drawn),
             (chance, "random", drawn),
             (coordination.COORDINATOR, "coordinator", run.coordinator),
+            (quota.QUOTAS, "add_volume_type_opts", add_volume_type_opts),
             (real_time, "sleep", sleep),
         ):
             stack.enter_context(mock.patch.object(target, name, new))

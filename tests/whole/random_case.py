@@ -38,6 +38,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _zones(random.Random(f"zones {seed}"), b)  # a stream of its own: other draws stay as they were
     _stored(random.Random(f"store {seed}"), b)
     _nodes(random.Random(f"nodes {seed}"), b)
+    _quotas(random.Random(f"quotas {seed}"), b)
     return b
 
 
@@ -51,6 +52,20 @@ def _zones(draw: random.Random, b: Builder) -> None:
     for event in b.events:
         if event["event"] == "create":
             event["availability_zone"] = draw.choice(("",) * 12 + ("nova", "az1", "az1", "gone"))
+
+
+def _quotas(draw: random.Random, b: Builder) -> None:
+    """In a third of the cases: of projects and volume types; the internal tenant may own the store."""
+    if draw.random() < 0.7:
+        return
+    few = {"volumes": (2, 6), "gigabytes": (20, 40), "per_volume_gigabytes": (5, 12)}
+    few |= {f"{name}_{tier}": few[name] for name in list(few)[:2] for tier in ("flash", "disk")}
+    limits = [(name, draw.choice(of)) for name, of in few.items()]
+    b.scenario["cinder"] |= {
+        "quotas": {name: dict(draw.sample(limits, draw.choice((0, 1, 2)))) for name in ("default", "alice")},
+        "internal_tenant_quotas": draw.choice(({}, {"volumes_flash": 2, "gigabytes_disk": 5})),
+        "internal_tenant_owns_store": draw.random() < 0.4,
+    }
 
 
 def _images(draw: random.Random) -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ import pandas as pd
 import webob
 from castellan import key_manager
 from castellan.common.exception import CastellanException
-from cinder import context as cinder_context
 from cinder import exception, objects
 from cinder.api import microversions
 from cinder.api.contrib.volume_actions import VolumeActionsController
@@ -35,8 +34,8 @@ from sim.cinder.release import db_api
 
 from . import simtime
 from .arrays import GIB
-from .cloud import INTERNAL_PROJECT, STORE_PROJECT, GlanceImage, ImageService, image_gib, image_uuid
-from .process import admin, simulated
+from .cloud import INTERNAL_PROJECT, GlanceImage, ImageService, image_gib, image_uuid
+from .process import admin, simulated, user
 from .records import Request, Upload
 from .start import StartedCloud
 
@@ -159,7 +158,7 @@ class Run(StartedCloud):
     def _create(self, request: Request) -> None:
         event = request.event
         project = event.project or "project"
-        context = _user(project)
+        context = user(project)
         image_id = image_uuid(event.image_id) if event.image_id else None
         types = self.encrypted_types if event.encrypted else self.types
         type_id = types[event.volume_type]
@@ -167,6 +166,8 @@ class Run(StartedCloud):
         try:
             image_meta = task._get_image_metadata(context, image_id, int(event.size_gib))
             zones, _ = task._extract_availability_zones(event.availability_zone or None, None, None, None)
+            reserve = api_flow.QuotaReserveTask()
+            reserved = reserve.execute(context, int(event.size_gib), type_id, None, {})
         except exception.CinderException as error:
             self._finish(request, error)
             return
@@ -184,6 +185,7 @@ class Run(StartedCloud):
         host = self._inside(event.host) if event.host else {}
         volume = objects.Volume(context=context, **properties, **host)
         volume.create()
+        api_flow.QuotaCommitTask().execute(context, reserved["reservations"], properties, {})
         self.by_uuid[volume.id] = request
         self._cast(context, image_id, volume, properties, zones)
 
@@ -299,7 +301,7 @@ class Run(StartedCloud):
             self.time.wait(upload.done)
         uuid, project = self._volume(event.volume_id)
         if uuid is not None:
-            self._api_delete(_user(project), uuid)
+            self._api_delete(user(project), uuid)
 
     def _under_way(self, volume: str) -> list[Upload]:
         """Uploads of a volume that have not ended, or not begun."""
@@ -335,7 +337,7 @@ class Run(StartedCloud):
         asked = {"image_name": image_id, "force": False}
         asked |= {"disk_format": spec.disk_format, "container_format": spec.container_format}
         uuid, project = self._volume(upload.event.volume_id)
-        context = _user(project)
+        context = user(project)
         try:
             if uuid is None:
                 raise exception.VolumeNotFound(volume_id=upload.event.volume_id)
@@ -376,18 +378,19 @@ class Run(StartedCloud):
         if image is None or image.status != "active" or self.strategy not in ("store-only", "combined"):
             return
         self._save(image)
+        backend = event.host.partition("#")[0]
+        tier = event.volume_type or self.scenario.backends[backend].volume_types[0]
         try:
             asked = event.availability_zone or None
             zones, _ = self._api_task()._extract_availability_zones(asked, None, None, None)
+            self.take_quota(self.store_project, image_gib(image.spec.size_bytes), self.types[tier])
         except exception.CinderException:
             self._save(image)
             return
-        backend = event.host.partition("#")[0]
-        tier = event.volume_type or self.scenario.backends[backend].volume_types[0]
         properties = {
             "size": image_gib(image.spec.size_bytes),
-            "user_id": STORE_PROJECT,
-            "project_id": STORE_PROJECT,
+            "user_id": self.store_project,
+            "project_id": self.store_project,
             "status": "creating",
             "attach_status": fields.VolumeAttachStatus.DETACHED,
             "volume_type_id": self.types[tier],
@@ -398,7 +401,7 @@ class Run(StartedCloud):
             "metadata": {"image_owner": image.owner, "glance_image_id": image_uuid(event.image_id)},
             **(self._inside(event.host) if event.host else {}),
         }
-        context = _user(STORE_PROJECT)
+        context = user(self.store_project)
         volume = objects.Volume(context=context, **properties, **named)
         volume.create()
         self.by_uuid[volume.id] = Request(event, self.time.env.event())
@@ -470,16 +473,6 @@ class Run(StartedCloud):
             pd.DataFrame(orphans, columns=CACHE[:3]),
             pd.DataFrame([u.row() for u in self.uploads.values()], columns=UPLOADS),
         )
-
-
-def _user(project: str) -> cinder_context.RequestContext:
-    return cinder_context.RequestContext(
-        user_id=project,
-        project_id=project,
-        is_admin=False,
-        roles=["member", "reader"],
-        overwrite=False,
-    )
 
 
 _NOT_GIVEN = (

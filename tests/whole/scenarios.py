@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import node_scenarios, store_scenarios, upload_scenarios  # noqa: F401 register their own
+from . import (  # noqa: F401 register their own
+    node_scenarios,
+    quota_scenarios,
+    store_scenarios,
+    upload_scenarios,
+)
 from .build import TIER, Builder, image, numbered
 from .random_case import random_builder
 from .registry import ALL, CASES, STRATEGIES, scenario, small

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import greenlet
-from cinder import exception, objects
+from cinder import exception, objects, quota
 from cinder.objects import fields
 from cinder.scheduler import filter_scheduler  # noqa: F401 registers the scheduler's options
 from cinder.scheduler import manager as scheduler_manager
@@ -17,6 +17,7 @@ from cinder.volume import api as volume_api
 from cinder.volume import configuration, volume_types
 from cinder.volume import driver as volume_driver
 from cinder.volume import manager as volume_manager
+from cinder.volume.flows.api import create_volume as api_flow
 
 from sim.cinder.release import db_api
 
@@ -32,7 +33,7 @@ from .cloud import (
     image_gib,
     image_uuid,
 )
-from .process import admin
+from .process import admin, user
 
 CLUSTER, SHARED = "cl", "shared"  # a cluster's name, and the host of nodes without one
 EPOCH = datetime.datetime(2026, 1, 1)
@@ -42,6 +43,10 @@ HANDLERS = {
     "OrderedHostWeightHandler": "cinder.scheduler.weights.OrderedHostWeightHandler",
     "StochasticHostWeightHandler": "cinder.scheduler.weights.stochastic.StochasticHostWeightHandler",
 }
+
+
+def _limit(limit: int | None) -> int:
+    return -1 if limit is None else limit
 
 
 @dataclass
@@ -74,6 +79,8 @@ class StartedCloud(Cloud):
         self.services = {name: self._services(name, spec) for name, spec in self.scenario.backends.items()}
         self.turns: Counter[str] = Counter()  # creates that were cast to each backend
         self.makers = {}
+        owns_store = self.scenario.cinder.internal_tenant_owns_store
+        self.store_project = INTERNAL_PROJECT if owns_store else STORE_PROJECT
         self.initial: dict[str, tuple[str, str]] = {}  # trace id -> uuid, project
 
     def _services(self, name: str, spec: Any) -> list[Service]:
@@ -149,14 +156,7 @@ class StartedCloud(Cloud):
             for tier in self.scenario.tiers
         }
         self.encrypted_types = {tier: self._encrypted_type(tier) for tier in self.types}
-        quotas = self.scenario.cinder
-        for resource, limit in (
-            ("volumes", quotas.internal_tenant_quota_volumes),
-            ("gigabytes", quotas.internal_tenant_quota_gigabytes),
-        ):
-            db_api.quota_create(context, INTERNAL_PROJECT, resource, -1 if limit is None else limit)
-            for project in self._projects():
-                db_api.quota_create(context, project, resource, -1)
+        self._set_quotas()
         self._put_initial()
         self._put_store()
         self.scheduler = scheduler_manager.SchedulerManager()
@@ -166,6 +166,10 @@ class StartedCloud(Cloud):
             for service in services:
                 self._start(name, service)
 
+    def counts_as(self, type_id: str) -> str:
+        """The volume type whose quota a volume takes."""
+        return next((self.types[tier] for tier, of in self.encrypted_types.items() if of == type_id), type_id)
+
     def _encrypted_type(self, tier: str) -> str:
         """A second volume type of a tier, for its encrypted volumes."""
         name = f"{tier}, encrypted"
@@ -174,9 +178,27 @@ class StartedCloud(Cloud):
         db_api.volume_type_encryption_create(admin(), made, {**spec, "key_size": 256})
         return str(made)
 
-    def _projects(self) -> set[str]:
-        """All users' projects."""
-        return {*self.case.trace.events["project"], *self.case.initial["project"], "project"} - {""}
+    def _set_quotas(self) -> None:
+        """What no quota is set for is unlimited, and not as Cinder's options have it."""
+        cinder = self.scenario.cinder
+        resources = ["volumes", "gigabytes", "per_volume_gigabytes"]
+        resources += [f"{each}_{tier}" for tier in self.types for each in resources[:2]]
+        unlimited: dict[str, Any] = dict.fromkeys(resources)
+        tenant = {
+            "volumes": cinder.internal_tenant_quota_volumes,
+            "gigabytes": cinder.internal_tenant_quota_gigabytes,
+            **cinder.internal_tenant_quotas,
+        }
+        limits = {INTERNAL_PROJECT: unlimited | tenant, STORE_PROJECT: unlimited, **cinder.quotas}
+        default = unlimited | limits.pop("default", {})
+        for resource, limit in default.items():
+            try:
+                db_api.quota_class_update(admin(), "default", resource, _limit(limit))
+            except exception.QuotaClassNotFound:
+                db_api.quota_class_create(admin(), "default", resource, _limit(limit))
+        for project, of_project in limits.items():
+            for resource, limit in of_project.items():
+                db_api.quota_create(admin(), project, resource, _limit(limit))
 
     def _start(self, name: str, service: Service) -> None:
         tiers = tuple(self.scenario.backends[name].volume_types)
@@ -257,11 +279,12 @@ class StartedCloud(Cloud):
         kept: list[Any] = []
         try:
             for host in self._store_hosts(image.spec):
-                kept.append(self._put_image(host, image))
-        except exception.VolumeBackendAPIException:
+                kept.append(self._put_image(host, image, image.status == "saving"))
+        except (exception.VolumeBackendAPIException, exception.QuotaError):
             for volume in kept:
                 self._at(volume).array.remove(volume.id)
                 volume.destroy()
+                self.take_quota(volume.project_id, -volume.size, volume.volume_type_id)
             raise
         for volume in kept:
             manager = self._at(volume).manager
@@ -276,17 +299,39 @@ class StartedCloud(Cloud):
             return list(self.scenario.pools()) if spec.disk_format == "raw" else []
         return list(spec.store_hosts) or ([self.scenario.store.home] if self.scenario.store else [])
 
-    def _put_image(self, host: str, image: GlanceImage) -> Any:
+    def _put_image(self, host: str, image: GlanceImage, asks: bool) -> Any:
+        """`asks`: Glance asks Cinder's API for the volume."""
         uuid, spec = image_uuid(image.spec.image_id), image.spec
-        return self._put(
-            host,
-            image_gib(spec.size_bytes),
-            STORE_PROJECT,
-            spec.size_bytes / GIB,
-            (uuid, image.version) if spec.disk_format == "raw" else (uuid,),
-            display_name=f"image-{uuid}",
-            metadata={"image_owner": image.owner, "glance_image_id": uuid},
-        )
+        project = self.store_project
+        size = image_gib(spec.size_bytes)
+        type_id = self.types[self.scenario.backend_at(host).volume_types[0]]
+        if asks:
+            self.take_quota(project, size, type_id)
+        try:
+            return self._put(
+                host,
+                size,
+                project,
+                spec.size_bytes / GIB,
+                (uuid, image.version) if spec.disk_format == "raw" else (uuid,),
+                display_name=f"image-{uuid}",
+                metadata={"image_owner": image.owner, "glance_image_id": uuid},
+            )
+        except exception.VolumeBackendAPIException:
+            self.take_quota(project, -size, type_id)
+            raise
+
+    def take_quota(self, project: str, size: int, type_id: str) -> None:
+        """The quota of a new volume, as the API takes it; a negative size gives it back."""
+        context = user(project)
+        if size > 0:
+            reserved = api_flow.QuotaReserveTask().execute(context, size, type_id, None, {})
+            reservations = reserved["reservations"]
+        else:
+            deltas = {"volumes": -1, "gigabytes": size}
+            quota.QUOTAS.add_volume_type_opts(context, deltas, type_id)
+            reservations = quota.QUOTAS.reserve(context, **deltas)
+        api_flow.QuotaCommitTask().execute(context, reservations, {}, {})
 
     # Hosts: `node@backend#pool` within Cinder, `backend#pool` outside
 

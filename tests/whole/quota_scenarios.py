@@ -1,0 +1,107 @@
+"""Small named scenarios of quotas: of users' projects, of the internal tenant, and of the store's project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .build import TIER, Builder, image, numbered
+from .registry import scenario, small
+from .upload_scenarios import NO_OP, uploaded
+
+TIERS = {"flash": TIER, "disk": TIER}
+QUOTAS: dict[str, dict[str, dict[str, int | None]]] = {
+    "volumes": {"default": {"volumes": 3}, "alice": {"volumes": 2}},
+    "gigabytes": {"default": {"gigabytes": 31}, "alice": {"gigabytes": -1}, "project": {"volumes": 4}},
+    "volumes_type": {"default": {"volumes_flash": 2, "volumes": 4}, "alice": {"volumes_disk": 0}},
+    "gigabytes_type": {"default": {"gigabytes_disk": 21, "gigabytes": 60}, "bob": {"gigabytes_flash": None}},
+    "per_volume": {"default": {"per_volume_gigabytes": 9}, "bob": {"per_volume_gigabytes": 10}},
+}
+
+
+@scenario("none", "combined", of=tuple(QUOTAS))
+def users_quota(of: str) -> Builder:
+    """Refused by the API; a failed create keeps its quota, a delete gives it back at its end."""
+    b = Builder(*small(3), tiers=TIERS, store={"home": "b#p0"}, cinder={"quotas": QUOTAS[of]})
+    b.backend("a", pools={"p0": {"max_volumes": 5}}, delete_s=20)
+    b.backend("b", ["disk"], pools={"p0": {"capacity_gib": 40}}, thin=False)
+    for number, name in numbered("i0 i0 i1 i2 i0 i1 i1 i2 i0 i2 i0 i1"):
+        tier, host = (("flash", "a#p0"), ("disk", "b#p0"), ("disk", ""))[number % 3]
+        project = ("", "alice", "", "bob")[number % 4]
+        b.create(9.37 * number, name, host, (10, 5, 12)[number % 3], volume_type=tier, project=project)
+    b.delete(130.1, "v0").create(140.3, "", size=4).delete(141.1, "v2").delete(142.3, "v8")
+    b.create(151.7, "i0", project="alice").create(152.1, "i1").delete(160.3, "v1").delete(161.3, "v5")
+    b.create(170.3, "i2", size=9).create(171.3, "i2", "", 11, volume_type="disk", project="bob")
+    return b.delete(190.1, "v14").create(230.1, "i0").create(231.1, "i0", project="alice")
+
+
+@scenario("none", "cache-only", delete=("allowed", "busy"))
+def users_quota_of_what_exists(delete: str) -> Builder:
+    """What exists counts, even above the quota; what an array will not delete counts for ever."""
+    quotas = {"default": {"volumes": 2, "gigabytes_flash": 20}}
+    b = Builder(*small(2), cinder={"quotas": quotas}).backend("a", delete_with_clones=delete)
+    b.initial = [
+        {"kind": "volume", "volume_id": f"u{number}", "image_id": "", "size_gib": 7, "host": "a#p0"}
+        for number in range(3)
+    ]
+    b.create(1.1, "i0", size=3).delete(5.3, "u0").create(10.1, "i0", size=3).delete(11.1, "u1")
+    b.create(20.1, "i0", size=3).create(60.1, "i1", size=5, project="alice").delete(90.1, "v2")
+    return b.create(100.3, "i0", size=3).delete(120.1, "v4").create(140.3, "i0", size=3)
+
+
+@scenario("cache-only", of=("volumes", "gigabytes"))
+def tenant_quota_by_type(of: str) -> Builder:
+    """The cache of one tier is full, that of the other is not."""
+    limits = {"volumes_flash": 1} if of == "volumes" else {"gigabytes_flash": 3, "gigabytes_disk": 4}
+    images = [image("i0", 2), image("i1", 1.4), image("i2", 3), image("i3", 1)]
+    b = Builder(*images, tiers=TIERS, cinder={"internal_tenant_quotas": limits})
+    b.backend("a", image_volume_cache_max_count=2, delete_s=20).backend("b", "disk")
+    for number, name in numbered("i0 i0 i1 i1 i2 i0 i3 i1 i3 i2 i0 i3"):
+        tier = ("flash", "disk")[number % 2]
+        b.create(70.37 * number, name, "ab"[number % 2] + "#p0", volume_type=tier)
+    return b
+
+
+@scenario("store-only", "combined", "replicated-store", "none", upload=("copy", "no-op"))
+def store_of_the_internal_tenant(upload: str) -> Builder:
+    """One quota for the cache and for the store: what is there, and what uploads put there."""
+    cinder: dict[str, Any] = {
+        "internal_tenant_owns_store": True,
+        "image_upload_use_internal_tenant": True,
+        "internal_tenant_quota_volumes": 6,
+        "internal_tenant_quota_gigabytes": 11,
+        "internal_tenant_quotas": {"volumes_flash": 5},
+    }
+    new = uploaded("raw", "qcow2", "raw", "raw")
+    b = Builder(*small(3), *new, store={"home": "a#p0"}, tiers=TIERS, cinder=cinder, upload=upload)
+    b.backend("a", pools={"p0": {}, "p1": {}}).backend("b", ["disk", "flash"])
+    b.create(0, "i0", "a#p1", 2).create(1.3, "i1", "b#p0", 1).create(60.1, "i2", "a#p0", 4)
+    for number in range(3):
+        b.upload(100.1 + 30 * number, f"v{number}", f"n{number}")
+    b.event(190.1, "delete_image", image_id="i1").event(200.1, "delete_image", image_id="n0")
+    b.create(210.1, "i2", "b#p0", volume_type="disk").upload(260.1, "v2", "n3")
+    return b.create(300.1, "n1", "a#p1").create(330.1, "n3", "a#p1").create(370.3, "i0")
+
+
+@scenario("store-only", quota=("volumes", "gigabytes_flash"))
+def no_op_of_a_full_project(quota: str) -> Builder:
+    """Without `image_upload_use_internal_tenant`, an image-volume counts for who uploads."""
+    limit = {"volumes": 3, "gigabytes_flash": 24}[quota]
+    b = Builder(*small(1), *uploaded("raw", "raw", "raw"), **NO_OP)
+    b.scenario["cinder"] = {"quotas": {"default": {quota: limit}, "alice": {quota: 2}}}
+    b.backend("a").create(0, "i0", size=6).create(0.3, "i0", size=9).upload(60.1, "v0", "n0")
+    b.create(65.3, "i0", size=4).upload(70.1, "v1", "n1").create(90.1, "i0", project="alice", size=2)
+    return b.event(100.1, "delete_image", image_id="n0").upload(130.1, "v1", "n2").create(160.3, "i0")
+
+
+@scenario("store-only", delete=("allowed", "busy"))
+def stored_later_by_the_internal_tenant(delete: str) -> Builder:
+    """An image that comes into the store takes quota; what is left of one that failed keeps it."""
+    cinder: dict[str, Any] = {"internal_tenant_owns_store": True, "internal_tenant_quota_volumes": 3}
+    b = Builder(*small(4), tiers=TIERS, cinder=cinder | {"internal_tenant_quotas": {"gigabytes_disk": 1}})
+    b.backend("a", delete_with_clones=delete, pools={"p0": {"max_volumes": 2}}, max_clones_per_volume=5)
+    b.backend("b", ["disk", "flash"])
+    b.store(1.1, "i0", "a#p0").store(20.3, "i1", "b#p0").store(21.3, "i1", "", "disk").create(60.1, "i0")
+    b.store(70.1, "i2", "a#p0").store(100.3, "i2", "b#p0", "flash").create(150.1, "i1", "b#p0")
+    b.event(170.1, "delete_image", image_id="i0").event(171.3, "delete_image", image_id="i1")
+    b.store(190.3, "i2", "b#p0", "flash").create(230.1, "i2", "b#p0")
+    return b.store(250.3, "i3", "", "disk").create(300.1, "i3", "b#p0", volume_type="disk")
