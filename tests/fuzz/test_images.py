@@ -6,11 +6,11 @@ import csv
 import io
 from pathlib import Path
 
-from sim.cli.shared import checked
 from sim.inputs.images import read_images
 from sim.inputs.problems import Problems
 from tests.fuzz import seeds
 from tests.fuzz.frame import Target
+from tests.fuzz.seeds import with_scenario
 from tests.fuzz.tables import csvs
 
 
@@ -18,7 +18,7 @@ def _read(path: Path) -> None:
     problems = Problems()
     read_images(path, frozenset(["flash-a#p0"]), problems)
     problems.raise_any()
-    checked(path.with_name("scenario.yaml"), None, [])
+    with_scenario(path)
 
 
 def _rows() -> list[dict[str, str]]:

@@ -6,11 +6,11 @@ import csv
 import io
 from pathlib import Path
 
-from sim.cli.shared import checked
 from sim.inputs.problems import Problems
 from sim.inputs.trace import Known, parse_initial
 from tests.fuzz import seeds
 from tests.fuzz.frame import Target
+from tests.fuzz.seeds import with_scenario
 from tests.fuzz.tables import csvs
 
 KNOWN = Known(frozenset(["debian", "ubuntu"]), None, {"flash-a#p0": frozenset(["flash"])})
@@ -20,7 +20,7 @@ def _read(path: Path) -> None:
     problems = Problems()
     parse_initial(path, KNOWN, None, problems)
     problems.raise_any()
-    checked(path.with_name("scenario.yaml"), None, [])
+    with_scenario(path)
 
 
 def _rows() -> list[dict[str, str]]:

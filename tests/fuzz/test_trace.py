@@ -6,12 +6,12 @@ from pathlib import Path
 
 from hypothesis.strategies import SearchStrategy
 
-from sim.cli.shared import checked
 from sim.inputs.problems import Problems
 from sim.inputs.tables import count_rows
 from sim.inputs.trace import Known, check_volumes, empty_initial, last_time_s, parse_trace, read_batches
 from tests.fuzz import seeds
 from tests.fuzz.frame import Target
+from tests.fuzz.seeds import with_scenario
 from tests.fuzz.tables import csv_of, csvs, parquet_of, parquets
 
 TIERS = frozenset(["flash"])
@@ -24,7 +24,7 @@ def _read(path: Path) -> None:
     if found is not None:
         check_volumes(found[0], found[1].events, empty_initial())
     problems.raise_any()
-    checked(path.with_name("scenario.yaml"), None, [])
+    with_scenario(path)
 
 
 def _in_parts(path: Path) -> None:
