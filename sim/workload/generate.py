@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import special
 
 from sim.inputs.generator import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_creates, weekly_shape
@@ -59,8 +61,8 @@ def generate(
     """Draw the workload.
 
     `images` are the lines by falling popularity (none: the catalogue's), `tiers` those that backends serve.
-    `path` is the scenario's path for messages. Raises BadInput if there are no events, or if a released image
-    has the id of another.
+    `path` is the scenario's path for messages. Raises BadInput if there are no creates, or if a released
+    image has the id of another.
     """
     streams = Streams(seed, replication)
     lines = list(images) or catalogue(spec, streams)
@@ -73,9 +75,10 @@ def generate(
     releases = _released(lines, released)
     # In the order in which they happen within one instant.
     parts = {"release": releases, "update_image": updates, "create": creates, "upload": uploads}
+    if not len(creates):
+        what = "makes no creates: make it longer, or give more creates_per_day"
+        raise BadInput([f"{path}: workload.generate: {what}"])
     events = _events(spec.duration, parts)
-    if not len(events):
-        raise BadInput([f"{path}: workload.generate: makes no events: make it longer"])
     start, events = _dated(spec.start, events)
     return Generated(Trace(events, start, path), known | uploaded)
 
@@ -206,9 +209,10 @@ def _creates(
         }
     )
     frame = frame[frame["time"] < spec.duration].sort_values("time", kind="stable", ignore_index=True)
-    frame["volume_id"] = pd.Series(
-        [f"volume-{number:07d}" for number in range(1, len(frame) + 1)], dtype="str"
-    )
+    numbers = pc.cast(pa.array(np.arange(1, len(frame) + 1)), pa.large_string())
+    before, between = pa.scalar("volume-", pa.large_string()), pa.scalar("", pa.large_string())
+    named = pc.binary_join_element_wise(before, pc.utf8_lpad(numbers, 7, "0"), between)
+    frame["volume_id"] = _texts(named)
     frame["image_id"] = _image_ids(lines, frame["line"].to_numpy(), frame["version"].to_numpy())
     return frame
 
@@ -229,7 +233,12 @@ def _image_ids(lines: Sequence[Image], line: Whole, version: Whole) -> pd.Series
     pairs["version"] = pairs["version"].where(pairs["line"] >= 0, 1)
     groups = pairs.groupby(["line", "version"], sort=False)
     ids = ["" if of < 0 else version_id(lines[of], number) for of, number in groups.size().index]
-    return pd.Series(np.array(ids, dtype=object)[groups.ngroup()] if ids else [], dtype="str")
+    return _texts(pa.array(ids, pa.large_string()).take(pa.array(groups.ngroup().to_numpy())))
+
+
+def _texts(values: pa.Array) -> pd.Series[str]:
+    """Texts that never were Python's: those take three times the memory."""
+    return pd.Series(pd.array(values, dtype="str"))
 
 
 def version_id(line: Image, version: int) -> str:
@@ -310,26 +319,35 @@ def _events(duration: float, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     gone = gone.assign(time=(gone["time"] + gone["lifetime"]).round(3))
     # Deletes come last at an instant: only existing volumes can be deleted.
     parts = {**parts, "delete": gone[gone["time"] < duration]}
-    events = pd.concat(
-        [part.assign(event=event) for event, part in parts.items() if len(part)]
-        or [creates.assign(event="")],
-        ignore_index=True,
-    )
-    events = events.sort_values("time", kind="stable", ignore_index=True)
-    blank = pd.Series("", events.index, dtype="str")
-    columns: dict[str, Any] = {
-        "event": pd.Categorical(events["event"], list(EVENTS)),
-        "size_gib": events["size_gib"].fillna(0).astype("int64"),
-        "host": blank.astype("category"),
-        "first_host": blank.astype("category"),
-        "availability_zone": blank.astype("category"),
-        "encrypted": events["encrypted"].eq(True),
-    }
-    for name in ("volume_id", "image_id", "volume_type", "project"):
-        columns[name] = events[name].astype("str").fillna("") if name in events else blank
+    categories: dict[str, list[str]] = {name: [""] for name in ("host", "first_host", "availability_zone")}
     for name in ("volume_type", "project"):
-        columns[name] = columns[name].astype("category")
-    return events.assign(**columns)[[*REQUIRED, *OPTIONAL]]
+        categories[name] = sorted({"", *creates[name].cat.categories})
+    frames = [_whole(part, event, categories) for event, part in parts.items()]
+    events = pd.concat(frames, ignore_index=True).sort_values("time", kind="stable", ignore_index=True)
+    used = {name: events[name].cat.remove_unused_categories() for name in ("volume_type", "project")}
+    return events.assign(**used)[[*REQUIRED, *OPTIONAL]]
+
+
+def _whole(part: pd.DataFrame, event: str, categories: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Events of one kind in all columns of a trace; concatenated, they need no objects of Python."""
+    count = len(part)
+    columns: dict[str, Any] = {
+        "time": part["time"].to_numpy(np.float64),
+        "event": pd.Categorical.from_codes(np.full(count, EVENTS.index(event)), list(EVENTS)),
+        "size_gib": part["size_gib"].to_numpy(np.int64) if "size_gib" in part else 0,
+        "encrypted": part["encrypted"].to_numpy(bool) if "encrypted" in part else False,
+    }
+    for name in ("volume_id", "image_id"):
+        columns[name] = (
+            part[name].astype("str").array if name in part else pd.array([""] * count, dtype="str")
+        )
+    for name, known in categories.items():
+        kind = pd.CategoricalDtype(known)
+        if name in part:
+            columns[name] = part[name].astype(kind).array
+        else:
+            columns[name] = pd.Categorical.from_codes(np.full(count, known.index("")), known)
+    return pd.DataFrame(columns, index=range(count))
 
 
 def _dated(start: datetime | None, events: pd.DataFrame) -> tuple[datetime | None, pd.DataFrame]:
