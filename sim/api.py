@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sim.analysis.comparison import Comparison
     from sim.analysis.curves import Curves
+    from sim.analysis.size import Size
     from sim.analysis.streaming import Streamed
     from sim.analysis.verification import Verdict
     from sim.fitting.fit import Fit
@@ -26,16 +27,33 @@ if TYPE_CHECKING:
     from sim.planner.targets import Targets
 
 
-def load(path: str | Path, most_events: int | None = None, replication: int = 0) -> Case:
+def load(
+    path: str | Path,
+    most_events: int | None = None,
+    replication: int = 0,
+    *,
+    most_drawn: int | None = None,
+) -> Case:
     """Read and check a scenario and all files that it names.
 
     A Parquet trace of more than `most_events` events stays on disk, for `stream`. `replication` is the number
-    of the draw of a generated workload. Raises `sim.inputs.problems.BadInput`, whose `problems` list every
+    of the draw of a generated workload. One of about more than `most_drawn` events is not drawn, and its case
+    has none. Raises `sim.inputs.problems.BadInput`, whose `problems` list every
     problem of all files.
     """
     from sim.workload.loading import load as load_case
 
-    return load_case(path, most_events, replication)
+    return load_case(path, most_events, replication, most_drawn=most_drawn)
+
+
+def size_of(case: Case) -> Size:
+    """How large the workload of a case is. A trace that stays on disk is read and checked in parts.
+
+    Raises `BadInput` with the problems of its first bad part.
+    """
+    from sim.analysis.size import size_of as size
+
+    return size(case)
 
 
 def generate(path: str | Path, out: str | Path, replication: int = 0) -> list[Path]:

@@ -407,6 +407,11 @@ WHOLE = "Input should be a valid integer"
         (changed(cinder={"lock_scope": "rack"}), "cinder.lock_scope: "
          "Input should be 'cloud' or 'node'"),
         (changed(cinder={"scheduler_max_attempts": 0}), f"cinder.scheduler_max_attempts: {ONE}"),
+        (
+            changed(cinder={"scheduler_max_attempts": 2**31 - 1}),
+            "cinder.scheduler_max_attempts: at most 1000 attempts: each of them is simulated for each create"
+            " that fails",
+        ),
         (changed(cinder={"backend_stats_polling_interval": 0}),
          f"cinder.backend_stats_polling_interval: {ONE}"),
         (changed(cinder={"internal_tenant_quota_volumes": -2}),

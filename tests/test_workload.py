@@ -17,6 +17,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 import sim
+from sim import api
 from sim.analysis.results import manifest_of
 from sim.cli import app
 from sim.inputs.files import files_of, hashes
@@ -375,7 +376,7 @@ def test_the_initial_state_goes_with_what_is_generated(put: Put, tmp_path: Path)
 
 def test_nothing_at_all_is_told(put: Put) -> None:
     (found,) = problems(put(workload={"generate": {"duration": "1s", "creates_per_day": 1e-6}}))
-    assert found.endswith("makes no events: make it longer")
+    assert found.endswith("makes no creates: make it longer, or give more creates_per_day")
 
 
 def test_too_many_releases_are_told(put: Put) -> None:
@@ -390,3 +391,35 @@ def test_a_storm_is_of_one_image_tier_and_size() -> None:
     assert len(made) > 500
     assert set(made.groupby("time").size()) == {9}
     assert (made.groupby("time")[asked].nunique() == 1).all(axis=None)
+
+
+def test_a_large_workload_is_estimated_not_drawn(put: Put) -> None:
+    """`validate` says how large it is and what a run needs; more than the machine can hold is refused."""
+    year = {"duration": "365d", "creates_per_day": 36_000, "blank_share": 0.0}
+    path = put(workload={"generate": year})
+    case = sim.load(path, most_drawn=5_000_000)
+    assert not len(case.trace.events) and case.images
+    size = api.size_of(case)
+    assert not size.counted and size.creates == 13_140_000
+    assert size.events == pytest.approx(2 * 13_140_000, rel=1e-4)
+    assert size.run_gib == pytest.approx(800 * size.events / 2**30)
+    drawn = sim.load(put(workload={"generate": {"duration": "2d", "creates_per_day": 40}}), most_drawn=10**6)
+    assert api.size_of(drawn).events == len(drawn.trace.events)
+
+
+def test_more_events_than_memory_holds_are_refused(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 2**12 if name == "SC_PAGE_SIZE" else 2**15)  # 128 MiB
+    (found,) = problems(put(workload={"generate": {"duration": "365d", "creates_per_day": 3600}}))
+    assert "about 2,628,036 events need 0.7 GiB of memory, and this machine has 0.1 GiB" in found
+
+
+def test_uploads_that_take_too_long_are_refused(put: Put) -> None:
+    many = {"duration": "100d", "creates_per_day": 10_000, "uploads_per_day": 1000}
+    (found,) = problems(put(workload={"generate": many}))
+    assert "about 100,000 uploads, each of one of all volumes, take too long" in found
+
+
+def test_no_creates_are_told_even_if_there_are_updates(put: Put) -> None:
+    few = {"duration": "1d", "creates_per_day": 0.001, "updates_per_day": 100}
+    (found,) = problems(put(workload={"generate": few}))
+    assert found.endswith("makes no creates: make it longer, or give more creates_per_day")

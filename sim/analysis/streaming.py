@@ -134,6 +134,23 @@ def stream(
     )
 
 
+def checked_in_parts(case: Case, batch: int = BATCH) -> tuple[int, int]:
+    """The events, and the creates from an image, of a trace that stays on disk.
+
+    Raises BadInput with the problems of its first bad part.
+    """
+    volumes = Volumes(case.trace.path, uploads=True)
+    for volume_id in case.initial.loc[case.initial["kind"] == "volume", "volume_id"]:
+        volumes.new(volume_id)
+    count = creates = 0
+    for part in read_batches(case.trace.path, case.known, batch):
+        events = part.events
+        volumes.codes(events, count)
+        count += len(events)
+        creates += int(((events["event"] == "create") & (events["image_id"] != "")).sum())
+    return count, creates
+
+
 def _schedules(path: Path, batch: int) -> bool:
     """Whether any create leaves its host to the scheduler. If none does, backends need no reports."""
     columns = ["event", "host"]
@@ -144,10 +161,13 @@ def _schedules(path: Path, batch: int) -> bool:
 
 
 class Volumes:
-    """Numbers for the volumes of a trace. A number becomes free when its volume is deleted."""
+    """Numbers for the volumes of a trace. A number becomes free when its volume is deleted.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    `uploads`: whether the trace may have uploads, as one that is only checked may.
+    """
+
+    def __init__(self, path: Path, uploads: bool = False) -> None:
+        self._path, self._uploads = path, uploads
         self._live: dict[str, int] = {}
         self._free: list[int] = []
         self.most = 0  # the most numbers in use at once

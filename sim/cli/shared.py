@@ -239,13 +239,14 @@ def checked(
     problems: list[str],
     most_events: int | None = None,
     replications: int = 1,
+    most_drawn: int | None = None,
 ) -> Case:
     """Load the scenario and check that its strategies can run.
 
     Raises BadInput with all problems: the given ones and those found here.
     """
     try:
-        case = api.load(scenario, most_events)
+        case = api.load(scenario, most_events, most_drawn=most_drawn)
         if replications > 1 and case.scenario.workload.generate is None:
             problems = [*problems, ONE_HISTORY.format(printable(str(scenario)))]
         if not problems:

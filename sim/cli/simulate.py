@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim import api
 from sim.cli import comparing
 from sim.cli.ending import Trace, command
-from sim.cli.jobs import Options, Outcome, job_of, outcomes_of
+from sim.cli.jobs import MOST_EVENTS, Options, Outcome, job_of, outcomes_of
 from sim.cli.shared import (
     Engine,
     Fmt,
@@ -43,14 +44,19 @@ def validate(scenario: Scenario) -> None:
     Example: list every problem of a scenario and its files:
       cinder-cache validate scenarios/smallest.yaml
     """
-    case = checked(scenario, None, [])
-    events = case.trace.events["event"]
-    creates = int(((events == "create") & (case.trace.events["image_id"] != "")).sum())
+    case = checked(scenario, None, [], MOST_EVENTS, most_drawn=MOST_EVENTS)
+    size = api.size_of(case)
+    about = "" if size.counted else "about "
     show(
-        f"ok: {len(events):,} events ({creates:,} creates from an image),"
+        f"ok: {about}{size.events:,} events ({about}{size.creates:,} creates from an image),"
         f" {len(case.images):,} images, {len(case.scenario.pools()):,} pools,"
         f" {len(case.scenario.tiers):,} tiers"
     )
+    if size.events > MOST_EVENTS:
+        show(
+            f"a run with all in memory needs about {size.run_gib:,.0f} GiB"
+            + ("; engine fast with --out reads the trace in parts" if size.counted else "")
+        )
 
 
 @command()

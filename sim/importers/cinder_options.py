@@ -12,7 +12,7 @@ from sim.importers.configuration_notes import HANDLERS
 from sim.importers.notes import Note
 from sim.importers.settings import MULTIPLIERS, Configuration
 from sim.inputs.quotas import by_type
-from sim.inputs.scenario import NOVA
+from sim.inputs.scenario import MOST_ATTEMPTS, NOVA
 from sim.inputs.schedulers import shipped
 
 DEFAULT = "Cinder's default, because no source sets it; Cinder's database may"
@@ -48,8 +48,8 @@ def _scheduling(configuration: Configuration) -> dict[str, Any]:
     """Options that differ from the defaults, and three that are always written."""
     whole = configuration.whole
     found: dict[str, Any] = {"lock_scope": configuration.lock_scope}
-    for name in ("scheduler_max_attempts", "backend_stats_polling_interval"):
-        found[name] = whole[name]
+    found["scheduler_max_attempts"] = min(whole["scheduler_max_attempts"], MOST_ATTEMPTS)
+    found["backend_stats_polling_interval"] = whole["backend_stats_polling_interval"]
     for name, kind in (("scheduler_default_filters", "filters"), ("scheduler_default_weighers", "weights")):
         known = [one for one in dict.fromkeys(whole[name]) if one in shipped(kind)]
         if name in configuration.told and (known or not whole[name]):

@@ -28,6 +28,7 @@ LONGEST = 3650 * DAY
 UNITS = {"s": 1.0, "h": HOUR, "d": DAY}
 MOST_EVENTS = 50_000_000
 MOST_AT_ONCE = 100_000  # creates of one storm
+MOST_CHOICES = 10_000_000_000  # uploads times creates
 
 
 def _duration(text: object) -> object:
@@ -206,10 +207,21 @@ class Generate(Spec):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        many = self.duration / DAY * (2 * self.creates_per_day + self.updates_per_day + self.uploads_per_day)
+        many, days = self.expected_events, self.duration / DAY
         if many > MOST_EVENTS:
             raise ValueError(f"about {many:,.0f} events are too many: at most {MOST_EVENTS:,}")
+        pairs = days * self.uploads_per_day * days * self.creates_per_day
+        if pairs > MOST_CHOICES:
+            what = (
+                f"about {days * self.uploads_per_day:,.0f} uploads, each of one of all volumes, take too long"
+            )
+            raise ValueError(f"{what}: uploads times creates may be at most {MOST_CHOICES:,}")
         return self
+
+    @property
+    def expected_events(self) -> float:
+        """The mean number of events, without releases; nearly all creates are also deleted."""
+        return self.duration / DAY * (2 * self.creates_per_day + self.updates_per_day + self.uploads_per_day)
 
 
 def mean_creates(storms: Storms) -> float:

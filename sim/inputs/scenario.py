@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 DEFAULT_NODE = "c1"  # runs the cinder-volume of a backend that names no node
+MOST_ATTEMPTS = 1000
 STRATEGY_NAMES = ("none", "store-only", "cache-only", "combined")  # of a scenario that names none
 
 
@@ -60,6 +61,13 @@ def _strategy(name: str) -> str:
         known = ", ".join(STRATEGIES)
         raise ValueError(f"unknown strategy {quoted(name)}: must be one of {known}")
     return name
+
+
+def _attempts(count: int) -> int:
+    if count > MOST_ATTEMPTS:
+        what = "each of them is simulated for each create that fails"
+        raise ValueError(f"at most {MOST_ATTEMPTS} attempts: {what}")
+    return count
 
 
 class Glance(Spec):
@@ -85,7 +93,7 @@ class CinderOptions(Spec):
     default_availability_zone: Zone = NOVA
     """Zone of a create that asks for none. If it is neither `nova` nor the zone of a backend, Cinder refuses
     the create."""
-    scheduler_max_attempts: Count = 3
+    scheduler_max_attempts: Annotated[int, Field(ge=1), AfterValidator(_attempts)] = 3
     """How many times the scheduler tries a create, each time on another pool."""
     backend_stats_polling_interval: Annotated[float, Field(ge=1, le=1e9)] = 60
     """Seconds between a backend's reports of its space to the scheduler."""

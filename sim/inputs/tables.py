@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from sim.inputs.memory import shortage
 from sim.inputs.problems import SHOWN, Problems, quoted
 from sim.inputs.textfile import csv_rows, lines_of, quotes_close, read_bytes, tell_wrong_lengths, unique
 
@@ -324,6 +325,10 @@ def _read_csv(path: Path, problems: Problems) -> Table | None:
 def _read_parquet(path: Path, problems: Problems) -> Table | None:
     with _damage_noted(path, problems), _parquet(path, problems) as file:
         if file is not None:
+            if lacking := shortage(file.metadata.num_rows):
+                what = "engine fast with --out reads a trace in parts"
+                problems.add(path, "", f"{lacking}: {what}")
+                return None
             return _parquet_table(path, file.read(), 0, problems)
     return None
 

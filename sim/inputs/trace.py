@@ -197,6 +197,16 @@ def empty_initial(rows: int = 0) -> pd.DataFrame:
     )
 
 
+def empty_events() -> pd.DataFrame:
+    """The events of a trace that has none."""
+    columns: dict[str, Any] = {name: pd.Series([], dtype="str") for name in (*REQUIRED, *OPTIONAL)}
+    columns["time"], columns["size_gib"] = np.zeros(0), np.zeros(0, np.int64)
+    columns["event"], columns["encrypted"] = pd.Categorical([], list(EVENTS)), np.zeros(0, bool)
+    for name in ("volume_type", "host", "project", "first_host", "availability_zone"):
+        columns[name] = pd.Categorical([], [])
+    return pd.DataFrame(columns)
+
+
 def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> None:
     """Note creates with a volume id in use, and deletes and uploads of volumes that do not exist."""
     creates = np.flatnonzero(events["event"] == "create")

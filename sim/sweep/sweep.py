@@ -23,7 +23,7 @@ from sim.inputs.scenario import Case
 from sim.model.sources import digest_of
 from sim.sweep.measures import Measurer
 from sim.sweep.results import ALL, Result, table_of
-from sim.sweep.varying import Point, apply, check, paths_of, reloads
+from sim.sweep.varying import Point, apply, check, paths_of, refuse_many, reloads
 from sim.workload.loading import load
 
 
@@ -70,6 +70,7 @@ def sweep(
     check(case.scenario, points)
     if replications > 1 and case.scenario.workload.generate is None:
         raise BadInput([f"{case.path}: a trace has one history: replications need workload.generate"])
+    refuse_many(len(points) * replications, f"{case.path}: {{}} cells")
     counted = Counted(warm_up_s, tuple(sorted((slow_s or {}).items())))
     cells = _cells(case, points, replications, counted)
     kept = {}

@@ -89,7 +89,7 @@ def grid(values: Mapping[str, Sequence[Any]], strategies: Sequence[str]) -> list
     strategies. Raises BadInput if they are too many."""
     values = dict(values)
     names = list(map(str, values.pop(STRATEGY, strategies)))
-    _refuse_many(len(names) * math.prod(map(len, values.values())), f"{VARY}: {{}} combinations")
+    refuse_many(len(names) * math.prod(map(len, values.values())), f"{VARY}: {{}} combinations")
     return [
         Point(tuple(zip(values, combination, strict=True)), strategy)
         for strategy in names
@@ -104,7 +104,7 @@ def sample(
     independently. Raises BadInput if they are too many."""
     values = dict(values)
     names = list(map(str, values.pop(STRATEGY, strategies)))
-    _refuse_many(len(names) * count, "--sample: {} combinations")
+    refuse_many(len(names) * count, "--sample: {} combinations")
     rng = np.random.default_rng(seed)
     shape = (count, len(values))
     drawn = qmc.LatinHypercube(len(values), rng=rng).random(count) if latin else rng.random(shape)
@@ -116,7 +116,8 @@ def sample(
     return [Point(one, strategy) for strategy in names for one in different]
 
 
-def _refuse_many(count: int, what: str) -> None:
+def refuse_many(count: int, what: str) -> None:
+    """Raises BadInput for more cells than anybody waits for; `what` has a place for their number."""
     if count > MOST_POINTS:
         raise BadInput([f"{what.format(f'{count:,}')} are too many: at most {MOST_POINTS:,}"])
 

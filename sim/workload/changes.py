@@ -15,6 +15,7 @@ from sim.inputs.images import Image
 from sim.workload.streams import Streams
 
 Floats = npt.NDArray[np.float64]
+MARKS = ("update_image", "delete_image", "upload")  # what copies of creates may not pass
 JITTER_S = 3600.0  # largest distance in time of a copied create from its original
 
 
@@ -101,6 +102,7 @@ def _grown(
     )
     once = np.asarray(events["event"] != "upload")  # of an image that exists already
     parts, before = [events[chance_of < growth]], [initial[chance_initial < growth]]
+    between = _between_marks(events)
     taken = {*chances.index, *initial["volume_id"]}
     for copy in range(1, math.ceil(growth)):
         mark = f"+{copy}"
@@ -108,7 +110,7 @@ def _grown(
             mark = "+" + mark
         there = (chance_of >= 0) & (chance_of < growth - copy) & once
         copies = events[there].copy()
-        copies["time"] = _jittered(events, streams(f"growth copy {copy}"), created)[there]
+        copies["time"] = _jittered(events, streams(f"growth copy {copy}"), created, between)[there]
         copies["volume_id"] = copies["volume_id"] + mark
         parts.append(copies)
         again = initial[(chance_initial >= 0) & (chance_initial < growth - copy)]
@@ -118,13 +120,18 @@ def _grown(
     return grown.reset_index(drop=True), pd.concat(before, ignore_index=True)
 
 
-def _jittered(events: pd.DataFrame, stream: np.random.Generator, created: npt.NDArray[Any]) -> Floats:
+def _jittered(
+    events: pd.DataFrame,
+    stream: np.random.Generator,
+    created: npt.NDArray[Any],
+    between: tuple[Floats, Floats],
+) -> Floats:
     """Times of copies: creates move by up to an hour, deletes by as much, so lifetimes stay the same.
 
-    No copy leaves the trace's period or passes an update or the deletion of its image.
+    No copy leaves the trace's period or passes an update or the deletion of its image (`_between_marks`).
     """
     time = events["time"].to_numpy(np.float64)
-    low, high = _between_marks(events)
+    low, high = between
     moved = np.clip(
         time[created] + stream.uniform(-JITTER_S, JITTER_S, len(created)), low[created], high[created]
     )
@@ -137,14 +144,20 @@ def _jittered(events: pd.DataFrame, stream: np.random.Generator, created: npt.ND
 
 def _between_marks(events: pd.DataFrame) -> tuple[Floats, Floats]:
     """For each event, the times between which nothing happens to its image."""
-    time, image = events["time"].to_numpy(np.float64), events["image_id"].astype(str).to_numpy()
-    low, high = np.full(len(time), time[0]), np.full(len(time), time[-1])
-    marks = events["event"].isin(["update_image", "delete_image", "upload"]).to_numpy()
-    for name in np.unique(image[marks]):
-        rows, of = np.flatnonzero(image == name), np.flatnonzero(marks & (image == name))
-        after = np.searchsorted(of, rows)  # by position: events at one time have an order
-        edges = np.concatenate([[time[0]], time[of], [time[-1]]])
-        low[rows], high[rows] = edges[after], edges[after + 1]
+    time, count = events["time"].to_numpy(np.float64), len(events)
+    image, _ = pd.factorize(events["image_id"])
+    by_image = np.argsort(image, kind="stable")
+    starts = np.flatnonzero(np.diff(image[by_image], prepend=-1))
+    first = np.repeat(starts, np.diff(starts, append=count))
+    end = np.repeat(np.append(starts[1:], count), np.diff(starts, append=count))
+    mark, place = events["event"].isin(MARKS).to_numpy()[by_image], np.arange(count)
+    before = np.maximum.accumulate(np.where(mark, place, -1))
+    before = np.append(-1, before[:-1])  # by position: events at one time have an order
+    after = np.minimum.accumulate(np.where(mark, place, count)[::-1])[::-1]
+    times = time[by_image]
+    low, high = np.empty(count), np.empty(count)
+    low[by_image] = np.where(before >= first, times[before], time[0])
+    high[by_image] = np.where(after < end, times[np.minimum(after, count - 1)], time[-1])
     return low, high
 
 
@@ -156,14 +169,13 @@ def _updated(events: pd.DataFrame, images: list[str], every: float) -> pd.DataFr
     last = float(events["time"].iloc[-1])
     deletions = events[events["event"] == "delete_image"]
     until = dict(zip(deletions["image_id"].astype(str), deletions["time"], strict=True))
-    rows = [
-        (float(time), image)
+    times = [
+        np.arange((number + 0.5) / len(images) * every, min(last, until.get(image, last)), every)
         for number, image in enumerate(images)
-        for time in np.arange((number + 0.5) / len(images) * every, min(last, until.get(image, last)), every)
     ]
-    more = pd.DataFrame(rows, columns=["time", "image_id"]).assign(
-        event="update_image", size_gib=0, encrypted=False
-    )
+    which = np.repeat(np.arange(len(images)), [len(of_image) for of_image in times])
+    more = pd.DataFrame({"time": np.concatenate(times), "image_id": pd.array(images, "str").take(which)})
+    more = more.assign(event="update_image", size_gib=0, encrypted=False)
     text = ("volume_type", "host", "project", "first_host", "availability_zone")
     more[["volume_id", *text]] = ""
     for name in text:

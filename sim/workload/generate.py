@@ -333,7 +333,7 @@ def _whole(part: pd.DataFrame, event: str, categories: Mapping[str, list[str]]) 
     count = len(part)
     columns: dict[str, Any] = {
         "time": part["time"].to_numpy(np.float64),
-        "event": pd.Categorical.from_codes(np.full(count, EVENTS.index(event)), list(EVENTS)),
+        "event": pd.Categorical.from_codes(np.full(count, EVENTS.index(event)), pd.Index(EVENTS)),
         "size_gib": part["size_gib"].to_numpy(np.int64) if "size_gib" in part else 0,
         "encrypted": part["encrypted"].to_numpy(bool) if "encrypted" in part else False,
     }
@@ -346,7 +346,7 @@ def _whole(part: pd.DataFrame, event: str, categories: Mapping[str, list[str]]) 
         if name in part:
             columns[name] = part[name].astype(kind).array
         else:
-            columns[name] = pd.Categorical.from_codes(np.full(count, known.index("")), known)
+            columns[name] = pd.Categorical.from_codes(np.full(count, known.index("")), pd.Index(known))
     return pd.DataFrame(columns, index=range(count))
 
 

@@ -11,9 +11,10 @@ from typing import Any, TypeGuard
 import pandas as pd
 from pydantic import ValidationError
 
-from sim.inputs.generator import MOST_EVENTS, check_generate
+from sim.inputs.generator import MOST_EVENTS, Generate, check_generate
 from sim.inputs.hosts import SEPARATOR, host_of
 from sim.inputs.images import Image, check_images, read_images
+from sim.inputs.memory import shortage
 from sim.inputs.problems import BadInput, Problems, printable, quoted
 from sim.inputs.quotas import check_quotas
 from sim.inputs.scenario import Case, Scenario, put
@@ -23,6 +24,7 @@ from sim.inputs.trace import (
     Known,
     Trace,
     check_volumes,
+    empty_events,
     empty_initial,
     parse_initial,
     parse_trace,
@@ -39,12 +41,14 @@ def load(
     replication: int = 0,
     *,
     values: Mapping[tuple[str, ...], object] | None = None,
+    most_drawn: int | None = None,
 ) -> Case:
     """Read a scenario and every file it names. Raises BadInput with all problems of all files.
 
     A scenario without a name gets that of its file. A Parquet trace of more than `most_events` is opened but
     not read: its case has no events (see `sim.analysis.streaming`). `replication` is the number of the draw
-    of a generated workload. `values` replace those in the file, each at the path of its key.
+    of a generated workload, which is not drawn if about more than `most_drawn` events are expected: its case
+    has no events, either. `values` replace those in the file, each at the path of its key.
     """
     path = Path(path)
     problems = Problems()
@@ -75,7 +79,10 @@ def load(
         images = {image.image_id: image for image in scenario.images}
     case = Case(path, scenario, images, trace, initial) if trace is not None else None
     if case is None:
-        case = _generated(path, scenario, images, initial, replication)
+        busier = _busier(path, scenario)
+        if most_drawn is not None and busier.expected_events > most_drawn:
+            return _undrawn(path, scenario, busier, images, initial, replication)
+        case = _generated(path, scenario, busier, images, initial, replication)
     _check_owners(case)
     return _changed(case)
 
@@ -87,8 +94,6 @@ def _changed(case: Case) -> Case:
     if changes.none:
         return case
     events = case.trace.events
-    if not len(events):
-        raise BadInput([f"{case.path}: workload: a trace that is too large for memory cannot be changed"])
     generated = workload.generate is not None
     more = (
         0.0
@@ -97,6 +102,9 @@ def _changed(case: Case) -> Case:
     )
     if (1 if generated else changes.growth) * len(events) + more > MOST_EVENTS:
         what = f"growth and update_every make more than {MOST_EVENTS:,} events"
+        raise BadInput([f"{case.path}: workload: {what}"])
+    if changes.growth * len(case.initial) > MOST_EVENTS:
+        what = f"growth makes more than {MOST_EVENTS:,} volumes at the start"
         raise BadInput([f"{case.path}: workload: {what}"])
     streams = Streams(case.scenario.seed, case.replication)
     events, images, initial = changed(changes, events, case.images, case.initial, streams, generated)
@@ -129,12 +137,9 @@ def _check_owners(case: Case) -> None:
         raise BadInput(problems)
 
 
-def _generated(
-    path: Path, scenario: Scenario, images: dict[str, Image], initial: pd.DataFrame, replication: int
-) -> Case:
-    """The case of a generated workload; raises BadInput if it contradicts the initial state."""
-    from sim.workload.generate import generate
-
+def _busier(path: Path, scenario: Scenario) -> Generate:
+    """The parameters of a generated workload after growth. Raises BadInput if this machine cannot hold its
+    events."""
     spec = scenario.workload.generate
     assert spec is not None
     try:
@@ -147,8 +152,41 @@ def _generated(
         )
     except ValidationError as error:
         raise BadInput([f"{path}: workload.growth: {each['msg']}" for each in error.errors()]) from None
+    if lacking := shortage(busier.expected_events):
+        raise BadInput(
+            [f"{path}: workload.generate: {lacking}: make it shorter, or give fewer creates_per_day"]
+        )
+    return busier
+
+
+def _undrawn(
+    path: Path,
+    scenario: Scenario,
+    spec: Generate,
+    images: dict[str, Image],
+    initial: pd.DataFrame,
+    replication: int,
+) -> Case:
+    """The case of a generated workload without its events. Its images are those of the start."""
+    from sim.workload.generate import catalogue
+
+    lines = images or {line.image_id: line for line in catalogue(spec, Streams(scenario.seed, replication))}
+    return Case(path, scenario, lines, Trace(empty_events(), spec.start, path), initial, replication)
+
+
+def _generated(
+    path: Path,
+    scenario: Scenario,
+    spec: Generate,
+    images: dict[str, Image],
+    initial: pd.DataFrame,
+    replication: int,
+) -> Case:
+    """The case of a generated workload; raises BadInput if it contradicts the initial state."""
+    from sim.workload.generate import generate
+
     served = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
-    made = generate(busier, tuple(images.values()), served, scenario.seed, replication, path)
+    made = generate(spec, tuple(images.values()), served, scenario.seed, replication, path)
     problems = Problems()
     file = path.parent / (scenario.workload.initial or "")
     for name in sorted(set(initial["image_id"]) - {"", *made.images}):
@@ -165,7 +203,8 @@ def _read_workload(
     given, before = workload.get("trace"), workload.get("initial")
     events = trace = None
     if _names_file(given):
-        if most is not None and count_rows(folder / given) > most:
+        changed = any(workload.get(key) is not None for key in CHANGES)
+        if most is not None and not changed and count_rows(folder / given) > most:
             first = next(read_batches(folder / given, known, 1), None)
             if first is None:
                 problems.add(folder / given, "", "says that it has rows, and has none")
@@ -183,6 +222,9 @@ def _read_workload(
     if events:
         check_volumes(events[0], events[1].events, initial)
     return trace, initial
+
+
+CHANGES = ("growth", "image_size_factor", "update_every", "until")  # they need all events at once
 
 
 def _names_file(name: object) -> TypeGuard[str]:
