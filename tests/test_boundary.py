@@ -378,3 +378,49 @@ class TestSecrets:
         secrets = Secrets(["--db", "mysql://u:p@ss@h/d"])
         assert secrets.hidden("p@ss p%40ss mysql:/u:p@ss@h") == "*** *** mysql:/u:***@h"
         assert Secrets().hidden("see http://host/a and a:b@c") == "see http://host/a and a:b@c"
+
+
+class TestCost:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["compare", GENERATED, "--replications", "99999999999"],
+            ["plan", GENERATED, "--replications", "99999999999"],
+            ["sweep", GENERATED, "--vary", "strategy=none", "--replications", "99999999999"],
+            ["sweep", SMALLEST, "--vary", "seed=0..99999", "--vary", "glance.streams=1..99999"],
+            ["sweep", SMALLEST, "--vary", "seed=0..9", "--sample", "99999999999"],
+        ],
+    )
+    def test_too_many_runs_are_refused_with_their_number(
+        self, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        result = cinder_cache(*arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert re.search(r"[0-9,]{11,} runs of [0-9,]+ creates each are too many: at most", result.stderr)
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            *(("--workers", "1" + "0" * 20), ("--workers", "0"), ("--spare-volumes", "9" * 30)),
+            *(("--growth", "1e9"), ("--growth", "nan"), ("--confidence", "nan"), ("--replications", "0")),
+        ],
+    )
+    def test_a_number_that_no_run_could_have(self, option: tuple[str, str]) -> None:
+        result = cinder_cache("plan", SMALLEST, *option)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert option[0] in result.stderr
+
+    def test_a_workload_without_a_create(self, tmp_path: Path) -> None:
+        generate = {"duration": "1d", "creates_per_day": 0.001}
+        path = scenario_file(tmp_path, trace=None, images=None, workload={"generate": generate})
+        result = cinder_cache("validate", path)
+        assert result.exit_code == 2
+        assert "draws no create: raise creates_per_day or duration" in result.stderr
+
+    def test_plan_where_every_create_fails(self, tmp_path: Path) -> None:
+        backends = {"fast": {"volume_type": ["flash", "disk"], "pools": {"p0": {"capacity_gib": 1}}}}
+        path = scenario_file(tmp_path, backends=backends)
+        result = cinder_cache("plan", path, "--out", tmp_path / "plan", "--workers", 1)
+        assert result.exit_code == 0, result.stderr
+        assert (tmp_path / "plan" / "plan.json").exists()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -386,6 +387,7 @@ def test_a_number_of_thousands_of_digits(put: Put) -> None:
 # Values that are refused
 
 POSITIVE = "Input should be greater than 0"
+AT_LEAST_ONE = "Input should be greater than or equal to 1"
 ONE = "Input should be greater than or equal to 1"
 ZERO = "Input should be greater than or equal to 0"
 WHOLE = "Input should be a valid integer"
@@ -423,9 +425,9 @@ WHOLE = "Input should be a valid integer"
         (changed(tiers={"flash": {"price": 1}}), "tiers.flash.price: unknown key"),
         (backend(pools={}), "backends.a.pools: "
          "at least one is needed"),
-        (backend(pools={"p": {"max_volumes": 0}}), f"backends.a.pools.p.max_volumes: {POSITIVE}"),
+        (backend(pools={"p": {"max_volumes": 0}}), f"backends.a.pools.p.max_volumes: {AT_LEAST_ONE}"),
         (backend(pools={"p": {"capacity_gib": 0}}), f"backends.a.pools.p.capacity_gib: {POSITIVE}"),
-        (backend(max_volumes=-5), f"backends.a.max_volumes: {POSITIVE}"),
+        (backend(max_volumes=-5), f"backends.a.max_volumes: {AT_LEAST_ONE}"),
         (backend(node="c1", nodes=["c2"]), "backends.a: either node or nodes, not both"),
         (backend(nodes=["c1", "c2", "c1"]), "backends.a.nodes: given twice: 'c1'"),
         (backend(nodes=[]), "backends.a.nodes: at least one is needed"),
@@ -644,7 +646,7 @@ def test_all_problems_of_all_files_come_at_once(put: Put) -> None:
     assert sorted(found) == sorted(
         [
             "s.yaml: seed: Input should be greater than or equal to 0",
-            "s.yaml: backends.a.pools.p.max_volumes: Input should be greater than 0",
+            "s.yaml: backends.a.pools.p.max_volumes: Input should be greater than or equal to 1",
             "s.yaml: backends.b.colour: unknown key",
             "s.yaml: backends.b.volume_type: 'gold' is not in tiers",
             "s.yaml: store.home: unknown pool 'c#p'",
@@ -675,7 +677,7 @@ def test_problems_of_the_specs_are_counted_too(put: Put) -> None:
     pools = {f"p{n}": {"max_volumes": 0} for n in range(50)}
     found = problems(put(backend(pools=pools)))
     assert len(found) == SHOWN + 1
-    assert found[-1] == "s.yaml: and 30 more: Input should be greater than 0"
+    assert found[-1] == f"s.yaml: and 30 more: {AT_LEAST_ONE}"
 
 
 def test_bad_input_survives_another_process() -> None:
@@ -730,3 +732,43 @@ def test_two_tiers_has_what_it_is_to_show() -> None:
     # Some image fits no cache of flash-b.
     largest = max(image.virtual_size_bytes for image in images.values())
     assert largest > backends["flash-b"].image_volume_cache_max_size_gb * 2**30 > 0
+
+
+def _numbers(schema: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every number in a JSON schema, by its place."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _numbers(each, where)
+    elif isinstance(schema, dict):
+        if schema.get("type") in ("number", "integer"):
+            yield where, schema
+        for key, value in schema.items():
+            if key != "default":
+                yield from _numbers(value, f"{where}.{key}")
+
+
+def test_every_number_of_a_scenario_has_bounds() -> None:
+    found = dict(_numbers(Scenario.model_json_schema()))
+    assert len(found) > 50
+    for where, schema in found.items():
+        assert {"minimum", "exclusiveMinimum", "gt"} & set(schema), where
+        assert schema.get("maximum", schema.get("le", 2**63)) < 2**63, where
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"tiers": {"flash": {"price_gib_month": 1e20}}}, "less than or equal to 1000000000"),
+        (backend(max_volumes=10**24), "less than or equal to 2147483647"),
+        (backend(pools={"p": {"capacity_gib": 1e20}}), "less than or equal to 2147483647"),
+        (backend(write_mib_s=1e300), "less than or equal to 1000000000"),
+        ({"seed": 10**30}, "less than or equal to 9223372036854775807"),
+        ({"tiers": {"flash": {}, "all": {}}}, "'all' is the name of all tiers together in results"),
+        ({"tiers": {"flash": {}, "a;b": {}}}, "may not have ';' in it"),
+        ({"tiers": {"flash": {}, "t" * 300: {}}}, "at most 255 characters"),
+        (backend(pools={"p" * 300: {}}), "at most 255 characters"),
+    ],
+)
+def test_what_results_cannot_hold_is_refused(put: Put, change: Any, problem: str) -> None:
+    given = change if isinstance(change, str) else changed(**change)
+    assert any(problem in line and len(line) < 400 for line in problems(put(given)))

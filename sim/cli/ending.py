@@ -8,11 +8,12 @@ import inspect
 import io
 import os
 import re
+import stat
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -26,7 +27,31 @@ Command = TypeVar("Command", bound=Callable[..., None])
 FULL = {errno.ENOSPC, errno.EDQUOT}
 OUTPUTS = ("out",)
 
+
+class _Commands(typer.core.TyperGroup):
+    """The commands. What was given wrongly is shown escaped, shortened and without its passwords."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        with _shown():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _shown():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(getattr(error, "message", None), str):  # an error of usage, which Typer prints
+            error.message = secrets.hidden(one_line(error.message, LONGEST - 20))  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Simulate and size OpenStack Cinder's image-volume cache.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -130,11 +155,24 @@ def _misused(given: dict[str, Any], labels: dict[str, str]) -> list[str]:
     """Problems with what was given for files. A URL is not shown: it may have a password."""
     problems = []
     for key, path in _paths(given):
-        if str(path) == "-":
-            problems.append(f"{labels[key]}: - is not a file")
-        elif re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not os.path.lexists(path):
-            problems.append(f"{labels[key]}: a URL is not a file")
+        if what := no_file(path):
+            problems.append(f"{labels[key]}: {what}")
     return problems
+
+
+def no_file(path: Path) -> str:
+    """Why a path can be no file and no folder, or nothing. It may be that there is none yet."""
+    if str(path) == "-":
+        return "- is not a file"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not os.path.lexists(path):
+        return "a URL is not a file"
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        here = error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
+        return f"{one_line(str(path), 200)}: {error.strerror}" if here else ""
+    device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+    return f"{path} is a device, not a file" if device else ""
 
 
 def _paths(given: dict[str, Any]) -> Iterator[tuple[str, Path]]:

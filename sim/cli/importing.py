@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sim.cli.ending import command
+from sim.cli.ending import command, no_file
 from sim.cli.shared import Fmt, Format, Json, plain, print_json, progress, show
 from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable
@@ -131,6 +131,7 @@ def import_(
     """
     services = [[Path(name) for name in files.split(",") if name] for files in service or ()]
     problems = unwritable(out) + ["--service: name a file"] * (not all(services))
+    problems += [f"--service: {what}" for files in services for path in files if (what := no_file(path))]
     begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
     from sim.importers.importing import Given, import_cloud, wrong
 

@@ -18,6 +18,7 @@ from sim.cli.shared import (
     handed_over,
     print_failure,
     progress,
+    too_many,
     warm_up_s,
     wrong_warm_up,
 )
@@ -100,6 +101,8 @@ def job_of(options: Options, compared: bool = False) -> Job:
     case = checked(options.scenario, chosen, problems, most, options.replications)
     handed_over(case.scenario, engine)
     names = case.scenario.strategies if chosen is None else chosen
+    if problems := too_many(options.replications, len(names), case.creates):
+        raise BadInput(problems)
     rows = rows_of(case, names) if compared else [Row(name, name, case) for name in names]
     blocks = Blocks.between(warm_up_s(options.warm_up, case, list(names)), case.last_create_s)
     return Job(options, case, rows, blocks, hashes(case))

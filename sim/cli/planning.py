@@ -22,6 +22,7 @@ from sim.cli.shared import (
     print_json,
     progress,
     show,
+    too_many,
     warm_up_s,
     wrong_warm_up,
     wrong_workers,
@@ -29,6 +30,7 @@ from sim.cli.shared import (
 from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable
 
+MOST_CREATES = 50_000_000  # of all replications, which are in memory together
 REPLICATIONS = 8  # draws of a generated workload, unless --replications says otherwise
 
 HitRate = Annotated[
@@ -58,9 +60,12 @@ Errors = Annotated[
     ),
 ]
 SpareVolumes = Annotated[
-    int, typer.Option(min=0, help="Volumes that must still fit under every volume limit at the peak.")
+    int,
+    typer.Option(
+        min=0, max=2**31 - 1, help="Volumes that must still fit under every volume limit at the peak."
+    ),
 ]
-Growth = Annotated[float, typer.Option(min=0.01, help="Plan for this many times today's load.")]
+Growth = Annotated[float, typer.Option(min=0.01, max=800, help="Plan for this many times today's load.")]
 Confidence = Annotated[
     float, typer.Option(help="Confidence level at which the targets must hold; 0 checks the mean only.")
 ]
@@ -132,6 +137,8 @@ def plan(
     folder = out or folder_for("plan", case)
     if replications is None:
         replications = 1 if case.scenario.workload.generate is None else REPLICATIONS
+    if problems := too_many(replications, 1, case.creates, MOST_CREATES // max(1, case.creates)):
+        raise BadInput(problems)
     with progress("cells", None, shown=True) as done:
         answer = api.plan(
             scenario,

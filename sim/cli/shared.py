@@ -51,6 +51,9 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+MOST_WORKERS = 1024
+MOST_RUNS = 1_000_000
+
 Scenario = Annotated[Path, typer.Argument(metavar="SCENARIO", help="The scenario's YAML file.")]
 Engine = Annotated[
     str,
@@ -133,11 +136,17 @@ def handed_over(scenario: Spec, engine: str) -> str:
 
 def wrong_workers(workers: int) -> list[str]:
     """Problems with `--workers`."""
-    return (
-        []
-        if workers == -1 or workers > 0
-        else ["--workers: give a number of processes, or -1 for one per core"]
-    )
+    if workers == -1 or 0 < workers <= MOST_WORKERS:
+        return []
+    return [f"--workers: give a number of processes, 1 to {MOST_WORKERS:,}, or -1 for one per core"]
+
+
+def too_many(replications: int, points: int, creates: int, most: int = MOST_RUNS) -> list[str]:
+    """Problems with how many runs the options ask for."""
+    if (runs := replications * points) <= most:
+        return []
+    option = "--replications" if replications > 1 else "--vary"
+    return [f"{option}: {runs:,} runs of {creates:,} creates each are too many: at most {most:,} runs"]
 
 
 ONE_HISTORY = "{}: a trace has one history: replications need workload.generate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import suppress
 from enum import StrEnum
@@ -24,6 +25,7 @@ from sim.cli.shared import (
     print_json,
     progress,
     show,
+    too_many,
     warm_up_s,
     write_csv,
     wrong_warm_up,
@@ -97,7 +99,7 @@ def sweep(
     case = checked(scenario, None, problems, replications=replications)
     handed_over(case.scenario, "fast")
     folder = folder_for("sweep", case) if out is None else out
-    points = _points(case, vary or [], rows, sample, sampling)
+    points = _points(case, vary or [], rows, sample, sampling, replications)
     from sim.sweep.intervals import intervals
     from sim.sweep.results import value_text
     from sim.sweep.sweep import sweep as run_cells
@@ -173,9 +175,18 @@ def _ran(case: Case, point: Result, warm_up_s: float) -> Ran:
 
 
 def _points(
-    case: Case, vary: list[str], rows: Path | None, sample: int | None, sampling: Sampling
+    case: Case,
+    vary: list[str],
+    rows: Path | None,
+    sample: int | None,
+    sampling: Sampling,
+    replications: int,
 ) -> list[Point]:
     from sim.sweep import varying
+
+    def bounded(points: int) -> None:
+        if problems := too_many(replications, points, case.creates):
+            raise BadInput(problems)
 
     strategies = case.scenario.strategies
     if (rows is None) == (not vary):
@@ -183,10 +194,15 @@ def _points(
     if rows is not None:
         if sample is not None:
             raise BadInput(["--sample: draws from --vary, not from --list"])
-        return varying.listed(rows, strategies)
+        points = varying.listed(rows, strategies)
+        bounded(len(points))
+        return points
     values = varying.parse(vary)
+    each = 1 if varying.STRATEGY in values else len(strategies)
     if sample is None:
+        bounded(each * math.prod(map(len, values.values())))
         return varying.grid(values, strategies)
+    bounded(each * sample)
     return varying.sample(values, strategies, sample, sampling == Sampling.latin, case.scenario.seed)
 
 

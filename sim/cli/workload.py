@@ -25,7 +25,10 @@ def generate(
         ),
     ],
     replication: Annotated[
-        int, typer.Option(min=0, help="Number of the draw; the same number always gives the same trace.")
+        int,
+        typer.Option(
+            min=0, max=2**31 - 1, help="Number of the draw; the same number always gives the same trace."
+        ),
     ] = 0,
 ) -> None:
     """Write the workload of a scenario as a trace.

@@ -17,6 +17,7 @@ from sim.inputs.images import Image
 from sim.inputs.problems import BadInput, quoted
 from sim.inputs.schedulers import FILTERS, ON_HINTS, WEIGHERS, Filters, Weighers
 from sim.inputs.spec import (
+    Capacity,
     Count,
     Host,
     HostPart,
@@ -26,8 +27,11 @@ from sim.inputs.spec import (
     Price,
     Quota,
     Rate,
+    Ratio,
     Seconds,
+    Seed,
     Spec,
+    TierName,
     listed,
     once,
     some,
@@ -168,9 +172,9 @@ class Tier(Spec):
 class Pool(Spec):
     """Limits of a pool."""
 
-    capacity_gib: Annotated[float, Field(gt=0)] | None = None
+    capacity_gib: Capacity | None = None
     """Physical space; null: unlimited."""
-    max_volumes: Annotated[int, Field(gt=0)] | None = None
+    max_volumes: Count | None = None
     """Largest number of volumes, of users and image-volumes together; null: unlimited."""
 
 
@@ -202,7 +206,7 @@ class Backend(Spec):
     then looks for image-volumes on all pools of the cloud."""
     availability_zone: Zone = NOVA
     """Availability zone of its cinder-volume. A create goes only to pools in the zone that it asks for."""
-    max_volumes: Annotated[int, Field(gt=0)] | None = None
+    max_volumes: Count | None = None
     """Largest number of volumes on the whole array, of users and image-volumes together."""
     create_s: Seconds = 0.0
     """Time to create an empty volume."""
@@ -233,7 +237,7 @@ class Backend(Spec):
     size."""
     dedupe: bool = False
     """Whether a thin pool holds each version of an image only once."""
-    max_over_subscription_ratio: Annotated[float, Field(ge=1)] = 20.0
+    max_over_subscription_ratio: Ratio = 20.0
     """Cinder's option; a thin pool provisions at most `capacity_gib` times this value."""
     reserved_percentage: Annotated[int, Field(ge=0, le=100)] = 0
     """Cinder's option; the share of a pool's space that the scheduler leaves free."""
@@ -350,7 +354,7 @@ class Scenario(Spec):
 
     name: Name = "scenario"
     """Name of the scenario in results; default: the name of the file."""
-    seed: Annotated[int, Field(ge=0)] = 7
+    seed: Seed = 7
     """Seed of all random draws."""
     glance: Glance = Glance()
     """Glance, from which Cinder downloads images."""
@@ -358,7 +362,7 @@ class Scenario(Spec):
     """Options of Cinder as a whole."""
     what_if: WhatIf = WhatIf()
     """Changes to Cinder, all off by default."""
-    tiers: Annotated[dict[Name, Tier], AfterValidator(some)]
+    tiers: Annotated[dict[TierName, Tier], AfterValidator(some)]
     """Volume types by name."""
     backends: Annotated[dict[HostPart, Backend], AfterValidator(some)]
     """Arrays by the name of their backend."""
@@ -480,6 +484,11 @@ class Case:
         """The images that come into the Cinder store during the trace."""
         events = self.trace.events
         return frozenset(events.loc[events["event"] == "store_image", "image_id"])
+
+    @property
+    def creates(self) -> int:
+        """The number of creates, from an image or not; 0 if the trace is not in memory."""
+        return int((self.trace.events["event"] == "create").sum())
 
     @property
     def last_create_s(self) -> float:

@@ -27,6 +27,14 @@ def _host(host: str) -> str:
     return host
 
 
+def _tier(name: str) -> str:
+    if name == "all":
+        raise ValueError("'all' is the name of all tiers together in results")
+    if ";" in name:
+        raise ValueError("a tier's name may not have ';' in it, which stands between tiers in pools.csv")
+    return name
+
+
 def once(names: tuple[str, ...]) -> tuple[str, ...]:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -49,14 +57,19 @@ def listed(separator: str | None, names: object) -> object:
 
 
 Name = Annotated[str, Field(min_length=1)]
-HostPart = Annotated[str, AfterValidator(_host_part)]
+HostPart = Annotated[str, Field(max_length=255), AfterValidator(_host_part)]
 Host = Annotated[str, AfterValidator(_host)]
+TierName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_tier)]  # as long as Cinder's
 Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(once)]
 Hosts = Annotated[tuple[Host, ...], Field(strict=False), AfterValidator(once)]
-# The bounds of times and rates: a float of seconds can distinguish all instants within them.
+# The bounds of numbers. A float of seconds can distinguish all instants within them; counts and GiB fit
+# Cinder's columns; and no sum or product of them leaves what 64 bits hold.
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
-Rate = Annotated[float, Field(ge=1e-3)]
-Price = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(ge=1e-3, le=1e9)]
+Price = Annotated[float, Field(ge=0, le=1e9)]
+Capacity = Annotated[float, Field(gt=0, le=2**31 - 1)]
+Ratio = Annotated[float, Field(ge=1, le=1e6)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Bytes = Annotated[int, Field(ge=1, le=2**60)]
