@@ -413,7 +413,7 @@ class TestCost:
 
     def test_a_workload_without_a_create(self, tmp_path: Path) -> None:
         generate = {"duration": "1d", "creates_per_day": 0.001}
-        path = scenario_file(tmp_path, trace=None, images=None, workload={"generate": generate})
+        path = scenario_file(tmp_path, workload={"generate": generate}, store=None)
         result = cinder_cache("validate", path)
         assert result.exit_code == 2
         assert "draws no create: raise creates_per_day or duration" in result.stderr
