@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import random
 import re
@@ -14,14 +16,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-from handmade import TRACE, scenario_file
+import yaml
+from handmade import IMAGES, TRACE, scenario_file
 from typer.testing import CliRunner, Result
 
+from sim.analysis import results
+from sim.analysis.results import TABLES
 from sim.cli import app
 from sim.inputs.beside import beside, scratch, temporary_folder
+from sim.inputs.cells import guarded, plain_series, write_csv
+from sim.inputs.images import write_images
 from sim.inputs.problems import LONGEST
 from sim.inputs.shown import Secrets, escaped, one_line
+from sim.inputs.trace import write_trace
+from sim.workload.loading import load
 
 COMMAND = [sys.executable, "-m", "sim"]
 ROOT = Path(__file__).parents[1]
@@ -424,3 +435,55 @@ class TestCost:
         result = cinder_cache("plan", path, "--out", tmp_path / "plan", "--workers", 1)
         assert result.exit_code == 0, result.stderr
         assert (tmp_path / "plan" / "plan.json").exists()
+
+
+RUN = ["=HYPERLINK(1)", "+1", "-1+1", "@SUM(1)", "\tx", "'=x", "''@x", "-"]
+CALM = ["x=1", "'x", "'", "it's", "1-1", ""]
+
+
+class TestSpreadsheets:
+    def test_a_text_that_would_run_is_marked_and_read_back(self, tmp_path: Path) -> None:
+        names = RUN + CALM
+        table = pd.DataFrame({"text": names, "number": np.arange(len(names)) - 5.0})
+        table["kind"] = table["text"].astype("category")
+        table["mixed"] = pd.Series([None, -1, *names[2:]], dtype=object)
+        before = table.copy()
+        write_csv(table, tmp_path / "t.csv")
+        pd.testing.assert_frame_equal(table, before)
+        rows = list(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text())))
+        for row, name, number in zip(rows, names, table["number"], strict=True):
+            assert row["text"] == row["kind"] == (f"'{name}" if name in RUN else name)
+            assert row["number"] == str(number)
+        assert rows[1]["mixed"] == "-1"
+        assert guarded("\rx") == "'\rx"
+        assert list(plain_series(pd.Series([row["text"] for row in rows], dtype="str"))) == names
+
+    def test_names_of_an_image_list_and_a_trace(self, tmp_path: Path) -> None:
+        images = IMAGES.replace("007,", "=1+1,", 1).replace("[b]raw[/b]", "@SUM(1)")
+        trace = (
+            TRACE.replace(",007,", ",=1+1,")
+            .replace("create,1,", "create,-1,")
+            .replace("delete,1,", "delete,-1,")
+        )
+        path = scenario_file(tmp_path, images=images, trace=trace, strategies=["cache-only"])
+        case = load(path)
+        assert "=1+1" in case.images and "-1" in set(case.trace.events["volume_id"])
+        write_trace(case.trace, tmp_path / "again.csv")
+        write_images(case.images.values(), tmp_path / "again_images.csv")
+        assert ",'=1+1," in (tmp_path / "again.csv").read_text()
+        assert "\n'=1+1," in (tmp_path / "again_images.csv").read_text()
+        changes = {"workload": {"trace": "again.csv"}, "images": "again_images.csv"}
+        text = yaml.safe_load(path.read_text()) | changes
+        (tmp_path / "again.yaml").write_text(yaml.safe_dump(text))
+        again = load(tmp_path / "again.yaml")
+        assert again.images == case.images
+        pd.testing.assert_frame_equal(again.trace.events, case.trace.events)
+
+    def test_results_are_read_back(self, tmp_path: Path) -> None:
+        requests = pd.DataFrame({"volume_id": RUN[:5], "image_id": CALM[:5], "end": [1.0, -2.0, 3, 4, 5]})
+        tables = dict.fromkeys(TABLES, requests)
+        results.write(tables, {}, tmp_path)
+        read, _ = results.read(tmp_path)
+        assert list(read["requests"]["volume_id"]) == RUN[:5]
+        assert list(read["requests"]["image_id"]) == CALM[:5]
+        assert list(read["requests"]["end"]) == [1.0, -2.0, 3, 4, 5]

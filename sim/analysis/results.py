@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from sim.inputs.beside import scratch
+from sim.inputs.cells import plain_series, write_csv
 from sim.run import engine_of
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def write(
 def _write_table(table: pd.DataFrame, path: Path, fmt: Format) -> None:
     if fmt == "csv":
         # Floats as Python's repr: the shortest text that reads back as the same number.
-        table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+        write_csv(table, path)
     else:
         table.to_parquet(path, index=False, engine="pyarrow")
 
@@ -119,9 +120,10 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
     if not path.exists():
         return pd.read_parquet(path.with_suffix(".parquet"))
     columns = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(
+    table = pd.read_csv(
         path,
         dtype=dict.fromkeys(TEXT, str),
         keep_default_na=False,
         na_values={name: [""] for name in columns if name not in TEXT},
     )
+    return table.assign(**{name: plain_series(table[name]) for name in columns if name in TEXT})

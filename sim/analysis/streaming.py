@@ -47,6 +47,7 @@ from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
 from sim.fast.state import NONE, State
 from sim.fast.tenants import with_tenants
 from sim.inputs import tables
+from sim.inputs.cells import plain_series, write_csv
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
@@ -355,7 +356,7 @@ class _File:
         """Append rows."""
         if self.path.suffix == ".csv":
             with self.path.open("a" if self._begun else "w", encoding="utf-8", newline="") as file:
-                part.to_csv(file, header=not self._begun, index=False, lineterminator="\n")
+                write_csv(part, file, header=not self._begun)
         else:
             rows = pa.Table.from_pandas(part, preserve_index=False)
             if self._writer is None:
@@ -366,7 +367,8 @@ class _File:
     def parts(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         """Read some columns back, in parts."""
         if self.path.suffix == ".csv":
-            yield from pd.read_csv(self.path, usecols=columns, chunksize=BATCH, keep_default_na=False)
+            for part in pd.read_csv(self.path, usecols=columns, chunksize=BATCH, keep_default_na=False):
+                yield part.apply(plain_series)
             return
         for batch in parquet_batches(self.path, BATCH, columns):
             yield batch.to_pandas()

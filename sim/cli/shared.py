@@ -233,8 +233,10 @@ def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table and replace an earlier file at once, never in part."""
+    from sim.inputs import cells
+
     with beside(path) as (new,):
-        table.to_csv(new, index=False, lineterminator="\n")
+        cells.write_csv(table, new)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import optimize, stats
 
 from sim.inputs.beside import beside
+from sim.inputs.cells import plain_series
 from sim.inputs.hosts import backend_of
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
@@ -94,6 +95,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], Case, pd.DataFrame]:
     observed = None
     if (csv := folder / "observed.csv").exists():
         observed = pd.read_csv(csv, dtype={"volume_id": "str"})
+        observed = observed.apply(plain_series)
     elif (parquet := folder / "observed.parquet").exists():
         observed = pd.read_parquet(parquet)
     if observed is not None and {"volume_id", "create_s", "downloaded"} <= set(observed.columns):

@@ -21,6 +21,7 @@ from sim.importers.assumptions import Assumed
 from sim.importers.cloud import Cloud
 from sim.importers.notes import Note, shortened
 from sim.inputs.beside import beside
+from sim.inputs.cells import guarded_table
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import NOVA, STRATEGY_NAMES
 from sim.model.initial import misfits
@@ -152,8 +153,10 @@ def _write_trace(
             strange = batch[of_image & owner.notna() & (batch["project"] != owner)]
             others.update(zip(strange["image_id"], strange["project"], strict=True))
             seen = batch.loc[of_image & batch["create_s"].notna()].reindex(columns=observed_schema.names)
-            trace.write_table(pa.Table.from_pandas(batch[EVENT_COLUMNS], _schema(fmt), preserve_index=False))
-            observed.write_table(pa.Table.from_pandas(seen, observed_schema, preserve_index=False))
+            shown = guarded_table if fmt == "csv" else pd.DataFrame
+            events = pa.Table.from_pandas(shown(batch[EVENT_COLUMNS]), _schema(fmt), preserve_index=False)
+            trace.write_table(events)
+            observed.write_table(pa.Table.from_pandas(shown(seen), observed_schema, preserve_index=False))
             if progress is not None:
                 progress(counts.events)
     return counts
@@ -258,7 +261,7 @@ def _write_initial(initial: pd.DataFrame, path: Path) -> None:
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a CSV file. pandas would not quote a carriage return in a name."""
-    plain = pa.Table.from_pandas(table, preserve_index=False)
+    plain = pa.Table.from_pandas(guarded_table(table), preserve_index=False)
     with _writer(path, plain.schema) as file:
         file.write_table(plain)
 

@@ -7,6 +7,7 @@ Readers take one `'` away again. Numbers stay as they are.
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import IO, Any
@@ -26,30 +27,31 @@ def guarded(cell: Any) -> Any:
 
 def guarded_table(table: pd.DataFrame) -> pd.DataFrame:
     """A table as it is written: the texts of all columns that are not numbers, dates or booleans."""
-    changed = {}
+    found = table.copy(deep=False)
     for number, dtype in enumerate(table.dtypes):
         column = table.iloc[:, number]
         if isinstance(dtype, pd.CategoricalDtype):
             names = list(dtype.categories)
             if any(guarded(name) != name for name in names):
-                changed[number] = column.cat.rename_categories([guarded(name) for name in names])
+                found.isetitem(number, column.cat.rename_categories([guarded(name) for name in names]).array)
         elif isinstance(dtype, pd.StringDtype):
-            if (there := column.str.match(_RUN.pattern).fillna(False).to_numpy(bool)).any():
-                changed[number] = column.where(~there, "'" + column)
-        elif dtype == object:
-            changed[number] = column.map(guarded)
-    if not changed:
-        return table
-    columns = [changed.get(number, table.iloc[:, number]) for number in range(table.shape[1])]
-    found = pd.concat(columns, axis=1) if columns else table
+            if (run := column.str.match(_RUN.pattern).fillna(False).to_numpy(bool)).any():
+                found.isetitem(number, column.where(~run, "'" + column).array)
+        elif pd.api.types.is_object_dtype(dtype):
+            found.isetitem(number, column.map(guarded).array)
     return found
 
 
 def write_csv(table: pd.DataFrame, file: Path | IO[str], **options: Any) -> None:
     """Write a table as CSV without its index. `options` are those of `DataFrame.to_csv`."""
-    text = guarded_table(table)
-    text.columns = [guarded(str(name)) for name in text.columns]
-    text.to_csv(file, index=False, lineterminator="\n", encoding="utf-8", **options)
+    guarded_table(table).to_csv(file, index=False, lineterminator="\n", encoding="utf-8", **options)
+
+
+def csv_text(table: pd.DataFrame, **options: Any) -> str:
+    """The text that `write_csv` writes."""
+    text = io.StringIO()
+    write_csv(table, text, **options)
+    return text.getvalue()
 
 
 def plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -59,6 +61,6 @@ def plain_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def plain_series(column: pd.Series[Any]) -> pd.Series[Any]:
     """A column of texts as it was before it was written; others stay."""
-    if isinstance(column.dtype, pd.StringDtype) or column.dtype == object:
-        return column.str.replace(_GUARDED, r"\1", regex=True)
-    return column
+    if not isinstance(column.dtype, pd.StringDtype):
+        return column
+    return column.str.replace(_GUARDED, r"\1", regex=True)

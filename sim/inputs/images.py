@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from sim.inputs.cells import guarded
 from sim.inputs.problems import Problems, quoted
 from sim.inputs.spec import Bytes, Hosts, Name, Spec, listed, validated
 from sim.inputs.tables import read_table
@@ -116,7 +117,7 @@ def write_images(images: Iterable[Image], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, there, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: guarded(cell) for name, cell in row.items()} for row in rows)
 
 
 def check_images(

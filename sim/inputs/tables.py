@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from sim.inputs.cells import plain_texts
 from sim.inputs.memory import shortage
 from sim.inputs.problems import SHOWN, Problems, quoted
 from sim.inputs.textfile import csv_rows, lines_of, quotes_close, read_bytes, tell_wrong_lengths, unique
@@ -319,6 +320,8 @@ def _read_csv(path: Path, problems: Problems) -> Table | None:
     if wrong:
         tell_wrong_lengths(path, data, cells, problems)
     columns = {name: read[name].slice(1) for name in header}
+    if b"'" in data:
+        columns = {name: plain_texts(column) for name, column in columns.items()}
     return Table(path, problems, columns, read.num_rows - 1, lambda rows: lines_of(data, cells, rows))
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from sim.inputs import tables
 from sim.inputs.beside import beside
+from sim.inputs.cells import write_csv
 from sim.inputs.problems import Problems
 from sim.inputs.tables import Mask, Table, is_calendar, read_table
 
@@ -399,7 +400,7 @@ def write_initial(initial: pd.DataFrame, start: datetime | None, path: Path) -> 
     if start is not None:
         step = pd.to_timedelta((frame["last_used"] * 1e6).round(), unit="us")
         frame = frame.assign(last_used=pd.Timestamp(start) + step)
-    frame.to_csv(path, index=False, lineterminator="\n")
+    write_csv(frame, path)
 
 
 def write_trace(trace: Trace, path: str | os.PathLike[str], parquet: bool | None = None) -> None:
@@ -423,10 +424,9 @@ def write_trace(trace: Trace, path: str | os.PathLike[str], parquet: bool | None
             frame.to_parquet(new, index=False)
             return
         returns = any(frame[name].str.contains("\r").any() for name in _TEXT if name in frame)
-        _as_text(frame).to_csv(
+        write_csv(
+            _as_text(frame),
             new,
-            index=False,
-            lineterminator="\n",
             # Python's csv leaves a lone carriage return unquoted unless told to quote all text.
             quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
         )

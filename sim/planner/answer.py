@@ -13,6 +13,7 @@ import pandas as pd
 from sim.analysis.pareto import frontier
 from sim.analysis.verification import difference
 from sim.inputs.beside import beside
+from sim.inputs.cells import csv_text
 from sim.inputs.hosts import backend_of
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE, Limits, todays
 from sim.inputs.scenario import Case
@@ -58,8 +59,8 @@ class Answer:
     def write(self, folder: Path) -> None:
         """Write `plan.json`, `candidates.csv` and `frontier.csv`, in one step. Raises OSError."""
         texts = {
-            "candidates.csv": self.candidates.to_csv(index=False, lineterminator="\n"),
-            "frontier.csv": self.frontier.to_csv(index=False, lineterminator="\n"),
+            "candidates.csv": csv_text(self.candidates),
+            "frontier.csv": csv_text(self.frontier),
             "plan.json": json.dumps(self.document, indent=2, allow_nan=False) + "\n",
         }
         with beside(*(folder / name for name in texts)) as new:

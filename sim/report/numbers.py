@@ -9,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from sim.inputs.cells import csv_text
 from sim.plots.frame import number
 
 ROWS = 60  # of a table that are shown; the file has all
@@ -100,7 +101,7 @@ def numbers(
 
 def csv(table: pd.DataFrame) -> str:
     """The table as a file has it: ten digits of each number, which is more than it knows."""
-    return str(table.to_csv(index=False, lineterminator="\n", float_format="%.10g"))
+    return csv_text(table, float_format="%.10g")
 
 
 def text(value: object, column: str = "") -> str:
