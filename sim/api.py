@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sim.inputs.scenario import Case
     from sim.planner.answer import Answer
     from sim.planner.targets import Targets
+    from sim.sweep.cluster import Scheduler
 
 
 def load(
@@ -201,7 +202,7 @@ def plan(
     warm_up_s: float = 0.0,
     folder: Path | None = None,
     workers: int = -1,
-    dask: str | None = None,
+    dask: Scheduler | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Answer:
     """Choose the strategy and the limits of every backend's cache, such as

@@ -14,6 +14,9 @@ from sim.cli.shared import (
     Dask,
     Json,
     Scenario,
+    TlsCa,
+    TlsCert,
+    TlsKey,
     WarmUp,
     Workers,
     checked,
@@ -21,6 +24,7 @@ from sim.cli.shared import (
     handed_over,
     print_json,
     progress,
+    scheduler_of,
     show,
     too_many,
     warm_up_s,
@@ -102,6 +106,9 @@ def plan(
     out: Folder = None,
     workers: Workers = -1,
     dask: Dask = None,
+    tls_ca_file: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: Json = False,
 ) -> None:
     """Choose the strategy and the limits of every cache.
@@ -132,6 +139,7 @@ def plan(
         targets = parse({kind: texts or [] for kind, texts in bounds.items()}, spare_volumes, confidence)
     except BadInput as error:
         problems += error.problems
+    scheduler = scheduler_of(dask, tls_ca_file, tls_cert, tls_key, problems)
     case = checked(scenario, [], problems)
     handed_over(case.scenario, "fast")
     folder = out or folder_for("plan", case)
@@ -149,7 +157,7 @@ def plan(
             warm_up_s=warm_up_s(warm_up, case, list(case.scenario.strategies)),
             folder=folder,
             workers=workers,
-            dask=dask,
+            dask=scheduler,
             progress=done,
         )
     from sim.report.planned import write_plan

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sim.inputs.scenario import Case
     from sim.inputs.scenario import Scenario as Spec
+    from sim.sweep.cluster import Scheduler
 
 
 def _engines(incomplete: str) -> list[str]:
@@ -80,8 +81,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Workers = Annotated[int, typer.Option(help="Number of processes; -1 means one per core.")]
 Dask = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Run the simulations on the workers of this Dask scheduler."),
+    typer.Option(
+        metavar="ADDRESS",
+        help="Run the simulations on the workers of this Dask scheduler. Whoever answers there is trusted: it"
+        " sees the scenario and may run code here.",
+    ),
 ]
+TlsCa = Annotated[
+    Path | None,
+    typer.Option("--tls-ca-file", metavar="FILE", help="Trust only a scheduler that this authority signed."),
+]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", metavar="FILE", help="This client's certificate for --dask tls://…"),
+]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The key of --tls-cert.")]
 Verbose = Annotated[
     bool,
     typer.Option("-v", "--verbose", help="Print Cinder's log on stderr, and the traceback of a failed run."),
@@ -139,6 +153,26 @@ def wrong_workers(workers: int) -> list[str]:
     if workers == -1 or 0 < workers <= MOST_WORKERS:
         return []
     return [f"--workers: give a number of processes, 1 to {MOST_WORKERS:,}, or -1 for one per core"]
+
+
+def scheduler_of(
+    dask: str | None, ca: Path | None, cert: Path | None, key: Path | None, problems: list[str]
+) -> Scheduler | None:
+    """The Dask scheduler that the options name; notes problems with the files for TLS."""
+    files = {"--tls-ca-file": ca, "--tls-cert": cert, "--tls-key": key}
+    given = {option: path for option, path in files.items() if path is not None}
+    problems += [
+        f"{option}: {printable(str(path))} is not a file"
+        for option, path in given.items()
+        if not path.is_file()
+    ]
+    if given and not (dask or "").startswith("tls://"):
+        problems.append(f"{', '.join(given)}: only for --dask tls://HOST:PORT")
+    if dask is None:
+        return None
+    from sim.sweep.cluster import Scheduler
+
+    return Scheduler(dask, ca, cert, key)
 
 
 def too_many(replications: int, points: int, creates: int, most: int = MOST_RUNS) -> list[str]:

@@ -16,6 +16,9 @@ from sim.cli.shared import (
     Dask,
     Json,
     Scenario,
+    TlsCa,
+    TlsCert,
+    TlsKey,
     WarmUp,
     Workers,
     checked,
@@ -24,6 +27,7 @@ from sim.cli.shared import (
     plain,
     print_json,
     progress,
+    scheduler_of,
     show,
     too_many,
     warm_up_s,
@@ -80,6 +84,9 @@ def sweep(
     ] = None,
     workers: Workers = -1,
     dask: Dask = None,
+    tls_ca_file: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     as_json: Json = False,
 ) -> None:
     """Simulate a scenario with many values of its keys.
@@ -96,6 +103,7 @@ def sweep(
           --vary strategy=cache-only,combined
     """
     problems = wrong_workers(workers) + wrong_warm_up(warm_up) + (unwritable(out) if out else [])
+    scheduler = scheduler_of(dask, tls_ca_file, tls_cert, tls_key, problems)
     case = checked(scenario, None, problems, replications=replications)
     handed_over(case.scenario, "fast")
     folder = folder_for("sweep", case) if out is None else out
@@ -116,7 +124,7 @@ def sweep(
             warm_up_s=counted_from_s,
             folder=folder,
             workers=workers,
-            dask=dask,
+            dask=scheduler,
             progress=done,
         )
     table = tidy(results)

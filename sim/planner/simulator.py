@@ -15,6 +15,7 @@ from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.planner.measured import Floats, Runs
 from sim.planner.targets import Targets
+from sim.sweep.cluster import Scheduler
 from sim.sweep.sweep import sweep
 from sim.sweep.varying import Point
 from sim.workload.loading import load
@@ -30,7 +31,7 @@ class PlanOptions:
     warm_up_s: float = 0.0
     folder: Path | None = None
     workers: int = -1
-    dask: str | None = None
+    dask: Scheduler | str | None = None
     progress: Callable[[int, int], None] | None = None
 
 

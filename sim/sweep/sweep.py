@@ -21,6 +21,7 @@ from sim.inputs.beside import beside, remove_left
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.model.sources import digest_of
+from sim.sweep.cluster import Scheduler, connected
 from sim.sweep.measures import Measurer
 from sim.sweep.results import ALL, Result, table_of
 from sim.sweep.varying import Point, apply, check, paths_of, refuse_many, reloads
@@ -58,7 +59,7 @@ def sweep(
     slow_s: Mapping[str, float] | None = None,
     folder: Path | None = None,
     workers: int = -1,
-    dask: str | None = None,
+    dask: Scheduler | str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Result]:
     """Run every cell. Returns the results, by point, then by replication.
@@ -174,7 +175,7 @@ def _keep(folder: Path, result: Result) -> None:
 # -- running -------------------------------------------------------------------------------------------
 
 
-def _run(case: Case, cells: Sequence[Cell], workers: int, dask: str | None) -> Iterator[Result]:
+def _run(case: Case, cells: Sequence[Cell], workers: int, dask: Scheduler | str | None) -> Iterator[Result]:
     """The results as they are done, in any order."""
     if not cells:
         return
@@ -184,18 +185,12 @@ def _run(case: Case, cells: Sequence[Cell], workers: int, dask: str | None) -> I
 
 
 @contextmanager
-def _backend(dask: str | None, workers: int) -> Iterator[None]:
+def _backend(dask: Scheduler | str | None, workers: int) -> Iterator[None]:
     if dask is None:
         with joblib.parallel_config("loky", n_jobs=workers):
             yield
         return
-    from distributed import Client
-
-    try:
-        client = Client(dask)
-    except OSError as error:
-        raise BadInput([f"--dask: no scheduler answers at {dask}: {error}"]) from None
-    with client, joblib.parallel_config("dask", client=client):
+    with connected(dask):
         yield
 
 
