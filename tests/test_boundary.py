@@ -427,7 +427,7 @@ class TestCost:
         path = scenario_file(tmp_path, workload={"generate": generate}, store=None)
         result = cinder_cache("validate", path)
         assert result.exit_code == 2
-        assert "draws no create: raise creates_per_day or duration" in result.stderr
+        assert "makes no creates" in result.stderr
 
     def test_plan_where_every_create_fails(self, tmp_path: Path) -> None:
         backends = {"fast": {"volume_type": ["flash", "disk"], "pools": {"p0": {"capacity_gib": 1}}}}

@@ -187,9 +187,6 @@ def _generated(
 
     served = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
     made = generate(spec, tuple(images.values()), served, scenario.seed, replication, path)
-    if not (made.trace.events["event"] == "create").any():
-        what = "draws no create: raise creates_per_day or duration"
-        raise BadInput([f"{path}: workload.generate: {what}"])
     problems = Problems()
     file = path.parent / (scenario.workload.initial or "")
     for name in sorted(set(initial["image_id"]) - {"", *made.images}):
