@@ -27,7 +27,7 @@ NO_CLUSTERS = pd.DataFrame({"host": pd.Series(dtype="str"), "cluster": pd.Series
 def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
     """Make the scenario from what was read; `sources` has at least one source."""
     history = sources.history
-    clusters = NO_CLUSTERS if history is None else history.placements[list(NO_CLUSTERS)]
+    clusters = NO_CLUSTERS if history is None else history.clusters
     found = hosts.find(_seen(sources), clusters, sources.configuration)
     if sources.pools is not None:
         pooled.name(sources.pools, found.places)
@@ -115,8 +115,9 @@ def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, 
                 remark = "none of the cinder.conf files read has this backend: it gets no cache"
             if configuration is not None and configuration.caches:
                 keys["image_volume_cache_enabled"] = section is not None and section.caches
-            node = _node(place, section, place.backend in found.seen)
-            backends[place.backend] = Backend(served[place.backend], node, keys, {}, remark)
+            cluster = place.backend in found.clusters or bool(section and section.cluster)
+            nodes = _nodes(place, section, found)
+            backends[place.backend] = Backend(served[place.backend], nodes, keys, {}, remark, cluster)
         backends[place.backend].pools[place.pool] = _pool(section, volumes.get(host, 0))
     for name, backend in backends.items():
         on = [host for host, place in found.places.items() if place.backend == name]
@@ -124,13 +125,17 @@ def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, 
     return backends
 
 
-def _node(place: Place, section: Section | None, seen: bool) -> str | Assumed:
-    """The node on which a backend's service runs. A name taken from backend_host is not a node."""
-    if section is None or place.node not in (section.host, *section.nodes):
-        return place.node
-    if section.node_told or (seen and not section.host_told):
-        return section.node
-    return Assumed(section.node, "cinder.conf does not set host; this is the name of the importing machine")
+def _nodes(place: Place, section: Section | None, found: Hosts) -> list[str] | Assumed:
+    """The nodes on which a backend's services run. A name taken from backend_host is not a node."""
+    members = found.clusters.get(place.backend, [])
+    if section is None or place.node not in (section.host, *section.nodes, *members):
+        return members or [place.node]
+    if section.node_told:
+        return list(dict.fromkeys([*section.nodes, *members]))
+    if members or (place.backend in found.seen and not section.host_told):
+        return members or list(section.nodes)
+    what = "cinder.conf does not set host; this is the name of the importing machine"
+    return Assumed(list(section.nodes), what)
 
 
 def _volumes_by_host(sources: Sources) -> dict[str, int]:
@@ -289,10 +294,10 @@ def _said(cloud: Cloud) -> Iterator[Note]:
         then = "with --placement scheduler, the scheduler also chooses the first host"
         last = f"; {known}" if cloud.sources.history is not None else ""
         yield Note("assumed", f"{how}{last}; {then}")
-    placed = NO_CLUSTERS if cloud.sources.history is None else cloud.sources.history.placements
-    if (placed["cluster"] != "").any():
-        what = "a cluster's services become one backend on one node; in your cloud they share creates"
-        yield Note("unknown", f"clusters are not simulated: {what}")
+    shared = [name for name, one in cloud.backends.items() if "nodes" in one.placing]
+    if shared and cloud.sources.configuration is None:
+        what = "whether their nodes share the locks of images: they do until you set cinder.lock_scope"
+        yield Note("unknown", f"{', '.join(shared)}: {what}; cinder.conf has it ([coordination] backend_url)")
     sections = cloud.sources.configuration.sections.values() if cloud.sources.configuration else ()
     yield from cloning.notes(sections)
     yield from _space(cloud)

@@ -40,13 +40,26 @@ class Sources:
 
 @dataclass
 class Backend:
-    """A backend of the scenario. Each value of its keys and `pools` comes from a source or is `Assumed`."""
+    """A backend of the scenario. Each value of its keys and `pools` comes from a source or is `Assumed`.
+
+    `nodes` take its creates in turn; `cluster`: they are an active/active cluster, else they share a host.
+    """
 
     volume_types: list[str] | Assumed
-    node: str | Assumed
+    nodes: list[str] | Assumed
     keys: dict[str, Any]
     pools: dict[str, dict[str, Any]]
     remark: str = ""
+    cluster: bool = False
+
+    @property
+    def placing(self) -> dict[str, Any]:
+        """The scenario's keys for its nodes."""
+        names = self.nodes.value if isinstance(self.nodes, Assumed) else self.nodes
+        only = names[0] if len(names) == 1 else names
+        value = Assumed(only, self.nodes.why) if isinstance(self.nodes, Assumed) else only
+        found: dict[str, Any] = {"node" if len(names) == 1 else "nodes": value}
+        return found | {"cluster": True} if self.cluster else found
 
 
 @dataclass

@@ -95,14 +95,15 @@ def _differences(services: list[Service]) -> Iterator[Note]:
 def _merged(same: list[Section], lock_scope: str) -> Iterator[Note]:
     first, nodes = same[0], sorted({one.node for one in same})
     if len(same) > 1:
-        what = f"share {first.owner}, so they are one backend, on node {first.node} in the scenario"
-        lock = "; each node has its own image locks, which is not simulated" if lock_scope == "node" else ""
+        what = f"share {first.owner}, so they are one backend, whose nodes take its creates in turn"
+        lock = "; each node has its own locks of images, so that two may fill one image at the same time"
+        lock = lock if lock_scope == "node" else ""
         yield Note("read", f"[{first.name}] on nodes {', '.join(nodes)}: the services {what}{lock}")
     elif first.cluster:
-        what = "all services of a cluster become one backend on one node"
+        what = "its other services are the same backend: give the file of each with a --service"
         yield Note("read", f"[{first.name}] belongs to cluster {first.cluster}: {what}")
     elif first.host_told and first.host != first.node:
-        what = "services on other nodes with the same value are one backend, on one node in the scenario"
+        what = "services on other nodes with the same value are the same backend: give each with a --service"
         yield Note("read", f"[{first.name}] backend_host is {first.host}: {what}")
     own = ("host", "host_told", "node", "node_told", "nodes", "caches")
     for other in same[1:]:

@@ -36,6 +36,7 @@ TABLES = {
 OPTIONAL = {
     "volumes": "updated_at terminated_at use_quota cluster_name migration_status bootable "
     "display_description encryption_key_id availability_zone",
+    "image_volume_cache_entries": "cluster_name",
     "transfers": "accepted",
 }
 # Manager: `finish_volume_migration` gives this description to the volume left at the old place.
@@ -170,7 +171,6 @@ class Schema:
                 sa.func.coalesce(v.c.project_id, "").label("project"),
                 self.column(v, "encryption_key_id").is_not(None).label("encrypted"),
                 nothing.label("from_nothing"),
-                sa.func.coalesce(self.column(v, "cluster_name"), "").label("cluster"),
                 sa.func.coalesce(self.column(v, "availability_zone"), "").label("zone"),
                 v.c.display_name,
                 v.c.deleted,

@@ -244,15 +244,28 @@ def entries(asked: Asked) -> pd.DataFrame:
 def placements(asked: Asked) -> pd.DataFrame:
     """How many volumes of each type were on each host."""
     volumes = asked.schema.users()
-    keys = volumes.c.host, volumes.c.type_id, volumes.c.cluster
+    keys = volumes.c.host, volumes.c.type_id
     found = asked.frame(
         sa.select(*keys, sa.func.count().label("volumes"))
         .where(asked.there(volumes), volumes.c.host != "")
         .group_by(*keys)
     )
     found["volume_type"] = [asked.types.get(key, key) for key in found["type_id"]]
-    keys_named = ["host", "volume_type", "cluster"]
-    return found.groupby(keys_named, as_index=False).agg({"volumes": "sum"})
+    return found.groupby(["host", "volume_type"], as_index=False).agg({"volumes": "sum"})
+
+
+def clusters(asked: Asked) -> pd.DataFrame:
+    """The cluster of each host that has or had a volume or a cache entry in one.
+
+    `VolumeManager._set_resource_host` gives a clustered volume the host of the node that made it.
+    """
+    found = []
+    for table in (asked.schema.volumes, asked.schema.entries):
+        cluster = asked.schema.column(table, "cluster_name")
+        statement = sa.select(table.c.host, cluster.label("cluster")).distinct()
+        found.append(asked.frame(statement.where(cluster != "", table.c.host != "")))
+    every = pd.concat(found).drop_duplicates()
+    return every.astype("str").sort_values(["host", "cluster"], ignore_index=True)
 
 
 def zones(asked: Asked) -> dict[str, str]:

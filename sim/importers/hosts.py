@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from sim.importers.names import Place, places, service
+from sim.importers.names import Place, node_of, places, service
 from sim.importers.settings import Configuration, Section
 
 
@@ -15,12 +15,14 @@ from sim.importers.settings import Configuration, Section
 class Hosts:
     """`places` by Cinder's host (`node@backend#pool`), `sections` by the scenario's backend.
 
-    A section is None if no file describes the backend. `seen`: backends that hold something.
+    A section is None if no file describes the backend. `seen`: backends that hold something. `clusters`: of
+    each clustered backend, the nodes that hold or held something of it.
     """
 
     places: dict[str, Place]
     sections: dict[str, Section | None]
     seen: frozenset[str]
+    clusters: dict[str, list[str]]
 
 
 def find(seen: Iterable[str], clusters: pd.DataFrame, configuration: Configuration | None) -> Hosts:
@@ -46,13 +48,18 @@ def find(seen: Iterable[str], clusters: pd.DataFrame, configuration: Configurati
     found = places([*ordered, *idle, *(host for host in seen if host not in ordered)], same)
     told = _told(found.values(), configuration)
     sections = {place.backend: told[place.node, place.section] for place in found.values()}
-    return Hosts(found, sections, frozenset(found[host].backend for host in seen))
+    members: dict[str, list[str]] = {}
+    for host in sorted(seen):
+        if service(host) in same:
+            nodes = members.setdefault(found[host].backend, [])
+            nodes += [node] if (node := node_of(host)) not in nodes else []
+    return Hosts(found, sections, frozenset(found[host].backend for host in seen), members)
 
 
 def _same(seen: list[str], clusters: pd.DataFrame, enabled: list[Section]) -> dict[str, str]:
     """For each service of a cluster, the cluster's first service: they share their backend."""
     of = {
-        service(host): cluster
+        service(host): service(cluster)
         for host, cluster in zip(clusters["host"], clusters["cluster"], strict=True)
         if cluster
     }

@@ -34,6 +34,11 @@ def service(host: str) -> str:
     return backend_of(host)
 
 
+def node_of(host: str) -> str:
+    """The node of Cinder's host."""
+    return volume_utils.extract_host(host, "host") or "_"
+
+
 def places(hosts: Iterable[str], same: Mapping[str, str] | None = None) -> dict[str, Place]:
     """A place for each of Cinder's hosts, in their order.
 

@@ -45,11 +45,8 @@ def history(events: list[dict[str, Any]], images: list[dict[str, Any]], **tables
         "until": UNTIL,
         "images": pd.DataFrame([{**IMAGE, **image} for image in images]),
         "volume_types": pd.DataFrame(columns=["volume_type", "volume_backend_name", "encrypted"]),
-        "placements": made.groupby(["host", "volume_type"])
-        .size()
-        .rename("volumes")
-        .reset_index()
-        .assign(cluster=""),
+        "placements": made.groupby(["host", "volume_type"]).size().rename("volumes").reset_index(),
+        "clusters": pd.DataFrame(columns=["host", "cluster"]),
         "initial": pd.DataFrame(
             columns=["kind", "volume_id", "image_id", "size_gib", "host", "last_used", "project"]
         ),

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -145,7 +146,8 @@ def test_services_that_share_a_backend_have_it_once(tmp_path: Path, own: str, ho
     assert (section.host, section.node, section.nodes) == (host, "n1", ("n1", "n2", "n3"))
     assert "so they are one backend" in texts(found)
     cloud = assemble(Sources(found))
-    assert [(name, backend.node) for name, backend in cloud.backends.items()] == [("r", "n1")]
+    (backend,) = cloud.backends.values()
+    assert backend.placing == {"nodes": ["n1", "n2", "n3"]} | ({"cluster": True} if "cluster" in own else {})
     (tmp_path / "n2").write_text(text.format("n2") + "image_volume_cache_max_count = 3\n")
     found = good(*(tmp_path / name for name in ("n1", "n2", "n3")))
     assert "image_volume_cache_max_count differs between its services" in texts(found)
@@ -192,14 +194,20 @@ def test_hosts_of_a_cluster_are_one_backend(tmp_path: Path) -> None:
     """Volumes of a cluster have any of its nodes as host (`VolumeManager._set_resource_host`)."""
     events = [create("1", "c1@r#p"), create("2", "c2@r#p", time=70), create("3", "c3@x#p", time=80)]
     known = history(events, [{"image_id": "i"}])
-    known.placements["cluster"] = ["ha@r", "ha@r", ""]
+    clusters = [("c1@r#p", "ha@r#p"), ("c2@r#p", "ha@r#p"), ("c2@r#q", "ha@r#q")]
+    known.clusters = pd.DataFrame(clusters, columns=["host", "cluster"])
     cloud = assemble(Sources(None, known))
-    assert list(cloud.backends) == ["r", "x"]
+    assert {name: one.placing for name, one in cloud.backends.items()} == {
+        "r": {"nodes": ["c1", "c2"], "cluster": True},
+        "x": {"node": "c3"},
+    }
+    assert "r: whether their nodes share the locks of images" in texts(cloud)
     assert cloud.hosts == {"c1@r#p": "r#p", "c2@r#p": "r#p", "c3@x#p": "x#p"}
     text = "[DEFAULT]\nenabled_backends = r\ncluster = ha\n[r]\n"
     found = good(write(tmp_path / "c", text))
-    known.placements["cluster"] = ""
-    assert list(assemble(Sources(found, known)).backends) == ["r", "x"]
+    known.clusters = known.clusters[:0]
+    cloud = assemble(Sources(found, known))
+    assert list(cloud.backends) == ["r", "x"] and cloud.backends["r"].placing["nodes"] == ["c1", "c2"]
 
 
 def test_services_that_do_not_tell_their_host(tmp_path: Path) -> None:
@@ -207,14 +215,14 @@ def test_services_that_do_not_tell_their_host(tmp_path: Path) -> None:
     found = good(*(write(tmp_path / str(count), text.format(count)) for count in (3, 4)))
     alone = assemble(Sources(found))
     assert len(alone.backends) == 2
-    assert all(isinstance(one.node, Assumed) for one in alone.backends.values())
+    assert all(isinstance(one.nodes, Assumed) for one in alone.backends.values())
     assert "does not set host" in texts(found)
     # The database knows the nodes: each has one of the two files.
     events = [create("1", "n1@lvm#p"), create("2", "n2@lvm#p")]
     cloud = assemble(Sources(found, history(events, [{"image_id": "i"}])))
     counts = {name: one.keys["image_volume_cache_max_count"] for name, one in cloud.backends.items()}
     assert counts == {"lvm.n1": 3, "lvm.n2": 4}
-    assert [one.node for one in cloud.backends.values()] == ["n1", "n2"]
+    assert [one.nodes for one in cloud.backends.values()] == [["n1"], ["n2"]]
 
 
 @pytest.mark.parametrize(
