@@ -84,7 +84,7 @@ def _events(done: Run) -> pd.DataFrame:
                 "image_id": image_uuid(event.image_id) if event.image_id else "",
                 "size_gib": event.size_gib,
                 "volume_type": event.volume_type,
-                "host": done._inside(request.host) if made else "",
+                "host": done._inside(request.host)["host"] if made else "",
                 "project": event.project if made else "",
                 "encrypted": event.encrypted,
                 "create_s": request.end - event.time if made else float("nan"),
