@@ -83,7 +83,8 @@ def _events(done: Run) -> pd.DataFrame:
                 "volume_id": ids[id(request)],
                 "image_id": image_uuid(event.image_id) if event.image_id else "",
                 "size_gib": event.size_gib,
-                "volume_type": event.volume_type,
+                # Cinder encrypts by type: the whole of it has one more for each tier.
+                "volume_type": event.volume_type + (", encrypted" if event.encrypted else ""),
                 "host": done._inside(request.host)["host"] if made else "",
                 "project": event.project if made else "",
                 "encrypted": event.encrypted,
