@@ -85,6 +85,8 @@ def curve(
 ) -> Curves:
     """Hits under other limits of the cache, from Cinder's rules for the cache alone, without time.
 
+    Each pool is by itself: without clones across pools, and without duplicates by nodes with their own locks.
+
     Each curve changes one limit and leaves the other unlimited. Limits apply per pool, as in Cinder. The
     value of a tier is the limit of each of its pools, and its hits are those of its own requests there.
     Numbers of entries go from 0, which here means no cache, to the working set, which equals Cinder's 0
