@@ -15,7 +15,7 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 	test_results.py test_findings.py planner/test_pickers.py \
 	properties/test_cache_machine.py properties/test_array_machine.py fast/test_interpreted.py)
 
-.PHONY: compare check units test lint docs map compiled prove fuzz coverage bench clean
+.PHONY: compare check units test lint docs map compiled prove fuzz coverage bench interrupted clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
@@ -72,6 +72,9 @@ coverage: $(READY)  ## lines and branches of engine fast that tests reach when i
 		tests/fast/test_interpreted.py::test_a_breakpoint_stops_in_it
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+interrupted: $(READY)  ## 50 times Ctrl-C at a random moment of each command: all end with 130, and nothing half-written stays
+	$(BIN)/python -m tests.interrupted
 
 bench: $(READY)  ## how fast the engine is, as ratios of one run
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -s

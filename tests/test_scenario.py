@@ -752,6 +752,8 @@ def test_every_number_of_a_scenario_has_bounds() -> None:
     assert len(found) > 50
     for where, schema in found.items():
         assert {"minimum", "exclusiveMinimum", "gt"} & set(schema), where
+        if where.endswith(".scheduler_max_attempts"):
+            continue  # refused with its cost
         assert schema.get("maximum", schema.get("le", 2**63)) < 2**63, where
 
 

@@ -152,7 +152,7 @@ def test_a_configuration_alone_makes_a_scenario(tmp_path: Path, conf: Path) -> N
 def test_what_a_scenario_may_not_have_is_told(tmp_path: Path, conf: Path) -> None:
     conf.write_text(CONF.replace("max_count = 2", "max_count = -1") + "max_over_subscription_ratio = 0.5\n")
     result = run("import", "--out", tmp_path / "out", "--conf", conf)
-    assert result.exit_code == 2 and "backends.c.max_over_subscription_ratio" in result.stderr
+    assert result.exit_code == 2 and "[c] max_over_subscription_ratio" in result.stderr
     assert not (tmp_path / "out").exists()
     conf.write_text(CONF.replace("max_count = 2", "max_count = -1"))  # no limit, for Cinder
     (tmp_path / "link").symlink_to(tmp_path / "out")
