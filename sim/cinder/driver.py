@@ -7,6 +7,7 @@ from typing import Any
 
 import simpy
 from cinder import exception
+from cinder.image import image_utils
 from os_brick.initiator.connectors.iscsi import ISCSIConnector
 
 from sim.cinder.clock import Clock, current_process
@@ -63,6 +64,7 @@ class Driver:
     ) -> None:
         """Convert (if not raw) and write a downloaded image, on one of the backend's write streams."""
         image = self._images[image_id]
+        image_utils.check_image_conversion_disable(image.disk_format, "raw", image_id)
         with Noted(self.array, volume):
             self.array.write(volume.id, content_of(image, current_process().request.image_version))
         self._on_write_stream(self.array.write_s(image))
@@ -75,6 +77,7 @@ class Driver:
     ) -> None:
         """Read a volume, convert it (on a write stream) if the image is not raw, and send it to Glance."""
         image = self._images[image_meta["id"]]
+        image_utils.check_image_conversion_disable(image.disk_format, "raw", image.image_id, upload=True)
         read_s = self.array.read_s(image)
         if image.disk_format != "raw":
             self._on_write_stream(read_s)

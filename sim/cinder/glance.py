@@ -210,7 +210,7 @@ class ImageService:
             "container_format": image.container_format,
             "size": image.size_bytes,
             "virtual_size": image.virtual_size_bytes,
-            "min_disk": 0,
+            "min_disk": image.min_disk,
             "min_ram": 0,
             "owner": found.owner,
             "updated_at": found.updated_at.replace(tzinfo=UTC),

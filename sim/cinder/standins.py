@@ -125,6 +125,7 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
         "cinder_internal_tenant_user_id": INTERNAL_USER,
         "default_availability_zone": scenario.cinder.default_availability_zone,
         "scheduler_max_attempts": scenario.cinder.scheduler_max_attempts,
+        "image_conversion_disable": scenario.cinder.image_conversion_disable,
         "image_conversion_dir": "",  # the node's disk is not simulated
         **_weighing(scenario),
     }

@@ -81,6 +81,7 @@ class Names:
         rows["file_is_content"] = [one == other for one, other in zip(file, content, strict=True)]
         rows["owner"] = [self.projects.index(image.owner) if image.owner else NONE for image in images]
         rows["size_gib"] = [image.size_gib for image in images]
+        rows["min_gib"] = [image.min_disk for image in images]
         rows["virtual_gib"] = [image.virtual_gib for image in images]
         rows["content_gib"] = [data.gib for data in content]
         rows["file_gib"] = [data.gib for data in file]
@@ -284,6 +285,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["uploads_to_tenant"] = scenario.cinder.image_upload_use_internal_tenant
     o["max_attempts"] = scenario.cinder.scheduler_max_attempts
     o["polling_interval"] = scenario.cinder.backend_stats_polling_interval
+    o["no_conversion"] = scenario.cinder.image_conversion_disable
     o["tenant_owns_store"] = scenario.cinder.internal_tenant_owns_store
     o["streams"] = _limit(scenario.glance.streams)
     o["glance_takes_time"] = scenario.glance.stream_mib_s is not None

@@ -32,7 +32,19 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import make_place, note_cache_held
-from sim.fast.state import CACHE, COPY, DOWNLOAD, INTERNAL, NONE, REFUSED, SKIPPED, STORE, USER, State
+from sim.fast.state import (
+    CACHE,
+    COPY,
+    DOWNLOAD,
+    INTERNAL,
+    NO_CONVERSION,
+    NONE,
+    REFUSED,
+    SKIPPED,
+    STORE,
+    USER,
+    State,
+)
 from sim.model.repeats import repeats
 
 
@@ -94,11 +106,15 @@ def create_to_write(s: State, v: int) -> bool:
 
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_create_from_image_download")
 @repeats("cinder.volume.volume_utils", "copy_image_to_volume")
+@repeats("cinder.image.image_utils", "check_image_conversion_disable")
 @compiled
 def copy_image(s: State, v: int) -> bool:
     """`copy_image_to_volume`: take the space and one of the backend's write streams."""
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
+    if s.options[0].no_conversion and not s.images[r.image].raw:
+        fails_with(s, v, NO_CONVERSION)
+        return next_phase(s, v, EXTEND, 0.0)
     error, _ = write(s, find(s, v, backend), r.image, False, r.version)
     if error != 0:
         note_cache_held(s, v)

@@ -69,6 +69,7 @@ UPLOAD_ERRORS = {
     state.NO_KEY: "ManagedObjectNotFoundError",
     state.OVER_QUOTA: "OverQuota",
     NO_SPACE: "VolumeBackendAPIException",
+    state.NO_CONVERSION: "ImageConversionNotAllowed",
     **{error: over_quota(error, "")[0] for error in state.OVER_ANY},
 }
 ARRAY_FAILED = FILL_FAILED + "VolumeBackendAPIException"

@@ -85,11 +85,14 @@ def _of_quota(error: int, tier: str, limit: int, used: int, size_gib: int) -> st
     )
 
 
-@repeats("cinder.exception", "ImageNotFound", "ImageUnacceptable", "InvalidInput")
+@repeats(
+    "cinder.exception", "ImageConversionNotAllowed", "ImageNotFound", "ImageUnacceptable", "InvalidInput"
+)
+@repeats("cinder.image.image_utils", "check_image_conversion_disable")
 @repeats("cinder.volume.volume_utils", "check_image_metadata")
 @repeats("cinder.image.image_utils", "check_virtual_size")
 def _of_image(error: int, image: Image, size_gib: int) -> str:
-    """The text if the API refuses the image, or if an attempt finds it gone; else ''."""
+    """The text if it is because of the image; else ''."""
     if error == state.IMAGE_GONE:
         return f"ImageNotFound: Image {image.image_id} could not be found."
     if error == state.NOT_ACTIVE:
@@ -98,6 +101,19 @@ def _of_image(error: int, image: Image, size_gib: int) -> str:
         return (
             f"InvalidInput: Invalid input received: Size of specified image {image.size_gib}GB"
             f" is larger than volume size {size_gib}GB."
+        )
+    if error == state.BELOW_MINIMUM:
+        return (
+            f"InvalidInput: Invalid input received: Volume size {size_gib}GB cannot be smaller than the image"
+            f" minDisk size {image.min_disk}GB."
+        )
+    if error == state.NO_CONVERSION:
+        return (
+            f"ImageConversionNotAllowed: Image Conversion disallowed for image {image.image_id}: Image"
+            " conversion is disabled. The volume type you have requested requires that the image it is being"
+            " created from be in 'raw' format, but the image you are using has the disk_format property"
+            f" '{image.disk_format}'. You must use an image with the disk_format property 'raw' to create a"
+            " volume of this type."
         )
     if error == state.VIRTUAL_TOO_LARGE:
         return (

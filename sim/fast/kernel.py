@@ -37,6 +37,7 @@ from sim.fast.quotas import exceeded, reserve_new, take
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import report
 from sim.fast.state import (
+    BELOW_MINIMUM,
     CACHE,
     CREATE,
     DELETE,
@@ -358,6 +359,8 @@ def refusal(s: State, image: int, size_gib: int, project: int) -> int:
         return NOT_ACTIVE
     if i.size_gib > size_gib:
         return IMAGE_TOO_LARGE
+    if i.min_gib > size_gib:
+        return BELOW_MINIMUM
     return VIRTUAL_TOO_LARGE if i.virtual_gib > size_gib else 0
 
 

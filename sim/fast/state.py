@@ -68,6 +68,9 @@ NOT_RAW, NO_KEY = range(36, 38)
 # Of quotas, besides: what the API refuses, by the quota that is exceeded (`_TYPE`: of the volume type).
 OVER_SIZE, OVER_GIGABYTES, OVER_GIGABYTES_TYPE, OVER_VOLUMES, OVER_VOLUMES_TYPE = OVER_ANY = range(64, 69)
 
+# Of an image that would have to be converted, or needs a larger volume.
+NO_CONVERSION, BELOW_MINIMUM = range(69, 71)
+
 INTERNAL = 0  # the internal tenant; users' projects follow
 # Columns of quotas: of a tenant in all, then from OF_TYPES on, for each volume type, GiB and volumes.
 PER_VOLUME, ALL_GIGABYTES, ALL_VOLUMES, OF_TYPES = range(4)
@@ -80,7 +83,7 @@ OPTIONS = np.dtype(
         ("tiers", "i8"), ("pools", "i8"),
         ("nodes", "i8"),  # of the backend that has most
         ("on_demand", "?"),
-        ("upload", "i8"), ("uploads_to_tenant", "?"), ("tenant_owns_store", "?"),
+        ("upload", "i8"), ("no_conversion", "?"), ("uploads_to_tenant", "?"), ("tenant_owns_store", "?"),
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
         ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
         ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"), ("number_multiplier", "f8"),
@@ -139,7 +142,8 @@ ALLOCATED = np.dtype([("gib", "i8"), ("known", "?")], align=True)
 IMAGE = np.dtype(
     [
         ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("file_is_content", "?"), ("owner", "i8"),
-        ("size_gib", "i8"), ("virtual_gib", "i8"), ("content_gib", "f8"), ("file_gib", "f8"),
+        ("size_gib", "i8"), ("virtual_gib", "i8"), ("min_gib", "i8"), ("content_gib", "f8"),
+        ("file_gib", "f8"),
         ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
         ("saving", "?"), ("delete_wanted", "?"),
         ("foreign", "?"),  # its image-volumes at the start name another project than its owner

@@ -31,6 +31,7 @@ from sim.fast.quotas import give_back, reserve
 from sim.fast.state import (
     CACHE,
     INTERNAL,
+    NO_CONVERSION,
     NO_KEY,
     NO_OP,
     NO_VOLUME,
@@ -150,6 +151,8 @@ def make_image(s: State, v: int) -> bool:
             return upload_fails(s, v, OVER_QUOTA)
     if i.raw:
         return next_phase(s, v, KEEP, 0.0)
+    if o.no_conversion:
+        return upload_fails(s, v, NO_CONVERSION)
     b = s.backends[s.pools[r.pool].backend]
     r.phase = CONVERTING
     return take_stream(s, b, b.write_streams, v)

@@ -14,13 +14,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from sim.inputs.cells import guarded
 from sim.inputs.problems import Problems, quoted
-from sim.inputs.spec import Bytes, Hosts, Name, Spec, listed, validated
+from sim.inputs.spec import Bytes, Hosts, Limit, Name, Spec, listed, validated
 from sim.inputs.tables import read_table
 from sim.inputs.units import GIB, whole_gib
 
 _SIZES = ("size_bytes", "virtual_size_bytes")
 REQUIRED = ("image_id", "name", "disk_format", "container_format", *_SIZES)
-OPTIONAL = ("store_hosts", "owner", "visibility", "members", "image_owner")
+OPTIONAL = ("store_hosts", "owner", "visibility", "members", "image_owner", "min_disk")
 LISTS = ("store_hosts", "members")
 
 
@@ -53,6 +53,9 @@ class Image(Spec):
     store writes the project that uploads the image, and an administrator may upload an image for another
     project."""
 
+    min_disk: Limit = 0
+    """Glance's `min_disk`, in GiB: Cinder's API refuses smaller volumes. 0: none."""
+
     @model_validator(mode="after")
     def _whose(self) -> Self:
         if self.visibility in ("private", "shared") and not self.owner:
@@ -74,7 +77,7 @@ class Image(Spec):
     @property
     def needs_gib(self) -> int:
         """Size of the smallest volume that the API makes from it: `volume_utils.check_image_metadata`."""
-        return max(self.size_gib, self.virtual_gib)
+        return max(self.size_gib, self.virtual_gib, self.min_disk)
 
     def usable_by(self, project: str) -> bool:
         """Whether a project may use the image."""
@@ -102,6 +105,7 @@ def read_images(
     images = {}
     for row, line in zip(rows, lines, strict=True):
         raw = {**row, **{name: _whole(row[name]) for name in _SIZES if name in row}}
+        raw["min_disk"] = _whole(row.get("min_disk") or "0")
         image = validated(Image, raw, path, line, problems, lacking)
         if image is not None:
             images[image.image_id] = image

@@ -97,6 +97,9 @@ class CinderOptions(Spec):
     default_availability_zone: Zone = NOVA
     """Zone of a create that asks for none. If it is neither `nova` nor the zone of a backend, Cinder refuses
     the create."""
+    image_conversion_disable: bool = False
+    """Whether Cinder refuses to convert images. A create that downloads an image that is not raw then ends in
+    an error, and so does the upload of such an image."""
     scheduler_max_attempts: Annotated[int, Field(ge=1), AfterValidator(_attempts)] = 3
     """How many times the scheduler tries a create, each time on another pool."""
     backend_stats_polling_interval: Annotated[float, Field(ge=1, le=1e9)] = 60

@@ -109,6 +109,7 @@ WHOSE = st.sampled_from(
     )
 )
 IMAGES = st.builds(lambda plain, whose: plain | whose, PLAIN_IMAGES, WHOSE)
+MINIMUM = st.sampled_from(({},) * 9 + ({"min_disk": 5},))
 NEW_IMAGES = st.sampled_from((0, 0, 1, 3, 5))
 SECONDS = st.sampled_from((0.0, 0.5, 2.0, 7.0, 1.3, 30.0))
 ZERO = dict.fromkeys(("create_s", "clone_s", "delete_s", "extend_s"), st.just(0.0))
@@ -231,7 +232,7 @@ def scenarios(draw: st.DrawFn, whole: bool = False) -> tuple[dict[str, Any], lis
     """A scenario as in YAML, and its images; with `whole` also uploaded ones, and some that are shared."""
     zero = draw(st.sampled_from((False, False, False, True)))
     drawn = [draw(backends(zero)) for _ in range(draw(st.sampled_from((1, 1, 2, 3))))]
-    images = [draw(IMAGES if whole else PLAIN_IMAGES) for _ in range(draw(st.integers(2, 5)))]
+    images = [draw(IMAGES if whole else PLAIN_IMAGES) | draw(MINIMUM) for _ in range(draw(st.integers(2, 5)))]
     uploaded = [{**draw(IMAGES), "image_owner": ""} for _ in range(draw(NEW_IMAGES) if whole else 0)]
     scenario = {
         "tiers": {"flash": {}, "disk": {}},
@@ -250,6 +251,7 @@ def scenarios(draw: st.DrawFn, whole: bool = False) -> tuple[dict[str, Any], lis
             "image_upload_use_internal_tenant": draw(st.booleans()),
             **draw(st.one_of(st.just({}), WEIGHING)),
             **quotas(draw, whole),
+            "image_conversion_disable": draw(st.sampled_from((False,) * 7 + (True,))),
         },
         "upload": draw(st.sampled_from(("copy", "no-op", "raw-twin-location", "raw-twin-cache"))),
     }

@@ -38,6 +38,7 @@ def image(
         "virtual_size_bytes": int(gib * GIB),
         "store_hosts": "",
         "owner": "",
+        "min_disk": 0,
         **more,
     }
 

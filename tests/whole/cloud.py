@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cinder import exception, objects
+from cinder.image import image_utils
 from cinder.volume import driver as volume_driver
 from os_brick.initiator.connectors.iscsi import ISCSIConnector
 
@@ -66,7 +67,7 @@ class GlanceImage:
             "container_format": self.spec.container_format,
             "size": self.spec.size_bytes,
             "virtual_size": self.spec.virtual_size_bytes or None,
-            "min_disk": 0,
+            "min_disk": self.spec.min_disk,
             "min_ram": 0,
             "checksum": None,
             "properties": {},
@@ -243,6 +244,7 @@ class SimDriver(volume_driver.VolumeDriver):
     ) -> None:
         spec, image = self.array.spec, service.read
         assert image is not None
+        image_utils.check_image_conversion_disable(image.spec.disk_format, "raw", image_id)
         self.array.write(volume["id"], image.virtual_gib, (image_id, image.version))
         mib = image.virtual_gib * 1024
         converted = image.spec.disk_format != "raw" and spec.convert_mib_s
@@ -256,6 +258,7 @@ class SimDriver(volume_driver.VolumeDriver):
         self, context: Any, volume: Any, service: ImageService, meta: dict[str, Any]
     ) -> None:
         spec, image = self.array.spec, self.cloud.all_images[meta["id"]]
+        image_utils.check_image_conversion_disable(image.spec.disk_format, "raw", meta["id"], upload=True)
         mib = image.virtual_gib * 1024
         read_s = mib / spec.read_mib_s if spec.read_mib_s else 0.0
         if image.spec.disk_format != "raw":

@@ -1,4 +1,4 @@
-"""Small named scenarios of quotas: of users' projects, of the internal tenant, and of the store's project."""
+"""Small named scenarios of refusals: quotas of projects, no conversion, volumes that are too small."""
 
 from __future__ import annotations
 
@@ -105,3 +105,33 @@ def stored_later_by_the_internal_tenant(delete: str) -> Builder:
     b.event(170.1, "delete_image", image_id="i0").event(171.3, "delete_image", image_id="i1")
     b.store(190.3, "i2", "b#p0", "flash").create(230.1, "i2", "b#p0")
     return b.store(250.3, "i3", "", "disk").create(300.1, "i3", "b#p0", volume_type="disk")
+
+
+@scenario("none", "cache-only", "combined", attempts=(1, 3))
+def conversion_disabled(attempts: int) -> Builder:
+    """A qcow2 create ends in an error, which is final, and leaves its volume; its upload fails, too."""
+    options = {"image_conversion_disable": True, "scheduler_max_attempts": attempts}
+    images = [image("i0", 2), image("i1", 3, "qcow2", min_disk=4)]
+    b = Builder(*images, *uploaded("qcow2", "raw"), store={"home": "a#p0"}, cinder=options)
+    b.backend("a", pools={"p0": {"capacity_gib": 34}}, thin=False).backend(
+        "b", image_volume_cache_max_count=1
+    )
+    b.create(0, "i1", "", size=8).create(1.3, "i1", "", size=9, encrypted=True).create(2.3, "i0", "b#p0")
+    b.create(60.1, "i1", "b#p0", size=3).create(61.1, "i1", "a#p0", size=30).create(62.1, "i0", "a#p0", 5)
+    b.upload(90.1, "v2", "n0").upload(91.3, "v5", "n1")
+    return b.delete(120.1, "v0").create(150.1, "i1", "b#p0", size=4).create(200.3, "n1", size=2)
+
+
+@scenario("none")
+def smallest_volumes() -> Builder:
+    """The API looks at the file's size, then at `min_disk`, then at the virtual size."""
+    images = [
+        image("i0", 2, min_disk=5),
+        image("i1", 6, "qcow2", size=3, min_disk=4),
+        image("i2", min_disk=1),
+    ]
+    b = Builder(*images).backend("a")
+    for number, size in enumerate((1, 2, 3, 4, 5, 6)):
+        for name in ("i0", "i1", "i2"):
+            b.create(60.37 * number, name, size=size)
+    return b

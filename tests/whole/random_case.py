@@ -39,6 +39,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _stored(random.Random(f"store {seed}"), b)
     _nodes(random.Random(f"nodes {seed}"), b)
     _quotas(random.Random(f"quotas {seed}"), b)
+    _refusals(random.Random(f"refusals {seed}"), b)
     return b
 
 
@@ -52,6 +53,14 @@ def _zones(draw: random.Random, b: Builder) -> None:
     for event in b.events:
         if event["event"] == "create":
             event["availability_zone"] = draw.choice(("",) * 12 + ("nova", "az1", "az1", "gone"))
+
+
+def _refusals(draw: random.Random, b: Builder) -> None:
+    """In a third of the cases: conversion is off, or images need a larger volume than their data."""
+    b.scenario["cinder"]["image_conversion_disable"] = draw.random() < 0.15
+    if draw.random() < 0.2:
+        for each in b.images:
+            each["min_disk"] = draw.choice((0, 0, 3, 6))
 
 
 def _quotas(draw: random.Random, b: Builder) -> None:

@@ -102,6 +102,7 @@ class StartedCloud(Cloud):
             (None, "cinder_internal_tenant_user_id"): INTERNAL_PROJECT,
             (None, "default_availability_zone"): cinder.default_availability_zone,
             (None, "scheduler_max_attempts"): cinder.scheduler_max_attempts,
+            (None, "image_conversion_disable"): cinder.image_conversion_disable,
         }
         options |= {
             (None, name): getattr(cinder, name)
