@@ -112,3 +112,15 @@ def test_a_plan_raises_quotas_of_volume_types(tmp_path: Path) -> None:
         f"openstack quota set {options} CINDER_INTERNAL_TENANT_PROJECT_ID"
         for options in ("--volumes 12", "--volumes 7 --gigabytes 90 --volume-type flash")
     ]
+
+
+HEAD = "image_id,name,disk_format,container_format,size_bytes,virtual_size_bytes,min_disk\n"
+
+
+def test_min_disk_is_a_column_of_the_image_list(tmp_path: Path) -> None:
+    rows = "007,x,raw,bare,5,5,41\nhuge,y,raw,bare,5,5,\n"
+    images = case_of(tmp_path, images=HEAD + rows, trace=TRACE).images
+    assert [each.min_disk for each in images.values()] == [41, 0]
+    assert images["007"].needs_gib == 41
+    with pytest.raises(BadInput, match=r"images\.csv: line 2: min_disk: "):
+        load(scenario_file(tmp_path, images=HEAD + "007,x,raw,bare,5,5,1.5\n", trace=TRACE))

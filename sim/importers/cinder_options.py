@@ -50,6 +50,8 @@ def _scheduling(configuration: Configuration) -> dict[str, Any]:
     found: dict[str, Any] = {"lock_scope": configuration.lock_scope}
     found["scheduler_max_attempts"] = min(whole["scheduler_max_attempts"], MOST_ATTEMPTS)
     found["backend_stats_polling_interval"] = whole["backend_stats_polling_interval"]
+    if whole["image_conversion_disable"]:
+        found["image_conversion_disable"] = True
     for name, kind in (("scheduler_default_filters", "filters"), ("scheduler_default_weighers", "weights")):
         known = [one for one in dict.fromkeys(whole[name]) if one in shipped(kind)]
         if name in configuration.told and (known or not whole[name]):

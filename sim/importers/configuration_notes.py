@@ -191,9 +191,8 @@ def _scheduler(found: Configuration) -> Iterator[Note]:
 
 def _conversion(found: Configuration) -> Iterator[Note]:
     if found.whole["image_conversion_disable"]:
-        what = "in your cloud, creates from images of another format than the volume's (usually raw) fail"
-        then = "the simulation converts them; leave such images out of the image list to match your cloud"
-        yield Note("unknown", f"image_conversion_disable is true: {what}; {then}")
+        what = "creates that download an image which is not raw fail"
+        yield Note("read", f"image_conversion_disable is true: {what}")
 
 
 def _zones(found: Configuration) -> Iterator[Note]:

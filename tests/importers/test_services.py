@@ -296,6 +296,7 @@ volume_copy_bps_limit = 104857600
             "allocated_capacity_weight_multiplier": -2.0,
             "scheduler_weight_handler": "StochasticHostWeightHandler",
             "image_upload_use_internal_tenant": True,
+            "image_conversion_disable": True,
         }
         == scenario["cinder"]
     )
