@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,25 +79,55 @@ def write(
 ) -> None:
     """Write tables as `{name}.{fmt}` and the manifest into `directory`, over an earlier run's.
 
-    A table given as a path is a file that is already in that directory.
+    A table given as a path is a file of that directory or below it. See `together`. Raises OSError.
+    """
+    with together(directory) as new:
+        put(tables, manifest, new, fmt)
 
-    Files are written beside and moved in whole; the old manifest goes first and the new one comes last, so a
-    folder with a manifest is complete. Other files there stay. Raises OSError.
+
+def put(
+    tables: Mapping[str, pd.DataFrame | Path], manifest: Mapping[str, Any], folder: Path, fmt: Format
+) -> None:
+    """Write a run's files into a folder without any. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        if isinstance(table, pd.DataFrame):
+            _write_table(table, folder / f"{name}.{fmt}", fmt)
+        else:
+            table.replace(folder / f"{name}.{fmt}")
+    text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def no_folders(places: Iterable[Path]) -> None:
+    """Raise IsADirectoryError if a file's place is taken by a folder."""
+    for place in places:
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+
+
+@contextmanager
+def together(directory: Path) -> Iterator[Path]:
+    """A folder for results. At the end its files take their places in `directory`, all in one go.
+
+    A process that is killed before leaves the earlier results. The earlier manifests go first and the new
+    ones come last, so a folder with a manifest is complete. A table replaces its earlier one in any format.
+    Other files there stay. Raises OSError.
     """
     with scratch(directory) as new:
-        for name, table in tables.items():
-            if isinstance(table, pd.DataFrame):
-                _write_table(table, new / f"{name}.{fmt}", fmt)
-            else:
-                table.replace(new / f"{name}.{fmt}")
-        text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
-        (new / MANIFEST).write_text(text, encoding="utf-8")
-        (directory / MANIFEST).unlink(missing_ok=True)
-        for name in tables:
-            for old in (directory / f"{name}.csv", directory / f"{name}.parquet"):
-                old.unlink(missing_ok=True)
-            (new / f"{name}.{fmt}").replace(directory / f"{name}.{fmt}")
-        (new / MANIFEST).replace(directory / MANIFEST)
+        yield new
+        files = sorted(path for path in new.rglob("*") if path.is_file())
+        files.sort(key=lambda path: path.name == MANIFEST)
+        places = [directory / path.relative_to(new) for path in files]
+        no_folders(places)
+        for place in places:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.name == MANIFEST:
+                place.unlink(missing_ok=True)
+        for path, place in zip(files, places, strict=True):
+            path.replace(place)
+            for suffix in {".csv": [".parquet"], ".parquet": [".csv"]}.get(place.suffix, []):
+                place.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _write_table(table: pd.DataFrame, path: Path, fmt: Format) -> None:

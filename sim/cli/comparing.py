@@ -101,21 +101,24 @@ def recommendation(told: Told) -> dict[str, Any]:
 
 def write(job: Job, outcomes: list[Outcome], found: Comparison | None, told: Told) -> None:
     """Write `report.html`, and the tables of several replications, next to the folders of the rows."""
-    folder = job.options.out
-    if folder is None:
+    from sim.report.page import FILE
+
+    out, new = job.options.out, job.new
+    if out is None or new is None:
         return
     if found is not None and job.options.replications > 1:
-        write_csv(found.measures, folder / "replications.csv")
-        write_csv(found.differences, folder / "differences.csv")
-        print(f"replications: written to {printable(str(folder))}", file=sys.stderr)
-    _report(job, outcomes, found, told, folder)
+        write_csv(found.measures, new / "replications.csv")
+        write_csv(found.differences, new / "differences.csv")
+        job.told.append(f"replications: written to {printable(str(out))}")
+    _report(job, outcomes, found, told, new)
+    job.told.append(f"report: written to {printable(str(out / FILE))}")
 
 
 def _report(job: Job, outcomes: list[Outcome], found: Comparison | None, told: Told, folder: Path) -> None:
     import pandas as pd
 
     from sim.report.comparison import comparison_page
-    from sim.report.page import FILE, made_of, write
+    from sim.report.page import made_of, write
     from sim.report.parts import Ran
 
     summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
@@ -129,7 +132,6 @@ def _report(job: Job, outcomes: list[Outcome], found: Comparison | None, told: T
     kept = [each.uploads for each in outcomes if each.uploads is not None]
     uploads = pd.concat(kept) if kept else pd.DataFrame()
     write(comparison_page(job.case, summaries, runs, found, curves, uploads, told, made), folder)
-    print(f"report: written to {printable(str(folder / FILE))}", file=sys.stderr)
 
 
 def _curves(outcomes: list[Outcome], chosen: str) -> tuple[str, Curves] | None:

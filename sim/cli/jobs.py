@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,14 +61,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """Options that have been checked, the rows to simulate, and what each needs: `blocks` begin after the
-    warm-up."""
+    """Options that have been checked, the rows to simulate, and what each needs.
+
+    `blocks` begin after the warm-up. `new`: the folder in which results wait for the end (see `written`), and
+    `told` what is said of them then.
+    """
 
     options: Options
     case: Case
     rows: list[Row]
     blocks: Blocks
     sha256: dict[str, str]
+    new: Path | None = None
+    told: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -108,11 +114,34 @@ def job_of(options: Options, compared: bool = False) -> Job:
     return Job(options, case, rows, blocks, hashes(case))
 
 
-def outcomes_of(job: Job) -> list[Outcome]:
-    """Simulate the rows one by one; a line on stderr names each failure.
+@contextmanager
+def written(job: Job) -> Iterator[Job]:
+    """The job with a folder for its results, if `--out` is given: they come to their places at the end.
 
-    Each is written as soon as it ends, so that later failures cannot lose it. Raises BadInput for a
-    trace that is checked while it is read.
+    What has ended comes there after an error, too: a failure cannot lose it. A process that is killed leaves
+    the earlier results.
+    """
+    from sim.analysis.results import together
+
+    if job.options.out is None:
+        yield job
+        return
+    failed = None
+    with together(job.options.out) as new:
+        try:
+            yield replace(job, new=new)
+        except Exception as error:
+            failed = error
+    for line in job.told:
+        print(line, file=sys.stderr)
+    if failed is not None:
+        raise failed
+
+
+def outcomes_of(job: Job) -> list[Outcome]:
+    """Simulate the rows one by one, and write each; a line on stderr names each failure.
+
+    Raises BadInput for a trace that is checked while it is read.
     """
     if job.options.verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -187,10 +216,9 @@ def _streamed(job: Job, row: Row) -> Outcome:
     from sim.inputs.tables import count_rows
     from sim.report.aggregates import of_streamed
 
-    case, out, start = row.case, job.options.out, time.perf_counter()
-    assert out is not None  # else the trace would have been read
-    folder = out / row.name
-    with scratch(folder, "streaming") as new:
+    case, start = row.case, time.perf_counter()
+    assert job.new is not None  # else the trace would have been read
+    with scratch(job.new, "streaming") as new:
         with progress(row.name, count_rows(case.trace.path), shown=True) as done:
             ran = api.stream(case, row.strategy, new, _format(job), done)
         wall_s = time.perf_counter() - start
@@ -204,12 +232,14 @@ def _write(
     job: Job, name: str, tables: Mapping[str, pd.DataFrame | Path], manifest: Mapping[str, Any]
 ) -> None:
     """Write the folder of a row, if `--out` is given."""
-    from sim.analysis.results import write
+    from sim.analysis.results import no_folders, put
 
-    if job.options.out is not None:
-        folder = job.options.out / name
-        write(tables, manifest, folder, _format(job))
-        print(f"{name}: written to {printable(str(folder))}", file=sys.stderr)
+    if job.options.out is not None and job.new is not None:
+        no_folders(job.options.out / name / f"{table}.{_format(job)}" for table in tables)
+        with scratch(job.new, "row") as new:
+            put(tables, manifest, new, _format(job))
+            new.replace(job.new / name)
+        job.told.append(f"{name}: written to {printable(str(job.options.out / name))}")
 
 
 def _format(job: Job) -> Literal["csv", "parquet"]:

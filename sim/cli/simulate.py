@@ -11,7 +11,7 @@ import typer
 from sim import api
 from sim.cli import comparing
 from sim.cli.ending import Trace, command
-from sim.cli.jobs import MOST_EVENTS, Options, Outcome, job_of, outcomes_of
+from sim.cli.jobs import MOST_EVENTS, Options, Outcome, job_of, outcomes_of, written
 from sim.cli.shared import (
     Engine,
     Fmt,
@@ -78,7 +78,8 @@ def run(
       cinder-cache run scenarios/smallest.yaml --strategy cache-only \\
           --engine fast --out results
     """
-    outcomes = outcomes_of(job_of(Options(scenario, [strategy], engine, out, fmt, verbose)))
+    with written(job_of(Options(scenario, [strategy], engine, out, fmt, verbose))) as job:
+        outcomes = outcomes_of(job)
     if outcomes and as_json:
         print_json(_document(outcomes[0]))
     elif outcomes:
@@ -115,12 +116,12 @@ def compare(
     options = Options(
         scenario, _listed(strategies), engine, out, fmt, verbose, warm_up, replications, out is not None
     )
-    job = job_of(options, compared=True)
-    outcomes = outcomes_of(job)
-    found = comparing.compared(job, outcomes)
-    told = comparing.told(job, outcomes, found) if outcomes else None
-    if told is not None:
-        comparing.write(job, outcomes, found, told)
+    with written(job_of(options, compared=True)) as job:
+        outcomes = outcomes_of(job)
+        found = comparing.compared(job, outcomes)
+        told = comparing.told(job, outcomes, found) if outcomes else None
+        if told is not None:
+            comparing.write(job, outcomes, found, told)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
         intervals = {} if found is None else comparing.document(found)

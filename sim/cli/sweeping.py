@@ -108,6 +108,7 @@ def sweep(
     handed_over(case.scenario, "fast")
     folder = folder_for("sweep", case) if out is None else out
     points = _points(case, vary or [], rows, sample, sampling, replications)
+    from sim.analysis.results import together
     from sim.sweep.intervals import intervals
     from sim.sweep.results import value_text
     from sim.sweep.sweep import sweep as run_cells
@@ -127,12 +128,12 @@ def sweep(
             dask=scheduler,
             progress=done,
         )
-    table = tidy(results)
-    write_csv(table, folder / "sweep.csv")
-    certain = intervals(case, results)
-    write_csv(certain, folder / "intervals.csv")
-    if len(certain):
-        _report(case, certain, results, counted_from_s, folder)
+    table, certain = tidy(results), intervals(case, results)
+    with together(folder) as new:
+        write_csv(table, new / "sweep.csv")
+        write_csv(certain, new / "intervals.csv")
+        if len(certain):
+            _report(case, certain, results, counted_from_s, new)
     if as_json:
         print_json({"scenario": case.scenario.name, "cells": plain(table), "intervals": plain(certain)})
     else:

@@ -19,6 +19,7 @@ from sim.inputs.problems import printable
 _TEMPORARY = "cinder-cache"
 _KEPT = 60  # letters of a name, so that a file system takes the longer one
 _open: set[Path] = set()
+_made: list[Path] = []  # folders for what is written, the innermost first
 
 
 @contextlib.contextmanager
@@ -51,11 +52,16 @@ def beside(*targets: Path) -> Iterator[list[Path]]:
 
 @contextlib.contextmanager
 def scratch(folder: Path, name: str = "writing") -> Iterator[Path]:
-    """A folder in `folder`, which is made, for files that are moved to their places. Raises OSError."""
+    """A folder in `folder`, which is made, for files that are moved to their places. Raises OSError.
+
+    What was made of `folder` and its parents goes again if it stays empty.
+    """
+    lacking = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     remove_left(folder, name)
     new = folder / f".{name}.{os.getpid()}"
     _open.add(new)
+    _made.extend(lacking)
     try:
         new.mkdir()
         yield new
@@ -66,6 +72,7 @@ def scratch(folder: Path, name: str = "writing") -> Iterator[Path]:
     finally:
         _remove(new)
         _open.discard(new)
+        _remove_empty(lacking)
 
 
 @contextlib.contextmanager
@@ -87,6 +94,7 @@ def remove_all() -> None:
     """Remove what this process is writing, before it ends at once."""
     for path in list(_open):
         _remove(path)
+    _remove_empty(list(_made))
 
 
 def remove_left(folder: Path, name: str) -> None:
@@ -153,6 +161,14 @@ def _left(path: Path, pid: str) -> bool:
     except PermissionError:
         return False
     return int(pid) == os.getpid()
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        if folder in _made:
+            _made.remove(folder)
 
 
 def _remove(path: Path) -> None:
