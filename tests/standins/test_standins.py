@@ -164,7 +164,8 @@ GIVEN = {
 }
 # What stand-ins have besides, for the simulator.
 OWN = {
-    "Volume": {"model", "keys", "volume_type"},  # a column's value; the fields; a type without specs
+    # A column's value; the fields; a type without specs; the scenario's name of the host.
+    "Volume": {"model", "keys", "volume_type", "pool"},
     "Database": {"new_id", "add_entry", "entries", "entry"},
     "Quotas": {"take"},
 }
@@ -192,7 +193,7 @@ class Examined(engine.Simulation):
 
     def standins(self) -> dict[str, Any]:
         """By name, an object of each."""
-        service, asking = self._managers["a"], Context("user", "project", True)
+        service, asking = next(iter(self._services)), Context("user", "project", True)
         formats = {"container_format": "bare", "disk_format": "raw"}
         self.glance.fetch_verify_image(asking, self.glance.service(), "base", "/file")
         images, keys = self.glance.service("new"), self._volume_api.key_manager
