@@ -15,7 +15,11 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 	test_results.py test_findings.py planner/test_pickers.py \
 	properties/test_cache_machine.py properties/test_array_machine.py fast/test_interpreted.py)
 
+<<<<<<< HEAD
 .PHONY: compare check units test lint docs map compiled prove fuzz coverage bench interrupted clean
+=======
+.PHONY: compare check units test lint docs map compiled prove fuzz killed coverage bench clean
+>>>>>>> 476a736 (Commands are killed over older results: the old ones stay or the new ones come, and nothing is left)
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
@@ -58,6 +62,10 @@ prove: $(READY)  ## for hours: the engines agree and keep their invariants on ne
 
 fuzz: $(READY)  ## damaged files for every reader: FUZZ_MINUTES=10 in all, SEED= draws old ones
 	$(BIN)/python -m tests.fuzz
+
+killed: export KILLS ?= 100
+killed: $(READY)  ## each command killed 100 times over older results: the old ones stay or the new ones come; KILLS=, SEED=
+	$(BIN)/python -m tests.killed $(KILLS) $(SEED)
 
 # Of the measures of a sweep, those that reach what is compiled and do not compare whole tables.
 MEASURES := $(addprefix tests/sweep/test_measures.py::,test_blocks_add_up \
