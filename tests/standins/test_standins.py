@@ -29,7 +29,7 @@ from cinder.volume.flows.manager import create_volume as manager_flow
 from oslo_config import cfg
 from properties.cases import case_of, create, image, one_pool
 
-from sim.cinder import api, database, engine, keys, locks, manager, rpc, scheduler
+from sim.cinder import api, database, engine, keys, locks, manager, quotas, rpc, scheduler
 from sim.cinder import driver as cinder_driver
 from sim.cinder import glance as cinder_glance
 from sim.cinder.clock import TRACE, current_process
@@ -142,7 +142,7 @@ REAL: list[tuple[type, Any]] = [
     (database.VolumeClass, volume_object.Volume),
     (database.Context, RequestContext),
     (database.Database, db_api),
-    (database.Quotas, quota.QuotaEngine),
+    (quotas.Quotas, quota.VolumeTypeQuotaEngine),
     (cinder_glance.ImageService, glance.GlanceImageService),
     (cinder_driver.Driver, driver.VolumeDriver),
     (keys.KeyManager, key_manager.KeyManager),
@@ -167,7 +167,7 @@ OWN = {
     # A column's value; the fields; a type without specs; the scenario's name of the host.
     "Volume": {"model", "keys", "volume_type", "pool"},
     "Database": {"new_id", "add_entry", "entries", "entry"},
-    "Quotas": {"take"},
+    "Quotas": {"take", "count"},
 }
 
 
