@@ -84,6 +84,9 @@ coverage: $(READY)  ## lines and branches of engine fast that tests reach when i
 interrupted: $(READY)  ## 50 times Ctrl-C at a random moment of each command: all end with 130, and nothing half-written stays
 	$(BIN)/python -m tests.interrupted
 
+branches: $(READY)  ## the branches of Cinder's own code that the cases take, against the list of those that they do not
+	$(BIN)/python -W ignore -m tests.whole.branches
+
 bench: $(READY)  ## how fast the engine is, as ratios of one run
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -s
 
