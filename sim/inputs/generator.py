@@ -48,6 +48,8 @@ def _date(text: object) -> object:
             date = datetime.fromisoformat(text)
         except ValueError:
             raise ValueError(f"{quoted(text)} is not an ISO 8601 date") from None
+        if not 1000 <= date.year <= 9000:
+            raise ValueError(f"{quoted(text)} is too far away: the years 1000 to 9000 are known")
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     return text
 

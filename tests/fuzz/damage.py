@@ -248,7 +248,7 @@ def trees(draw: DrawFn, seeds: Sequence[Any], values: Sequence[Any] = VALUES, mo
         holder, key = places[draw(st.integers(0, 2**16)) % len(places)]
         what = draw(st.sampled_from(["value", "value", "value", "drop", "rename", "move", "nest"]))
         if what == "value":
-            holder[key] = draw(st.sampled_from(list(values)))
+            holder[key] = copy.deepcopy(draw(st.sampled_from(list(values))))  # others mutate it
         elif what == "drop":
             del holder[key]
         elif what == "rename" and isinstance(holder, dict):

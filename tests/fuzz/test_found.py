@@ -16,7 +16,7 @@ from sim.inputs.problems import BadInput
 from tests.fuzz import seeds
 from tests.fuzz.frame import Target
 from tests.fuzz.test_images import LIST as IMAGES
-from tests.fuzz.test_sweep_inputs import LIST, VARY
+from tests.fuzz.test_sweep_inputs import GENERATED, LIST, VARY
 from tests.fuzz.test_trace import CSV, PARQUET, PARTS
 
 HEAD = "time,event,volume_id,image_id,size_gib,volume_type,host"
@@ -126,6 +126,11 @@ FOUND: dict[str, tuple[Target, Callable[[], bytes], str]] = {
         VARY,
         lambda: b"seed=0..99999\nglance.streams=1..100000",
         "20,000,000,000 combinations are too many: at most 1,000,000",
+    ),
+    "a start in year 1 in --vary": (
+        GENERATED,
+        lambda: b"workload.generate.start=0001-01-01T00:00:00+23:00",
+        "is too far away: the years 1000 to 9000 are known",
     ),
     "a row of another length in --list": (
         LIST,

@@ -31,6 +31,14 @@ VARIED = (
     "workload.until=1d,30d",
     "tiers.flash.price_gib_month=1e-3,2.5",
 )
+OF_GENERATED = (
+    "workload.generate.start=2024-01-01,null",
+    "workload.generate.duration=1d,12h,3600",
+    "workload.generate.creates_per_day=1e2,40",
+    "workload.generate.storms.share=0,1",
+    "workload.generate.popularity.release_every=7d,null",
+    "workload.growth=1,2.5",
+)
 KEYS = [
     b"..",
     b"0..99999999999",
@@ -43,17 +51,19 @@ KEYS = [
 
 
 @functools.cache
-def _case() -> Case:
+def _case(generated: bool = False) -> Case:
     with tempfile.TemporaryDirectory() as name:
         seeds.beside(Path(name))
+        if generated:
+            seeds.scenario_beside(Path(name), seeds.generated())
         return sim.load(Path(name) / "scenario.yaml")
 
 
-def _vary(path: Path) -> None:
+def _vary(path: Path, generated: bool = False) -> None:
     """`--vary` as the command reads it; arguments are text without NUL, undecodable bytes as surrogates."""
     arguments = path.read_bytes().replace(b"\0", b"").decode("utf-8", "surrogateescape").split("\n")
     points = varying.grid(varying.parse(arguments[:3]), ["none", "combined"])
-    varying.check(_case().scenario, points[:20])
+    varying.check(_case(generated).scenario, points[:20])
 
 
 def _list(path: Path) -> None:
@@ -107,12 +117,23 @@ VARY = Target(
     _vary,
     named=["--vary"],
 )
+GENERATED = Target(
+    "--vary of a generated workload",
+    lambda: texts([*map(str.encode, OF_GENERATED), "\n".join(OF_GENERATED[:3]).encode()], KEYS),
+    "vary.txt",
+    lambda path: _vary(path, generated=True),
+    named=["--vary"],
+)
 LIST = Target("--list", lambda: csvs(_rows()), "list.csv", _list)
 CELLS = Target("sweep cells", _json, "cell.json", _resumed)
 
 
 def test_vary() -> None:
     VARY.check(60, 1)
+
+
+def test_vary_of_a_generated_workload() -> None:
+    GENERATED.check(60, 1)
 
 
 def test_list() -> None:
