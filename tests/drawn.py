@@ -52,6 +52,7 @@ def drawn_case(
         encrypted=False,
         first_host="",
         availability_zone="",
+        snapshot_id="",
     )
     images = [
         {

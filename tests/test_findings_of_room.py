@@ -87,8 +87,25 @@ def test_encrypted_creates_are_no_refused_clones() -> None:
 
 BUSY = (
     "stayed after the delete, {} GiB: the array refuses to delete a volume that has clones"
-    " (delete_with_clones busy), and Cinder does not try again"
+    " (delete_with_clones busy), and it is not tried again"
 )
+
+
+def test_deletes_of_volumes_with_snapshots() -> None:
+    """One snapshot is gone when its volume is deleted, the other is not."""
+    events = [
+        create(0, "u1", "i1"),
+        create(0, "u2", "i1"),
+        *(
+            {"event": event, "time": time, "volume_id": f"u{n}", "snapshot_id": f"s{n}"}
+            for event, time, n in (("snapshot", 50, 1), ("snapshot", 50, 2), ("delete_snapshot", 60, 2))
+        ),
+        delete(100, "u1"),
+        delete(100, "u2"),
+    ]
+    found = case([image("i1")], events, delete_with_clones="busy")
+    told = "Cinder refuses to delete a volume that has snapshots, and it is not tried again"
+    assert f"a#p0: 1 volume of a user stayed after the delete, 8 GiB: {told}" in lines(found, "none")
 
 
 def test_users_deletes_that_a_busy_array_refuses() -> None:

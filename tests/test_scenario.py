@@ -193,6 +193,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "write_streams": None,
         "max_clones_per_volume": None,
         "delete_with_clones": "allowed",
+        "snapshots": "volumes",
         "driver_clones_raw": False,
         "thin": True,
         "dedupe": False,

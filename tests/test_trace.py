@@ -120,7 +120,7 @@ def test_encrypted_is_nothing_else(tmp_path: Path, cell: str) -> None:
 def test_bom_line_ends_blank_lines_and_quotes_make_no_difference(tmp_path: Path, data: str) -> None:
     (tmp_path / "t.csv").write_bytes(data.encode())
     event = read_trace(tmp_path / "t.csv").events.iloc[0]
-    assert event.tolist() == [0.0, "create", "v", "i1", 1, "flash", "", "", False, "", ""]
+    assert event.tolist() == [0.0, "create", "v", "i1", 1, "flash", "", "", False, "", "", ""]
 
 
 def test_quoted_cells_may_hold_commas_quotes_and_lines(tmp_path: Path) -> None:
@@ -553,6 +553,7 @@ def a_trace(start: datetime | None = None, **columns: list[object]) -> Trace:
             "encrypted": [False] * 4,
             "first_host": pd.Categorical([""] * 4),
             "availability_zone": pd.Categorical([""] * 4),
+            "snapshot_id": [""] * 4,
             **columns,
         }
     )
@@ -639,6 +640,7 @@ def test_any_text_survives_writing_and_reading(
             "encrypted": False,
             "first_host": "",
             "availability_zone": "",
+            "snapshot_id": "",
         }
     )
     path = tmp_path_factory.mktemp("any") / f"t.{suffix}"
@@ -706,3 +708,40 @@ def test_an_empty_initial_state_is_no_problem(tmp_path: Path) -> None:
 def test_a_bad_row_of_the_initial_state(tmp_path: Path, row: str, problem: str) -> None:
     path = csv(tmp_path, "volume,v0,,1,f#p,", "cache,,i1,1,f#p,-1", row, header=INITIAL)
     assert initial_problems(path) == [f"line 4: {problem}"]
+
+
+# Snapshots
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("1,snapshot,v0,,,,,", "a snapshot needs a snapshot_id"),
+        ("1,snapshot,,,,,,s1", "a snapshot needs a volume_id"),
+        ("1,snapshot,v9,,,,,s1", "snapshot 's1' of a volume that does not exist at that time"),
+        ("8,snapshot,v0,,,,,s1", "snapshot 's1' of a volume that does not exist at that time"),
+        ("1,snapshot,v0,,,,,s0", "ID 's0' is another snapshot's or a volume's"),
+        ("1,snapshot,v0,,,,,v0", "ID 'v0' is another snapshot's or a volume's"),
+        ("1,delete_snapshot,v0,,,,,s1", "delete of snapshot 's1', which this volume does not have"),
+        ("5,delete_snapshot,v0,,,,,s0", "delete of snapshot 's0', which this volume does not have"),
+    ],
+)
+def test_a_bad_snapshot_is_told(tmp_path: Path, row: str, problem: str) -> None:
+    rows = [
+        "0,create,v0,i1,10,flash,f#p,",
+        "0,snapshot,v0,,,,,s0",
+        *(["4,delete_snapshot,v0,,,,,s0"] if row.startswith("5") else []),
+        "7,delete,v0,,,,,",
+    ]
+    rows = sorted([*rows, row], key=lambda each: float(each.split(",")[0]))
+    found = problems(csv(tmp_path, *rows, header=f"{HEADER},snapshot_id"))
+    assert [line.partition(": ")[2] for line in found][:1] == [problem]
+    assert found[0].startswith(f"line {rows.index(row) + 2}: ")
+
+
+def test_snapshots_are_read_and_written(tmp_path: Path) -> None:
+    rows = ["0,create,v0,i1,10,flash,f#p,", "1,snapshot,v0,,,,,s0", "2,delete_snapshot,v0,,,,,s0"]
+    path = csv(tmp_path, *rows, header=f"{HEADER},snapshot_id")
+    assert problems(path) == []
+    write_trace(read_trace(path), tmp_path / "again.csv")
+    assert read_trace(tmp_path / "again.csv").events["snapshot_id"].tolist() == ["", "s0", "s0"]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # The message of an array without enough space, and that of the scheduler.
 NO_SPACE = r"(\S+#\S+) has no \S+ GiB (?:left to provision|of physical space left)"
 NO_POOL = "NoValidBackend: no pool of the volume type passes"
+USERS = ("volume of a user", "volumes of users")
+STORED = ("image-volume of a deleted image", "image-volumes of deleted images")
 FILLED = ("create", "skip")  # a create's fill has these events after the download
 
 
@@ -89,6 +91,7 @@ def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[st
     """Volumes that stayed after their delete: users' volumes, and the store's of deleted images."""
     events = case.trace.events
     deleted = set(events.loc[events["event"] == "delete", "volume_id"])
+    snapshot, busy = deleted & _with_snapshots(events), "the array refuses to delete a volume that has clones"
     gone = _deleted_images(case)
     of_images = {
         volume.volume_id
@@ -99,14 +102,30 @@ def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[st
     left = records.volumes
     return [
         f"{host}: {count(len(chosen), *names)} stayed after the delete, {chosen['size_gib'].sum():,} GiB:"
-        " the array refuses to delete a volume that has clones (delete_with_clones busy),"
-        " and Cinder does not try again"
-        for kind, ids, names in (
-            ("user", deleted, ("volume of a user", "volumes of users")),
-            ("store", of_images, ("image-volume of a deleted image", "image-volumes of deleted images")),
+        f" {why}, and it is not tried again"
+        for kind, ids, why, names in (
+            ("user", deleted - snapshot, f"{busy} (delete_with_clones busy)", USERS),
+            ("user", snapshot, "Cinder refuses to delete a volume that has snapshots", USERS),
+            ("store", of_images, f"{busy} (delete_with_clones busy)", STORED),
         )
         for host, chosen in by(left[(left["kind"] == kind) & left["volume_id"].isin(ids)], "host")
     ]
+
+
+def _with_snapshots(events: pd.DataFrame) -> set[str]:
+    """The volumes that have a snapshot when the trace deletes them."""
+    some = events[events["event"].isin(["snapshot", "delete_snapshot", "delete"])]
+    left: dict[str, set[str]] = {}
+    found = set()
+    rows = zip(some["event"], some["volume_id"], some["snapshot_id"], strict=True)
+    for event, volume, snapshot in rows:
+        if event == "snapshot":
+            left.setdefault(volume, set()).add(snapshot)
+        elif event == "delete_snapshot":
+            left.get(volume, set()).discard(snapshot)
+        elif left.get(volume):
+            found.add(volume)
+    return found
 
 
 def entries_of_deleted_images(records: Records, case: Case) -> list[str]:

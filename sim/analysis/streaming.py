@@ -50,6 +50,7 @@ from sim.inputs import tables
 from sim.inputs.cells import plain_series, write_csv
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.scenario import Case
+from sim.inputs.snapshot_events import KINDS
 from sim.inputs.strategies import STRATEGIES
 from sim.inputs.tables import parquet_batches
 from sim.inputs.trace import last_time_s, read_batches
@@ -201,7 +202,7 @@ class Volumes:
                     continue
                 codes[at] = code
                 self._free.append(code)
-            elif event in ("upload", "store_image"):
+            elif event in ("upload", "store_image", *KINDS):
                 what = f"{event}: needs a trace that fits in memory"
                 problems.add(self._path, f"row {happened + at + 1}", what)
         problems.raise_any()

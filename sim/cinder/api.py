@@ -24,7 +24,7 @@ BASE_VERSION = microversions.get_api_version(microversions.BASE_VERSION)
 
 
 class VolumeAPI(api.API):  # type: ignore[misc]
-    """Cinder's volume API. Only `delete` and `copy_volume_to_image` run here."""
+    """Cinder's volume API. Deletes, uploads and snapshots run here."""
 
     def __init__(self, db: Database, volume_rpcapi: Any) -> None:
         # The parent's __init__ is not called: it connects to Glance and to the message bus.

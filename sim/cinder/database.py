@@ -149,8 +149,13 @@ class Volume:
     def conditional_update(
         self, values: dict[str, Any], expected_values: dict[str, Any] | None = None, filters: Any = ()
     ) -> bool:
-        """Update if the status is one of the expected ones (other conditions are not simulated)."""
-        if self.status not in (expected_values or {}).get("status", (self.status,)):
+        """Update if the status is one of the expected ones, and, with `filters`, without snapshots.
+
+        Cinder gives the filters for deletes alone. Other conditions are not simulated.
+        """
+        if self.status not in (expected_values or {}).get("status", (self.status,)) or (
+            filters and self._db.snapshots.get(self.id)
+        ):
             return False
         self.update(values)
         return True
@@ -198,6 +203,7 @@ class Database(EarlierCalls):
 
     def __init__(self, clock: Clock, on_entry: Callable[[str, Entry], None]) -> None:
         self.volumes: dict[str, Volume] = {}
+        self.snapshots: dict[str, dict[str, Any]] = {}  # by volume, then by ID
         self.clock = clock
         self.on_entry = on_entry
         # Per scope (a pool's cluster name, or its host), the last used entry at the end: readings of
@@ -322,6 +328,15 @@ class Database(EarlierCalls):
         return {"encryption_key_id": self.volumes[volume_id].encryption_key_id, **ENCRYPTION}
 
     # -- volumes and their metadata ----------------------------------------------------------
+
+    @repeats("cinder.db.api", "volume_get")
+    def volume_get(self, context: Any, volume_id: str) -> Volume:
+        return self.volumes[volume_id]
+
+    def volume_glance_metadata_copy_to_snapshot(self, *_: Any) -> None:
+        """Nothing is made from snapshots, so nothing reads their metadata."""
+
+    def volume_glance_metadata_delete_by_snapshot(self, *_: Any) -> None: ...
 
     @repeats("cinder.db.api", "volume_get_all")
     def volume_get_all(self, context: Any, filters: dict[str, Any]) -> list[Volume]:

@@ -13,6 +13,7 @@ from os_brick.initiator.connectors.iscsi import ISCSIConnector
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import ImageService
+from sim.cinder.snapshots import Snapshot
 from sim.inputs.scenario import Image, Scenario
 from sim.model.arrays import Array, AtCloneLimit, Busy, Full, Meter, Refusal, content_of
 from sim.model.records import FILL_FAILED
@@ -152,6 +153,22 @@ class Driver:
 
     def _detach_volume(self, *_: Any, **__: Any) -> None:
         """Detach a volume. It takes no time."""
+
+    def create_snapshot(self, snapshot: Snapshot) -> None:
+        """A snapshot of a volume."""
+        with Noted(self.array, snapshot.volume):
+            seconds = self.array.snapshot(snapshot.id, snapshot.volume_id)
+        self._clock.sleep(seconds)
+
+    def delete_snapshot(self, snapshot: Snapshot) -> None:
+        """Delete a snapshot; one that the array does not have is deleted at once."""
+        if self.array.spec.snapshots == "apart":
+            self._clock.sleep(self.array.spec.delete_s)
+            return
+        seconds = self.array.begin_delete(snapshot.id)
+        if seconds is not None:
+            self._clock.sleep(seconds)
+            self.array.end_delete(snapshot.id)
 
     def remove_export(self, context: Context, volume: Volume) -> None:
         """Nothing is exported."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any
 
-import pandas as pd
 from castellan.common.exception import CastellanException
 from cinder import exception
 from webob.exc import HTTPBadRequest
@@ -28,9 +28,11 @@ from sim.cinder.parts import PARTS, Parts
 from sim.cinder.policies import BackendCache, BeladyCache, ObservedCache, Uses
 from sim.cinder.recorder import Request
 from sim.cinder.rpc import SchedulerRPC, VolumeRPC
-from sim.cinder.scheduler import Clones, Scheduler
+from sim.cinder.scheduler import Clones, Scheduler, request_spec_of
 from sim.cinder.services import Services
+from sim.cinder.snapshots import Snapshots
 from sim.cinder.storing import store_image
+from sim.cinder.trace_rows import rows_of
 from sim.cinder.uploads import MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
 from sim.inputs.hosts import backend_of
@@ -45,7 +47,6 @@ from sim.model.usage import instants
 
 EPOCH = datetime(2000, 1, 1)  # the time at which a trace without dates starts
 PROGRESS_EVERY = 256
-BATCH = 65_536  # rows of the trace held as Python objects at a time
 
 
 def run(
@@ -132,7 +133,7 @@ class Simulation:
         if self._schedules:
             clones = Clones(self._services, self.glance, self.db, self.strategy)
             self._scheduler = Scheduler(self._services, clones, self._scenario)
-        self._rows = _rows(self._events)
+        self._rows = rows_of(self._events)
         self._next()
         if self._schedules:
             self.clock.at(0, lambda _: self._report(0), REPORT)
@@ -183,6 +184,7 @@ class Simulation:
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
         self._actions = Actions(self._volume_api)
         self._api_task = CreateRequest(None, set(self._scenario.zones()))
+        self._snapshots = Snapshots(self.clock, self.db, self._volume_api, self._free)
         what_if = self._scenario.what_if
         caches = self.strategy.image_volume_cache_enabled
         patches: list[type] = [OnDemand] if self.strategy.on_demand else []
@@ -299,7 +301,9 @@ class Simulation:
         if row is not None:
             self.clock.at(row[0], lambda _: self._happen(*row), TRACE)
 
-    def _happen(self, _: float, event: str, volume_id: str, image_id: str, *create: Any) -> None:
+    def _happen(
+        self, _: float, event: str, volume_id: str, snapshot_id: str, image_id: str, *create: Any
+    ) -> None:
         self._happened += 1
         if event == "create":
             request = self.recorder.request(volume_id)
@@ -315,6 +319,10 @@ class Simulation:
             self._user_uploads(volume_id, image_id)
         elif event == "store_image":
             self.clock.start(store_image, self, image_id, *create)
+        elif event == "snapshot":
+            self.clock.start(self._snapshots.take, volume_id, snapshot_id)
+        elif event == "delete_snapshot":
+            self.clock.start(self._snapshots.drop, snapshot_id)
         elif event == "delete_image":
             if image_id in self._awaited:
                 self._awaited[image_id].image_wanted = False
@@ -378,22 +386,7 @@ class Simulation:
         """Have a new volume made: by the backend of its host, or else where the scheduler places it."""
         self.db.volumes[volume.id] = volume
         self._live[volume.id] = request
-        request_spec = {
-            "volume_id": volume.id,
-            "image_id": image_id or None,
-            "availability_zones": zones,
-            "volume_properties": {
-                "size": volume.size,
-                "volume_type_id": volume.volume_type_id,
-                "encryption_key_id": volume.encryption_key_id,
-                "project_id": volume.project_id,
-            },
-            "volume_type": {
-                "id": volume.volume_type_id,
-                "name": volume.volume_type_id,
-                "extra_specs": {"volume_backend_name": volume.volume_type_id},
-            },
-        }
+        request_spec = request_spec_of(volume, image_id, zones)
         if volume.host:
             self.volume_rpcapi.create_volume(context, volume, request_spec, {}, allow_reschedule=False)
         else:
@@ -417,7 +410,7 @@ class Simulation:
                 self._uploads[volume.id] = upload
                 self.clock.cast(self._upload, upload)
             elif request.delete_wanted:
-                self.clock.cast(self.delete, volume)
+                self.clock.cast(self._user_deletes_now, volume)
 
     def _user_uploads(self, volume_id: str, image_id: str) -> None:
         """Start an upload once its volume exists; refuse it while another of this volume waits or runs."""
@@ -449,14 +442,28 @@ class Simulation:
         for location in self.glance.uploaded(upload.image_id, upload.image_wanted):
             self.delete(location)
         if upload.delete_wanted and volume is not None:
-            self.clock.cast(self.delete, volume)
+            self.clock.cast(self._user_deletes_now, volume)
 
     def _user_deletes(self, volume_id: str) -> None:
         under_way = self._live.get(volume_id) or self._uploads.get(volume_id)
         if under_way:
             under_way.delete_wanted = True
         elif volume_id in self.db.volumes:  # else the API refused the volume's create
-            self.clock.start(self.delete, self.db.volumes[volume_id])
+            self.clock.start(self._user_deletes_now, self.db.volumes[volume_id])
+
+    def _user_deletes_now(self, volume: Volume) -> None:
+        """Delete a user's volume, unless it has snapshots, when the steps of these have ended."""
+        if not self._snapshots.delay(volume):
+            with suppress(exception.InvalidVolume):
+                self.delete(volume)
+
+    def _free(self, volume_id: str) -> None:
+        """The steps of its snapshots have ended: delete a volume, now or when its upload is over."""
+        upload = self._uploads.get(volume_id)
+        if upload is not None:
+            upload.delete_wanted = True
+        else:
+            self.clock.cast(self._user_deletes_now, self.db.volumes[volume_id])
 
     def delete(self, volume: Volume) -> None:
         self._volume_api.delete(Context(volume.user_id, volume.project_id), volume)
@@ -474,14 +481,3 @@ class Simulation:
         if event == "delete" and volume and volume.status != "deleting":
             # Cinder before 27 drops an entry at the clone limit and leaves its image-volume behind.
             self.meter.add(volume.pool, volume.volume_type_id, "orphan", 1, 0, 0)
-
-
-def _rows(events: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    """The trace's events as tuples of Python objects, in order."""
-    columns = [
-        "time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host", "project",
-        "encrypted", "first_host", "availability_zone",
-    ]  # fmt: skip
-    for first in range(0, len(events), BATCH):
-        batch = events.iloc[first : first + BATCH]
-        yield from zip(*(batch[column].tolist() for column in columns), strict=True)

@@ -110,6 +110,8 @@ class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
         self, context: Context, expire: object = None, project_id: str | None = None, **deltas: int
     ) -> list[Reservation]:
         project_id = project_id or context.project_id
+        if "snapshots" in deltas:
+            return []  # snapshots are not limited
         try:
             if self.tables.limits(project_id):
                 found: list[Reservation] = super().reserve(context, NEVER, project_id, **deltas)

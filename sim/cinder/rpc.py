@@ -11,6 +11,7 @@ from cinder import exception
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.services import Services
+from sim.cinder.snapshots import Snapshot
 
 
 class VolumeRPC:
@@ -22,6 +23,7 @@ class VolumeRPC:
     def __init__(self, clock: Clock, services: Callable[[], Services]) -> None:
         self._clock = clock
         self._services = services
+        self.snapshot_ended: Callable[[Snapshot], None] = lambda _: None
 
     def create_volume(
         self,
@@ -48,6 +50,24 @@ class VolumeRPC:
         """A cast: it starts later in this instant."""
         manager = self._services().of(volume)
         self._clock.cast(manager.delete_volume, context, volume, unmanage_only, cascade)
+
+    def create_snapshot(self, context: Context, volume: Volume, snapshot: Snapshot) -> None:
+        """A cast, as is `delete_snapshot`."""
+        self._on_snapshot(self._services().of(volume).create_snapshot, context, snapshot)
+
+    def delete_snapshot(self, context: Context, snapshot: Snapshot, unmanage_only: bool = False) -> None:
+        self._on_snapshot(self._services().of(snapshot.volume).delete_snapshot, context, snapshot)
+
+    def _on_snapshot(self, step: Callable[..., Any], context: Context, snapshot: Snapshot) -> None:
+        snapshot.running = True
+
+        def run() -> None:
+            with suppress(exception.CinderException):
+                step(context, snapshot)
+            snapshot.running = False
+            self.snapshot_ended(snapshot)
+
+        self._clock.cast(run)
 
 
 class SchedulerRPC:

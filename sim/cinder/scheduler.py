@@ -128,6 +128,26 @@ class ToldScheduler(filter_scheduler.FilterScheduler):  # type: ignore[misc]
         return self._choose_top_backend([weights.WeighedHost(state, 0.0)], request_spec)
 
 
+def request_spec_of(volume: Volume, image_id: str, zones: list[str]) -> dict[str, Any]:
+    """What the API asks of the scheduler (`VolumeCastTask`), as far as this code looks at it."""
+    return {
+        "volume_id": volume.id,
+        "image_id": image_id or None,
+        "availability_zones": zones,
+        "volume_properties": {
+            "size": volume.size,
+            "volume_type_id": volume.volume_type_id,
+            "encryption_key_id": volume.encryption_key_id,
+            "project_id": volume.project_id,
+        },
+        "volume_type": {
+            "id": volume.volume_type_id,
+            "name": volume.volume_type_id,
+            "extra_specs": {"volume_backend_name": volume.volume_type_id},
+        },
+    }
+
+
 class Scheduler:
     """Places volumes, as the scheduler's manager does with `ScheduleCreateVolumeTask`."""
 

@@ -42,6 +42,7 @@ from sim.cinder.keys import KeyManager
 from sim.cinder.locks import Coordinator
 from sim.cinder.quotas import Quotas
 from sim.cinder.scheduler import CloneWeigher, ServiceList
+from sim.cinder.snapshots import Snapshot
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import Strategy
 from sim.model.lottery import numbers
@@ -77,7 +78,9 @@ def installed(
             (cinder.context, "RequestContext", Context),
             (objects, "Volume", VolumeClass(db)),
             (objects, "ServiceList", ServiceList(scenario.backends)),
-            # Snapshots are not simulated; Cinder negates the filter and passes it to `conditional_update`.
+            (objects, "RequestSpec", lambda **values: values),  # of a snapshot: the real one wants UUIDs
+            (objects, "Snapshot", lambda context=None, **values: Snapshot(db, **values)),
+            # Cinder negates the filter and passes it to `conditional_update`, which looks for snapshots.
             (api.db, "volume_has_snapshots_filter", lambda: 0),
             (volume_number.db, "volume_data_get_for_host", db.volume_data_get_for_host),
             (stochastic, "random", drawn),
@@ -106,6 +109,7 @@ def installed(
             # Lock files on a node's disk.
             (utils, "clean_volume_file_locks", _nothing),
             (utils, "api_clean_volume_file_locks", _nothing),
+            (utils, "clean_snapshot_file_locks", _nothing),
             # The same results without the cost at every call, which is half of a create.
             (decorator, "fix", _fix),
             (coordination, "inspect", SimpleNamespace(getcallargs=_getcallargs)),
@@ -120,6 +124,7 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
     conf = cfg.CONF
     options = {
         "host": "simulated",
+        "no_snapshot_gb_quota": True,  # quotas of snapshots are not simulated
         "allowed_direct_url_schemes": list(strategy.allowed_direct_url_schemes),
         "cinder_internal_tenant_project_id": INTERNAL_PROJECT,
         "cinder_internal_tenant_user_id": INTERNAL_USER,

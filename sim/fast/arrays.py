@@ -15,7 +15,7 @@ from sim.fast.rules import (
     place_refusal,
     space_refusal,
 )
-from sim.fast.state import CACHE, NONE, State, Step
+from sim.fast.state import CACHE, NONE, USER, State, Step
 from sim.fast.usage import meter
 from sim.model.rules import MISSING, POOL_FULL
 
@@ -82,6 +82,26 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
     if lineage != NONE:
         hold(s, slot, lineage)
     return 0, clone_s(s.slots[source].size_gib, b.clone_s, b.clone_mib_s)
+
+
+@compiled
+def snapshot(s: State, source: int) -> Step:
+    """Take a snapshot of the volume in slot `source`. Its slot is `world.made`; NONE: it takes nothing."""
+    if source == NONE:
+        return MISSING, 0.0
+    d = s.slots[source]
+    b = s.backends[s.pools[d.pool].backend]
+    s.world[0].made = NONE
+    if b.snapshots:
+        error = check_new(s, NONE, d.pool, d.size_gib, 0.0, d.clones)
+        if error != 0:
+            return error, 0.0
+        slot = add(s, NONE, d.pool, d.size_gib, USER, d.tier)
+        s.slots[slot].source = source
+        s.slots[source].clones += 1
+        if s.slots[source].lineage != NONE:
+            hold(s, slot, s.slots[source].lineage)
+    return 0, b.clone_s
 
 
 @compiled

@@ -59,6 +59,8 @@ class Names:
         self.tiers = list(case.scenario.tiers)
         self.images = list(case.images)
         self.backends = list(case.scenario.backends)
+        taken = case.trace.events
+        self.snapshots = taken.loc[taken["event"] == "snapshot", "snapshot_id"].tolist()
         self.zones = list(case.scenario.zones())
         self.default_zone = _position(self.zones, case.scenario.cinder.default_availability_zone)
         named = (project for image in case.images.values() for project in (image.owner, *image.members))
@@ -109,6 +111,7 @@ class Names:
             "trace_project": np.where(project > 0, project - 1, project),  # '' is PROJECT
             "trace_encrypted": events["encrypted"].to_numpy(np.bool_),
             "trace_first": positions(events["first_host"], self.hosts),
+            "trace_snapshot": positions(events["snapshot_id"], self.snapshots),
             "trace_zone": np.where(zone == 0, self.default_zone, np.where(zone > 0, zone - 1, NONE)),
         }
 
@@ -190,6 +193,7 @@ def build(
         placed=np.zeros(0, state.PLACED),
         quota_limits=np.zeros((0, state.OF_TYPES + 2 * tiers), np.int64),
         quota_used=np.zeros((0, state.OF_TYPES + 2 * tiers), np.int64),
+        snapshots=np.zeros(len(names.snapshots), state.SNAPSHOTS),
         **trace,
     )
     if any(backend.dedupe for backend in scenario.backends.values()):
@@ -205,6 +209,8 @@ def build(
     for number, (name, backend) in enumerate(scenario.backends.items()):
         _fill_backend(s, names, number, name, backend, strategy)
     _fill_images(s, case, names)
+    s.snapshots["volume"] = s.snapshots["slot"] = NONE
+    s.snapshots["code"] = np.arange(codes - len(names.snapshots), codes)  # the last ones
     return s
 
 
@@ -356,6 +362,7 @@ def _fill_backend(
         "max_count": backend.image_volume_cache_max_count, "reported_us": -1,
         "tier": names.tiers.index(backend.volume_types[0]), "store_across": backend.clone_across_pools,
         "cache_across": backend.clone_across_pools and not backend.cluster,
+        "snapshots": backend.snapshots == "volumes",
     }  # fmt: skip
     same = ("create_s", "clone_s", "delete_s", "extend_s", "driver_clones_raw", "thin", "dedupe", "cluster")
     values |= {field: getattr(backend, field) for field in same}

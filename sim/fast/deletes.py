@@ -36,14 +36,20 @@ def delete_image(s: State, image: int) -> None:
 @repeats("cinder.volume.api:API", "delete")
 @compiled
 def user_deletes(s: State, v: int) -> None:
-    """`volume.API.delete`: at once if no backend has the volume, else a cast to its backend."""
+    """`volume.API.delete`: at once if no backend has the volume, else a cast to its backend.
+
+    It waits while snapshots are made or deleted, and is refused for a volume that has some.
+    """
     r = s.volumes[v]
     if r.pool == NONE:
         give_back(s, r.tenant, r.tier, r.size_gib)
         forget(s, v)
-        return
-    read_clock(s)
-    cast(s, BEGIN_DELETE, v, NONE)
+    elif r.running > 0:
+        r.delete_wanted = True
+    else:
+        read_clock(s)
+        if r.snapshots == 0:
+            cast(s, BEGIN_DELETE, v, NONE)
 
 
 @repeats("cinder.volume.manager:VolumeManager", "delete_volume")

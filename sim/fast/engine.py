@@ -101,7 +101,8 @@ class Prepared:
         # its codes follow those of the ids.
         self._initial = initial_volumes(case)
         before = [volume.volume_id for volume in self._initial if volume.kind == "user"]
-        codes, self.ids = _codes(before, events)
+        codes, ids = _codes(before, events)
+        self.ids = np.append(ids, np.array(self.names.snapshots, dtype=object))
         self._before = dict(zip(before, codes[: len(before)].tolist(), strict=True))
         self.trace = self.names.events(events, codes[len(before) :])
         creates = self.trace["trace_event"] == state.CREATE

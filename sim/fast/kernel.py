@@ -22,6 +22,7 @@ from sim.fast.events import (
     END_DELETE,
     END_IMAGE_DELETE,
     GRANT,
+    MAKE_SNAPSHOT,
     RESUME,
     SCHEDULE,
     USER_DELETES,
@@ -36,12 +37,14 @@ from sim.fast.places import begin_image_delete, end_image_delete
 from sim.fast.quotas import exceeded, reserve_new, take
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import report
+from sim.fast.snapshots import drop, snapshot_step, take
 from sim.fast.state import (
     BELOW_MINIMUM,
     CACHE,
     CREATE,
     DELETE,
     DELETE_IMAGE,
+    DROP_SNAPSHOT,
     IMAGE_GONE,
     IMAGE_TOO_LARGE,
     INTERNAL,
@@ -52,6 +55,7 @@ from sim.fast.state import (
     RELEASE,
     STORE,
     STORE_IMAGE,
+    TAKE_SNAPSHOT,
     UPDATE_IMAGE,
     UPLOAD_VOLUME,
     USER,
@@ -206,6 +210,8 @@ def run(s: State, what: int, who: int, pool: int) -> None:
             grant_stream(s, s.world[0], s.options[0].streams)
         else:
             grant_stream(s, s.backends[pool], s.backends[pool].write_streams)
+    elif what >= MAKE_SNAPSHOT:
+        snapshot_step(s, what, who)
     else:
         end_leftover_delete(s, who, pool)
 
@@ -236,6 +242,10 @@ def happen(s: State, at: int) -> None:
         user_uploads(s, s.by_code[s.trace_code[at]])
     elif event == STORE_IMAGE:
         store_image(s, at)
+    elif event == TAKE_SNAPSHOT:
+        take(s, s.trace_snapshot[at], s.by_code[s.trace_code[at]])
+    elif event == DROP_SNAPSHOT:
+        drop(s, s.trace_snapshot[at])
     elif event == DELETE_IMAGE and s.images[s.trace_image[at]].saving:
         s.images[s.trace_image[at]].delete_wanted = True
     elif not s.images[s.trace_image[at]].deleted:
@@ -388,6 +398,7 @@ def new_volume(s: State) -> int:
     w.stamp += 1
     r.made = w.stamp
     r.holds = NONE
+    r.snapshots = r.running = 0
     r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
     r.ready = r.keyless = False
     r.delete_wanted = r.fills = r.locks = r.failed = False

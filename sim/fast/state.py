@@ -45,6 +45,7 @@ CREATE, DELETE, UPDATE_IMAGE, DELETE_IMAGE, UPLOAD_VOLUME, STORE_IMAGE, RELEASE,
     TRACE_EVENTS.index,
     ("create", "delete", "update_image", "delete_image", "upload", "store_image", "release", "prefetch"),
 )
+TAKE_SNAPSHOT, DROP_SNAPSHOT = map(TRACE_EVENTS.index, ("snapshot", "delete_snapshot"))
 
 # How images are made of volumes (sim.inputs.scenario.Scenario.upload).
 COPY_DATA, NO_OP, TWIN_LOCATION, TWIN_CACHE = range(4)
@@ -120,6 +121,7 @@ BACKENDS = np.dtype(
         ("tier", "i8"),
         ("cluster", "?"),
         ("store_across", "?"), ("cache_across", "?"),  # whether it clones from any pool
+        ("snapshots", "?"),  # takes places for snapshots: they are volumes
     ], align=True,
 )  # fmt: skip
 POOLS = np.dtype(
@@ -164,6 +166,7 @@ VOLUMES = np.dtype(
         ("node", "i8"), ("made", "i8"),  # of its backend's, the one that made it; and in which order
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
         ("cloned", "i8"), ("cloned_serial", "i8"),
+        ("snapshots", "i8"), ("running", "i8"),  # how many it has; of these, whose create or delete runs
         ("holds", "i8"), ("asked_s", "f8"),  # an image-volume of the store: its image, and when it was asked
         ("keyless", "?"),  # encrypted, and Cinder has deleted its key
     ], align=True,
@@ -232,6 +235,10 @@ PLACED = np.dtype(
         ("tenant", "i8"),
     ], align=True,
 )  # fmt: skip
+# A snapshot of the trace: the volume (NONE: there is no such snapshot) and its slot, if the array has one.
+SNAPSHOTS = np.dtype(
+    [("code", "i8"), ("volume", "i8"), ("slot", "i8"), ("running", "?"), ("delete_wanted", "?")], align=True
+)
 UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i8")], align=True)
 
 
@@ -313,6 +320,8 @@ class State(NamedTuple):
     trace_encrypted: Array
     trace_first: Array
     trace_zone: Array
+    trace_snapshot: Array
+    snapshots: Array
 
 
 # The type and the number of dimensions of each array; one dimension where nothing is said.
@@ -328,7 +337,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_tenant": "i8", "trace_encrypted": "?",
-    "trace_first": "i8", "trace_zone": "i8", "zone_breaks": "?",
+    "trace_first": "i8", "trace_zone": "i8", "trace_snapshot": "i8", "snapshots": SNAPSHOTS, "zone_breaks": "?",
     "fill_locks": LOCKS, "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
     "quota_limits": "i8", "quota_used": "i8",
 }  # fmt: skip

@@ -322,4 +322,5 @@ def volume_over(s: State, v: int) -> None:
     r = s.volumes[v]
     r.upload = NONE
     if r.delete_wanted:
+        r.delete_wanted = False
         cast(s, USER_DELETES, v, NONE)

@@ -233,6 +233,9 @@ class Backend(Spec):
     """Largest number of live copy-on-write clones of one volume."""
     delete_with_clones: Literal["allowed", "busy"] = "allowed"
     """`allowed`: the array deletes a volume that has clones. `busy`: it refuses (`VolumeIsBusy`)."""
+    snapshots: Literal["volumes", "apart"] = "volumes"
+    """How the array keeps users' snapshots. `volumes`: each is a copy-on-write clone of its volume, which
+    takes a place and the volume's size, and counts as a clone. `apart`: a snapshot takes nothing."""
     driver_clones_raw: bool = False
     """Whether the driver itself clones raw images that Glance keeps on the same storage (as RBD does)."""
     thin: bool = True

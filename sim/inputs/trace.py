@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.inputs import tables
+from sim.inputs import snapshot_events, tables
 from sim.inputs.beside import beside
 from sim.inputs.cells import write_csv
 from sim.inputs.problems import Problems
@@ -22,14 +22,18 @@ from sim.inputs.tables import Mask, Table, is_calendar, read_table
 
 EVENTS = (
     *("create", "delete", "update_image", "delete_image", "upload", "store_image", "release"),
+    *("snapshot", "delete_snapshot"),
     "prefetch",
 )
 GIVEN = EVENTS[:-1]  # `sim.model.prefetch` makes the last one from releases
 REQUIRED = ("time", "event", "volume_id", "image_id", "size_gib", "volume_type", "host")
-OPTIONAL = ("project", "encrypted", "first_host", "availability_zone")
+OPTIONAL = ("project", "encrypted", "first_host", "availability_zone", "snapshot_id")
 INITIAL_REQUIRED = ("kind", "volume_id", "image_id", "size_gib", "host", "last_used")
 INITIAL_OPTIONAL = ("project",)
-_TEXT = ("volume_id", "image_id", "volume_type", "host", "project", "first_host", "availability_zone")
+_TEXT = (
+    *("volume_id", "image_id", "volume_type", "host", "project", "first_host", "availability_zone"),
+    "snapshot_id",
+)
 # Cinder stores a volume's size in 32 bits.
 MAX_GIB = 2**31 - 1
 # About 126 years: beyond it a float of seconds no longer distinguishes microseconds.
@@ -43,8 +47,8 @@ class Trace:
     Columns of `events`: `time` (float64, seconds from the start), `event` (category, one of
     EVENTS), `volume_id`, `image_id` ('' = none), `size_gib` (int64, 0 except for creates),
     `volume_type`, `host` ('' = the scheduler chooses), `project` ('' = none), `encrypted`, `first_host`
-    (the pool of the first attempt; '' = the scheduler chooses it, too) and `availability_zone` ('' = the
-    default one).
+    (the pool of the first attempt; '' = the scheduler chooses it, too), `availability_zone` ('' = the
+    default one) and `snapshot_id` ('' = none).
     `start` is the time of the first event if the trace has dates. `path` is its file.
     """
 
@@ -140,6 +144,7 @@ def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
         "encrypted": table.flags("encrypted"),
         "first_host": table.categories("first_host"),
         "availability_zone": table.categories("availability_zone"),
+        "snapshot_id": _strings(table, "snapshot_id"),
     }
     events = pd.DataFrame(columns)
     _check_events(table, event)
@@ -238,6 +243,7 @@ def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> 
     table.flag("volume_id", mark(deletes[twice]), "volume {} is deleted a second time")
     _check_uploads(table, events, mark, uploads, used, first, (gone, deletes))
     cached = np.asarray(events["image_id"].isin(initial.loc[~kind, "image_id"]))
+    snapshot_events.check_snapshots(table, events, initial.loc[kind, "volume_id"])
     made_later = np.asarray(events["event"] == "upload") & cached
     table.flag("image_id", made_later, "upload of image {}, which is cached at the start")
 
@@ -271,6 +277,8 @@ def _check_events(table: Table, event: pd.Categorical) -> None:
     blank = _blank(pd.Series(table.text("volume_id").to_pandas()))
     on_volume = np.asarray(event.isin(["create", "delete", "upload"]))
     table.flag("volume_id", on_volume & blank, "a create, delete or upload needs a volume_id")
+    on_volume = np.asarray(event.isin(list(snapshot_events.KINDS)))
+    table.flag("volume_id", on_volume & blank, "a snapshot needs a volume_id")
     blank = _blank(pd.Series(table.text("image_id").to_pandas()))
     on_image = np.asarray(event.isin(["update_image", "delete_image", "upload", "store_image", "release"]))
     table.flag("image_id", on_image & blank, "an event of an image needs an image_id")

@@ -181,6 +181,23 @@ class Array:
             self._hold(volume, self._lineage(pool, lineage.content) if copies else lineage)
         return self._clone_s(source.size_gib)
 
+    def snapshot(self, snapshot_id: str, source_id: str) -> float:
+        """Take a snapshot of a user's volume; return the seconds it takes.
+
+        With `snapshots: volumes` it is a copy-on-write clone of the volume, of its size; else it takes
+        nothing.
+        """
+        source = self._get(source_id)
+        if self.spec.snapshots == "volumes":
+            self._check_new(snapshot_id, source.pool, source.size_gib, None, source)
+            volume = ArrayVolume(snapshot_id, source.pool, source.size_gib, "user", source.tier)
+            self._add(volume)
+            volume.source = source
+            source.clones += 1
+            if source.lineage:
+                self._hold(volume, source.lineage)
+        return self.spec.clone_s
+
     def clone_from_glance(
         self, volume_id: str, host: str, size_gib: int, tier: str, content: Content
     ) -> float:

@@ -55,6 +55,7 @@ def _prefetches(case: Case, row: int) -> list[dict[str, Any]]:
             "encrypted": False,
             "first_host": "",
             "availability_zone": "",
+            "snapshot_id": "",
         }
         made = {
             "event": "prefetch",

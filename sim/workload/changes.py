@@ -112,6 +112,8 @@ def _grown(
         copies = events[there].copy()
         copies["time"] = _jittered(events, streams(f"growth copy {copy}"), created, between)[there]
         copies["volume_id"] = copies["volume_id"] + mark
+        taken_of = copies["snapshot_id"]
+        copies["snapshot_id"] = taken_of.where(taken_of == "", taken_of + mark)
         parts.append(copies)
         again = initial[(chance_initial >= 0) & (chance_initial < growth - copy)]
         before.append(again.assign(volume_id=again["volume_id"] + mark))
@@ -177,7 +179,7 @@ def _updated(events: pd.DataFrame, images: list[str], every: float) -> pd.DataFr
     more = pd.DataFrame({"time": np.concatenate(times), "image_id": pd.array(images, "str").take(which)})
     more = more.assign(event="update_image", size_gib=0, encrypted=False)
     text = ("volume_type", "host", "project", "first_host", "availability_zone")
-    more[["volume_id", *text]] = ""
+    more[["volume_id", "snapshot_id", *text]] = ""
     for name in text:
         if "" not in events[name].cat.categories:
             events = events.assign(**{name: events[name].cat.add_categories("")})

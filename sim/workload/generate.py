@@ -337,7 +337,7 @@ def _whole(part: pd.DataFrame, event: str, categories: Mapping[str, list[str]]) 
         "size_gib": part["size_gib"].to_numpy(np.int64) if "size_gib" in part else 0,
         "encrypted": part["encrypted"].to_numpy(bool) if "encrypted" in part else False,
     }
-    for name in ("volume_id", "image_id"):
+    for name in ("volume_id", "image_id", "snapshot_id"):
         columns[name] = (
             part[name].astype("str").array if name in part else pd.array([""] * count, dtype="str")
         )

@@ -32,6 +32,7 @@ COLUMNS: dict[str, Any] = {
     "encrypted": False,
     "first_host": "",
     "availability_zone": "",
+    "snapshot_id": "",
 }
 # Between events: many of them at once, some within one reading of the clock, some after a long time.
 STEPS = (0.0, 0.0, 0.5, 1.0, 3.0, 10.0, 40.0, 300.0, 0.0, 1e-7, 0.1234565, 3e6)

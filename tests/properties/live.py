@@ -15,6 +15,7 @@ from .watch import Watch, watching
 MOST = 500  # creates from an image that a live simulation has room to record
 CREATE = (
     "volume_id",
+    "snapshot_id",
     "image_id",
     "size_gib",
     "volume_type",

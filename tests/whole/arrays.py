@@ -113,6 +113,11 @@ class Array:
             self.lineages[pool, key] = gib
             self.volumes[volume_id].data = pool, key
 
+    def snapshot(self, snapshot_id: str, volume_id: str) -> None:
+        """A copy-on-write clone, even on arrays whose clones are full copies."""
+        source = self.volumes[volume_id]
+        self._add(Volume(snapshot_id, source.pool, source.size, source.data, source.id))
+
     def write(self, volume_id: str, gib: float, version: Any) -> None:
         """An image's data onto a blank volume."""
         volume = self.volumes[volume_id]

@@ -98,6 +98,13 @@ class Builder:
         """The image comes into the Cinder store, on a host or where the scheduler places it."""
         return self.event(time, "store_image", image_id=image_id, host=host, volume_type=volume_type)
 
+    def snapshot(self, time: float, volume_id: str, snapshot_id: str) -> Builder:
+        return self.event(time, "snapshot", volume_id=volume_id, snapshot_id=snapshot_id)
+
+    def drop(self, time: float, volume_id: str, snapshot_id: str) -> Builder:
+        """The delete of a snapshot."""
+        return self.event(time, "delete_snapshot", volume_id=volume_id, snapshot_id=snapshot_id)
+
     def creates(self, images: str, every: float, host: str = "a#p0", start: float = 0) -> Builder:
         """One create of each image named, so many seconds apart."""
         for number, name in numbered(images):
@@ -129,6 +136,7 @@ class Builder:
                 "encrypted",
                 "first_host",
                 "availability_zone",
+                "snapshot_id",
             ],
         )
         if self.initial:

@@ -266,6 +266,16 @@ class SimDriver(volume_driver.VolumeDriver):
             read_s = 0.0
         service.update(context, meta["id"], {}, read_s)
 
+    def create_snapshot(self, snapshot: Any) -> None:
+        if self.array.spec.snapshots == "volumes":
+            self.array.snapshot(snapshot.id, snapshot.volume_id)
+        self.time.sleep(self.array.spec.clone_s)
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        if self.array.spec.snapshots == "apart" or snapshot.id in self.array.volumes:
+            self.time.sleep(self.array.spec.delete_s)
+        self.array.remove(snapshot.id)
+
     def extend_volume(self, volume: Any, new_size: int) -> None:
         self.array.extend(volume["id"], new_size)
         self.time.sleep(self.array.spec.extend_s)
@@ -295,6 +305,10 @@ class SchedulerAPI:
 
     def create_volume(self, context: Any, volume: Any, **kwargs: Any) -> None:
         self.cloud.cast_schedule(context, through_rpc(context, volume), through_rpc(context, kwargs))
+
+    def create_snapshot(self, context: Any, volume: Any, snapshot: Any, *_: Any) -> None:
+        """The scheduler's check is not simulated."""
+        self.cloud.cast_snapshot("create_snapshot", context, volume, snapshot.id)
 
     def update_service_capabilities(
         self, context: Any, service: str, host: str, capabilities: Any, cluster: Any, **_: Any
@@ -331,6 +345,9 @@ class VolumeAPI:
         self, context: Any, volume: Any, unmanage_only: bool = False, cascade: bool = False
     ) -> None:
         self.cloud.cast_delete(context, through_rpc(context, volume))
+
+    def delete_snapshot(self, context: Any, snapshot: Any, unmanage_only: bool = False) -> None:
+        self.cloud.cast_snapshot("delete_snapshot", context, snapshot.volume, snapshot.id)
 
     def copy_volume_to_image(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
         self.cloud.cast_upload(context, volume, through_rpc(context, image_meta))

@@ -40,6 +40,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _nodes(random.Random(f"nodes {seed}"), b)
     _quotas(random.Random(f"quotas {seed}"), b)
     _refusals(random.Random(f"refusals {seed}"), b)
+    _snapshots(random.Random(f"snapshots {seed}"), b)
     return b
 
 
@@ -179,6 +180,22 @@ def _events(draw: random.Random, b: Builder, events: int) -> None:
             images = IMAGES + UPLOADED - len(to_upload)
         elif time > 200:
             b.event(time, "delete_image", image_id=f"i{draw.randrange(images)}")
+
+
+def _snapshots(draw: random.Random, b: Builder) -> None:
+    """Snapshots of volumes, which some of them outlive: their deletes are refused."""
+    made = {e["volume_id"]: e["time"] for e in b.events if e["event"] == "create"}
+    gone = {e["volume_id"]: e["time"] for e in b.events if e["event"] == "delete"}
+    last = max(event["time"] for event in b.events)
+    for spec in b.scenario["backends"].values():
+        spec["snapshots"] = draw.choice(("volumes", "volumes", "apart"))
+    for number in range(draw.choice((0, 0, 2, 5))):
+        volume = draw.choice(list(made))
+        until = gone.get(volume, last + 50) - 0.05
+        time = made[volume] + (until - made[volume]) * draw.random()
+        b.snapshot(time, volume, f"s{number}")
+        if draw.random() < 0.7:
+            b.drop(time + (until - time) * draw.random(), volume, f"s{number}")
 
 
 def _stored(draw: random.Random, b: Builder) -> None:

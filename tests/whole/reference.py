@@ -76,6 +76,9 @@ class Run(StartedCloud):
         self.by_uuid: dict[str, Request] = {}
         self.by_name: dict[str, Request] = {}
         self.uploads: dict[str, Upload] = {}  # by the uuid of the image
+        self.snapshots: dict[str, str] = {}  # uuids by name
+        self.steps: dict[str, Any] = {}  # the end of the last step of each snapshot, by its uuid
+        self.drops: list[tuple[str, Any]] = []  # volumes and ends of deletes of snapshots, as they are asked
 
     def execute(self) -> Result:
         if cfg.CONF._namespace is None:
@@ -95,6 +98,8 @@ class Run(StartedCloud):
             "update_image": self._on_update_image,
             "delete_image": self._on_delete_image,
             "upload": self._on_upload,
+            "snapshot": lambda e: self.time.spawn(lambda: self._snapshot(e)),
+            "delete_snapshot": lambda e: self.time.spawn(lambda: self._drop(e)),
             "store_image": lambda e: self.time.spawn(lambda: self._store(e)),
         }
         for event in self.case.trace.events.itertuples():
@@ -294,11 +299,13 @@ class Run(StartedCloud):
     # Deletes
 
     def _delete(self, event: Any) -> None:
-        under_way = self._under_way(event.volume_id)
+        under_way, snapshots = self._under_way(event.volume_id), self._steps_of(event.volume_id)
         if event.volume_id in self.by_name:
             self.time.wait(self.by_name[event.volume_id].done)
         for upload in under_way:
             self.time.wait(upload.done)
+        for step in snapshots:
+            self.time.wait(step)
         uuid, project = self._volume(event.volume_id)
         if uuid is not None:
             self._api_delete(user(project), uuid)
@@ -370,6 +377,53 @@ class Run(StartedCloud):
         upload.status = image.status if image else "error"
         upload.error = type(error).__name__ if error else ""
         upload.done.succeed()
+
+    # Snapshots
+
+    def _snapshot(self, event: Any) -> None:
+        uuid, project = self._volume(event.volume_id)
+        if uuid is None:
+            return
+        context = _user(project)
+        with suppress(exception.InvalidVolume, exception.VolumeNotFound):
+            volume = objects.Volume.get_by_id(context, uuid)
+            made = self.api.create_snapshot(context, volume, event.snapshot_id, "")
+            self.snapshots[event.snapshot_id] = made.id
+
+    def _drop(self, event: Any) -> None:
+        """The delete of a snapshot waits for its create."""
+        uuid = self.snapshots.get(event.snapshot_id)
+        if uuid is None:
+            return
+        over = self.time.env.event()
+        self.drops.append((event.volume_id, over))
+        self.time.wait(self.steps[uuid])
+        context = _user(self._volume(event.volume_id)[1])
+        self.api.delete_snapshot(context, objects.Snapshot.get_by_id(context, uuid))
+        self.time.wait(self.steps[uuid])
+        over.succeed()
+
+    def cast_snapshot(self, step: str, context: Any, volume: Any, uuid: str) -> None:
+        over = self.steps[uuid] = self.time.env.event()
+
+        def run() -> None:
+            snapshot = objects.Snapshot.get_by_id(admin(), uuid)
+            with suppress(exception.CinderException):
+                getattr(self._at(volume).manager, step)(context, snapshot)
+            over.succeed()
+
+        self.time.cast(run)
+
+    def _steps_of(self, volume: str) -> list[Any]:
+        """The ends of all steps of a volume's snapshots that are under way, or asked for."""
+        uuid = self._volume(volume)[0]
+        if uuid is None:
+            return []
+        found = objects.SnapshotList.get_all_for_volume(admin(), uuid)
+        return [
+            *(self.steps[snapshot.id] for snapshot in found),
+            *(over for name, over in self.drops if name == volume),
+        ]
 
     # Images that come into the Cinder store: `Store.add` of glance_store, with its looks at the volume
 

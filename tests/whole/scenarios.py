@@ -7,6 +7,7 @@ from typing import Any
 from . import (  # noqa: F401 register their own
     node_scenarios,
     quota_scenarios,
+    snapshot_scenarios,
     store_scenarios,
     upload_scenarios,
 )

@@ -101,6 +101,7 @@ class StartedCloud(Cloud):
             (None, "cinder_internal_tenant_project_id"): INTERNAL_PROJECT,
             (None, "cinder_internal_tenant_user_id"): INTERNAL_PROJECT,
             (None, "default_availability_zone"): cinder.default_availability_zone,
+            (None, "no_snapshot_gb_quota"): True,
             (None, "scheduler_max_attempts"): cinder.scheduler_max_attempts,
             (None, "image_conversion_disable"): cinder.image_conversion_disable,
         }
@@ -182,7 +183,7 @@ class StartedCloud(Cloud):
     def _set_quotas(self) -> None:
         """What no quota is set for is unlimited, and not as Cinder's options have it."""
         cinder = self.scenario.cinder
-        resources = ["volumes", "gigabytes", "per_volume_gigabytes"]
+        resources = ["volumes", "gigabytes", "per_volume_gigabytes", "snapshots"]
         resources += [f"{each}_{tier}" for tier in self.types for each in resources[:2]]
         unlimited: dict[str, Any] = dict.fromkeys(resources)
         tenant = {
