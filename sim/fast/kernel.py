@@ -37,7 +37,7 @@ from sim.fast.places import begin_image_delete, end_image_delete
 from sim.fast.quotas import exceeded, reserve_new, take
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import report
-from sim.fast.snapshots import drop, snapshot_step, take
+from sim.fast.snapshots import drop, snapshot_step, take_snapshot
 from sim.fast.state import (
     BELOW_MINIMUM,
     CACHE,
@@ -243,7 +243,7 @@ def happen(s: State, at: int) -> None:
     elif event == STORE_IMAGE:
         store_image(s, at)
     elif event == TAKE_SNAPSHOT:
-        take(s, s.trace_snapshot[at], s.by_code[s.trace_code[at]])
+        take_snapshot(s, s.trace_snapshot[at], s.by_code[s.trace_code[at]])
     elif event == DROP_SNAPSHOT:
         drop(s, s.trace_snapshot[at])
     elif event == DELETE_IMAGE and s.images[s.trace_image[at]].saving:

@@ -21,7 +21,7 @@ from sim.model.repeats import repeats
 @repeats("cinder.volume.api:API", "create_snapshot", "_create_snapshot", "create_snapshot_in_db")
 @repeats("cinder.volume.api:API", "_create_snapshot_in_db_validate")
 @compiled
-def take(s: State, k: int, v: int) -> None:
+def take_snapshot(s: State, k: int, v: int) -> None:
     """The API's `create_snapshot`: of a volume that is available."""
     if v == NONE:
         return

@@ -337,7 +337,8 @@ TYPES: dict[str, npt.DTypeLike] = {
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_tenant": "i8", "trace_encrypted": "?",
-    "trace_first": "i8", "trace_zone": "i8", "trace_snapshot": "i8", "snapshots": SNAPSHOTS, "zone_breaks": "?",
+    "trace_first": "i8", "trace_zone": "i8", "trace_snapshot": "i8", "snapshots": SNAPSHOTS,
+    "zone_breaks": "?",
     "fill_locks": LOCKS, "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
     "quota_limits": "i8", "quota_used": "i8",
 }  # fmt: skip

@@ -384,7 +384,7 @@ class Run(StartedCloud):
         uuid, project = self._volume(event.volume_id)
         if uuid is None:
             return
-        context = _user(project)
+        context = user(project)
         with suppress(exception.InvalidVolume, exception.VolumeNotFound):
             volume = objects.Volume.get_by_id(context, uuid)
             made = self.api.create_snapshot(context, volume, event.snapshot_id, "")
@@ -398,7 +398,7 @@ class Run(StartedCloud):
         over = self.time.env.event()
         self.drops.append((event.volume_id, over))
         self.time.wait(self.steps[uuid])
-        context = _user(self._volume(event.volume_id)[1])
+        context = user(self._volume(event.volume_id)[1])
         self.api.delete_snapshot(context, objects.Snapshot.get_by_id(context, uuid))
         self.time.wait(self.steps[uuid])
         over.succeed()
