@@ -16,6 +16,8 @@ import requests
 import yaml
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from sim.cli.shared import checked
 from sim.importers import configuration, glance, image_files, notifications, pool_files, volume_files
@@ -108,6 +110,14 @@ def _notifications(path: Path) -> None:
         accepted(path, notifications=[path])
 
 
+def _password(url: str) -> str | None:
+    """What a URL has where passwords are; damage may have made a name of one."""
+    try:
+        return make_url(url).password
+    except (ArgumentError, ValueError):
+        return "s3cret"  # then nothing of it is shown
+
+
 def _url(path: Path) -> None:
     try:
         text = path.read_bytes().decode()
@@ -115,7 +125,8 @@ def _url(path: Path) -> None:
         return
     problems = Problems()
     parse_url(text, problems)
-    assert not any("s3cret" in line for line in problems.lines())
+    if _password(text) == "s3cret":
+        assert not any("s3cret" in line for line in problems.lines())
     problems.raise_any()
 
 
