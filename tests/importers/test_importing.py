@@ -156,7 +156,9 @@ def test_what_a_scenario_may_not_have_is_told(tmp_path: Path, conf: Path) -> Non
     assert not (tmp_path / "out").exists()
     conf.write_text(CONF.replace("max_count = 2", "max_count = -1"))  # no limit, for Cinder
     (tmp_path / "link").symlink_to(tmp_path / "out")
-    assert run("import", "--out", tmp_path / "link", "--conf", conf).exit_code == 0
+    told = run("import", "--out", tmp_path / "link", "--conf", conf)
+    assert told.exit_code == 2 and "is a link to what does not exist" in told.stderr
+    assert run("import", "--out", tmp_path / "out", "--conf", conf).exit_code == 0
     case = sim.load(tmp_path / "out" / "scenario.yaml")
     assert case.scenario.backends["a"].image_volume_cache_max_count == 0
 
