@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 import sim
 from sim.analysis.metrics import summary
 from sim.cli import app
-from sim.planner import lines
 from sim.planner.targets import Targets
 from sim.sweep.varying import apply
 from tests.whole.build import Builder
@@ -145,7 +144,7 @@ def test_a_quota_that_is_too_small_is_raised(planned: dict[str, Any]) -> None:
     assert planned["quota"]["volumes"] == needed > 3 and planned["quota"]["gigabytes"] is None
     (command,) = planned["quota"]["commands"]
     assert command.startswith(f"openstack quota set --volumes {needed} ")
-    assert any(each["constraint"] == lines.QUOTAS["volumes"] for each in planned["binding"])
+    assert any(each["constraint"] == "internal_tenant_quota_volumes" for each in planned["binding"])
 
 
 def test_the_reason_is_the_target(planned: dict[str, Any]) -> None:
