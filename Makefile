@@ -15,7 +15,7 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 	test_results.py test_findings.py planner/test_pickers.py \
 	properties/test_cache_machine.py properties/test_array_machine.py fast/test_interpreted.py)
 
-.PHONY: compare check units test lint docs map compiled prove fuzz killed coverage bench interrupted clean
+.PHONY: compare check units test lint docs map compiled prove fuzz killed coverage branches bench interrupted clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
