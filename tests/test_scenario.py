@@ -160,6 +160,10 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     assert scenario.strategies == ("none", "store-only", "cache-only", "combined")
     assert scenario.cinder.model_dump() == {
         "lock_scope": "cloud",
+        "image_conversion_disable": False,
+        "internal_tenant_owns_store": False,
+        "internal_tenant_quotas": {},
+        "quotas": {},
         "default_availability_zone": "nova",
         "scheduler_max_attempts": 3,
         "backend_stats_polling_interval": 60,
