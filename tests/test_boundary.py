@@ -108,6 +108,28 @@ class TestSignals:
         left = [path for path in tmp_path.rglob(".*") if path.is_file()]
         assert not left
 
+    def test_workers_end_with_their_command(self, tmp_path: Path) -> None:
+        """A signal to the command alone ends them, too; one to all of them they leave to the command."""
+        arguments = ["sweep", str(SMALLEST), "--workers", "2", "--out", str(tmp_path / "out")]
+        varied = ["--vary", "backends.*.image_volume_cache_max_count=1..300"]
+        with subprocess.Popen([*COMMAND, *arguments, *varied], stderr=subprocess.PIPE, text=True) as process:
+            workers: list[str] = []
+            while len(workers) < 2:
+                time.sleep(0.02)
+                children = Path(f"/proc/{process.pid}/task").glob("*/children")
+                pids = [pid for path in children for pid in path.read_text().split()]
+                workers = [pid for pid in pids if "popen_loky" in Path(f"/proc/{pid}/cmdline").read_text()]
+            for pid in workers:
+                status = Path(f"/proc/{pid}/status").read_text()
+                assert int(re.findall(r"SigBlk:\s*(\w+)", status)[0], 16) >> (signal.SIGINT - 1) & 1
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60)[1] == "interrupted\n"
+        assert process.returncode == 130
+        time.sleep(0.5)
+        for pid in workers:  # gone, or dead and not yet buried
+            stat = Path(f"/proc/{pid}/stat")
+            assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
     def test_others(self) -> None:
         command = ["verify", SMALLEST]
         assert self.stopped(command, signal.SIGTERM, 0.2, False) == (143, "", "terminated\n")

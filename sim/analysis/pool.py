@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import joblib
-from joblib.externals.loky.backend import resource_tracker
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 
 def results(
@@ -20,11 +22,25 @@ def results(
     parallel = joblib.Parallel(return_as="generator" if ordered else "generator_unordered")
     jobs = (joblib.delayed(function)(*each) for each in arguments)
     # A terminal sends Ctrl-C to all its processes. Those that are started here block it from their first
-    # moment: each would end with a traceback of its own. loky's tracker would unblock it, were it not there.
-    resource_tracker.ensure_running()
+    # moment: each would end with a traceback of its own. The trackers would unblock it, were they not there.
+    _start_trackers()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         generator = parallel(jobs)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return iter(generator)
+
+
+def _start_trackers() -> None:
+    """Start the processes that clean up after workers. They do not warn of what they clean after Ctrl-C."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = f"{before},ignore" if before else "ignore"
+    try:
+        loky_tracker.ensure_running()
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before

@@ -86,5 +86,6 @@ def _kill_workers() -> None:
     from multiprocessing import active_children
 
     for worker in active_children():
-        with contextlib.suppress(Exception):
-            worker.kill()
+        if worker.pid is not None:
+            with contextlib.suppress(OSError):
+                os.kill(worker.pid, signal.SIGKILL)  # joblib's have no `kill`
