@@ -40,6 +40,7 @@ COPIED = {
 }
 # From the words of JSON Schema to those of the page.
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
+PLAIN = str.maketrans({sign: f"\\{sign}" for sign in "[|*"})  # signs of Markdown in the cells of a table
 TYPES = {
     "boolean": "`true` or `false`",
     "date-time": "ISO 8601",
@@ -119,13 +120,13 @@ def file(path: str) -> str:
 def table(path: str) -> str:
     """A CSV file of the repository as a table."""
     with (ROOT / path).open(encoding="utf-8", newline="") as opened:
-        head, *rows = csv.reader(opened)
+        head, *rows = ([each.translate(PLAIN) for each in row] for row in csv.reader(opened))
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 
 def commands(_: str) -> str:
     """The help of all commands, as typer writes it."""
-    command = [sys.executable, "-m", "typer", "sim.cli", "utils", "docs", "--name", "cinder-cache"]
+    command = [sys.executable, "-m", "typer", "sim.cli.commands", "utils", "docs", "--name", "cinder-cache"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     text = text[text.index("\n## ") :]  # without the list of commands, where typer cuts the texts
     text = text.replace("\b\n", "")  # it keeps click from filling a paragraph
