@@ -192,7 +192,7 @@ class Simulation:
             patches.append(MarkedLocations)
         changes = Changes(create_task(what_if, *patches), fill(what_if), twin(self._scenario))
         scheduler_rpc = SchedulerRPC(self.clock, self._schedule)
-        shared = Shared(self.clock, self.db, scheduler_rpc, self.recorder, self._ended)
+        shared = Shared(self.clock, self.db, scheduler_rpc, self.recorder, self._ended, self._service_of)
         by_backend: dict[str, list[VolumeManager]] = {}
         for name, array in self.arrays.items():
             driver = self._parts.driver(self.clock, array, self.glance.catalogue, self.meter, self._scenario)
@@ -203,6 +203,9 @@ class Simulation:
                 for node in range(len(array.spec.node_names))
             ]
         self._services = Services(by_backend)
+
+    def _service_of(self, volume: Volume) -> VolumeManager:
+        return self._services.of(volume)
 
     def _cache(self, array: Array) -> ObservedCache | None:
         spec = array.spec

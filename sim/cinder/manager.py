@@ -32,15 +32,19 @@ from sim.model.repeats import repeats
 class PlaceMaker:
     """The driver of the create task: at a volume limit, users' volumes come before the cache's.
 
-    It evicts with Cinder's own `delete_cached_volume`, over an API that calls the service directly.
+    It evicts with Cinder's own `delete_cached_volume`, over an API that calls the services directly.
     """
 
-    def __init__(self, service: VolumeManager, db: Database, driver: Driver) -> None:
-        self._service = service
-        self._db = db
+    def __init__(self, array: Array, shared: Shared, driver: Driver) -> None:
+        self._array = array
+        self._db = shared.db
         self._driver = driver
-        called = SimpleNamespace(delete_volume=service.delete_volume)
-        self._cache = ObservedCache(db, VolumeAPI(db, called))
+
+        def delete_volume(context: Context, volume: Volume, *args: Any, **options: Any) -> None:
+            shared.service_of(volume).delete_volume(context, volume, *args, **options)
+
+        called = SimpleNamespace(delete_volume=delete_volume)
+        self._cache = ObservedCache(self._db, VolumeAPI(self._db, called))
 
     def create_volume(self, volume: Volume) -> None:
         self._place(volume, "", self._driver.create_volume, volume)
@@ -66,7 +70,7 @@ class PlaceMaker:
     def _evict(self, hosts: Sequence[str], source_id: str) -> bool:
         """Evict an entry of these hosts; return whether its image-volume is gone."""
         context = get_internal_tenant_context()
-        spec = self._service.array.spec
+        spec = self._array.spec
         scopes = [scope(host, spec) for host in hosts]
         entries = OfBackend(scopes, self._db).image_volume_cache_get_all(context)
         entry = next((each for each in reversed(entries) if each["volume_id"] != source_id), None)
@@ -82,13 +86,17 @@ class PlaceMaker:
 
 @dataclass(frozen=True)
 class Shared:
-    """Objects that all services of a cloud share; `ended` is called after every create."""
+    """Objects that all services of a cloud share.
+
+    `ended` is called after every create; `service_of` is the service that takes a volume's messages.
+    """
 
     clock: Clock
     db: Database
     scheduler_rpcapi: Any
     recorder: Recorder
     ended: Callable[[Volume], None]
+    service_of: Callable[[Volume], VolumeManager]
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._recorder = shared.recorder
         self._extract = create_volume.ExtractVolumeSpecTask(db)
         self._fill = changes.fill
-        places = PlaceMaker(self, db, driver) if changes.makes_place else driver
+        places = PlaceMaker(array, shared, driver) if changes.makes_place else driver
         self._create = changes.task(self, db, places, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
 
