@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from sim.inputs.backend import Backend
 from sim.inputs.images import Image
-from sim.inputs.scenario import Backend
 from sim.inputs.units import GIB
 from sim.model.arrays import Array, AtCloneLimit, Busy, Content, Refusal, content_of, file_of
 

@@ -13,8 +13,9 @@ import yaml
 from pydantic import ValidationError
 
 from scenarios import make_two_tiers
+from sim.inputs.backend import Backend
 from sim.inputs.problems import SHOWN, BadInput, Problems
-from sim.inputs.scenario import Backend, Case, Image, Scenario
+from sim.inputs.scenario import Case, Image, Scenario
 from sim.inputs.yamlfile import read_yaml
 from sim.sweep import varying
 from sim.workload.loading import load

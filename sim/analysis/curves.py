@@ -14,9 +14,10 @@ import pandas as pd
 from sim.analysis.statistics import FEW, Blocks, Sample
 from sim.fast import replay
 from sim.fast.build import Names, positions
+from sim.inputs.backend import Backend
 from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput, quoted
-from sim.inputs.scenario import Backend, Case
+from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
 from sim.inputs.units import GIB
 from sim.model.initial import Placed, place

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.inputs.scenario import Backend
+from sim.inputs.backend import Backend
 
 CLUSTER = "cluster"  # the name of each cluster; backends tell clusters apart
 

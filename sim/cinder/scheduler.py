@@ -14,7 +14,8 @@ from sim.cinder.database import Context, Database, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
 from sim.cinder.services import Services
-from sim.inputs.scenario import Backend, Scenario
+from sim.inputs.backend import Backend
+from sim.inputs.scenario import Scenario
 from sim.inputs.strategies import Strategy
 from sim.model.repeats import repeats
 

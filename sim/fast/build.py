@@ -16,9 +16,10 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import put_all
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.fast.tenants import Tenants, with_tenants
+from sim.inputs.backend import Backend
 from sim.inputs.hosts import backend_of, host_of
 from sim.inputs.quotas import PROJECT
-from sim.inputs.scenario import Backend, Case, Scenario
+from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import Strategy
 from sim.inputs.trace import EVENTS
 from sim.inputs.units import MIB

@@ -17,7 +17,7 @@ from sim.importers.names import Place
 from sim.importers.notes import Note, shortened
 from sim.importers.settings import Section
 from sim.importers.values import MAX_BYTES
-from sim.inputs.scenario import NOVA
+from sim.inputs.backend import NOVA
 from sim.inputs.units import GIB
 
 FORMAT = re.compile("[a-z0-9_-]+")  # as `sim.inputs.images` has them

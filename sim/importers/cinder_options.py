@@ -11,8 +11,9 @@ from sim.importers.cloud import Cloud
 from sim.importers.configuration_notes import HANDLERS
 from sim.importers.notes import Note
 from sim.importers.settings import MULTIPLIERS, Configuration
+from sim.inputs.backend import NOVA
 from sim.inputs.quotas import by_type
-from sim.inputs.scenario import MOST_ATTEMPTS, NOVA
+from sim.inputs.scenario import MOST_ATTEMPTS
 from sim.inputs.schedulers import shipped
 
 DEFAULT = "Cinder's default, because no source sets it; Cinder's database may"

@@ -14,8 +14,8 @@ from sim.importers.conf_files import CACHE_OPTIONS, SHARED, ConfFiles, backend_o
 from sim.importers.configuration_notes import notes
 from sim.importers.settings import MULTIPLIERS, WHOLE, Configuration, Section, Service
 from sim.importers.source_files import unusable
+from sim.inputs.backend import NOVA
 from sim.inputs.problems import Problems, quoted
-from sim.inputs.scenario import NOVA
 from sim.inputs.textfile import read_bytes
 
 _FIELDS = (

@@ -20,10 +20,11 @@ from sim.importers import assumptions, cinder_options
 from sim.importers.assumptions import Assumed
 from sim.importers.cloud import Cloud
 from sim.importers.notes import Note, shortened
+from sim.inputs.backend import NOVA
 from sim.inputs.beside import beside
 from sim.inputs.cells import guarded_table
 from sim.inputs.problems import BadInput
-from sim.inputs.scenario import NOVA, STRATEGY_NAMES
+from sim.inputs.scenario import STRATEGY_NAMES
 from sim.model.initial import misfits
 from sim.workload.loading import load
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sim.inputs.scenario import Backend
+from sim.inputs.backend import Backend
 
 MAX_COUNT, MAX_SIZE = "image_volume_cache_max_count", "image_volume_cache_max_size_gb"
 ENABLED = "image_volume_cache_enabled"

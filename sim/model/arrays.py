@@ -21,7 +21,8 @@ from sim.model import rules
 from sim.model.rules import PAYERS, Kind
 
 if TYPE_CHECKING:
-    from sim.inputs.scenario import Backend, Image, Pool
+    from sim.inputs.backend import Backend, Pool
+    from sim.inputs.scenario import Image
 
 
 class Refusal(Exception):

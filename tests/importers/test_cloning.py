@@ -22,8 +22,8 @@ from sim.importers.cloud import Sources
 from sim.importers.configuration import read
 from sim.importers.drivers import CINDER
 from sim.importers.writing import write
+from sim.inputs.backend import Backend
 from sim.inputs.problems import Problems
-from sim.inputs.scenario import Backend
 from sim.workload.loading import load
 
 DRIVERS = "cinder.volume.drivers."

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from sim.inputs.scenario import Backend
+from sim.inputs.backend import Backend
 from sim.model.arrays import PAYERS, Array, AtCloneLimit, Busy, Content, Refusal
 
 HOSTS = st.sampled_from(("a#p0", "a#p1"))

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from sim.analysis.metrics import pools_table
 from sim.cinder import engine
 from sim.cinder.database import INTERNAL_PROJECT
-from sim.inputs.scenario import Case, Pool
+from sim.inputs.backend import Pool
+from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
 from sim.inputs.trace import write_trace
 from sim.model.initial import misfits

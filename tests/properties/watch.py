@@ -19,8 +19,9 @@ from sim.cinder.manager import VolumeManager
 from sim.cinder.parts import Parts
 from sim.cinder.policies import CACHES, ObservedCache
 from sim.cinder.quotas import Quotas
+from sim.inputs.backend import Backend
 from sim.inputs.quotas import limits_of
-from sim.inputs.scenario import Backend, Case
+from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
 from sim.model.arrays import Array
 from sim.model.records import Records
