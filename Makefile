@@ -28,7 +28,7 @@ units: $(READY)
 	$(BIN)/pytest -q $(UNITS)
 
 test: $(READY) $(OLDEST)/ready  ## what every change needs: lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
-	$(MAKE) --jobs 2 lint docs compiled
+	$(MAKE) --jobs 2 branches lint docs compiled
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole tests/repeated tests/standins -k "$(ON_OLDEST)"
 
