@@ -107,6 +107,7 @@ def tidy(events: pd.DataFrame) -> pd.DataFrame:
         "project",
         "first_host",
         "availability_zone",
+        "snapshot_id",
     ):
         events[name] = events[name].astype("object").fillna("").astype("str")
     return events

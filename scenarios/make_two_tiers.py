@@ -116,7 +116,8 @@ def tidy(events: pd.DataFrame) -> pd.DataFrame:
     events["size_gib"] = events["size_gib"].fillna(0).astype("int64")
     events["encrypted"] = events["encrypted"].eq(True)
     events["event"] = pd.Categorical(events["event"], EVENTS)
-    return events.assign(**text, first_host="", availability_zone="")[[*REQUIRED, *OPTIONAL]]
+    absent = dict.fromkeys(("first_host", "availability_zone", "snapshot_id"), "")
+    return events.assign(**text, **absent)[[*REQUIRED, *OPTIONAL]]
 
 
 if __name__ == "__main__":

@@ -79,6 +79,18 @@ def three_nodes(path: Path) -> None:
     assert set(plain.requests["source"]) == {"download"}
 
 
+def rbd(path: Path) -> None:
+    """The driver clones all creates of raw images, whatever the strategy; the cache clones the others."""
+    case, without = varied(path, "none")
+    _, cached = varied(path, "cache-only")
+    asked = without.requests["image_id"].astype("str")
+    raw = asked.map({each.image_id: each.disk_format == "raw" for each in case.images.values()})
+    plain = ~without.requests["volume_id"].isin(case.trace.events.query("encrypted")["volume_id"])
+    for records, others in ((without, {"download"}), (cached, {"download", "cache"})):
+        assert set(records.requests.loc[raw & plain, "source"]) == {"driver"}
+        assert set(records.requests.loc[~raw, "source"]) == others
+
+
 def smallest(path: Path) -> None:
     """One array, two images, a cache with room for one."""
     case, records = varied(path, "cache-only")
@@ -172,6 +184,7 @@ SHOWN: dict[str, Callable[[Path], None]] = {
         generated,
         golden_images,
         placement,
+        rbd,
         sharing,
         three_nodes,
         two_tiers,
