@@ -38,7 +38,7 @@ class Watched(engine.Simulation):
     def _happen(self, *event: Any) -> None:
         super()._happen(*event)
         self.peak_volumes = max(self.peak_volumes, len(self.db.volumes))
-        on_arrays = sum(len(array.volumes) for array in self._arrays.values())
+        on_arrays = sum(len(array.volumes) for array in self.arrays.values())
         self.peak_array_volumes = max(self.peak_array_volumes, on_arrays)
 
 

@@ -65,10 +65,10 @@ class Emptied(engine.Simulation):
             if volume.id not in stored:
                 self._user_deletes(volume.id)
         for entry in self.db.entries():
-            self.clock.start(self._delete, self.db.volumes[entry["volume_id"]])
+            self.clock.start(self.delete, self.db.volumes[entry["volume_id"]])
         for name in list(self.glance.images):
             for volume in self.glance.delete(name):
-                self.clock.start(self._delete, volume)
+                self.clock.start(self.delete, volume)
         self.clock.run()
         close()
 
@@ -127,7 +127,8 @@ def no_ops(case: Case) -> Case:
         name: backend.model_copy(update={**free, "pools": dict.fromkeys(backend.pools, Pool())})
         for name, backend in case.scenario.backends.items()
     }
-    scenario = case.scenario.model_copy(update={"upload": "no-op", "backends": backends})
+    options = case.scenario.cinder.model_copy(update={"quotas": {}})
+    scenario = case.scenario.model_copy(update={"upload": "no-op", "backends": backends, "cinder": options})
     events = case.trace.events
     asked = [
         create(
