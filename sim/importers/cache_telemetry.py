@@ -10,6 +10,8 @@ These numbers are exact for creates that succeed. Two more sources, if present, 
   download that succeeded. A clone that the array's limit refuses evicts the entry in the user's context.
 
 - `volume.create.end` of the volumes shows which of them were made, where, and by a clone or a download.
+  A hit has the host of its entry. The volume may be on another one: on another node of a cluster, or, if the
+  driver clones across pools, on another pool.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -31,6 +34,7 @@ COUNTS = [
     *("host", "hits_naive", "misses_naive", "evictions"),
     *("hits", "misses", "hit_rate_naive", "hit_rate"),
 ]
+_Key = tuple[str, str]  # host and image
 HITS, MISSES = 2, 3  # notifications per clone, per download
 
 
@@ -51,19 +55,8 @@ class _Lookups:
 
     def divided(self) -> tuple[float, float]:
         """Number of clones and of downloads, computed from the look-ups alone."""
-        hits = (self.hits - self.late_hits) / HITS - self.clone_limits
+        hits = max((self.hits - self.late_hits) / HITS - self.clone_limits, 0.0)
         return hits, self.misses / MISSES if self.without_context else self.downloads
-
-    def corrected(self, clones: int | None, downloads: int | None) -> tuple[float, float]:
-        """The same numbers, corrected by the volumes that were really made (None: not known).
-
-        A volume whose clone failed may have been downloaded instead, without a miss.
-        """
-        hits, misses = self.divided()
-        if clones is None or downloads is None:
-            return hits, misses
-        cloned, missed = min(hits, clones), min(misses, downloads)
-        return cloned, missed + min(hits - cloned, downloads - missed)
 
 
 class CacheTelemetry:
@@ -71,9 +64,9 @@ class CacheTelemetry:
 
     def __init__(self, since: datetime | None, until: datetime | None) -> None:
         self._since, self._until = since, until
-        self._lookups: dict[tuple[str, str], _Lookups] = defaultdict(_Lookups)
+        self._lookups: dict[_Key, _Lookups] = defaultdict(_Lookups)
         self._seen: set[int] = set()
-        self._missed: set[str] = set()  # contexts with one look-up so far, a miss
+        self._missed: dict[str, _Lookups] = {}  # of contexts with one look-up so far, a miss
         self._askers: set[str] = set()  # projects that make the look-ups: the internal tenant
         self.takers: dict[str, Taker] = {
             "image_volume_cache.hit": partial(self._looked_up, True),
@@ -105,12 +98,12 @@ class CacheTelemetry:
             counted.without_context += 1
             return
         self._askers.add(message.get("_context_project_id", ""))
-        if context in self._missed:
-            self._missed.remove(context)
-            counted.downloads += 1
+        first = self._missed.pop(context, None)
+        if first is not None:
+            first.downloads += 1  # a hit would have the host of its entry, and a miss has that of its volume
             counted.late_hits += hit
         elif not hit:
-            self._missed.add(context)
+            self._missed[context] = counted
 
     def _evicted(self, message: dict[str, Any], time: datetime) -> None:
         counted = self._of(message, time)
@@ -125,13 +118,14 @@ class CacheTelemetry:
 
         `made`: volumes of the period that were made from images (host, image, downloaded); None if not known.
         """
-        sources = Counter[tuple[str, str, bool]]()
+        numbers = {key: one.divided() for key, one in self._lookups.items()}
         if made is not None:
-            sources.update(made[["host", "image", "downloaded"]].itertuples(index=False, name=None))
+            volumes = made[["host", "image", "downloaded"]].itertuples(index=False, name=None)
+            numbers |= _corrected(numbers, Counter(volumes))
         rows = []
-        for (host, image_id), one in self._lookups.items():
-            told = [None if made is None else sources[host, image_id, way] for way in (False, True)]
-            rows.append((host, one.hits, one.misses, one.evictions, *one.corrected(*told)))
+        for key, corrected in numbers.items():
+            one = self._lookups.get(key, _Lookups())
+            rows.append((key[0], one.hits, one.misses, one.evictions, *corrected))
         names = ["host", "hits_naive", "misses_naive", "evictions", "hits", "misses"]
         types = {"host": "str", **dict.fromkeys(names[1:4], "int64"), **dict.fromkeys(names[4:], "float64")}
         table = pd.DataFrame(rows, columns=names).astype(types).groupby("host", as_index=False).sum()
@@ -173,6 +167,35 @@ class CacheTelemetry:
         counted = [one for one in self._lookups.values() if one.without_context]
         hits, misses = sum(one.hits for one in counted) % HITS, sum(one.misses for one in counted) % MISSES
         return f"; {hits} hits and {misses} misses are left over" if hits or misses else ""
+
+
+def _corrected(
+    divided: dict[_Key, tuple[float, float]], made: Counter[Any]
+) -> dict[_Key, tuple[float, float]]:
+    """Numbers of clones and of downloads, corrected by the volumes that were really made.
+
+    `made`: volumes by host, image and whether they were downloaded. A volume whose clone failed may have been
+    downloaded instead, without a miss. Hits that no volume on the host of the entry explains are of volumes
+    on other hosts; Cinder finds entries even on other arrays, where the clone fails.
+    """
+    corrected = {key: [0.0, 0.0] for key in divided}
+    volumes: dict[Any, float] = dict(made)  # those that no look-up explains so far
+    left = defaultdict[str, float](float)  # hits by image
+
+    def explain(key: _Key, downloaded: bool, number: float) -> float:
+        """The rest of a number of look-ups."""
+        taken = min(number, volumes.get((*key, downloaded), 0.0))
+        if taken:
+            volumes[*key, downloaded] -= taken
+            corrected.setdefault(key, [0.0, 0.0])[downloaded] += taken
+        return number - taken
+
+    for key, (hits, misses) in divided.items():
+        explain(key, True, misses)
+        left[key[1]] += explain(key, True, explain(key, False, hits))
+    for host, image_id, downloaded in sorted(volumes, key=itemgetter(2)):
+        left[image_id] = explain((host, image_id), downloaded, left[image_id])
+    return {key: (clones, downloads) for key, (clones, downloads) in corrected.items()}
 
 
 def _ratios(of: str, counts: pd.DataFrame) -> str:

@@ -84,7 +84,7 @@ def counted(telemetry: Telemetry) -> pd.DataFrame:
     counts = telemetry.counts[COUNTED].copy()
     counts["host"] = counts["host"].str.rpartition("@")[2]
     counts = counts[counts[["hits", "misses"]].sum(axis=1) > 0]
-    return counts.sort_values("host", ignore_index=True)
+    return counts.groupby("host", as_index=False).sum()
 
 
 class TestEngineCinder:
@@ -145,6 +145,8 @@ class TestWholeCinder:
             "extend_fails",
             "rescheduling-3",
             "mixture-2",
+            "cache_across_pools",
+            "cache_on_another_array-True",
         ],
     )
     def seen(
@@ -182,7 +184,8 @@ class TestWholeCinder:
             create = creates.loc[volume_id]
             assert create["image_id"] == image_uuid(event.image_id)
             assert create["size_gib"] == event.size_gib
-            assert create["volume_type"] == run.types[event.volume_type]
+            types = run.encrypted_types if event.encrypted else run.types
+            assert create["volume_type"] == types[event.volume_type]
             assert create["project"] == (event.project or "project")
             assert create["host"].rpartition("@")[2] == row["host"]
             assert (create["time"] - start).total_seconds() == pytest.approx(event.time, abs=0.01)
@@ -376,6 +379,16 @@ class TestContexts:
         ]
         (row,) = read(written(tmp_path, bare(lines))).counts.to_dict("records")
         assert (row["hits_naive"], row["hits"], row["misses"]) == (1, 0, 1)
+
+    def test_a_fill_on_another_pool_during_a_download(self, tmp_path: Path) -> None:
+        """The driver clones across pools: a hit has the pool of its entry."""
+        lines = [
+            looked_up("miss", 1, **self.by("a")),
+            looked_up("miss", 2, **self.by("b")),
+            looked_up("hit", 3, "c1@flash#p1", **self.by("b")),
+        ]
+        counts = read(written(tmp_path, bare(lines))).counts
+        assert counts[COUNTED].to_numpy().tolist() == [[HOST, 0, 1], ["c1@flash#p1", 0, 0]]
 
     def test_clones_at_the_arrays_limit(self, tmp_path: Path) -> None:
         """Evicted in the user's name; evictions for room are the internal tenant's."""
