@@ -32,7 +32,7 @@ def intervals(case: Case, results: Sequence[Result]) -> pd.DataFrame:
         about = {"strategy": cells[0].strategy, **cells[0].values}
         told = _of_replications(cells) if len(cells) > 1 else _of_blocks(case, cells[0])
         rows += [about | row for row in told]
-    return table_of(rows, results[0].values if rows else ())
+    return table_of(rows, results)
 
 
 def points(results: Sequence[Result]) -> list[list[Result]]:

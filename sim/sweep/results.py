@@ -89,14 +89,15 @@ class Result:
         return cls(**raw | {"rows": {(row.scope, row.name): row for row in rows}})
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], varied: Iterable[str]) -> pd.DataFrame:
-    """Rows as a table whose columns `varied` hold the values that were given.
+def table_of(rows: Sequence[Mapping[str, Any]], results: Iterable[Result]) -> pd.DataFrame:
+    """Rows as a table whose columns of varied keys hold the values that were given.
 
-    pandas would make 5 and null the floats 5.0 and NaN.
+    pandas would make 5 and null the floats 5.0 and NaN. A point that does not vary a key has NaN there.
     """
     table = pd.DataFrame(rows)
-    for key in varied:
-        values = [row[key] for row in rows]
+    varied = {key for result in results for key in result.values}
+    for key in varied.intersection(table):
+        values = [row.get(key, math.nan) for row in rows]
         if len({float if type(value) is int else type(value) for value in values}) > 1:
             table[key] = pd.Series(values, dtype=object)
     return table

@@ -107,7 +107,7 @@ def tidy(results: Sequence[Result]) -> pd.DataFrame:
         }
         own = [row.flat() for row in result.rows.values()] or [{"scope": "all", "name": ALL}]
         rows += [about | row for row in own]
-    return table_of(rows, results[0].values if results else ())
+    return table_of(rows, results)
 
 
 # -- cells ---------------------------------------------------------------------------------------------

@@ -45,6 +45,10 @@ def test_of_one_history() -> None:
     prices = (*POINTS, Point((("tiers.disk.price_gib_month", 2.0),), "combined"))
     results = sweep(case, prices, workers=1)
     found = intervals(case, results)
+    for table in (found, tidy(results)):  # a point has NaN for what another varies
+        assert set(table[table["strategy"] == "cache-only"][COUNT]) == {2, 8}
+        assert table[table["strategy"] == "combined"][COUNT].isna().all()
+        assert set(table[table["strategy"] == "combined"]["tiers.disk.price_gib_month"]) == {2.0}
     assert set(found["of"]) == {"blocks"} and set(found["scope"]) == {"tier", "backend", "all"}
     sample = Sample.of_blocks(int(found["units"].iloc[0]), seed=case.scenario.seed)
     told = [row for result in results for row in result.rows.values() if row.blocks]
