@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cinder.volume import volume_utils
 
 from sim.inputs.hosts import backend_of, host_of
+from sim.inputs.spec import LONGEST_NAME
 
 # The type that Cinder gives to volumes without one (older releases store none).
 NO_TYPE = "__DEFAULT__"
@@ -44,7 +45,7 @@ def places(hosts: Iterable[str], same: Mapping[str, str] | None = None) -> dict[
 
     `same`: from a `node@backend` to the first name of the same backend, as for services of a cluster. A
     backend gets the name of its section in cinder.conf, with its node if several nodes have a section of that
-    name. Letters that a scenario's names may not have become `_`.
+    name. Letters that a scenario's names may not have become `_`, and names that are too long are cut.
     """
     parts = {host: _parts(host, same or {}) for host in dict.fromkeys(hosts)}
     nodes: dict[str, set[str]] = defaultdict(set)
@@ -77,7 +78,9 @@ def _plain(name: str) -> str:
 
 
 def _unique(name: str, of: tuple[str, ...], taken: dict[str, tuple[str, ...]], within: str = "") -> str:
-    plain = _plain(name)
+    whole = _plain(name)
+    plain, number = whole[:LONGEST_NAME], 1
     while taken.setdefault(within + plain, of) != of:
-        plain += "_"
+        number += 1
+        plain = f"{whole[: LONGEST_NAME - len(str(number)) - 1]}_{number}"
     return plain

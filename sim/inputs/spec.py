@@ -56,10 +56,11 @@ def listed(separator: str | None, names: object) -> object:
     return names.split(separator) if names and separator else [names] if names else []
 
 
+LONGEST_NAME = 255  # as long as Cinder's database keeps it
 Name = Annotated[str, Field(min_length=1)]
-HostPart = Annotated[str, Field(max_length=255), AfterValidator(_host_part)]
+HostPart = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_host_part)]
 Host = Annotated[str, AfterValidator(_host)]
-TierName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_tier)]  # as long as Cinder's
+TierName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_tier)]
 Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(once)]
 Hosts = Annotated[tuple[Host, ...], Field(strict=False), AfterValidator(once)]
 # The bounds of numbers. A float of seconds can distinguish all instants within them; counts and GiB fit

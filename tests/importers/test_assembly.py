@@ -85,7 +85,7 @@ def glance(**image: Any) -> pd.DataFrame:
 def test_hosts_get_names_that_a_scenario_may_have() -> None:
     found = places(["c1@lvm#lvm", "c2@lvm#lvm", "c1@nfs#nas:/vol/a", "c1@nfs#nas:_vol/a", "c1@x"])
     assert [place.host for place in found.values()] == [
-        *("lvm.c1#lvm", "lvm.c2#lvm", "nfs#nas:_vol_a", "nfs#nas:_vol_a_", "x#_pool0"),
+        *("lvm.c1#lvm", "lvm.c2#lvm", "nfs#nas:_vol_a", "nfs#nas:_vol_a_2", "x#_pool0"),
     ]
 
 
