@@ -155,12 +155,12 @@ def _misused(given: dict[str, Any], labels: dict[str, str]) -> list[str]:
     """Problems with what was given for files. A URL is not shown: it may have a password."""
     problems = []
     for key, path in _paths(given):
-        if what := no_file(path):
+        if what := _no_file(path):
             problems.append(f"{labels[key]}: {what}")
     return problems
 
 
-def no_file(path: Path) -> str:
+def _no_file(path: Path) -> str:
     """Why a path can be no file and no folder, or nothing. It may be that there is none yet."""
     if str(path) == "-":
         return "- is not a file"
@@ -177,9 +177,11 @@ def no_file(path: Path) -> str:
 
 def _paths(given: dict[str, Any]) -> Iterator[tuple[str, Path]]:
     for key, value in given.items():
-        for each in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(each, Path):
-                yield key, each
+        if isinstance(value, Path):
+            yield key, value
+        elif isinstance(value, list | tuple):
+            for each in value:
+                yield from _paths({key: each})
 
 
 def _label(key: str, hint: object) -> str:

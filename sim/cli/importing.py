@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sim.cli.ending import command, no_file
+from sim.cli.ending import command
 from sim.cli.shared import Fmt, Format, Json, plain, print_json, progress, show
 from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable
@@ -39,6 +39,18 @@ def _instant(option: str, text: str | None, problems: list[str]) -> datetime | N
         return None
 
 
+class Files(tuple[Path, ...]):
+    """The files of one service."""
+
+
+def _files(text: str) -> Files:
+    """Parse file names with commas between them."""
+    files = Files(Path(name) for name in text.split(",") if name)
+    if not files:
+        raise typer.BadParameter("name a file")
+    return files
+
+
 @command("import")
 def import_(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to create.")],
@@ -51,8 +63,9 @@ def import_(
         ),
     ] = None,
     service: Annotated[
-        list[str] | None,
+        list[Files] | None,
         typer.Option(
+            parser=_files,
             metavar="FILE[,FILE]",
             help="cinder.conf of one more service, such as one on another node or in another zone. Give the"
             " option once for each service.",
@@ -129,15 +142,13 @@ def import_(
       cinder-cache import --out mycloud --conf /etc/cinder/cinder.conf \\
           --db mysql+pymysql://reader:secret@db/cinder
     """
-    services = [[Path(name) for name in files.split(",") if name] for files in service or ()]
-    problems = unwritable(out) + ["--service: name a file"] * (not all(services))
-    problems += [f"--service: {what}" for files in services for path in files if (what := no_file(path))]
+    problems = unwritable(out)
     begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
     from sim.importers.importing import Given, import_cloud, wrong
 
     given = Given(
         conf=conf or (),
-        services=services,
+        services=service or (),
         db=db,
         dump=dump,
         glance=glance,

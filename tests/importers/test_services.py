@@ -131,7 +131,7 @@ def test_services_are_joined(tmp_path: Path) -> None:
 
 def test_a_service_without_a_file_is_told(tmp_path: Path) -> None:
     result = run("import", "--out", tmp_path / "out", "--service", ",")
-    assert result.exit_code == 2 and "--service: name a file" in result.stderr
+    assert result.exit_code == 2 and "'--service': name a file" in result.stderr
 
 
 @pytest.mark.parametrize(
