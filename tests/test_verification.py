@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -249,14 +250,21 @@ class TestCommand:
         assert lines[1:3] == ["cache-only: differs", "rows that differ: 2 of requests"]
         assert max(map(len, lines)) <= WIDTH
 
-    def test_a_run_that_fails(self, scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_run_that_fails(self, scenario: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
         def fail(*_: Any, **__: Any) -> Records:
             raise RuntimeError("creates never ended")
 
         monkeypatch.setattr(verification, "run", fail)
         result = CliRunner().invoke(app, ["verify", str(scenario), "--strategies", "none"])
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == "strategy none failed: RuntimeError: creates never ended\n"
+        said = re.fullmatch(
+            r"strategy none failed: RuntimeError: creates never ended \(traceback: (.*), or -v\)\n",
+            result.stderr,
+        )
+        assert said is not None
+        assert "in fail" in Path(said[1]).read_text()
 
     def test_bad_input(self, scenario: Path, engines: list[tuple[str, str]]) -> None:
         result = CliRunner().invoke(app, ["verify", str(scenario), "--strategies", "best"])
