@@ -60,16 +60,15 @@ def test_help_is_right_at_80_columns(command: str) -> None:
 
 def completed(typed: str, folder: Path) -> list[str]:
     """What bash offers for a line that is typed so far, with the script that the command gives it."""
-    script = subprocess.run(
-        [sys.executable, "-c", "from sim.cli import main; main()", "--show-completion", "bash"],
-        check=True, capture_output=True, text=True, cwd=ROOT,
-    ).stdout  # fmt: skip
     command = folder / "cinder-cache"
     command.write_text(
         f"#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.quote(sys.executable)}"
         " -c 'from sim.cli import main; main()' \"$@\"\n"
     )
     command.chmod(0o755)
+    # The command looks at the shell that it was started from; who started the tests may have ended.
+    asked = f"{shlex.quote(str(command))} --show-completion; exit $?"
+    script = subprocess.run(["bash", "-c", asked], check=True, capture_output=True, text=True).stdout
     words = typed.split(" ")
     ask = f"""
         {script}
