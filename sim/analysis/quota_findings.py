@@ -79,7 +79,7 @@ def _of_type(resource: str) -> str:
 
 
 def _asked(case: Case) -> pd.DataFrame:
-    """What is asked for (`sign` 1) and given up again (-1), in the order of `time`.
+    """The volumes that users ask for (`sign` 1) and give up again (-1), in the order of `time`.
 
     A volume counts until its delete could have ended, if the delete waits for nothing.
     """

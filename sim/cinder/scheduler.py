@@ -179,7 +179,7 @@ class Scheduler:
         self._task.execute(context, request_spec, filter_properties, volume)
 
     def _deliver(self, manager: VolumeManager) -> None:
-        """Of the reports of a backend's nodes the scheduler keeps the last."""
+        """The scheduler keeps the last of the reports of a backend's nodes."""
         types = list(manager.array.spec.volume_types)
         capabilities = {
             "volume_backend_name": types[0] if len(types) == 1 else types,

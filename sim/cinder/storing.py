@@ -23,7 +23,7 @@ from sim.model.rules import polled_s
 
 
 class Run(Protocol):
-    """What is needed of a run (`sim.cinder.engine.Simulation`)."""
+    """The parts of a run (`sim.cinder.engine.Simulation`) that `store_image` uses."""
 
     case: Case
     strategy: Strategy
