@@ -158,6 +158,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     assert (scenario.name, scenario.seed, scenario.boot_timeout_s) == ("s", 7, 180)
     assert (scenario.glance.streams, scenario.glance.stream_mib_s) == (16, None)
     assert scenario.store is None
+    assert scenario.nodes == {}
     assert scenario.strategies == ("none", "store-only", "cache-only", "combined")
     assert scenario.cinder.model_dump() == {
         "lock_scope": "cloud",
@@ -467,6 +468,10 @@ WHOLE = "Input should be a valid integer"
         (backend(volume_type=["flash", "gold"]), "backends.a.volume_type: 'gold' is not in tiers"),
         (backend(volume_types=["flash"]), "backends.a.volume_types: unknown key"),
         (changed(store={"home": "a#q"}), "store.home: unknown pool 'a#q'"),
+        (changed(nodes={"c2": {}}), "nodes.c2: no backend runs on node 'c2': must be one of 'c1'"),
+        (changed(nodes={"c1": {"image_conversion_gib": 0}}),
+         "nodes.c1.image_conversion_gib: Input should be greater than 0"),
+        (changed(nodes={"c1": {"image_conversion_gb": 1}}), "nodes.c1.image_conversion_gb: unknown key"),
         (changed(store={"home": "a"}), "store.home: a host is written backend#pool"),
         (changed(store={}), "store.home: Field required"),
         (changed(strategies=["nine"]), "strategies.0: unknown strategy 'nine': "

@@ -14,6 +14,7 @@ from sim.inputs.backend import NOVA, Backend, Pool, Tier, Zone
 from sim.inputs.generator import Duration, Generate
 from sim.inputs.hosts import backend_of, host_of
 from sim.inputs.images import Image
+from sim.inputs.nodes import Node
 from sim.inputs.problems import BadInput, quoted
 from sim.inputs.schedulers import FILTERS, ON_HINTS, WEIGHERS, Filters, Weighers
 from sim.inputs.spec import (
@@ -243,6 +244,9 @@ class Scenario(Spec):
     """Seed of all random draws."""
     glance: Glance = Glance()
     """Glance, from which Cinder downloads images."""
+    nodes: dict[Name, Node] = Field(default={})
+    """Limits of cinder-volume nodes, by the names that `node` and `nodes` of backends give them. A node that
+    is not here has none."""
     cinder: CinderOptions = CinderOptions()
     """Options of Cinder as a whole."""
     what_if: WhatIf = WhatIf()

@@ -24,7 +24,7 @@ STRATEGY = "strategy"
 # Parts of a scenario of which the workload, its images and who serves whom know nothing.
 _REFUSED = ("images", "name", "strategies")
 _FILES = ("workload.trace", "workload.initial", "images.")
-_ANSWERS = ("backends", "boot_timeout_s", "cinder", "glance", "store", "tiers", "what_if")
+_ANSWERS = ("backends", "boot_timeout_s", "cinder", "glance", "nodes", "store", "tiers", "what_if")
 MOST_VALUES = 100_000  # of a range
 MOST_POINTS = 1_000_000
 VARY = "--vary"

@@ -15,6 +15,7 @@ from sim.inputs.generator import MOST_EVENTS, Generate, check_generate
 from sim.inputs.hosts import SEPARATOR, host_of
 from sim.inputs.images import Image, check_images, read_images
 from sim.inputs.memory import shortage
+from sim.inputs.nodes import check_nodes
 from sim.inputs.problems import BadInput, Problems, printable, quoted
 from sim.inputs.quotas import check_quotas
 from sim.inputs.scenario import Case, Scenario, put
@@ -60,6 +61,7 @@ def load(
     tiers, hosts = _tiers(raw), _hosts(raw)
     _check_pools(path, raw, tiers, hosts, problems)
     check_quotas(path, raw, tiers, problems)
+    check_nodes(path, raw, problems)
     workload = _mapping(raw, "workload") or {}
     check_generate(path, raw, workload, tiers, hosts, problems)
     pools = None if hosts is None else frozenset(hosts)
