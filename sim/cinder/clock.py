@@ -18,6 +18,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from sim.model.rules import Kind
 
 REPORT, TRACE = -2, -1  # SimPy's own events have priority 0 and 1
+LATER = 1  # as SimPy's timeouts: in the order in which they were scheduled
 TICK = timedelta(microseconds=1)
 
 
@@ -70,9 +71,13 @@ class Clock(simpy.Environment):
 
     def wait(self, event: simpy.Event) -> None:
         """Park the calling process until `event` fires."""
+        event.callbacks.append(current_process().switch)
+        self.park()
+
+    def park(self) -> None:
+        """Park the calling process until something switches to it."""
         if self._closed:  # an abandoned run unwinds its processes: nothing waits any more
             raise GreenletExit
-        event.callbacks.append(current_process().switch)
         self._hub.switch()
 
     def close(self) -> None:

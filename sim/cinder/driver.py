@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +15,14 @@ from os_brick.initiator.connectors.iscsi import ISCSIConnector
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.glance import ImageService
+from sim.cinder.links import Transfers
 from sim.cinder.snapshots import Snapshot
 from sim.inputs.scenario import Image, Scenario
+from sim.inputs.units import MIB, MIB_PER_GIB
 from sim.model.arrays import Array, AtCloneLimit, Busy, Full, Meter, Refusal, content_of
+from sim.model.links import NONE
 from sim.model.records import FILL_FAILED
-from sim.model.rules import Kind
+from sim.model.rules import Kind, bound_of
 
 
 class Driver:
@@ -25,13 +30,19 @@ class Driver:
 
     The array decides and returns the duration of a step; the driver lets that time pass and records the
     result on the request of the current process. `images` are all images of the scenario by id, `meter`
-    receives orphans.
+    receives orphans, `transfers` go over shared links.
     """
 
     initialized = supported = True
 
     def __init__(
-        self, clock: Clock, array: Array, images: dict[str, Image], meter: Meter, scenario: Scenario
+        self,
+        clock: Clock,
+        array: Array,
+        images: dict[str, Image],
+        meter: Meter,
+        scenario: Scenario,
+        transfers: Transfers,
     ) -> None:
         self.array = array
         self.configuration = SimpleNamespace(
@@ -42,6 +53,8 @@ class Driver:
         )
         self.capabilities: dict[str, Any] = {"clone_across_pools": array.spec.clone_across_pools}
         self._clock = clock
+        self._transfers = transfers
+        self._route = transfers.shared.of_array.get(array.name, NONE)
         self._images = images
         self._meter = meter
         streams = array.spec.write_streams
@@ -68,7 +81,9 @@ class Driver:
         image_utils.check_image_conversion_disable(image.disk_format, "raw", image_id)
         with Noted(self.array, volume):
             self.array.write(volume.id, content_of(image, current_process().request.image_version))
-        self._on_write_stream(self.array.write_s(image))
+        with self._write_stream():
+            self._clock.sleep(self.array.write_s(image))
+            self._carry(image.virtual_size_bytes / MIB, self.array.spec.write_mib_s)
         current_process().request.source = "download"
 
     copy_image_to_encrypted_volume = copy_image_to_volume
@@ -81,7 +96,8 @@ class Driver:
         image_utils.check_image_conversion_disable(image.disk_format, "raw", image.image_id, upload=True)
         read_s = self.array.read_s(image)
         if image.disk_format != "raw":
-            self._on_write_stream(read_s)
+            with self._write_stream():
+                self._clock.sleep(read_s)
             read_s = 0.0
         image_service.update(context, image.image_id, {}, read_s)
 
@@ -96,8 +112,10 @@ class Driver:
                 _kind(volume),
                 volume.volume_type_id,
             )
-        kind = self.array.volumes[source.id].kind
+        cloned = self.array.volumes[source.id]
+        kind, size_gib = cloned.kind, cloned.size_gib
         self._clock.sleep(seconds)
+        self._copy(size_gib)
         if kind != "user":
             current_process().request.source = kind
 
@@ -112,17 +130,18 @@ class Driver:
         """The driver's own shortcut, if any: a clone of a raw image that Glance keeps beside the pool."""
         if not self.array.spec.driver_clones_raw or image_meta["disk_format"] != "raw":
             return {}, False
-        image = self._images[image_meta["id"]]
         request = current_process().request
+        content = content_of(self._images[image_meta["id"]], request.image_version)
         with Noted(self.array, volume):
             seconds = self.array.clone_from_glance(
                 volume.id,
                 volume.pool,
                 volume.size,
                 volume.volume_type_id,
-                content_of(image, request.image_version),
+                content,
             )
         self._clock.sleep(seconds)
+        self._copy(content.gib)
         request.source = "driver"
         return {}, True
 
@@ -173,14 +192,26 @@ class Driver:
     def remove_export(self, context: Context, volume: Volume) -> None:
         """Nothing is exported."""
 
-    def _on_write_stream(self, seconds: float) -> None:
+    @contextmanager
+    def _write_stream(self) -> Iterator[None]:
+        """One of the backend's write streams, first come, first served."""
         if self._write_streams is None:
-            self._clock.sleep(seconds)
+            yield
             return
         with self._write_streams.request() as turn:
             if not turn.triggered:
                 self._clock.wait(turn)
-            self._clock.sleep(seconds)
+            yield
+
+    def _copy(self, gib: float) -> None:
+        """The full copy of a clone, if copies share the array's rate (else its seconds have it)."""
+        if self.array.spec.clone_mib_s is not None:
+            self._carry(gib * MIB_PER_GIB, self.array.spec.clone_mib_s)
+
+    def _carry(self, mib: float, own_mib_s: float | None) -> None:
+        """Move data over the array's shared link, if it has one."""
+        if self._route != NONE:
+            self._transfers.carry(self._route, mib, bound_of(own_mib_s))
 
 
 class Noted:

@@ -41,6 +41,7 @@ from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import STRATEGIES, Strategy
 from sim.model.arrays import Array, Refusal
 from sim.model.initial import Placed, place, put, stored
+from sim.model.links import links_of
 from sim.model.prefetch import with_prefetches
 from sim.model.records import Records
 from sim.model.usage import instants
@@ -106,8 +107,16 @@ class Simulation:
         self.store_project = INTERNAL_PROJECT if scenario.cinder.internal_tenant_owns_store else STORE_PROJECT
         # A version from before the start, so that every update of an image changes it.
         version = start - timedelta(days=1)
+        self._transfers = parts.transfers(self.clock, links_of(scenario))
         self.glance = parts.glance(
-            self.clock, scenario.glance, case.images, version, case.uploaded, self.db.volumes, self._store
+            self.clock,
+            scenario.glance,
+            case.images,
+            version,
+            case.uploaded,
+            self.db.volumes,
+            self._store,
+            self._transfers,
         )
         self.meter = parts.meter(
             lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
@@ -195,7 +204,9 @@ class Simulation:
         shared = Shared(self.clock, self.db, scheduler_rpc, self.recorder, self._ended, self._service_of)
         by_backend: dict[str, list[VolumeManager]] = {}
         for name, array in self.arrays.items():
-            driver = self._parts.driver(self.clock, array, self.glance.catalogue, self.meter, self._scenario)
+            driver = self._parts.driver(
+                self.clock, array, self.glance.catalogue, self.meter, self._scenario, self._transfers
+            )
             makes_place = what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches
             changed, cache = replace(changes, makes_place=makes_place), self._cache(array)
             by_backend[name] = [

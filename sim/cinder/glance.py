@@ -14,10 +14,13 @@ from cinder import exception
 
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
+from sim.cinder.links import Transfers
 from sim.inputs.scenario import Glance as GlanceSpec
 from sim.inputs.scenario import Image
 from sim.inputs.units import MIB
+from sim.model.links import NONE
 from sim.model.repeats import repeats
+from sim.model.rules import bound_of, rate_over
 
 MARKED = "cinder-raw"  # scheme of locations that are raw, though the image is not
 # What the metadata of an image tell of the key of its data.
@@ -48,7 +51,7 @@ class Glance:
     """All images; `service()` returns the image service for Cinder.
 
     The `uploaded` images come later. `volumes` are Cinder's by id; `store` puts the file of an image, with
-    its version, into the Cinder store.
+    its version, into the Cinder store. `transfers` go over shared links.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Glance:
         uploaded: frozenset[str],
         volumes: Mapping[str, Volume],
         store: Callable[[Image, datetime], list[Volume]],
+        transfers: Transfers,
     ) -> None:
         self.images = {
             image_id: Registered(image, updated_at, owner_of(image))
@@ -72,6 +76,9 @@ class Glance:
         self.clock = clock
         self._spec = spec
         self._streams = simpy.Resource(clock, spec.streams) if spec.streams else None
+        self._transfers = transfers
+        shared = transfers.shared
+        self._takes_time = spec.stream_mib_s is not None or shared.of_glance != NONE or bool(shared.of_node)
         self._files: dict[str, Image] = {}
         self._downloads = 0
 
@@ -162,21 +169,33 @@ class Glance:
 
     def transfer(self, image: Image, least_s: float = 0.0) -> None:
         """Let the time of an image's file on one of the streams pass, no less than `least_s`."""
-        if self._spec.stream_mib_s is None:
+        if not self._takes_time:
             self.clock.sleep(least_s)
-        else:
-            self._stream(max(image.size_bytes / MIB / self._spec.stream_mib_s, least_s))
+            return
+        mib, own_mib_s, shared = (
+            image.size_bytes / MIB,
+            bound_of(self._spec.stream_mib_s),
+            self._transfers.shared,
+        )
+        route = shared.of_node.get(current_process().node, shared.of_glance)
+        with self._stream():
+            if route == NONE:
+                self.clock.sleep(max(mib / own_mib_s, least_s))
+            else:
+                self._transfers.carry(route, mib, rate_over(mib, own_mib_s, least_s))
 
-    def _stream(self, seconds: float) -> None:
+    @contextmanager
+    def _stream(self) -> Iterator[None]:
+        """One of Glance's streams, first come, first served."""
         if self._streams is None:
-            self.clock.sleep(seconds)
+            yield
             return
         with self._streams.request() as turn:
             if not turn.triggered:
                 since = self.clock.now
                 self.clock.wait(turn)
                 current_process().request.stream_wait_s += self.clock.now - since
-            self.clock.sleep(seconds)
+            yield
 
     def qemu_img_info(self, path: str, *_: Any, **__: Any) -> SimpleNamespace:
         """`image_utils.qemu_img_info` of a downloaded file, or of an encrypted volume on the node."""

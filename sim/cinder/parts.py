@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sim.cinder.database import Database
 from sim.cinder.driver import Driver
 from sim.cinder.glance import Glance
+from sim.cinder.links import Transfers
 from sim.cinder.manager import VolumeManager
 from sim.cinder.policies import CACHES, ObservedCache
 from sim.cinder.quotas import Quotas
@@ -32,6 +33,7 @@ class Parts:
     meter: type[UsageMeter] = UsageMeter
     quotas: type[Quotas] = Quotas
     recorder: type[Recorder] = Recorder
+    transfers: type[Transfers] = Transfers
 
 
 PARTS = Parts()

@@ -17,6 +17,7 @@ from sim.fast.rules import (
 )
 from sim.fast.state import CACHE, NONE, USER, State, Step
 from sim.fast.usage import meter
+from sim.inputs.units import MIB_PER_GIB
 from sim.model.rules import MISSING, POOL_FULL
 
 
@@ -81,7 +82,15 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
         lineage = lineage_for(s, pool, d.image, d.file, d.version)
     if lineage != NONE:
         hold(s, slot, lineage)
-    return 0, clone_s(s.slots[source].size_gib, b.clone_s, b.clone_mib_s)
+    return 0, copies(s, backend, s.slots[source].size_gib)
+
+
+@compiled
+def copies(s: State, backend: int, gib: float) -> float:
+    """Seconds of a clone. What it copies after them, over the array's shared link, is `world.copy_mib`."""
+    b = s.backends[backend]
+    s.world[0].copy_mib = gib * MIB_PER_GIB if b.copies and b.route != NONE else 0.0
+    return clone_s(gib, b.clone_s, b.clone_mib_s)
 
 
 @compiled
@@ -117,7 +126,7 @@ def clone_from_glance(
     slot = add(s, v, pool, size_gib, 0, tier)
     if b.copies and b.thin:
         hold(s, slot, lineage_for(s, pool, image, False, version))
-    return 0, clone_s(s.images[image].content_gib, b.clone_s, b.clone_mib_s)
+    return 0, copies(s, s.pools[pool].backend, s.images[image].content_gib)
 
 
 @compiled

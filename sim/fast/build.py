@@ -25,9 +25,10 @@ from sim.inputs.trace import EVENTS
 from sim.inputs.units import MIB
 from sim.model.arrays import content_of, file_of
 from sim.model.initial import Placed, store_hosts
+from sim.model.links import Links, links_of
 from sim.model.lottery import first_state
 from sim.model.repeats import repeats
-from sim.model.rules import PAYERS, bound_of, moved_s, provision_limit_gib
+from sim.model.rules import PAYERS, bound_of, moved_s, provision_limit_gib, rate_over
 
 EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
 UPLOADS = {
@@ -88,6 +89,7 @@ class Names:
         rows["virtual_gib"] = [image.virtual_gib for image in images]
         rows["content_gib"] = [data.gib for data in content]
         rows["file_gib"] = [data.gib for data in file]
+        rows["size_mib"], rows["virtual_mib"] = self.size_mib, self.virtual_mib
         rows["first_location"] = NONE
         rows["foreign"] = [image.image_owner not in ("", image.owner) for image in images]
 
@@ -147,6 +149,7 @@ def build(
     uploads = int((trace["trace_event"] == state.UPLOAD_VOLUME).sum())
     nodes = max(len(backend.node_names) for backend in scenario.backends.values())
     lock_rows, fill_lock_rows = _lock_rows(scenario, nodes)
+    shared = links_of(scenario)
     s = State(
         options=np.zeros(1, state.OPTIONS),
         world=np.zeros(1, state.WORLD),
@@ -189,6 +192,12 @@ def build(
         uploads=np.zeros(uploads, state.UPLOADS),
         convert_s=np.zeros((images, backends)),
         send_s=np.zeros((images, backends)),
+        send_mib_s=np.zeros((images, backends)),
+        links=_as_records(shared.links, state.LINKS),
+        routes=_as_records(shared.routes, state.ROUTES),
+        components=_as_records(shared.components, state.COMPONENTS),
+        flows=np.zeros(START, state.FLOWS),
+        glance_routes=_glance_routes(scenario, shared, nodes),
         store_start=np.zeros(images + 1, np.int64),
         store_pools=np.zeros(0, np.int64),
         placed=np.zeros(0, state.PLACED),
@@ -204,15 +213,32 @@ def build(
         s = _uses(s)
     if uploads:
         s = _uploads(s, case, names, strategy)
-    _fill_options(s, case, strategy)
+    _fill_options(s, case, strategy, shared)
     _fill_world(s)
     _fill_weighing(s, case)
     for number, (name, backend) in enumerate(scenario.backends.items()):
         _fill_backend(s, names, number, name, backend, strategy)
+        s.backends[number]["route"] = shared.of_array.get(name, NONE)
     _fill_images(s, case, names)
     s.snapshots["volume"] = s.snapshots["slot"] = NONE
     s.snapshots["code"] = np.arange(codes - len(names.snapshots), codes)  # the last ones
     return s
+
+
+def _as_records(of: Sequence[Any], dtype: np.dtype[Any]) -> state.Array:
+    rows = np.zeros(len(of), dtype)
+    for name in dtype.names or ():
+        rows[name] = [getattr(each, name) for each in of]
+    return rows
+
+
+def _glance_routes(scenario: Scenario, shared: Links, nodes: int) -> npt.NDArray[np.int64]:
+    """The routes between Glance and each node of each pool's backend (pools, nodes)."""
+    routes = np.full((len(scenario.pools()), nodes), NONE, np.int64)
+    for pool, host in enumerate(scenario.pools()):
+        names = scenario.backend_at(host).node_names
+        routes[pool, : len(names)] = [shared.of_node.get(name, shared.of_glance) for name in names]
+    return routes
 
 
 def power_of_two(count: int) -> int:
@@ -272,6 +298,11 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
     for number, backend in enumerate(case.scenario.backends.values()):
         s.convert_s[:, number] = read_s = names.moved_s(backend, backend.read_mib_s)
         s.send_s[:, number] = np.where(raw, np.maximum(sent_s, read_s), sent_s)
+        least_s = np.where(raw, read_s, 0.0)
+        s.send_mib_s[:, number] = [
+            rate_over(mib, bound_of(rate), of_image)
+            for mib, of_image in zip(names.size_mib.tolist(), least_s.tolist(), strict=True)
+        ]
     images = list(case.images.values())
     kept = [
         [names.hosts.index(host) for host in store_hosts(case, strategy, image)]
@@ -283,7 +314,7 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
     return s._replace(store_pools=np.array([pool for pools in kept for pool in pools], np.int64))
 
 
-def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
+def _fill_options(s: State, case: Case, strategy: Strategy, shared: Links) -> None:
     o, scenario = s.options[0], case.scenario
     o["uses_store"], o["on_demand"] = strategy.uses_store, strategy.on_demand
     o["schedules"], o["stores_later"] = case.trace.schedules, strategy.stores_later
@@ -295,7 +326,8 @@ def _fill_options(s: State, case: Case, strategy: Strategy) -> None:
     o["no_conversion"] = scenario.cinder.image_conversion_disable
     o["tenant_owns_store"] = scenario.cinder.internal_tenant_owns_store
     o["streams"] = _limit(scenario.glance.streams)
-    o["glance_takes_time"] = scenario.glance.stream_mib_s is not None
+    o["stream_mib_s"], o["of_glance"] = bound_of(scenario.glance.stream_mib_s), shared.of_glance
+    o["glance_takes_time"] = math.isfinite(o["stream_mib_s"]) or (s.glance_routes != NONE).any()
     o["tiers"], o["pools"], o["nodes"] = len(scenario.tiers), *s.allocated.shape
     for switch in OPTION_SWITCHES:
         o[switch] = getattr(scenario.what_if, switch)
@@ -355,7 +387,9 @@ def _fill_backend(
     values = {
         "nodes": len(backend.node_names), "first_pool": first, "pools": len(backend.pools),
         "max_volumes": _limit(backend.max_volumes), "copies": backend.clone_mib_s is not None,
-        "clone_mib_s": bound_of(backend.clone_mib_s), "busy": backend.delete_with_clones == "busy",
+        "clone_mib_s": bound_of(None if backend.array_mib_s else backend.clone_mib_s),
+        "copy_mib_s": bound_of(backend.clone_mib_s), "write_mib_s": bound_of(backend.write_mib_s),
+        "busy": backend.delete_with_clones == "busy",
         "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,
         "max_clones": _limit(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
         "reserved": backend.reserved_percentage, "write_streams": _limit(backend.write_streams),
@@ -403,7 +437,7 @@ def _fill_images(s: State, case: Case, names: Names) -> None:
     if rate is not None:
         s.images["fetch_s"] = names.size_mib / rate
     for number, backend in enumerate(case.scenario.backends.values()):
-        s.write_s[:, number] = names.moved_s(backend, backend.write_mib_s)
+        s.write_s[:, number] = names.moved_s(backend, None if backend.array_mib_s else backend.write_mib_s)
 
 
 def records_of(names: Names, placed: list[Placed], codes: Sequence[int], owns_store: bool) -> state.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import clone
 from sim.fast.cache import caches, delete_cached_volume, look_up_or_drop
+from sim.fast.copying import clone_lasts
 from sim.fast.download import download
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, next_phase, read_clock
 from sim.fast.jit import compiled
@@ -38,7 +39,7 @@ def clone_stored(s: State, v: int) -> bool:
     r = s.volumes[v]
     error, seconds = clone(s, cloned(s, v), v, r.pool, r.size_gib, USER, r.tier)
     if error == 0:
-        return next_phase(s, v, STORE_CLONED, seconds)
+        return clone_lasts(s, v, STORE_CLONED, seconds)
     evicts, seconds = make_place(s, v, error)
     if evicts:
         return next_phase(s, v, r.phase, seconds)
@@ -76,7 +77,7 @@ def clone_cached(s: State, v: int) -> bool:
     slot = cloned(s, v)
     error, seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
     if error == 0:
-        return next_phase(s, v, STORE_CLONED if s.options[0].on_demand else CACHE_CLONED, seconds)
+        return clone_lasts(s, v, STORE_CLONED if s.options[0].on_demand else CACHE_CLONED, seconds)
     evicts, seconds = make_place(s, v, error)
     if evicts:
         return next_phase(s, v, r.phase, seconds)

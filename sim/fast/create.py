@@ -14,7 +14,9 @@ from __future__ import annotations
 from sim.fast.arrays import begin_delete, clone_from_glance, create, end_delete, find
 from sim.fast.cache import caches, location, look_up_or_drop
 from sim.fast.cloning import clone_cached, clone_from_cache, clone_from_store, clone_stored
+from sim.fast.copying import clone_lasts, copy
 from sim.fast.download import (
+    converted,
     copy_image,
     create_to_write,
     extend_back,
@@ -47,6 +49,9 @@ from sim.fast.phases import (
     CLONE_BESIDE,
     CLONE_CACHED,
     CLONE_STORED,
+    CONVERTED,
+    COPIED,
+    COPYING,
     CREATE_BLANK,
     CREATE_TO_WRITE,
     CREATED,
@@ -131,6 +136,13 @@ def step(s: State, v: int) -> bool:
         return copy_image(s, v)
     if phase == WRITING:
         return write_image(s, v)
+    if phase == CONVERTED:
+        return converted(s, v)
+    if phase == COPYING:
+        return copy(s, v)
+    if phase == COPIED:
+        r.phase = r.after
+        return True
     if phase == WRITTEN:
         return written(s, v)
     if phase == FILLING:
@@ -253,7 +265,7 @@ def clone_beside(s: State, v: int) -> bool:
     r = s.volumes[v]
     error, seconds = clone_from_glance(s, v, r.pool, r.size_gib, r.tier, r.image, r.version)
     if error == 0:
-        return next_phase(s, v, DRIVER_CLONED, seconds)
+        return clone_lasts(s, v, DRIVER_CLONED, seconds)
     evicts, seconds = make_place(s, v, error)
     return next_phase(s, v, r.phase, seconds) if evicts else fail(s, v, error)
 

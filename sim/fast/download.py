@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import create, extend, find, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
+from sim.fast.copying import clone_lasts
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     acquire_lock,
@@ -16,8 +17,10 @@ from sim.fast.events import (
 )
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
+from sim.fast.links import carry
 from sim.fast.nodes import fill_lock_row
 from sim.fast.phases import (
+    CONVERTED,
     CREATE_TO_WRITE,
     CREATED,
     EXTEND,
@@ -69,6 +72,9 @@ def fetch(s: State, v: int) -> bool:
     """Fetch the image on one of Glance's streams."""
     r = s.volumes[v]
     r.stream_wait_s += s.world[0].now - r.since
+    route = s.glance_routes[r.pool, r.node]
+    if route != NONE:
+        return carry(s, v, FETCHED, s.images[r.image].size_mib, s.options[0].stream_mib_s, route)
     return next_phase(s, v, FETCHED, s.images[r.image].fetch_s)
 
 
@@ -126,9 +132,19 @@ def copy_image(s: State, v: int) -> bool:
 
 @compiled
 def write_image(s: State, v: int) -> bool:
-    """Convert and write."""
+    """Convert and write. Where writes share a rate, `write_s` has the conversion alone."""
     r = s.volumes[v]
-    return next_phase(s, v, WRITTEN, s.write_s[r.image, s.pools[r.pool].backend])
+    backend = s.pools[r.pool].backend
+    after = WRITTEN if s.backends[backend].route == NONE else CONVERTED
+    return next_phase(s, v, after, s.write_s[r.image, backend])
+
+
+@compiled
+def converted(s: State, v: int) -> bool:
+    """Write over the array's shared link."""
+    r = s.volumes[v]
+    b = s.backends[s.pools[r.pool].backend]
+    return carry(s, v, WRITTEN, s.images[r.image].virtual_mib, b.write_mib_s, b.route)
 
 
 @compiled
@@ -160,7 +176,7 @@ def fill(s: State, v: int) -> bool:
     if error != 0:
         return not_filled(s, v, error)
     r.fill = s.world[0].made
-    return next_phase(s, v, FILLED, seconds)
+    return clone_lasts(s, v, FILLED, seconds)
 
 
 @compiled

@@ -13,17 +13,24 @@ from sim.fast.jit import compiled
 from sim.fast.state import NO_LIMIT, NONE, State
 from sim.model.repeats import repeats
 
-# Events: a request goes on; deletes begin and end; a request is scheduled again; streams are granted.
+# Events: a request goes on; deletes begin and end; a request is scheduled again; streams are granted;
+# snapshots; a transfer over shared links may end.
 RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
 END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD = range(6, 10)
 MAKE_SNAPSHOT, SNAPSHOT_MADE, DROP, DELETE_SNAPSHOT, SNAPSHOT_GONE = range(10, 15)
+TRANSFER = 15
 
 
 @compiled
 def later(s: State, seconds: float, what: int, who: int, pool: int) -> None:
     """Schedule an event: on the heap, or, in this instant, after all that is scheduled for it."""
+    at_time(s, s.world[0].now + seconds, what, who, pool)
+
+
+@compiled
+def at_time(s: State, time: float, what: int, who: int, pool: int) -> None:
+    """Schedule an event for a time."""
     w = s.world[0]
-    time = w.now + seconds
     if time <= w.now:
         cast(s, what, who, pool)
         return

@@ -25,12 +25,14 @@ from sim.fast.events import (
     MAKE_SNAPSHOT,
     RESUME,
     SCHEDULE,
+    TRANSFER,
     USER_DELETES,
     drop_first,
     grant_stream,
     read_clock,
 )
 from sim.fast.jit import compiled, entry, state_of
+from sim.fast.links import carried
 from sim.fast.nodes import allocate
 from sim.fast.phases import ATTEMPT
 from sim.fast.places import begin_image_delete, end_image_delete
@@ -167,6 +169,7 @@ def crowded(s: State, locations: int) -> bool:
         or w.used_slots + locations + MARGIN > len(s.slots)
         or w.used_lineages + locations + MARGIN > len(s.lineages)
         or w.used_entries + MARGIN > len(s.entries)
+        or w.flows + MARGIN > len(s.flows)
         or w.begun - w.flushed + 1 > len(s.rows)
     )
 
@@ -210,6 +213,10 @@ def run(s: State, what: int, who: int, pool: int) -> None:
             grant_stream(s, s.world[0], s.options[0].streams)
         else:
             grant_stream(s, s.backends[pool], s.backends[pool].write_streams)
+    elif what == TRANSFER:
+        v = carried(s, who)
+        if v != NONE:
+            go_on(s, v)
     elif what >= MAKE_SNAPSHOT:
         snapshot_step(s, what, who)
     else:

@@ -91,6 +91,7 @@ OPTIONS = np.dtype(
         ("preference", "f8"), ("stochastic", "?"),
         ("stores_later", "?"),
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
+        ("stream_mib_s", "f8"), ("of_glance", "i8"),  # of a transfer's own; the route of one without a node
     ], align=True,
 )  # fmt: skip
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
@@ -107,6 +108,7 @@ WORLD = np.dtype(
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
         ("lottery", "i8"),
+        ("flows", "i8"), ("copy_mib", "f8"),  # under way; what the clone that has just begun still copies
     ], align=True,
 )  # fmt: skip
 BACKENDS = np.dtype(
@@ -122,6 +124,8 @@ BACKENDS = np.dtype(
         ("cluster", "?"),
         ("store_across", "?"), ("cache_across", "?"),  # whether it clones from any pool
         ("snapshots", "?"),  # takes places for snapshots: they are volumes
+        # over the array's shared link, if it has one: its route, and rates of a stream's own
+        ("route", "i8"), ("write_mib_s", "f8"), ("copy_mib_s", "f8"),
     ], align=True,
 )  # fmt: skip
 POOLS = np.dtype(
@@ -148,6 +152,7 @@ IMAGE = np.dtype(
         ("file_gib", "f8"),
         ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
         ("saving", "?"), ("delete_wanted", "?"),
+        ("size_mib", "f8"), ("virtual_mib", "f8"),
         ("foreign", "?"),  # its image-volumes at the start name another project than its owner
     ], align=True,
 )  # fmt: skip
@@ -169,6 +174,9 @@ VOLUMES = np.dtype(
         ("snapshots", "i8"), ("running", "i8"),  # how many it has; of these, whose create or delete runs
         ("holds", "i8"), ("asked_s", "f8"),  # an image-volume of the store: its image, and when it was asked
         ("keyless", "?"),  # encrypted, and Cinder has deleted its key
+        # its stream over shared links, in the heap of a flow; what a clone copies, and the phase after that
+        ("ends_mib", "f8"), ("order", "i8"), ("left", "i8"), ("right", "i8"),
+        ("copy_mib", "f8"), ("after", "i8"),
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.
@@ -239,6 +247,26 @@ PLACED = np.dtype(
 SNAPSHOTS = np.dtype(
     [("code", "i8"), ("volume", "i8"), ("slot", "i8"), ("running", "?"), ("delete_wanted", "?")], align=True
 )
+# Shared links: see sim/model/links.py. A flow's `top` is the volume whose stream is the first to end.
+LINKS = np.dtype([("total_mib_s", "f8"), ("free_mib_s", "f8"), ("streams", "i8")], align=True)
+ROUTES = np.dtype(
+    [
+        ("first", "i8"), ("second", "i8"), ("component", "i8"), ("streams", "i8"), ("share_mib_s", "f8"),
+        ("filling", "?"),
+    ], align=True,
+)  # fmt: skip
+COMPONENTS = np.dtype(
+    [
+        ("first_route", "i8"), ("routes", "i8"), ("first_flow", "i8"), ("since", "f8"), ("due", "f8"),
+        ("due_flow", "i8"), ("looks_at", "f8"),
+    ], align=True,
+)  # fmt: skip
+FLOWS = np.dtype(
+    [
+        ("route", "i8"), ("own_mib_s", "f8"), ("streams", "i8"), ("moved_mib", "f8"),
+        ("first_end_mib", "f8"), ("next", "i8"), ("top", "i8"),
+    ], align=True,
+)  # fmt: skip
 UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i8")], align=True)
 
 
@@ -258,6 +286,8 @@ class State(NamedTuple):
     accounts are noted, but for the peaks: edge_accounts (edges, accounts). quota_limits and quota_used
     (tenants, OF_TYPES + 2 T): NONE has no quota. uploads are those of the trace, convert_s and send_s (I, B)
     what they take, store_pools the pools of the Cinder store that get a new image i, from store_start[i] on.
+    `send_mib_s` (I, B) are the rates of uploads' own; links, routes, components and flows are those of
+    sim/model/links.py, glance_routes (P, nodes) the routes between Glance and a backend's node, NONE without.
     `placed`: what exists at time 0. The trace_ arrays are a stretch of the trace, a row an event (see
     sim.inputs.trace): names as numbers, the volume as its code.
     """
@@ -305,6 +335,12 @@ class State(NamedTuple):
     uploads: Array
     convert_s: Array
     send_s: Array
+    send_mib_s: Array
+    links: Array
+    routes: Array
+    components: Array
+    flows: Array
+    glance_routes: Array
     store_start: Array
     store_pools: Array
     placed: Array
@@ -341,6 +377,8 @@ TYPES: dict[str, npt.DTypeLike] = {
     "zone_breaks": "?",
     "fill_locks": LOCKS, "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
     "quota_limits": "i8", "quota_used": "i8",
+    "send_mib_s": "f8", "links": LINKS, "routes": ROUTES, "components": COMPONENTS, "flows": FLOWS,
+    "glance_routes": "i8",
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,
@@ -353,6 +391,8 @@ DIMENSIONS = {
     "write_s": 2,
     "convert_s": 2,
     "send_s": 2,
+    "send_mib_s": 2,
+    "glance_routes": 2,
     "same_data": 3,
     "serves": 2,
     "may_use": 2,

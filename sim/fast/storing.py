@@ -20,6 +20,7 @@ from sim.fast.events import (
     take_stream,
 )
 from sim.fast.jit import compiled
+from sim.fast.links import carry
 from sim.fast.rules import polled_s
 from sim.fast.state import NONE, State
 
@@ -39,7 +40,10 @@ def store_step(s: State, v: int) -> bool:
     if r.phase == WRITE_FILE:
         return write_file(s, v)
     if r.phase == SENDING_FILE:
-        return next_phase(s, v, SENT_FILE, s.images[r.holds].fetch_s)
+        o, i = s.options[0], s.images[r.holds]
+        if o.of_glance != NONE:
+            return carry(s, v, SENT_FILE, i.size_mib, o.stream_mib_s, o.of_glance)
+        return next_phase(s, v, SENT_FILE, i.fetch_s)
     sent_file(s, v)
     return over(s, v)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, create, end_delete, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
+from sim.fast.copying import clone_lasts
 from sim.fast.deletes import delete_image
 from sim.fast.events import (
     USER_DELETES,
@@ -25,6 +26,7 @@ from sim.fast.events import (
 )
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
+from sim.fast.links import carry
 from sim.fast.nodes import allocate, fill_lock_row, lock_row
 from sim.fast.places import end_image_delete
 from sim.fast.quotas import give_back, reserve
@@ -110,7 +112,7 @@ def upload_step(s: State, v: int) -> bool:
     if phase == KEEP:
         return keep(s, v)
     if phase == SENDING:
-        return next_phase(s, v, SENT, s.send_s[r.image, s.pools[r.pool].backend])
+        return send(s, v)
     if phase == SENT:
         return sent(s, v)
     if phase == TWIN:
@@ -146,7 +148,7 @@ def make_image(s: State, v: int) -> bool:
         error, seconds = clone_image_volume(s, v, STORE, INTERNAL if o.uploads_to_tenant else r.tenant)
         if error == 0:
             r.fill = s.world[0].made
-            return next_phase(s, v, LOCATED, seconds)
+            return clone_lasts(s, v, LOCATED, seconds)
         if error == OVER_QUOTA:
             return upload_fails(s, v, OVER_QUOTA)
     if i.raw:
@@ -228,6 +230,16 @@ def put_file(s: State, image: int, pool: int) -> int:
 
 
 @compiled
+def send(s: State, v: int) -> bool:
+    """Send the data to Glance."""
+    r = s.volumes[v]
+    backend, route = s.pools[r.pool].backend, s.glance_routes[r.pool, r.node]
+    if route == NONE:
+        return next_phase(s, v, SENT, s.send_s[r.image, backend])
+    return carry(s, v, SENT, s.images[r.image].size_mib, s.send_mib_s[r.image, backend], route)
+
+
+@compiled
 def sent(s: State, v: int) -> bool:
     """The data are in Glance, and the image is active."""
     r = s.volumes[v]
@@ -249,7 +261,7 @@ def twin(s: State, v: int) -> bool:
         error, seconds = clone_image_volume(s, v, STORE, INTERNAL if o.uploads_to_tenant else r.tenant)
         if error == 0:
             r.fill = s.world[0].made
-            return next_phase(s, v, TWINNED, seconds)
+            return clone_lasts(s, v, TWINNED, seconds)
     elif o.upload == TWIN_CACHE and b.cache and not i.deleted and not r.encrypted:
         r.version = i.version
         r.phase = HELD
@@ -279,7 +291,7 @@ def enter(s: State, v: int) -> bool:
             error, seconds = clone_image_volume(s, v, CACHE, INTERNAL)
             if error == 0:
                 r.fill = s.world[0].made
-                return next_phase(s, v, ENTERED, seconds)
+                return clone_lasts(s, v, ENTERED, seconds)
         note(s, v, r.pool, r.image, SKIPPED, r.size_gib, error)
     release_locks(s, v)
     return next_phase(s, v, UPLOADED, 0.0)

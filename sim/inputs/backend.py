@@ -94,6 +94,9 @@ class Backend(Spec):
     """Rate at which an upload reads a volume."""
     write_streams: Count | None = None
     """Conversions and writes at the same time; null: no limit."""
+    array_mib_s: Rate | None = None
+    """Rate that all writes and full copies on the array share; null: no limit. A write or a copy without a
+    rate of its own then takes what it gets."""
     max_clones_per_volume: Count | None = None
     """Largest number of live copy-on-write clones of one volume."""
     delete_with_clones: Literal["allowed", "busy"] = "allowed"

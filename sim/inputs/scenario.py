@@ -71,7 +71,9 @@ class Glance(Spec):
     streams: Count | None = 16
     """Downloads and uploads that Glance serves at the same time, for the whole cloud; null: no limit."""
     stream_mib_s: Rate | None = None
-    """Rate of each download and upload; null: they take no time."""
+    """Largest rate of each download and upload; null: they take no time, unless they share a rate."""
+    total_mib_s: Rate | None = None
+    """Rate that all downloads and uploads of the cloud share; null: no limit."""
 
 
 Multiplier = Annotated[float, Field(ge=-1e9, le=1e9)]

@@ -136,6 +136,7 @@ class Array:
         self.name = name
         self.spec = spec
         self.meter = meter
+        self.shares = spec.array_mib_s is not None  # writes and full copies share a rate
         self.volumes: dict[str, ArrayVolume] = {}
         hosts = {host_of(name, pool): limits for pool, limits in spec.pools.items()}
         self.pools = {host: PoolState(host, limits) for host, limits in hosts.items()}
@@ -155,8 +156,11 @@ class Array:
         self._hold(volume, self._lineage(volume.pool, content))
 
     def write_s(self, image: Image) -> float:
-        """Seconds to convert (if not raw) and write an image, on one of the backend's write streams."""
-        return self._moved_s(image, self.spec.write_mib_s)
+        """Seconds to convert (if not raw) and write an image, on one of the backend's write streams.
+
+        If writes share a rate (`array_mib_s`), the seconds of the conversion alone.
+        """
+        return self._moved_s(image, None if self.shares else self.spec.write_mib_s)
 
     def read_s(self, image: Image) -> float:
         """Seconds to read an image's content from a volume and convert it (if not raw)."""
@@ -169,7 +173,10 @@ class Array:
         return rules.moved_s(mib, converted_mib, rules.bound_of(mib_s), convert_mib_s)
 
     def clone(self, volume_id: str, source_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
-        """Clone by copy-on-write or, with `clone_mib_s`, by a full copy; return the seconds it takes."""
+        """Clone by copy-on-write or, with `clone_mib_s`, by a full copy; return the seconds it takes.
+
+        If copies share a rate (`array_mib_s`), the copy of the source's size comes after these seconds.
+        """
         pool, source = self.pools[host], self._get(source_id)
         lineage, copies = source.lineage, self.spec.clone_mib_s is not None
         self._check_new(volume_id, pool, size_gib, lineage.content if copies and lineage else None, source)
@@ -215,7 +222,9 @@ class Array:
         return self._clone_s(content.gib)
 
     def _clone_s(self, gib: float) -> float:
-        return rules.clone_s(gib, self.spec.clone_s, rules.bound_of(self.spec.clone_mib_s))
+        """Seconds of a clone; without the copy, if copies share a rate."""
+        copy_mib_s = None if self.shares else self.spec.clone_mib_s
+        return rules.clone_s(gib, self.spec.clone_s, rules.bound_of(copy_mib_s))
 
     def extend(self, volume_id: str, size_gib: int) -> float:
         """Grow (or shrink) a volume to `size_gib`; return the seconds it takes."""

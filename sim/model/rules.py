@@ -102,6 +102,11 @@ def polled_s(elapsed_s: float) -> float:
     return asked_s
 
 
+def rate_over(mib: float, mib_s: float, least_s: float) -> float:
+    """The rate that moves data at `mib_s`, but in no less than `least_s`."""
+    return min(mib_s, mib / least_s) if least_s > 0 else mib_s
+
+
 def moved_s(mib: Amount, converted_mib: Amount, mib_s: float, convert_mib_s: float) -> Amount:
     """Seconds to write or read content and to convert the part that is not raw."""
     return converted_mib / convert_mib_s + mib / mib_s
