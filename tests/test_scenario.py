@@ -197,6 +197,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "convert_mib_s": None,
         "read_mib_s": None,
         "write_streams": None,
+        "array_mib_s": None,
         "max_clones_per_volume": None,
         "delete_with_clones": "allowed",
         "snapshots": "volumes",

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from whole.build import Builder
 from whole.random_case import random_builder
 
 from sim.inputs.scenario import Case, WhatIf
@@ -37,5 +38,27 @@ def drawn(seed: int, folder: Path) -> tuple[Case, str]:
         for pool in backend["pools"].values():
             if dice.random() < 0.2:
                 del pool["capacity_gib"]
+    _storms(random.Random(f"storms {seed}"), builder)  # a stream of its own: other draws stay as they were
     builder.scenario |= {"upload": dice.choice(UPLOADS), "what_if": what_if}
     return builder.case(folder), dice.choice(STRATEGIES)
+
+
+def _storms(draw: random.Random, builder: Builder) -> None:
+    """In half of the cases, what many creates at once share."""
+    if draw.random() < 0.5:
+        return
+    scenario = builder.scenario
+    scenario["glance"] |= {
+        "total_mib_s": draw.choice((None, 40, 200)),
+        "stream_mib_s": draw.choice((None, 75, 180)),
+    }
+    scenario["nodes"] = {name: {"total_mib_s": draw.choice((None, 30, 150))} for name in nodes_of(scenario)}
+    for spec in scenario["backends"].values():
+        spec["array_mib_s"] = draw.choice((None, 90, 600))
+        spec["write_mib_s"] = draw.choice((None, 90, 600))
+
+
+def nodes_of(scenario: dict[str, Any]) -> list[str]:
+    """The nodes of a scenario's backends."""
+    names = (spec.get("nodes") or [spec["node"]] for spec in scenario["backends"].values())
+    return sorted({name for each in names for name in each})
