@@ -117,6 +117,7 @@ class Simulation:
             self.db.volumes,
             self._store,
             self._transfers,
+            frozenset(name for name, tier in scenario.tiers.items() if not tier.multiattach),
         )
         self.meter = parts.meter(
             lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
@@ -249,7 +250,8 @@ class Simulation:
         image, volume = placed.image, self._enter(placed, self._services.at(placed.host))
         self.quotas.count(volume.project_id, volume.size, volume.volume_type_id)
         if placed.kind == "store" and image is not None:
-            self.glance.add_location(image.image_id, volume, image.image_owner or owner_of(image))
+            owner = image.image_owner or owner_of(image)
+            self.glance.add_location(image.image_id, volume, owner, first=True)
         elif placed.kind == "cache" and image is not None:
             version = self.glance.images[image.image_id].updated_at
             last_used = self._start + timedelta(seconds=placed.last_used)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any
 
 import simpy
 from cinder import exception
 
+from sim.cinder.attachments import Attachments
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.links import Transfers
@@ -25,6 +27,7 @@ from sim.model.rules import bound_of, rate_over
 MARKED = "cinder-raw"  # scheme of locations that are raw, though the image is not
 # What the metadata of an image tell of the key of its data.
 KEY = ("cinder_encryption_key_id", "cinder_encryption_key_deletion_policy")
+NOTHING = nullcontext()
 PUBLIC_OWNER = "(image owner)"  # the project that owns public images
 
 
@@ -42,6 +45,7 @@ class Registered:
     owner: str
     status: str = "active"
     delete_wanted: bool = False
+    elsewhere: bool = True  # its first location, which Glance reads, is not in the Cinder store
     store_volumes: list[Volume] = field(default_factory=list)  # its locations in the Cinder store
     marked: set[str] = field(default_factory=set)  # locations that are raw, though the image is not
     key: dict[str, str] = field(default_factory=dict)  # metadata of an image of encrypted data
@@ -51,7 +55,8 @@ class Glance:
     """All images; `service()` returns the image service for Cinder.
 
     The `uploaded` images come later. `volumes` are Cinder's by id; `store` puts the file of an image, with
-    its version, into the Cinder store. `transfers` go over shared links.
+    its version, into the Cinder store. `transfers` go over shared links. Volumes of the types `one_at_a_time`
+    are attached once at most.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Glance:
         volumes: Mapping[str, Volume],
         store: Callable[[Image, datetime], list[Volume]],
         transfers: Transfers,
+        one_at_a_time: frozenset[str],
     ) -> None:
         self.images = {
             image_id: Registered(image, updated_at, owner_of(image))
@@ -73,6 +79,7 @@ class Glance:
         self.catalogue = images  # all images, deleted ones too, because creates in progress go on
         self.volumes = volumes
         self._store = store
+        self._attachments = Attachments(clock, volumes, one_at_a_time)
         self.clock = clock
         self._spec = spec
         self._streams = simpy.Resource(clock, spec.streams) if spec.streams else None
@@ -90,13 +97,21 @@ class Glance:
     def delete(self, image_id: str) -> list[Volume]:
         """Delete the image; return its volumes in the Cinder store, which must be deleted.
 
-        An image that is being uploaded is deleted after its upload (see `uploaded`).
+        An image that is being uploaded is deleted after its upload (see `uploaded`). Cinder refuses to delete
+        a volume that is attached: Glance deletes the locations before it, and the image stays with the rest
+        (`ImageProxy.delete` in glance/location.py).
         """
         if image_id in self.images and self.images[image_id].status == "saving":
             self.images[image_id].delete_wanted = True
             return []
-        deleted = self.images.pop(image_id, None)
-        return deleted.store_volumes if deleted else []
+        found = self.images.get(image_id)
+        if found is None:
+            return []
+        gone = list(takewhile(lambda volume: volume not in self._attachments, found.store_volumes))
+        found.store_volumes = found.store_volumes[len(gone) :]
+        if not found.store_volumes:
+            del self.images[image_id]
+        return gone
 
     @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
     def locations(self, image_id: str, project: str) -> list[Volume]:
@@ -117,10 +132,15 @@ class Glance:
         found = self.images.get(image_id)
         return self.delete(image_id) if found and (found.delete_wanted or not wanted) else []
 
-    def add_location(self, image_id: str, volume: Volume, owner: str) -> bool:
-        """Make a volume a location of an image with `image_owner` = `owner`; False if the image is gone."""
+    def add_location(self, image_id: str, volume: Volume, owner: str, first: bool = False) -> bool:
+        """Make a volume a location of an image with `image_owner` = `owner`; False if the image is gone.
+
+        `first`: no location is before it.
+        """
         if image_id not in self.images:
             return False
+        if first:
+            self.images[image_id].elsewhere = False
         volume.volume_metadata = [{"key": "image_owner", "value": owner}]
         self.images[image_id].store_volumes.append(volume)
         return True
@@ -157,18 +177,23 @@ class Glance:
         volumes = self._store(image.image, image.updated_at)
         self.transfer(image.image, least_s)
         for volume in volumes:
-            self.add_location(image_id, volume, image.owner)
+            self.add_location(image_id, volume, image.owner, first=True)
         image.status = "active"
 
     def fetch_verify_image(
         self, context: Context, image_service: ImageService, image_id: str, dest: str
     ) -> None:
         """`image_utils.fetch_verify_image`: the download, on one of Glance's streams."""
-        self._files[dest] = self.catalogue[image_id]
-        self.transfer(self.catalogue[image_id])
+        image = self._files[dest] = self.catalogue[image_id]
+        self.transfer(image, source=self._read(image_id))
 
-    def transfer(self, image: Image, least_s: float = 0.0) -> None:
-        """Let the time of an image's file on one of the streams pass, no less than `least_s`."""
+    def transfer(
+        self, image: Image, least_s: float = 0.0, source: AbstractContextManager[None] = NOTHING
+    ) -> None:
+        """Let the time of an image's file on one of the streams pass, no less than `least_s`.
+
+        The stream is held from before `source` begins until it has ended.
+        """
         if not self._takes_time:
             self.clock.sleep(least_s)
             return
@@ -178,11 +203,26 @@ class Glance:
             self._transfers.shared,
         )
         route = shared.of_node.get(current_process().node, shared.of_glance)
-        with self._stream():
+        with self._stream(), source:
             if route == NONE:
                 self.clock.sleep(max(mib / own_mib_s, least_s))
             else:
                 self._transfers.carry(route, mib, rate_over(mib, own_mib_s, least_s))
+
+    @contextmanager
+    def _read(self, image_id: str) -> Iterator[None]:
+        """Read an image that is in the Cinder store alone: attach one of its locations, in their order."""
+        found = self.images.get(image_id)
+        if found is None or found.elsewhere:
+            yield
+            return
+        known = list(found.store_volumes)
+        with self._attachments.one_of(volume for volume in known if self._has(image_id, volume)):
+            yield
+
+    def _has(self, image_id: str, volume: Volume) -> bool:
+        found = self.images.get(image_id)
+        return found is not None and volume in found.store_volumes
 
     @contextmanager
     def _stream(self) -> Iterator[None]:
@@ -272,7 +312,8 @@ class ImageService:
         found.store_volumes.append(self._glance.volumes[volume_id])
         if scheme == MARKED:
             found.marked.add(volume_id)
-        found.status = "active"
+        if found.status == "saving":
+            found.elsewhere, found.status = False, "active"
         return {"id": image_id}
 
     def delete(self, context: Context, image_id: str) -> None:

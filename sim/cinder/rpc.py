@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from cinder import exception
+from glanceclient.exc import HTTPInternalServerError
 
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
@@ -37,7 +38,7 @@ class VolumeRPC:
         current_process().request.attempts += 1
         manager = self._services().next(volume)
         # The service would log a failure; the volume's status has the result.
-        with suppress(exception.CinderException):
+        with suppress(exception.CinderException, HTTPInternalServerError):
             manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ from cinder.volume import api, manager, volume_types, volume_utils
 from cinder.volume.flows.api import create_volume
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
-from oslo_utils import timeutils
+from oslo_utils import excutils, timeutils
 
 from sim.cinder.clock import Clock
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, VolumeClass
@@ -164,7 +164,8 @@ def _log(wanted: bool) -> Iterator[None]:
     """Cinder's log, if wanted; otherwise not even its errors, which a run counts as results."""
     with ExitStack() as stack:
         for method in () if wanted else ("debug", "info", "warning", "error", "exception"):
-            stack.enter_context(patch.object(KeywordArgumentAdapter, method, _nothing))
+            for logs in (KeywordArgumentAdapter, excutils.LOG):
+                stack.enter_context(patch.object(logs, method, _nothing))
         yield
 
 

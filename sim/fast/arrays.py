@@ -241,7 +241,7 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int
     d.clones = 0
     d.there, d.tenant, d.marked, d.foreign = True, NONE, False, False
     d.serial += 1
-    d.deleting = False
+    d.deleting = d.attached = False
     d.owner, d.next, d.code = v, NONE, NONE
     w.stamp += 1
     d.node, d.made = 0, w.stamp

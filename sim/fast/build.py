@@ -179,6 +179,7 @@ def build(
         tier_start=np.zeros(tiers + 1, np.int64),
         tier_pools=np.zeros(0, np.int64),
         serves=np.zeros((backends, tiers), np.bool_),
+        one_at_a_time=np.array([not tier.multiattach for tier in scenario.tiers.values()], np.bool_),
         may_use=names.may_use,
         zone_breaks=_zone_breaks(case, names),
         weights=np.zeros(pools * tiers),

@@ -178,6 +178,8 @@ def note(s: State, v: int, pool: int, image: int, event: int, size_gib: int, rea
 @compiled
 def add_location(s: State, image: int, slot: int) -> None:
     """Make the volume in a slot the last of an image's locations."""
+    s.world[0].stamp += 1
+    s.slots[slot].located = s.world[0].stamp
     last = s.images[image].first_location
     if last == NONE:
         s.images[image].first_location = slot

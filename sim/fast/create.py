@@ -5,7 +5,7 @@ whether the request goes on at once. What Cinder does in nested calls and `final
 of the phases:
 
     ATTEMPT  the driver's own clone, else STORE, else CACHE (the image's lock), LOCKED, LOOK (clone or
-    DOWNLOAD), FETCHING (on Glance's stream), FETCHED, CREATED, WRITING, WRITTEN, FILLING, FILLED, EXTEND (to
+    DOWNLOAD), FETCHING (on Glance's stream), ATTACHING, FETCHED, CREATED, WRITING, WRITTEN, FILLING, FILLED, EXTEND (to
     the size asked for), UNLOCK, FINISH; a failure ends the attempt, perhaps to be scheduled again.
 """
 
@@ -43,6 +43,7 @@ from sim.fast.events import (
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row, lock_row, take_turn
 from sim.fast.phases import (
+    ATTACHING,
     ATTEMPT,
     CACHE_CLONED,
     CACHE_LOCK,
@@ -73,6 +74,7 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import make_place
+from sim.fast.reading import attach
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import BREAKS, choose, take
 from sim.fast.state import (
@@ -85,6 +87,7 @@ from sim.fast.state import (
     NO_MAXIMUM,
     NO_SOURCE,
     NONE,
+    NOT_ATTACHED,
     STORE,
     USER,
     State,
@@ -128,6 +131,8 @@ def step(s: State, v: int) -> bool:
         return clone_cached(s, v)
     if phase == FETCHING:
         return fetch(s, v)
+    if phase == ATTACHING:
+        return attach(s, v)
     if phase == FETCHED:
         return fetched(s, v)
     if phase == CREATE_TO_WRITE:
@@ -359,7 +364,8 @@ def fail(s: State, v: int, error: int) -> bool:
 def end_attempt(s: State, v: int) -> bool:
     """`OnFailureRescheduleTask.revert`: schedule again, unless pinned or the error is final."""
     r = s.volumes[v]
-    if r.pinned or s.options[0].max_attempts == 1 or r.error >= COPY:  # an error of a copy is final
+    final = r.error >= COPY and r.error != NOT_ATTACHED  # of a copy, or of the image
+    if r.pinned or s.options[0].max_attempts == 1 or final:
         end(s, v, False)
         return False
     read_clock(s)

@@ -23,14 +23,19 @@ from sim.model.rules import BUSY
 @repeats("cinder.volume.api:API", "delete")
 @compiled
 def delete_image(s: State, image: int) -> None:
-    """Delete an image and its volumes in the Cinder store (`volume.API.delete`)."""
+    """Delete an image and its volumes in the Cinder store (`volume.API.delete`).
+
+    Cinder refuses to delete a volume that is attached: the image stays with it and those after it.
+    """
     i = s.images[image]
-    i.deleted = True
     slot = i.first_location
-    while slot != NONE:
+    while slot != NONE and not s.slots[slot].attached:
         read_clock(s)
+        s.slots[slot].deleting = True
         cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
         slot = s.slots[slot].next
+    i.first_location = slot
+    i.deleted = slot == NONE
 
 
 @repeats("cinder.volume.api:API", "delete")

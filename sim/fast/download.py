@@ -35,6 +35,7 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import make_place, note_cache_held
+from sim.fast.reading import detach, read
 from sim.fast.state import (
     CACHE,
     COPY,
@@ -72,10 +73,7 @@ def fetch(s: State, v: int) -> bool:
     """Fetch the image on one of Glance's streams."""
     r = s.volumes[v]
     r.stream_wait_s += s.world[0].now - r.since
-    route = s.glance_routes[r.pool, r.node]
-    if route != NONE:
-        return carry(s, v, FETCHED, s.images[r.image].size_mib, s.options[0].stream_mib_s, route)
-    return next_phase(s, v, FETCHED, s.images[r.image].fetch_s)
+    return read(s, v)
 
 
 @repeats(
@@ -88,6 +86,7 @@ def fetched(s: State, v: int) -> bool:
     """`_create_from_image_cache_or_download`: make the volume at the minimal size, if it fills the cache."""
     r = s.volumes[v]
     if s.options[0].glance_takes_time:
+        detach(s, v)
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
     if r.fills:
         r.size_gib = s.images[r.image].virtual_gib

@@ -123,7 +123,13 @@ def _of_image(error: int, image: Image, size_gib: int) -> str:
     return ""
 
 
-@repeats("cinder.exception", "ImageCopyFailure", "SnapshotLimitReached", "VolumeBackendAPIException")
+@repeats(
+    "cinder.exception",
+    "GlanceMetadataNotFound",
+    "ImageCopyFailure",
+    "SnapshotLimitReached",
+    "VolumeBackendAPIException",
+)
 @repeats("cinder.volume.volume_utils", "copy_image_to_volume")
 def _text(
     case: Case, error: int, host: str, gib: float, image: Image | None, volume_id: str, size_gib: int
@@ -131,6 +137,8 @@ def _text(
     """The text of the last attempt's error, or of the API's. `image`: None if the create has no image."""
     if image is not None and (text := _of_image(error, image, size_gib)):
         return text
+    if error == state.NOT_ATTACHED:  # Cinder drops Glance's answer, as it has no metadata to delete yet
+        return f"GlanceMetadataNotFound: Glance metadata for volume/snapshot {volume_id} cannot be found."
     spec = case.scenario.backend_at(host)
     if error == CLONE_LIMIT:
         return (

@@ -151,6 +151,7 @@ def put(s: State, placed: Any) -> None:
         s.slots[slot].code, s.slots[slot].foreign = placed.code, s.images[placed.image].foreign
         s.slots[slot].tenant = placed.tenant
         add_location(s, placed.image, slot)
+        s.images[placed.image].stored_first = True
     elif kind == CACHE:
         s.slots[slot].tenant = placed.tenant
         add_entry(s, pool, placed.image, 0, slot, size_gib, placed.used_us)
@@ -406,7 +407,7 @@ def new_volume(s: State) -> int:
     r.made = w.stamp
     r.holds = NONE
     r.snapshots = r.running = 0
-    r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
+    r.read = r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
     r.ready = r.keyless = False
     r.delete_wanted = r.fills = r.locks = r.failed = False
     r.kept = True

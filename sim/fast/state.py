@@ -72,6 +72,9 @@ OVER_SIZE, OVER_GIGABYTES, OVER_GIGABYTES_TYPE, OVER_VOLUMES, OVER_VOLUMES_TYPE 
 # Of an image that would have to be converted, or needs a larger volume.
 NO_CONVERSION, BELOW_MINIMUM = range(69, 71)
 
+# No location in the Cinder store can be attached. It is not final.
+NOT_ATTACHED = 80
+
 INTERNAL = 0  # the internal tenant; users' projects follow
 # Columns of quotas: of a tenant in all, then from OF_TYPES on, for each volume type, GiB and volumes.
 PER_VOLUME, ALL_GIGABYTES, ALL_VOLUMES, OF_TYPES = range(4)
@@ -154,6 +157,7 @@ IMAGE = np.dtype(
         ("saving", "?"), ("delete_wanted", "?"),
         ("size_mib", "f8"), ("virtual_mib", "f8"),
         ("foreign", "?"),  # its image-volumes at the start name another project than its owner
+        ("stored_first", "?"),  # its first location, which Glance reads, is in the Cinder store
     ], align=True,
 )  # fmt: skip
 # A volume of a user (a row of Cinder's table) and, while it is being created, its request.
@@ -177,6 +181,8 @@ VOLUMES = np.dtype(
         # its stream over shared links, in the heap of a flow; what a clone copies, and the phase after that
         ("ends_mib", "f8"), ("order", "i8"), ("left", "i8"), ("right", "i8"),
         ("copy_mib", "f8"), ("after", "i8"),
+        # The location that Glance attaches to read it: its slot, the newest that Glance knows, and tries.
+        ("read", "i8"), ("read_serial", "i8"), ("read_located", "i8"), ("newest", "i8"), ("refused", "i8"),
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.
@@ -188,7 +194,8 @@ SLOTS = np.dtype(
         ("marked", "?"),  # a location that is raw, whatever its image is
         ("foreign", "?"),  # a location that the image's owner alone may clone
         ("serial", "i8"),  # of the volumes that have had the slot
-        ("deleting", "?"),  # of an image-volume: its status
+        ("deleting", "?"), ("attached", "?"),  # of an image-volume: its status
+        ("located", "i8"),  # the order of locations
         ("node", "i8"), ("made", "i8"),  # the node that made it; the order of the rows
     ], align=True,
 )  # fmt: skip
@@ -278,7 +285,8 @@ class State(NamedTuple):
     (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
     tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
     content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
-    tier_start[t] on; weighers in Cinder's order; serves (B, T); may_use (I, projects + 1), the last column
+    tier_start[t] on; weighers in Cinder's order; serves (B, T); one_at_a_time (T,)
+    says of which tiers a volume is attached once at most; may_use (I, projects + 1), the last column
     for all others; zone_breaks, for each of Z zones, whether CapacityFilter raises there. For Belady: uses,
     positions in the trace by image and host (key host * I + image) or, without a host, by image, tier and
     zone (key (P + tier * Z + zone) * I + image), each from use_start[key], of which next_use[key] is the
@@ -320,6 +328,7 @@ class State(NamedTuple):
     tier_start: Array
     tier_pools: Array
     serves: Array
+    one_at_a_time: Array
     may_use: Array
     zone_breaks: Array
     weights: Array
@@ -366,7 +375,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "volumes": VOLUMES, "slots": SLOTS, "lineages": LINEAGES, "members": "i8", "member_since": "i8",
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
-    "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "may_use": "?", "weights": "f8",
+    "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "one_at_a_time": "?", "may_use": "?", "weights": "f8",
     "raw_weights": "f8", "weighers": "i8", "placed": PLACED,
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",

@@ -75,7 +75,7 @@ def begin_upload(s: State, u: int, v: int) -> bool:
     r.upload, r.image, r.row = u, row.image, NONE  # the create's row is written
     read_clock(s)
     i = s.images[r.image]
-    i.deleted, i.saving = False, True
+    i.deleted, i.saving, i.stored_first = False, True, False
     i.version += 1
     r.phase = UPLOAD
     return True
@@ -176,7 +176,8 @@ def located(s: State, v: int) -> None:
     read_clock(s)
     s.slots[r.fill].marked = not (i.raw and i.bare)
     add_location(s, r.image, r.fill)
-    i.saving = False
+    if i.saving:
+        i.saving, i.stored_first = False, True
 
 
 @compiled
@@ -246,7 +247,12 @@ def sent(s: State, v: int) -> bool:
     i = s.images[r.image]
     if s.options[0].glance_takes_time:
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
-    i.first_location = r.fill
+    i.stored_first = r.fill != NONE
+    slot = r.fill
+    while slot != NONE:
+        following, s.slots[slot].next = s.slots[slot].next, NONE
+        add_location(s, r.image, slot)
+        slot = following
     i.saving = False
     return next_phase(s, v, TWIN, 0.0)
 

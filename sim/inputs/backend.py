@@ -35,6 +35,10 @@ class Tier(Spec):
     """Price per month of one GiB of physical space."""
     price_volume_month: Price = 0.0
     """Price per month of one volume, whatever its size."""
+    multiattach: bool = True
+    """Whether Glance may attach an image-volume of the Cinder store several times at once to read it (the
+    type's extra spec `multiattach`). Cinder's default is false: then one reads it and the others wait, 24 s
+    at most."""
 
 
 class Pool(Spec):

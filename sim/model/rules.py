@@ -20,7 +20,9 @@ PAYERS: tuple[Kind, ...] = ("user", "store", "cache")
 Amount = TypeVar("Amount", float, npt.NDArray[np.float64])
 
 CLOCK_S = 1e-6  # what happens within it is at once
-STATE_TIMEOUT_S, LONGEST_POLL_S = 300.0, 15.0  # of glance_store's Cinder driver
+# Of glance_store's Cinder driver.
+STATE_TIMEOUT_S, LONGEST_POLL_S = 300.0, 15.0
+ATTACH_TRIES = 5
 
 # Reasons of an array to refuse; 0: it accepts.
 POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
@@ -105,6 +107,15 @@ def polled_s(elapsed_s: float) -> float:
 def rate_over(mib: float, mib_s: float, least_s: float) -> float:
     """The rate that moves data at `mib_s`, but in no less than `least_s`."""
     return min(mib_s, mib / least_s) if least_s > 0 else mib_s
+
+
+def attach_wait_s(refused: int) -> float:
+    """Seconds that glance_store waits before it tries again to attach an image-volume, refused so often.
+
+    They are 2, 4, 8 and 10 s, and none before the first try (`API.attachment_create` in
+    glance_store/common/cinder_utils.py).
+    """
+    return min(2.0**refused, 10.0) if refused > 0 else 0.0
 
 
 def moved_s(mib: Amount, converted_mib: Amount, mib_s: float, convert_mib_s: float) -> Amount:

@@ -47,6 +47,7 @@ class GlanceImage:
     status: str = "active"
     uploader: str = ""  # the project that uploaded it, if a trace's upload made it
     version: int = 0  # of its data: how often it was updated
+    stored_first: bool = False  # its first location is in the Cinder store
     key: dict[str, Any] = field(default_factory=dict)  # of its data, if it was made of an encrypted volume
 
     @property
@@ -104,6 +105,11 @@ class Glance:
     def send(self, size_bytes: int, at_least: float = 0.0) -> None:
         self.streams.use(max(size_bytes / MIB / self.rate if self.rate else 0.0, at_least))
 
+    def read(self, uuid: str, size_bytes: int) -> None:
+        """Send an image, which is read where it is."""
+        with self.streams.held(), self.cloud.attached(uuid):
+            self.cloud.time.sleep(size_bytes / MIB / self.rate if self.rate else 0.0)
+
     def create(self, uuid: str, project: str) -> GlanceImage:
         image = self.images[uuid] = self.to_come.pop(uuid)
         image.status, image.uploader = "saving", project
@@ -114,10 +120,12 @@ class Glance:
         volumes = self.cloud.keep(image)
         self.send(image.spec.size_bytes, read_s)
         for volume_id in volumes:
-            self.locate(image, volume_id)
+            self.locate(image, volume_id, first=True)
         self.activate(image)
 
-    def locate(self, image: GlanceImage, volume_id: str) -> None:
+    def locate(self, image: GlanceImage, volume_id: str, first: bool = False) -> None:
+        """`first`: nothing else is before it, but for others of the Cinder store."""
+        image.stored_first |= first
         image.urls.append(f"cinder://{volume_id}")
         self.located.add(volume_id)
 
@@ -158,7 +166,7 @@ class ImageService:
 
     def add_location(self, context: Any, image_id: str, url: str, metadata: dict[str, Any]) -> dict[str, Any]:
         image = self.glance.images[image_id]
-        self.glance.locate(image, url.removeprefix("cinder://"))
+        self.glance.locate(image, url.removeprefix("cinder://"), first=image.status == "saving")
         self.glance.activate(image)
         return image.meta()
 
@@ -367,4 +375,7 @@ class Cloud:
         raise NotImplementedError
 
     def keep(self, image: GlanceImage) -> list[str]:
+        raise NotImplementedError
+
+    def attached(self, uuid: str) -> contextlib.AbstractContextManager[None]:
         raise NotImplementedError

@@ -34,6 +34,7 @@ from sim.cinder.release import db_api
 
 from . import simtime
 from .arrays import GIB
+from .attaching import attached
 from .cloud import INTERNAL_PROJECT, GlanceImage, ImageService, image_gib, image_uuid
 from .process import admin, simulated, user
 from .records import Request, Upload
@@ -140,9 +141,16 @@ class Run(StartedCloud):
         def delete() -> None:
             if uuid in self.uploads:
                 self.time.wait(self.uploads[uuid].done)
-            image = self.glance.images.pop(uuid, None)
-            for url in image.urls if image else ():
-                self._api_delete(admin(), url.removeprefix("cinder://"))
+            image = self.glance.images.get(uuid)
+            while image is not None and image.urls:
+                with suppress(exception.VolumeNotFound):
+                    volume = objects.Volume.get_by_id(admin(), image.urls[0].removeprefix("cinder://"))
+                    try:
+                        self.api.delete(admin(), volume)
+                    except exception.InvalidVolume:  # it is attached: Glance stops here
+                        return
+                del image.urls[0]
+            self.glance.images.pop(uuid, None)
 
         self.time.spawn(delete)
 
@@ -295,6 +303,9 @@ class Run(StartedCloud):
         """The driver made this volume; image-volumes of the cache are nobody's request."""
         if volume["id"] in self.by_uuid:
             self.by_uuid[volume["id"]].source = source
+
+    def attached(self, uuid: str) -> Any:
+        return attached(self, uuid)
 
     # Deletes
 

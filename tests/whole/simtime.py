@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import greenlet
@@ -95,15 +96,22 @@ class Slots:
 
     def use(self, *seconds: float) -> None:
         """Take a slot, spend the seconds one after another, give it back."""
-        if self.resource is None:
+        with self.held():
             for each in seconds:
                 self.time.sleep(each)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A slot is taken meanwhile."""
+        if self.resource is None:
+            yield
             return
         request = self.resource.request()
         self.time.wait(request)
-        for each in seconds:
-            self.time.sleep(each)
-        self.resource.release(request)
+        try:
+            yield
+        finally:
+            self.resource.release(request)
 
 
 class Lock:

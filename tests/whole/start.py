@@ -168,6 +168,11 @@ class StartedCloud(Cloud):
             for service in services:
                 self._start(name, service)
 
+    def tier_of(self, volume: Any) -> Any:
+        """The tier of a volume, encrypted or not."""
+        type_id = self.counts_as(volume.volume_type_id)
+        return next(self.scenario.tiers[tier] for tier, of in self.types.items() if of == type_id)
+
     def counts_as(self, type_id: str) -> str:
         """The volume type whose quota a volume takes."""
         return next((self.types[tier] for tier, of in self.encrypted_types.items() if of == type_id), type_id)
@@ -274,7 +279,7 @@ class StartedCloud(Cloud):
     def _put_store(self) -> None:
         for image in self.glance.images.values():
             for volume_id in self.keep(image):
-                self.glance.locate(image, volume_id)
+                self.glance.locate(image, volume_id, first=True)
 
     def keep(self, image: GlanceImage) -> list[str]:
         """Make an image's volumes in the Cinder store, or none if one of them does not fit."""

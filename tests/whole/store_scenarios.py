@@ -1,4 +1,4 @@
-"""Named scenarios of images that come into the Cinder store later."""
+"""Named scenarios of the Cinder store: images that come into it later, and attachments to read them."""
 
 from __future__ import annotations
 
@@ -72,3 +72,57 @@ def store_image_of_what_goes() -> Builder:
     b.store(50.3, "n0", "a#p0").store(80.1, "n0", "a#p0").create(110.3, "n0").create(111.1, "i1")
     b.store(130.1, "mine", "a#p0").create(131.3, "mine", project="alice")
     return b.create(160.1, "mine", project="alice").create(161.3, "mine", project="bob").create(180.1, "i1")
+
+
+@scenario("store-only", "combined", streams=(None, 2))
+def one_reader_at_a_time(streams: int | None) -> Builder:
+    """Downloads of one image wait for its image-volume: 0, 2, 6, 14 and 24 s after the first try."""
+    b = Builder(
+        image("q0", 5, "qcow2", store_hosts="a#p0"),
+        image("i1", 1.2),
+        glance={"streams": streams, "stream_mib_s": 100},
+        tiers={"flash": {**TIER, "multiattach": False}},
+        cinder={"lock_scope": "node"},
+        store={"home": "a#p0"},
+    )
+    b.backend("a").backend("b", node="c2").backend("c", node="c3", pools={"p0": {}, "p1": {}})
+    b.create(0, "q0").create(0.3, "q0", "b#p0").create(0.5, "q0", "").create(5.1, "q0", "c#p1")
+    b.create(100.1, "i1", "b#p0").create(100.3, "i1", "b#p0").create(101.1, "i1").create(103.3, "i1", "")
+    return b.storm(200.1, 4, "q0", "", encrypted=True).storm(300.1, 3, "i1", "")
+
+
+@scenario("combined")
+def another_location() -> Builder:
+    """Glance tries the locations one after another; one of a multiattach type serves everybody."""
+    b = Builder(
+        image("q0", 5, "qcow2", store_hosts="a#p0;b#p0"),
+        image("q1", 9, "qcow2", store_hosts="a#p0;c#p0"),
+        image("q2", 5, "qcow2"),
+        tiers={"flash": {**TIER, "multiattach": False}, "disk": TIER},
+        cinder={"lock_scope": "node"},
+    )
+    b.backend("a").backend("b", node="c2").backend("c", "disk", node="c3")
+    for number, name in enumerate(("q0", "q1", "q2")):
+        for host in ("a#p0", "b#p0", "a#p0", "b#p0", "b#p0"):
+            b.create(0.1 + 200 * number, name, host, encrypted=True)
+    b.store(700.1, "q2", "a#p0").storm(750.1, 3, "q2", encrypted=True)
+    return b.event(760.1, "delete_image", image_id="q2").create(770.1, "q2")
+
+
+@scenario("combined", delete=("allowed", "busy"))
+def deleted_while_it_is_read(delete: str) -> Builder:
+    """Cinder refuses to delete what is attached, and Glance stops there: the image stays."""
+    b = Builder(
+        image("q0", 5, "qcow2", store_hosts="a#p0;b#p0"),
+        image("q1", 2, "qcow2", store_hosts="a#p0"),
+        image("i2", 3, store_hosts="a#p0;b#p0"),
+        tiers={"flash": {**TIER, "multiattach": False}},
+        cinder={"lock_scope": "node"},
+    )
+    b.backend("a", delete_with_clones=delete, delete_s=9).backend("b", node="c2", delete_with_clones=delete)
+    b.storm(0.1, 3, "q0", encrypted=True).event(3.3, "delete_image", image_id="q0").create(5.1, "q0")
+    b.event(30.1, "delete_image", image_id="q0").create(60.1, "q0")
+    b.storm(100.1, 3, "q1", encrypted=True).event(107.7, "delete_image", image_id="q1").create(109.1, "q1")
+    b.create(200.1, "i2", "b#p0").create(203.1, "i2", "b#p0", encrypted=True)
+    b.create(203.3, "i2", encrypted=True).event(207.1, "delete_image", image_id="i2")
+    return b.create(215.1, "i2", "b#p0").event(290.1, "delete_image", image_id="i2").create(291.1, "i2")

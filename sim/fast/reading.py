@@ -1,0 +1,78 @@
+"""Glance reads an image from the Cinder store: it attaches an image-volume (see sim/cinder/attachments.py).
+
+A download that has its stream is in ATTACHING until glance_store's tries have an end.
+"""
+
+from __future__ import annotations
+
+from sim.fast.events import give_stream_back, next_phase
+from sim.fast.jit import compiled
+from sim.fast.links import carry
+from sim.fast.phases import ATTACHING, FETCHED, UNLOCK, fails_with
+from sim.fast.rules import attach_wait_s
+from sim.fast.state import NONE, NOT_ATTACHED, State
+from sim.model.repeats import repeats
+from sim.model.rules import ATTACH_TRIES
+
+
+@compiled
+def read(s: State, v: int) -> bool:
+    """Begin to read an image; without an attachment unless it is in the Cinder store alone."""
+    r = s.volumes[v]
+    i = s.images[r.image]
+    r.read, r.newest = NONE, s.world[0].stamp
+    if i.deleted or not i.stored_first:
+        return send(s, v)
+    return try_next(s, v, -1)
+
+
+@compiled
+def try_next(s: State, v: int, tried: int) -> bool:
+    """Try the location after the one `tried` (`located`) that the image had from the beginning, and still has."""
+    r = s.volumes[v]
+    i = s.images[r.image]
+    slot = NONE if i.deleted else i.first_location
+    while slot != NONE and s.slots[slot].located <= tried:
+        slot = s.slots[slot].next
+    if slot == NONE or s.slots[slot].located > r.newest:
+        r.read = NONE
+        give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+        fails_with(s, v, NOT_ATTACHED)
+        return next_phase(s, v, UNLOCK, 0.0)
+    r.read, r.read_serial, r.read_located, r.refused = slot, s.slots[slot].serial, s.slots[slot].located, 0
+    return next_phase(s, v, ATTACHING, 0.0)
+
+
+@repeats("cinder.volume.api:API", "_attachment_reserve")
+@compiled
+def attach(s: State, v: int) -> bool:
+    """One of glance_store's tries."""
+    r = s.volumes[v]
+    d = s.slots[r.read]
+    there = d.there and d.serial == r.read_serial
+    if there and not d.deleting and not d.attached:
+        d.attached = s.one_at_a_time[d.tier]
+        return send(s, v)
+    r.refused += 1
+    if there and r.refused < ATTACH_TRIES:
+        return next_phase(s, v, ATTACHING, attach_wait_s(r.refused))
+    return try_next(s, v, r.read_located)
+
+
+@compiled
+def send(s: State, v: int) -> bool:
+    """Send the image, over shared links if there are any."""
+    r = s.volumes[v]
+    i, route = s.images[r.image], s.glance_routes[r.pool, r.node]
+    if route != NONE:
+        return carry(s, v, FETCHED, i.size_mib, s.options[0].stream_mib_s, route)
+    return next_phase(s, v, FETCHED, i.fetch_s)
+
+
+@compiled
+def detach(s: State, v: int) -> None:
+    """The image is read."""
+    r = s.volumes[v]
+    if r.read != NONE and s.slots[r.read].serial == r.read_serial:
+        s.slots[r.read].attached = False
+    r.read = NONE
