@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from handmade import FAILED, case_of, records_of
 
 import sim
 from sim.analysis.findings import findings, overshoot
-from sim.inputs.scenario import Case, WhatIf
+from sim.inputs.scenario import Case, Store, WhatIf
 from sim.model.records import Records
 
 REFUSED = {"event": "skip", "reason": "larger than image_volume_cache_max_size_gb"}
@@ -257,3 +258,15 @@ def test_lines_are_plain_text_in_one_line(case: Case, strategy: str) -> None:
     events = [fill(time, image_id="huge", **REFUSED) for time in range(3)]
     for line in findings(records_of([FAILED], events), case, strategy):
         assert line.isprintable()
+
+
+def test_downloads_that_could_not_attach_are_counted(tmp_path: Path) -> None:
+    case = case_of(tmp_path)
+    tiers = {
+        name: tier.model_copy(update={"multiattach": False}) for name, tier in case.scenario.tiers.items()
+    }
+    home = Store(home=next(iter(case.scenario.pools())))
+    case = replace(case, scenario=case.scenario.model_copy(update={"tiers": tiers, "store": home}))
+    error = {"status": "error", "source": "none", "error": "NoValidBackend: GlanceMetadataNotFound: x"}
+    found = findings(records_of([error, {}]), case, "store-only")
+    assert any(line.startswith("1 create failed because Glance could not attach") for line in found)

@@ -65,7 +65,21 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
                 " upload images as the project that owns them"
             )
     own = useful - {image.image_id for image in foreign} - case.uploaded
+    lines += _unread(requests, case)
     return [*lines, *_refused_clones(placed[placed["image_id"].isin(own)], case, hosts)]
+
+
+def _unread(requests: pd.DataFrame, case: Case) -> list[str]:
+    """Downloads that failed because others read the image at the same time."""
+    types = [name for name, tier in case.scenario.tiers.items() if not tier.multiattach]
+    failed = int(requests["error"].str.contains("GlanceMetadataNotFound").sum()) if types else 0
+    if not failed:
+        return []
+    return [
+        f"{count(failed, 'create')} failed because Glance could not attach an image-volume that others were"
+        f" reading, for 24 s. Give the Cinder store a volume type that is multiattach ({', '.join(types)}"
+        f" {'is' if len(types) == 1 else 'are'} not), or clone more"
+    ]
 
 
 def _refused_clones(placed: pd.DataFrame, case: Case, hosts: Mapping[str, Collection[str]]) -> list[str]:

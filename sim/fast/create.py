@@ -5,8 +5,8 @@ whether the request goes on at once. What Cinder does in nested calls and `final
 of the phases:
 
     ATTEMPT  the driver's own clone, else STORE, else CACHE (the image's lock), LOCKED, LOOK (clone or
-    DOWNLOAD), FETCHING (on Glance's stream), ATTACHING, FETCHED, CREATED, WRITING, WRITTEN, FILLING, FILLED, EXTEND (to
-    the size asked for), UNLOCK, FINISH; a failure ends the attempt, perhaps to be scheduled again.
+    DOWNLOAD), FETCHING (on Glance's stream), ATTACHING, FETCHED, CREATED, WRITING, WRITTEN, FILLING, FILLED,
+    EXTEND (to the size asked for), UNLOCK, FINISH; a failure ends the attempt, perhaps to be scheduled again.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def read(s: State, v: int) -> bool:
 
 @compiled
 def try_next(s: State, v: int, tried: int) -> bool:
-    """Try the location after the one `tried` (`located`) that the image had from the beginning, and still has."""
+    """Try the location after the one `tried` (see `SLOTS.located`): one of those that Glance knows."""
     r = s.volumes[v]
     i = s.images[r.image]
     slot = NONE if i.deleted else i.first_location

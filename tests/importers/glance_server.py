@@ -95,10 +95,10 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, **options: Any) -> Iterator[Server]:
+def running(folder: Path, script: Path = Path(__file__), **options: Any) -> Iterator[Server]:
     """Starts Glance with `options` for the DEFAULT section of its configuration.
 
-    A folder that was served before, or is served with other options, keeps its images.
+    A folder that was served before, or is served with other options, keeps its images. `script` serves it.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "staging").mkdir(exist_ok=True)
@@ -131,7 +131,7 @@ def running(folder: Path, **options: Any) -> Iterator[Server]:
         subprocess.run([sys.executable, *sync], check=True, **child)
         descriptor = listening.fileno()
         process = subprocess.Popen(
-            [sys.executable, __file__, str(descriptor)], pass_fds=[descriptor], **child
+            [sys.executable, str(script), str(descriptor)], pass_fds=[descriptor], **child
         )
         server = Server(f"http://127.0.0.1:{listening.getsockname()[1]}", folder)
     try:
@@ -172,7 +172,7 @@ def token_factory(*_: Any, **__: Any) -> Callable[[Any], Any]:
     return wrap
 
 
-def _serve(descriptor: int) -> None:
+def serve(descriptor: int) -> None:
     """Glance behind the standard library's WSGI server, on a socket that listens already."""
     from glance.wsgi.api import application
 
@@ -186,4 +186,4 @@ def _serve(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]))

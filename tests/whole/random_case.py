@@ -41,7 +41,16 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _quotas(random.Random(f"quotas {seed}"), b)
     _refusals(random.Random(f"refusals {seed}"), b)
     _snapshots(random.Random(f"snapshots {seed}"), b)
+    _attached(random.Random(f"attached {seed}"), b)
     return b
+
+
+def _attached(draw: random.Random, b: Builder) -> None:
+    """In a third of the cases, image-volumes of a tier are attached by one reader at a time."""
+    for name, tier in b.scenario["tiers"].items():
+        b.scenario["tiers"][name] = {**tier, "multiattach": draw.random() < 0.8}
+    if not all(tier["multiattach"] for tier in b.scenario["tiers"].values()):
+        b.scenario["glance"]["stream_mib_s"] = draw.choice((30, 75))  # so that it matters
 
 
 def _zones(draw: random.Random, b: Builder) -> None:
