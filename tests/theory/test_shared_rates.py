@@ -134,7 +134,7 @@ def test_with_a_rate_of_its_own_a_stream_is_as_in_m_m_c() -> None:
 def test_shares_of_three_links_as_worked_by_hand(engine: str) -> None:
     """Glance has 100 MiB/s, c1 30 and c2 60. Two creates on c1, one on c2 and one on c3, of 1 GiB each.
 
-    All shares grow to 15, where c1 is full: 15 for each of its two. The others grow on to (100 - 30) / 2 = 35,
+    All shares grow to 15, where c1 is full: 15 for each of its two. The others grow on to 35, (100 - 30) / 2,
     where Glance is full: c2 has room to spare. So they end after 1024 / 35 s, those of c1 after 1024 / 15 s.
     """
     case = drawn_case(
