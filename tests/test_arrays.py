@@ -66,6 +66,7 @@ def test_checks_come_in_the_order_of_a_real_array() -> None:
         {"p0": {"capacity_gib": 4, "max_volumes": 2}, "p1": {}},
         max_volumes=3,
         max_clones_per_volume=1,
+        clone_family_limit=2,
         thin=False,
     )
     create(array, "source", 2)
@@ -75,6 +76,8 @@ def test_checks_come_in_the_order_of_a_real_array() -> None:
         clone(array, "first", "source")
     with pytest.raises(AtCloneLimit):
         clone(array, "v", "source")
+    with pytest.raises(AtCloneLimit, match="the family"):
+        clone(array, "v", "first")
     delete(array, "first")
     create(array, "filler", 2)
     with refused("a#p0 is at its limit of 2 volumes"):
@@ -161,6 +164,38 @@ def test_clones_count_from_their_start_to_the_end_of_their_delete() -> None:
         clone(array, "v1", "source")
     array.end_delete("v0")
     clone(array, "v1", "source")
+
+
+def test_all_that_lives_of_a_family_counts_whoever_it_descends_from() -> None:
+    """A source, its clone, a clone of that and a snapshot; it stays a family when the source is gone."""
+    array = array_of(clone_family_limit=4)
+    create(array, "source")
+    clone(array, "v1", "source")
+    clone(array, "v2", "v1", kind="cache")
+    array.snapshot("s", "v2")
+    for member in ("source", "v1", "v2"):
+        with pytest.raises(AtCloneLimit, match="limit of 4"):
+            clone(array, "v3", member)
+    with pytest.raises(AtCloneLimit):
+        array.snapshot("t", "source")
+    delete(array, "source")
+    clone(array, "v3", "v2")
+    with pytest.raises(AtCloneLimit):
+        clone(array, "v4", "v1")
+    for gone in ("v1", "v2", "s"):
+        delete(array, gone)
+    clone(array, "v4", "v3")
+    create(array, "other")
+    clone(array, "v5", "other")
+
+
+def test_a_full_copy_founds_a_family() -> None:
+    array = array_of(clone_family_limit=1, clone_mib_s=100)
+    create(array, "source")
+    clone(array, "v1", "source")
+    clone(array, "v2", "v1")
+    with pytest.raises(AtCloneLimit):
+        array.snapshot("s", "source")
 
 
 def test_a_clone_of_a_clone_counts_on_its_own_source() -> None:

@@ -199,6 +199,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "write_streams": None,
         "array_mib_s": None,
         "max_clones_per_volume": None,
+        "clone_family_limit": None,
         "delete_with_clones": "allowed",
         "snapshots": "volumes",
         "driver_clones_raw": False,

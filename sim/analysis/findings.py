@@ -15,6 +15,7 @@ from sim.analysis.store_findings import store_findings
 from sim.analysis.wording import (
     ENTRIES,
     by,
+    clone_limits,
     count,
     creates,
     events_of,
@@ -229,7 +230,7 @@ def _lost(events: pd.DataFrame, failed: pd.DataFrame) -> int:
 def _clone_limits(records: Records, case: Case) -> list[str]:
     return [
         f"{host}: {count(len(chosen), 'cache entry', 'cache entries')} lost to the array's clone"
-        f" limit (max_clones_per_volume {case.scenario.backend_at(host).max_clones_per_volume}):"
+        f" limit ({clone_limits(case, host)}):"
         " the next create of such an image downloads it again"
         for host, chosen in by(events_of(records, "clone_limit"), "host")
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sim.analysis.wording import by, count, name_of, some
+from sim.analysis.wording import by, clone_limits, count, name_of, some
 from sim.inputs.strategies import Strategy
 from sim.model.initial import store_hosts
 from sim.model.records import Records
@@ -92,10 +92,8 @@ def _refused_clones(placed: pd.DataFrame, case: Case, hosts: Mapping[str, Collec
     downloads = placed[beside & (placed["source"] == "download") & ~placed["volume_id"].isin(encrypted)]
     lines = []
     for host, chosen in by(downloads, "host"):
-        limit = case.scenario.backend_at(host).max_clones_per_volume
-        why = "the array refused the clone"
-        if limit is not None:
-            why = f"clone limit (max_clones_per_volume {limit})"
+        limits = clone_limits(case, host)
+        why = f"clone limit ({limits})" if limits else "the array refused the clone"
         lines.append(
             f"{host}: {count(len(chosen), 'create')} downloaded although the store had the image there: {why}"
         )

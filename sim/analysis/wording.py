@@ -55,6 +55,16 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def clone_limits(case: Case, host: str) -> str:
+    """The keys that limit clones on a pool's array, with their values."""
+    spec = case.scenario.backend_at(host)
+    limits = {
+        "max_clones_per_volume": spec.max_clones_per_volume,
+        "clone_family_limit": spec.clone_family_limit,
+    }
+    return ", ".join(f"{key} {limit}" for key, limit in limits.items() if limit is not None)
+
+
 def share(creates: pd.DataFrame | pd.Series[Any], records: Records) -> str:
     return f"{count(len(creates), 'create')} of {len(records.requests):,}"
 

@@ -228,7 +228,7 @@ class Noted:
     def __exit__(self, kind: type | None, refusal: BaseException | None, _: Any) -> None:
         if not isinstance(refusal, Refusal):
             return
-        error = of_a_driver(refusal, self._array)
+        error = of_a_driver(refusal)
         request = current_process().request
         if request is not None:
             if self._volume.id != request.volume_id:
@@ -240,10 +240,10 @@ class Noted:
         raise error from None
 
 
-def of_a_driver(refusal: Refusal, array: Array) -> exception.CinderException:
+def of_a_driver(refusal: Refusal) -> exception.CinderException:
     """The exception that a real driver raises if the array refuses."""
     if isinstance(refusal, AtCloneLimit):
-        return exception.SnapshotLimitReached(set_limit=array.spec.max_clones_per_volume)
+        return exception.SnapshotLimitReached(set_limit=refusal.limit)
     hosts = refusal.hosts if isinstance(refusal, Full) else ()
     return exception.VolumeBackendAPIException(data=str(refusal), full=hosts)
 

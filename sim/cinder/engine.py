@@ -293,7 +293,7 @@ class Simulation:
             for each in done:
                 self.arrays[backend_of(each.host)].end_delete(each.volume_id)
                 self.quotas.count(self.store_project, each.size_gib, each.tier, -1)
-            raise of_a_driver(error, array) if isinstance(error, Refusal) else error from None
+            raise of_a_driver(error) if isinstance(error, Refusal) else error from None
         return [self._enter(volume, self._services.at(volume.host)[:1]) for volume in done]
 
     def _report(self, index: int) -> None:

@@ -35,10 +35,10 @@ def find(s: State, v: int, backend: int) -> int:
 @compiled
 def create(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> Step:
     """Create an empty volume for the user's volume `v`, or for none (NONE). Its slot is `world.made`."""
-    error = check_new(s, v, pool, size_gib, 0.0, 0)
+    error = check_new(s, v, pool, size_gib, 0.0, NONE, False)
     if error != 0:
         return error, 0.0
-    add(s, v, pool, size_gib, kind, tier)
+    add(s, v, pool, size_gib, kind, tier, NONE)
     return 0, s.backends[s.pools[pool].backend].create_s
 
 
@@ -70,10 +70,10 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
     if copied:
         d = s.lineages[lineage]
         data = new_data_gib(s, pool, d.image, d.file, d.version)
-    error = check_new(s, v, pool, size_gib, data, s.slots[source].clones)
+    error = check_new(s, v, pool, size_gib, data, source, not b.copies)
     if error != 0:
         return error, 0.0
-    slot = add(s, v, pool, size_gib, kind, tier)
+    slot = add(s, v, pool, size_gib, kind, tier, NONE if b.copies else s.slots[source].family)
     if not b.copies:
         s.slots[slot].source = source
         s.slots[source].clones += 1
@@ -102,10 +102,10 @@ def snapshot(s: State, source: int) -> Step:
     b = s.backends[s.pools[d.pool].backend]
     s.world[0].made = NONE
     if b.snapshots:
-        error = check_new(s, NONE, d.pool, d.size_gib, 0.0, d.clones)
+        error = check_new(s, NONE, d.pool, d.size_gib, 0.0, source, True)
         if error != 0:
             return error, 0.0
-        slot = add(s, NONE, d.pool, d.size_gib, USER, d.tier)
+        slot = add(s, NONE, d.pool, d.size_gib, USER, d.tier, d.family)
         s.slots[slot].source = source
         s.slots[source].clones += 1
         if s.slots[source].lineage != NONE:
@@ -120,10 +120,10 @@ def clone_from_glance(
     """Clone a raw image that lies beside the pool, as the driver does by itself (RBD)."""
     b = s.backends[s.pools[pool].backend]
     data = new_data_gib(s, pool, image, False, version) if b.copies else 0.0
-    error = check_new(s, v, pool, size_gib, data, 0)
+    error = check_new(s, v, pool, size_gib, data, NONE, False)
     if error != 0:
         return error, 0.0
-    slot = add(s, v, pool, size_gib, 0, tier)
+    slot = add(s, v, pool, size_gib, 0, tier, NONE)
     if b.copies and b.thin:
         hold(s, slot, lineage_for(s, pool, image, False, version))
     return 0, copies(s, s.pools[pool].backend, s.images[image].content_gib)
@@ -168,6 +168,8 @@ def end_delete(s: State, slot: int) -> None:
         source.clones -= 1
         if source.clones == 0 and not source.there:
             free_slot(s, d.source)
+    if d.family != NONE:
+        left_family(s, d.family)
     if d.lineage != NONE:
         release(s, slot, d.lineage)
     change(s, slot, -1, -d.size_gib)
@@ -199,12 +201,16 @@ def cached(s: State, pool: int) -> int:
 
 
 @compiled
-def check_new(s: State, v: int, pool: int, size_gib: int, data_gib: float, clones: int) -> int:
+def check_new(s: State, v: int, pool: int, size_gib: int, data_gib: float, source: int, joins: bool) -> int:
+    """Why an array refuses a new volume, or 0. `joins`: it is to be of the source's family."""
     backend = s.pools[pool].backend
+    family = NONE if source == NONE or not joins else s.slots[source].family
     return new_refusal(
         v != NONE and find(s, v, backend) != NONE,
-        clones,
+        0 if source == NONE else s.slots[source].clones,
         s.backends[backend].max_clones,
+        0 if family == NONE else s.families[family].volumes,
+        s.backends[backend].max_family,
         check_count(s, pool),
         check_space(s, pool, size_gib, data_gib),
     )
@@ -227,7 +233,8 @@ def check_space(s: State, pool: int, size_gib: int, data_gib: float) -> int:
 
 
 @compiled
-def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int:
+def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int, family: int) -> int:
+    """Add a volume to a family, or let it found one (NONE). Returns its slot."""
     w = s.world[0]
     slot = w.free_slot
     if slot == NONE:
@@ -238,6 +245,7 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int
     d = s.slots[slot]
     d.pool, d.size_gib, d.kind, d.tier = pool, size_gib, kind, tier
     d.source = d.lineage = NONE
+    d.family = joined(s, family) if s.options[0].families else NONE
     d.clones = 0
     d.there, d.tenant, d.marked, d.foreign = True, NONE, False, False
     d.serial += 1
@@ -256,6 +264,32 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> int
     b.volumes_peak = max(b.volumes_peak, b.volumes)
     change(s, slot, 1, size_gib)
     return slot
+
+
+@compiled
+def joined(s: State, family: int) -> int:
+    """A family (NONE: a new one) that has one volume more."""
+    w = s.world[0]
+    if family == NONE:
+        family = w.free_family
+        if family == NONE:
+            family = w.used_families
+            w.used_families += 1
+        else:
+            w.free_family = s.families[family].next
+        s.families[family].volumes = 0
+    s.families[family].volumes += 1
+    return family
+
+
+@compiled
+def left_family(s: State, family: int) -> None:
+    """One volume of a family is gone; the last one ends it."""
+    f = s.families[family]
+    f.volumes -= 1
+    if f.volumes == 0:
+        f.next = s.world[0].free_family
+        s.world[0].free_family = family
 
 
 @compiled

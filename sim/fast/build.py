@@ -198,6 +198,7 @@ def build(
         routes=_as_records(shared.routes, state.ROUTES),
         components=_as_records(shared.components, state.COMPONENTS),
         flows=np.zeros(START, state.FLOWS),
+        families=np.zeros(START, state.FAMILIES),
         glance_routes=_glance_routes(scenario, shared, nodes),
         store_start=np.zeros(images + 1, np.int64),
         store_pools=np.zeros(0, np.int64),
@@ -329,6 +330,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy, shared: Links) -> No
     o["streams"] = _limit(scenario.glance.streams)
     o["stream_mib_s"], o["of_glance"] = bound_of(scenario.glance.stream_mib_s), shared.of_glance
     o["glance_takes_time"] = math.isfinite(o["stream_mib_s"]) or (s.glance_routes != NONE).any()
+    o["families"] = any(each.clone_family_limit is not None for each in scenario.backends.values())
     o["tiers"], o["pools"], o["nodes"] = len(scenario.tiers), *s.allocated.shape
     for switch in OPTION_SWITCHES:
         o[switch] = getattr(scenario.what_if, switch)
@@ -371,7 +373,16 @@ def _no_capacity(backend: Backend, capacity_gib: float | None) -> bool:
 def _fill_world(s: State) -> None:
     w = s.world[0]
     w["reading_us"] = -1
-    for name in ("free_volume", "free_slot", "free_lineage", "free_entry", "first", "last", "made"):
+    for name in (
+        "free_volume",
+        "free_slot",
+        "free_lineage",
+        "free_entry",
+        "free_family",
+        "first",
+        "last",
+        "made",
+    ):
         w[name] = NONE
     w["next_edge"] = s.edges[0] if len(s.edges) else math.inf
     w["report_at"] = 0.0 if s.options[0]["schedules"] else math.inf
@@ -393,6 +404,7 @@ def _fill_backend(
         "busy": backend.delete_with_clones == "busy",
         "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,
         "max_clones": _limit(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
+        "max_family": _limit(backend.clone_family_limit),
         "reserved": backend.reserved_percentage, "write_streams": _limit(backend.write_streams),
         "first": NONE, "last": NONE, "max_size_gb": backend.image_volume_cache_max_size_gb,
         "max_count": backend.image_volume_cache_max_count, "reported_us": -1,

@@ -20,7 +20,7 @@ from sim.fast.phases import (
 from sim.fast.places import cloned, make_place
 from sim.fast.state import AT_CLONE_LIMIT, NONE, USER, State
 from sim.model.repeats import repeats
-from sim.model.rules import CLONE_LIMIT
+from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT
 
 
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask", "_clone_image_volume")
@@ -81,8 +81,9 @@ def clone_cached(s: State, v: int) -> bool:
     evicts, seconds = make_place(s, v, error)
     if evicts:
         return next_phase(s, v, r.phase, seconds)
-    if error == CLONE_LIMIT and not s.options[0].on_demand and delete_at_limit(s, v, slot):
-        fails_with(s, v, CLONE_LIMIT)
+    limited = error in (CLONE_LIMIT, FAMILY_LIMIT)
+    if limited and not s.options[0].on_demand and delete_at_limit(s, v, slot):
+        fails_with(s, v, error)
         return next_phase(s, v, UNLOCK, 0.0)
     return download(s, v)
 

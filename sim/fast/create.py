@@ -95,7 +95,7 @@ from sim.fast.state import (
 from sim.fast.storing import CREATED_TO_STORE, store_step
 from sim.fast.upload import UPLOAD, upload_step
 from sim.model.repeats import repeats
-from sim.model.rules import CLONE_LIMIT
+from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT
 
 RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 
@@ -325,7 +325,8 @@ def unlock(s: State, v: int) -> bool:
         release_lock(s, s.locks[lock_row(s, v), r.image])
     if not r.failed:
         return next_phase(s, v, FINISH, 0.0)
-    if r.error == CLONE_LIMIT and s.options[0].retry_clone_limit and not r.retried:
+    limited = r.error in (CLONE_LIMIT, FAMILY_LIMIT)
+    if limited and s.options[0].retry_clone_limit and not r.retried:
         r.retried, r.failed = True, False
         return next_phase(s, v, STORE_LOOK, RETRY_S)
     return end_attempt(s, v)

@@ -37,13 +37,13 @@ from sim.model.records import (
     uploads_table,
     volumes_table,
 )
-from sim.model.rules import CLONE_LIMIT, NO_SPACE, PAYERS
+from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT, NO_SPACE, PAYERS
 from sim.model.usage import ALL, KINDS, OWNERS, UsageMeter, instants, space_table
 
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
 GROWING = (
     *("volumes", "slots", "lineages", "members", "member_since"),
-    *("entries", "events", "casts", "cache_events", "flows"),
+    *("entries", "events", "casts", "cache_events", "flows", "families"),
 )
 # Keys of a backend. Changing these never changes which initial volumes fit.
 OF_CACHE = (ENABLED, MAX_SIZE, MAX_COUNT)
@@ -61,6 +61,7 @@ SKIP_REASONS = {
     state.REFUSED: TOO_LARGE,
     state.OVER_QUOTA: FILL_FAILED + "OverQuota",
     CLONE_LIMIT: FILL_FAILED + "SnapshotLimitReached",
+    FAMILY_LIMIT: FILL_FAILED + "SnapshotLimitReached",
 }
 UPLOAD_ERRORS = {
     state.NO_VOLUME: "VolumeNotFound",
@@ -158,7 +159,7 @@ def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int6
 
 def room_for(s: State, volumes: int, lengths: Mapping[str, int] = NO_LENGTHS) -> State:
     """Make room in the state at time 0 for `volumes` at the start, and for arrays as long as `lengths`."""
-    taken = ("volumes", "slots", "lineages", "members", "member_since", "entries")
+    taken = ("volumes", "slots", "families", "lineages", "members", "member_since", "entries")
     wanted = {
         name: max(len(getattr(s, name)) + volumes * (name in taken), lengths.get(name, 0)) for name in GROWING
     }
@@ -209,7 +210,8 @@ def room(s: State, locations: int) -> State:
         "events": w["events"], "volumes": w["used_volumes"],
         "slots": w["used_slots"] + locations + MARGIN,
         "lineages": lineages, "members": lineages, "member_since": lineages,
-        "flows": w["flows"], "entries": w["used_entries"], "cache_events": w["cache_events"] + burst,
+        "families": w["used_families"] + locations + MARGIN, "flows": w["flows"],
+        "entries": w["used_entries"], "cache_events": w["cache_events"] + burst,
     }  # fmt: skip
     grown = {
         name: np.concatenate([array, np.zeros_like(array)])

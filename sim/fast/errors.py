@@ -12,7 +12,7 @@ from sim.inputs.scenario import Case, Image
 from sim.model.arrays import content_of, refusal_text
 from sim.model.records import ASKED
 from sim.model.repeats import repeats
-from sim.model.rules import CLONE_LIMIT, NO_SPACE
+from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT, NO_SPACE
 
 BACKEND = "Bad or unexpected response from the storage volume backend API: "
 NO_POOL = "no pool of the volume type passes the scheduler's filters"
@@ -140,11 +140,9 @@ def _text(
     if error == state.NOT_ATTACHED:  # Cinder drops Glance's answer, as it has no metadata to delete yet
         return f"GlanceMetadataNotFound: Glance metadata for volume/snapshot {volume_id} cannot be found."
     spec = case.scenario.backend_at(host)
-    if error == CLONE_LIMIT:
-        return (
-            "SnapshotLimitReached: Exceeded the configured limit of"
-            f" {spec.max_clones_per_volume} snapshots per volume."
-        )
+    limits = {CLONE_LIMIT: spec.max_clones_per_volume, FAMILY_LIMIT: spec.clone_family_limit}
+    if error in limits:
+        return f"SnapshotLimitReached: Exceeded the configured limit of {limits[error]} snapshots per volume."
     copies, why = divmod(error, state.COPY)
     lacking = content_of(image, 0).gib if image is not None and why == NO_SPACE else int(gib)
     text = f"{BACKEND}{refusal_text(why, host, spec, volume_id, lacking)}"

@@ -168,6 +168,7 @@ def crowded(s: State, locations: int) -> bool:
         or w.cache_events + burst > len(s.cache_events)
         or w.used_volumes + MARGIN > len(s.volumes)
         or w.used_slots + locations + MARGIN > len(s.slots)
+        or w.used_families + locations + MARGIN > len(s.families)
         or w.used_lineages + locations + MARGIN > len(s.lineages)
         or w.used_entries + MARGIN > len(s.entries)
         or w.flows + MARGIN > len(s.flows)

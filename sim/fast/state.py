@@ -57,7 +57,7 @@ MADE, EVICTED, SKIPPED, STALE, AT_CLONE_LIMIT, FOR_USER = range(6)
 # (`ImageCopyFailure`, which is final) is COPY + the array's.
 IMAGE_GONE, IMAGE_TOO_LARGE, VIRTUAL_TOO_LARGE, OVER_QUOTA, REFUSED, BROKEN = range(9, 15)
 NOT_ACTIVE = 15
-COPY = 16
+COPY = 20  # FAMILY_LIMIT, which is not final either, lies below
 # Of uploads, besides.
 NO_VOLUME, NOT_AVAILABLE = range(32, 34)
 # Of the scheduler, besides.
@@ -94,6 +94,7 @@ OPTIONS = np.dtype(
         ("preference", "f8"), ("stochastic", "?"),
         ("stores_later", "?"),
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
+        ("families", "?"),  # counts the volumes of families, because some array limits them
         ("stream_mib_s", "f8"), ("of_glance", "i8"),  # of a transfer's own; the route of one without a node
     ], align=True,
 )  # fmt: skip
@@ -111,6 +112,7 @@ WORLD = np.dtype(
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
         ("lottery", "i8"),
+        ("used_families", "i8"), ("free_family", "i8"),
         ("flows", "i8"), ("copy_mib", "f8"),  # under way; what the clone that has just begun still copies
     ], align=True,
 )  # fmt: skip
@@ -120,7 +122,8 @@ BACKENDS = np.dtype(
         ("max_volumes", "i8"), ("volumes", "i8"),
         ("create_s", "f8"), ("clone_s", "f8"), ("delete_s", "f8"), ("extend_s", "f8"),
         ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"), ("thin", "?"),
-        ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("ratio", "f8"), ("reserved", "i8"),
+        ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("max_family", "i8"),
+        ("ratio", "f8"), ("reserved", "i8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
         ("volumes_peak", "i8"),
         ("tier", "i8"),
@@ -197,6 +200,7 @@ SLOTS = np.dtype(
         ("deleting", "?"), ("attached", "?"),  # of an image-volume: its status
         ("located", "i8"),  # the order of locations
         ("node", "i8"), ("made", "i8"),  # the node that made it; the order of the rows
+        ("family", "i8"),  # of a volume and what descends from it, if families count
     ], align=True,
 )  # fmt: skip
 LINEAGES = np.dtype(
@@ -205,6 +209,7 @@ LINEAGES = np.dtype(
         ("next", "i8"), ("file", "?"),
     ], align=True,
 )  # fmt: skip
+FAMILIES = np.dtype([("volumes", "i8"), ("next", "i8")], align=True)
 ENTRIES = np.dtype(
     [
         ("last_used_us", "i8"), ("priority", "f8"), ("pool", "i8"), ("image", "i8"), ("version", "i8"),
@@ -350,6 +355,7 @@ class State(NamedTuple):
     components: Array
     flows: Array
     glance_routes: Array
+    families: Array
     store_start: Array
     store_pools: Array
     placed: Array
@@ -387,7 +393,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "fill_locks": LOCKS, "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
     "quota_limits": "i8", "quota_used": "i8",
     "send_mib_s": "f8", "links": LINKS, "routes": ROUTES, "components": COMPONENTS, "flows": FLOWS,
-    "glance_routes": "i8",
+    "glance_routes": "i8", "families": FAMILIES,
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,

@@ -88,6 +88,3 @@ def _limit(known: Driver, options: Mapping[str, Any]) -> Iterator[Note]:
         if not isinstance(value, Assumed):
             what = f"{key} {value} is {known.limit_option}"
             yield Note("read", f"{known.limit_at}: {what} (it counts for each {known.counts})")
-    if limits and known.counts.startswith("family"):
-        what = "the limit applies to a whole family of clones; the scenario counts only those of one volume"
-        yield Note("unknown", f"{known.limit_at}: {what} ({known.counts})")

@@ -103,6 +103,10 @@ class Backend(Spec):
     rate of its own then takes what it gets."""
     max_clones_per_volume: Count | None = None
     """Largest number of live copy-on-write clones of one volume."""
+    clone_family_limit: Count | None = None
+    """Largest number of live volumes in one family: a volume and all copy-on-write clones that descend from
+    it, users', the cache's, the store's, and snapshots that are volumes. A clone above it ends with
+    `SnapshotLimitReached`, as at the limit of one volume."""
     delete_with_clones: Literal["allowed", "busy"] = "allowed"
     """`allowed`: the array deletes a volume that has clones. `busy`: it refuses (`VolumeIsBusy`)."""
     snapshots: Literal["volumes", "apart"] = "volumes"

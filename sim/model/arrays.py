@@ -30,7 +30,11 @@ class Refusal(Exception):
 
 
 class AtCloneLimit(Refusal):
-    """The source has as many clones as a volume may have."""
+    """The source has as many clones, or its family as many volumes, as it may have: `limit`."""
+
+    def __init__(self, text: str, limit: int | None) -> None:
+        super().__init__(text)
+        self.limit = limit
 
 
 class Busy(Refusal):
@@ -57,6 +61,7 @@ def refusal_text(why: int, host: str, spec: Backend, volume_id: str, gib: float)
         rules.MISSING: f"volume {volume_id} is not on {name}",
         rules.STILL_THERE: f"volume {volume_id} is still on {name}",
         rules.CLONE_LIMIT: f"volume {volume_id} is at its limit of {spec.max_clones_per_volume} clones",
+        rules.FAMILY_LIMIT: f"the family of volume {volume_id} is at its limit of {spec.clone_family_limit}",
         rules.BUSY: f"volume {volume_id} has clones",
     }[why]
 
@@ -91,6 +96,13 @@ class Lineage:
 
 
 @dataclass(eq=False, slots=True)
+class Family:
+    """A volume and all copy-on-write clones that descend from it: how many of them live."""
+
+    volumes: int = 0
+
+
+@dataclass(eq=False, slots=True)
 class ArrayVolume:
     """A volume as the array knows it."""
 
@@ -101,6 +113,7 @@ class ArrayVolume:
     tier: str
     source: ArrayVolume | None = None
     lineage: Lineage | None = None
+    family: Family = field(default_factory=Family)
     clones: int = 0
 
 
@@ -144,7 +157,7 @@ class Array:
     def create(self, volume_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
         """Take a place and `size_gib` of provisioned space for an empty volume; return its seconds."""
         pool = self.pools[host]
-        self._check_new(volume_id, pool, size_gib, None, None)
+        self._check_new(volume_id, pool, size_gib)
         self._add(ArrayVolume(volume_id, pool, size_gib, kind, tier))
         return self.spec.create_s
 
@@ -179,12 +192,13 @@ class Array:
         """
         pool, source = self.pools[host], self._get(source_id)
         lineage, copies = source.lineage, self.spec.clone_mib_s is not None
-        self._check_new(volume_id, pool, size_gib, lineage.content if copies and lineage else None, source)
+        data = lineage.content if copies and lineage else None
+        self._check_new(volume_id, pool, size_gib, data, source, None if copies else source.family)
         volume = ArrayVolume(volume_id, pool, size_gib, kind, tier)
-        self._add(volume)
         if not copies:
-            volume.source = source
+            volume.source, volume.family = source, source.family
             source.clones += 1
+        self._add(volume)
         if lineage:
             self._hold(volume, self._lineage(pool, lineage.content) if copies else lineage)
         return self._clone_s(source.size_gib)
@@ -197,11 +211,11 @@ class Array:
         """
         source = self._get(source_id)
         if self.spec.snapshots == "volumes":
-            self._check_new(snapshot_id, source.pool, source.size_gib, None, source)
+            self._check_new(snapshot_id, source.pool, source.size_gib, None, source, source.family)
             volume = ArrayVolume(snapshot_id, source.pool, source.size_gib, "user", source.tier)
-            self._add(volume)
-            volume.source = source
+            volume.source, volume.family = source, source.family
             source.clones += 1
+            self._add(volume)
             if source.lineage:
                 self._hold(volume, source.lineage)
         return self.spec.clone_s
@@ -214,7 +228,7 @@ class Array:
         A copy-on-write clone of Glance's own data takes no space here and is not the clone of a volume.
         """
         pool, copies = self.pools[host], self.spec.clone_mib_s is not None
-        self._check_new(volume_id, pool, size_gib, content if copies else None, None)
+        self._check_new(volume_id, pool, size_gib, content if copies else None)
         volume = ArrayVolume(volume_id, pool, size_gib, "user", tier)
         self._add(volume)
         if copies:
@@ -249,6 +263,7 @@ class Array:
         volume = self.volumes.pop(volume_id, None)
         if volume is None:
             return
+        volume.family.volumes -= 1
         if volume.source is not None:
             volume.source.clones -= 1
         if volume.lineage is not None:
@@ -275,17 +290,25 @@ class Array:
         return volume
 
     def _check_new(
-        self, volume_id: str, pool: PoolState, size_gib: int, data: Content | None, source: ArrayVolume | None
+        self,
+        volume_id: str,
+        pool: PoolState,
+        size_gib: int,
+        data: Content | None = None,
+        source: ArrayVolume | None = None,
+        family: Family | None = None,
     ) -> None:
         data_gib = self._new_data_gib(pool, data) if data else 0.0
         why = rules.new_refusal(
             volume_id in self.volumes,
             source.clones if source else 0,
             rules.bound_of(self.spec.max_clones_per_volume),
+            family.volumes if family else 0,
+            rules.bound_of(self.spec.clone_family_limit),
             self._check_count(pool),
             self._check_space(pool, size_gib, data_gib),
         )
-        told = source.id if source and why == rules.CLONE_LIMIT else volume_id
+        told = source.id if source and why in (rules.CLONE_LIMIT, rules.FAMILY_LIMIT) else volume_id
         self._check(why, pool, told, data_gib if why == rules.NO_SPACE else size_gib)
 
     def _check_count(self, pool: PoolState) -> int:
@@ -304,12 +327,17 @@ class Array:
         text = refusal_text(why, pool.host, self.spec, volume_id, gib)
         if why in (rules.POOL_FULL, rules.ARRAY_FULL):
             raise Full(text, [pool.host] if why == rules.POOL_FULL else list(self.pools))
-        raise {rules.CLONE_LIMIT: AtCloneLimit, rules.BUSY: Busy}.get(why, Refusal)(text)
+        if why == rules.CLONE_LIMIT:
+            raise AtCloneLimit(text, self.spec.max_clones_per_volume)
+        if why == rules.FAMILY_LIMIT:
+            raise AtCloneLimit(text, self.spec.clone_family_limit)
+        raise (Busy if why == rules.BUSY else Refusal)(text)
 
     # -- space and counts --------------------------------------------------------------------
 
     def _add(self, volume: ArrayVolume) -> None:
         self.volumes[volume.id] = volume
+        volume.family.volumes += 1
         self._change(volume, 1, volume.size_gib)
 
     def _change(self, volume: ArrayVolume, count: int, size_gib: int) -> None:

@@ -26,6 +26,7 @@ ATTACH_TRIES = 5
 
 # Reasons of an array to refuse; 0: it accepts.
 POOL_FULL, ARRAY_FULL, NO_PROVISION, NO_SPACE, MISSING, STILL_THERE, CLONE_LIMIT, BUSY = range(1, 9)
+FAMILY_LIMIT = 16  # what lies between is engine `fast`'s
 
 
 def bound_of(limit: float | None) -> float:
@@ -33,12 +34,19 @@ def bound_of(limit: float | None) -> float:
     return math.inf if limit is None else limit
 
 
-def new_refusal(still_there: bool, clones: int, max_clones: float, place: int, space: int) -> int:
-    """Why an array refuses a new volume, in the order of its checks; `clones` are those of its source."""
+def new_refusal(
+    still_there: bool, clones: int, max_clones: float, family: int, max_family: float, place: int, space: int
+) -> int:
+    """Why an array refuses a new volume, in the order of its checks.
+
+    `clones` are those of its source, `family` the volumes of its source's family (0: it has no source).
+    """
     if still_there:
         return STILL_THERE
     if clones >= max_clones:
         return CLONE_LIMIT
+    if family >= max_family:
+        return FAMILY_LIMIT
     return place or space
 
 

@@ -114,7 +114,8 @@ def test_limits_are_of_the_drivers_that_raise_cinders_error() -> None:
         for path in root.rglob("*.py")
         if "raise exception.SnapshotLimitReached" in path.read_text()
     }
-    limited = {row["limit_at"].partition(":")[0] for row in ROWS if row["key"] == "max_clones_per_volume"}
+    keys = ("max_clones_per_volume", "clone_family_limit")
+    limited = {row["limit_at"].partition(":")[0] for row in ROWS if row["key"] in keys}
     other = {"cinder/volume/drivers/dell_emc/powerflex/rest_client.py"}  # the array's, beside the option's
     assert raising - other == limited
 
@@ -231,11 +232,12 @@ XTREMIO = f"volume_driver = {DRIVERS}dell_emc.xtremio.XtremIOISCSIDriver"
     ],
 )
 def test_clone_limits(tmp_path: Path, section: str, limit: int | None) -> None:
-    backend, notes = imported(tmp_path, section)
-    assert backend.max_clones_per_volume == limit
+    """PowerFlex and PowerStore limit the whole family of a volume, XtremIO the clones of one volume."""
+    backend, _ = imported(tmp_path, section)
+    of_family = XTREMIO not in section
+    assert backend.max_clones_per_volume == (None if of_family else limit)
+    assert backend.clone_family_limit == (limit if of_family else None)
     assert backend.clone_mib_s is None
-    family = any("a whole family" in note for note in notes)
-    assert family == (XTREMIO not in section)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ SPECS = st.fixed_dictionaries(
         "extend_s": st.just(4.0),
         "clone_mib_s": st.sampled_from((None, None, 512)),
         "max_clones_per_volume": LIMIT,
+        "clone_family_limit": st.sampled_from((None, None, 2, 4)),
         "delete_with_clones": st.sampled_from(("allowed", "busy")),
         "thin": st.booleans(),
         "dedupe": st.booleans(),
@@ -66,6 +67,11 @@ class Totals:
         self.physical[host, kind] += physical
 
 
+def first_of(volume: Naive) -> Naive:
+    """The volume from which another descends by copy-on-write clones, gone or not."""
+    return volume if volume.parent is None else first_of(volume.parent)
+
+
 class ArrayMachine(RuleBasedStateMachine):
     """Every rule says what the model expects, an error's class or seconds, and the array must agree."""
 
@@ -82,6 +88,9 @@ class ArrayMachine(RuleBasedStateMachine):
 
     def clones(self, volume: Naive) -> int:
         return sum(each.parent is volume for each in self.there.values())
+
+    def family(self, volume: Naive) -> int:
+        return sum(first_of(each) is first_of(volume) for each in self.there.values())
 
     def here(self, host: str) -> list[Naive]:
         return [each for each in self.there.values() if each.host == host]
@@ -151,6 +160,8 @@ class ArrayMachine(RuleBasedStateMachine):
         args = (name, source, host, size, kind, tier)
         limit = self.spec.max_clones_per_volume
         full = parent and not copies and limit is not None and self.clones(parent) >= limit
+        most = self.spec.clone_family_limit
+        full = full or (parent and not copies and most is not None and self.family(parent) >= most)
         if parent and name not in self.there and full:
             try:
                 self.array.clone(*args)
@@ -228,10 +239,11 @@ class ArrayMachine(RuleBasedStateMachine):
 
     @invariant()
     def limits(self) -> None:
-        limit = self.spec.max_clones_per_volume
+        limit, most = self.spec.max_clones_per_volume, self.spec.clone_family_limit
         assert self.spec.max_volumes is None or len(self.there) <= self.spec.max_volumes
         for volume in self.there.values():
             assert limit is None or self.clones(volume) <= limit
+            assert most is None or self.family(volume) <= most
         for host in self.array.pools:
             pool = self.spec.pools[host[2:]]
             assert pool.max_volumes is None or len(self.here(host)) <= pool.max_volumes

@@ -6,7 +6,9 @@ All sizes are GiB. Every refusal is raised at once, as the exception that a driv
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from cinder import exception
@@ -23,6 +25,7 @@ class Volume:
     size: int
     data: Any = None  # (pool, key) of the lineage whose data it holds; None: nothing written
     parent: str | None = None  # whose copy-on-write clone it is
+    first: str = ""  # the volume from which its family descends, itself if it is no clone
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Array:
     spec: Any
     volumes: dict[str, Volume] = field(default_factory=dict)
     lineages: dict[tuple[str, Any], float] = field(default_factory=dict)  # (pool, key) -> GiB
+    founded: Iterator[int] = field(default_factory=count)  # numbers of families: an id may come again
 
     # What the array holds
 
@@ -78,6 +82,11 @@ class Array:
             limit = self.spec.max_clones_per_volume
             if limit is not None and self.clones(volume.parent) >= limit:
                 raise exception.SnapshotLimitReached(set_limit=limit)
+            limit = self.spec.clone_family_limit
+            volume.first = self.volumes[volume.parent].first
+            if limit is not None and sum(v.first == volume.first for v in self.volumes.values()) >= limit:
+                raise exception.SnapshotLimitReached(set_limit=limit)
+        volume.first = volume.first or f"{volume.id} {next(self.founded)}"
         self._check_place(volume.pool)
         self._check_space(volume.pool, volume.size, written)
         self.volumes[volume.id] = volume

@@ -42,6 +42,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _refusals(random.Random(f"refusals {seed}"), b)
     _snapshots(random.Random(f"snapshots {seed}"), b)
     _attached(random.Random(f"attached {seed}"), b)
+    _families(random.Random(f"families {seed}"), b)
     return b
 
 
@@ -142,6 +143,13 @@ def _nodes(draw: random.Random, b: Builder) -> None:
             del spec["node"]
         spec["cluster"] = draw.random() < 0.3
         spec["clone_across_pools"] = draw.random() < 0.25
+
+
+def _families(draw: random.Random, b: Builder) -> None:
+    """In a third of the cases, limits of a family's volumes."""
+    if draw.random() < 0.35:
+        for spec in b.scenario["backends"].values():
+            spec["clone_family_limit"] = draw.choice((None, 2, 3, 6))
 
 
 def _initial(draw: random.Random, b: Builder) -> None:

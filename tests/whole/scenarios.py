@@ -142,6 +142,14 @@ def clone_limit() -> Builder:
     return b.delete(131.1, "v1").delete(131.2, "v2").storm(250.7, 5, "i0").create(300.1, "i1")
 
 
+@scenario("cache-only", "combined")
+def clone_family_limit() -> Builder:
+    """The user's first volume, the entry and its clones, and a snapshot are one family."""
+    b = Builder(*small(2), store={"home": "a#p0"}).backend("a", clone_family_limit=5)
+    b.creates("i0 i0 i0 i0 i0 i0 i0 i0 i0 i0 i0", 20.37).snapshot(50.3, "v1", "s")
+    return b.delete(131.1, "v1").delete(131.2, "v2").storm(250.7, 5, "i0").create(300.1, "i1")
+
+
 @scenario(delete=("allowed", "busy"))
 def clone_limit_rescheduled(delete: str) -> Builder:
     b = Builder(*small(2)).backend(
