@@ -1,7 +1,8 @@
 """`make fuzz`: new damaged files for every reader until the time is over, and what came of them.
 
 FUZZ_MINUTES (10) is shared by all readers, SEED (the time) begins the draws, and arguments name the readers
-(all). The file that breaks a reader is kept in out/fuzz.
+(all). With FUZZ_FILES each reader gets so many files at the most. The file that breaks a reader is kept in
+out/fuzz.
 """
 
 from __future__ import annotations
@@ -40,25 +41,27 @@ def targets(names: list[str]) -> list[Target]:
 
 def main() -> int:
     until = time.monotonic() + 60 * float(os.environ.get("FUZZ_MINUTES", "10"))
+    most = float(os.environ.get("FUZZ_FILES") or "inf")
     first = int(os.environ.get("SEED") or time.time())
     print(f"SEED={first}", flush=True)
     chosen = targets(sys.argv[1:])
     broken: dict[str, str] = {}
+    going = list(chosen)
     for number in itertools.count(first):
-        for target in chosen:
-            if time.monotonic() < until and target.name not in broken:
+        for target in going:
+            if time.monotonic() < until:
                 try:
                     target.check(ROUND, number)
                 except Exception:
                     broken[target.name] = kept(target)
                     traceback.print_exc()
-        if time.monotonic() >= until or len(broken) == len(chosen):
+        going = [each for each in going if each.name not in broken and each.counts["files"] < most]
+        if time.monotonic() >= until or not going:
             break
     for target in chosen:
         of = target.counts
-        print(
-            f"{target.name}: {of['files']:,} files, {of['refused']:,} refused" + broken.get(target.name, "")
-        )
+        found = broken.get(target.name, "")
+        print(f"{target.name}: {of['files']:,} files, {of['refused']:,} refused{found}")
     print(f"most memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
     return 1 if broken else 0
 
