@@ -17,6 +17,7 @@ from sim.inputs.problems import Problems, printable, quoted
 
 PAGE = 1000  # images per request; Glance returns fewer if its `api_limit_max` is lower
 WITH_DATA = ("active", "deactivated")  # volumes may be older than their image's deactivation
+STATUSES = ("queued", "saving", "killed", "deleted", "pending_delete", "uploading", "importing")
 COLUMNS = {
     **dict.fromkeys(("image_id", "name", "status", "disk_format", "container_format"), "str"),
     **dict.fromkeys(("size_bytes", "virtual_size_bytes"), "Int64"),
@@ -138,7 +139,8 @@ class _Places:
 
 def _stores(image: Any) -> list[str]:
     """Names of the stores that have the image, if Glance has several stores."""
-    return [name for name in (image.properties or {}).get("stores", "").split(",") if name]
+    named = (image.properties or {}).get("stores")
+    return [name for name in named.split(",") if name] if isinstance(named, str) else []
 
 
 # -- notes -------------------------------------------------------------------------------------------
@@ -148,7 +150,8 @@ def _notes(cloud: str, everything: list[Any], table: pd.DataFrame, unplaced: lis
     formats = Counter(table["disk_format"])
     listed = ", ".join(f"{count:,} {name}" for name, count in formats.most_common())
     notes = [Note("read", f"{_source(cloud)}: {len(table):,} images" + (f" ({listed})" if listed else ""))]
-    without = Counter(image.status for image in everything if image.status not in WITH_DATA)
+    other = (image.status for image in everything if image.status not in WITH_DATA)
+    without = Counter(status if status in STATUSES else "of an unknown status" for status in other)
     if without:
         listed = ", ".join(f"{count:,} {name}" for name, count in without.most_common())
         notes.append(Note("read", f"Glance's images without data are left out: {listed}"))

@@ -273,7 +273,8 @@ def _places(tree: Any) -> Any:
 
 def yaml_of(tree: Any) -> bytes:
     """A tree as YAML."""
-    return yaml.safe_dump(tree, allow_unicode=True, sort_keys=False, width=1000).encode("utf-8", "replace")
+    dumper = yaml.CSafeDumper  # ten times as fast
+    return yaml.dump(tree, Dumper=dumper, allow_unicode=True, sort_keys=False, width=1000, encoding="utf-8")
 
 
 def json_of(tree: Any) -> bytes:

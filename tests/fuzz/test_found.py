@@ -14,8 +14,10 @@ import pytest
 
 from sim.inputs.problems import BadInput
 from tests.fuzz import seeds
+from tests.fuzz.damage import json_of
 from tests.fuzz.frame import Target
 from tests.fuzz.test_images import LIST as IMAGES
+from tests.fuzz.test_import_files import API, ASKED, CLOUDS_YAML, asked
 from tests.fuzz.test_sweep_inputs import GENERATED, LIST, VARY
 from tests.fuzz.test_trace import CSV, PARQUET, PARTS
 
@@ -156,6 +158,17 @@ def test_found(name: str, tmp_path: Path) -> None:
         target.read(path)
     assert problem in str(caught.value)
     target.one(path)
+
+
+@pytest.mark.parametrize("status", [[], {"a": 1}, 7, "\ud800", "\x1b[31m"])
+def test_a_status_that_glance_does_not_have_is_told(status: object, tmp_path: Path) -> None:
+    whole = API | {"id": "other"}
+    answer = {"images": [whole, API | {"status": status, "locations": None, "stores": 7}]}
+    ASKED["images"] = json_of(answer)
+    (tmp_path / "clouds.yaml").write_bytes(CLOUDS_YAML)
+    table, notes = asked(tmp_path / "clouds.yaml")
+    assert list(table["image_id"]) == ["other"]
+    assert "Glance's images without data are left out: 1 of an unknown status" in [note.text for note in notes]
 
 
 def test_a_damaged_cell_is_not_read() -> None:

@@ -7,15 +7,19 @@ import functools
 import sqlite3
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import sqlalchemy as sa
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from sqlalchemy.engine import URL
 
 from sim.importers import database, dump
 from sim.importers.database_schema import TABLES
+from sim.importers.database_url import Database
 from sim.inputs.problems import Problems
 from tests.fuzz.damage import binaries, texts
 from tests.fuzz.frame import Target
@@ -71,15 +75,13 @@ def whole() -> bytes:
 
 def changed(changes: list[Change]) -> bytes:
     """The database after changes to rows, columns and tables; what sqlite refuses stays."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "cinder.sqlite"
-        path.write_bytes(whole())
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            for each in changes:
-                with contextlib.suppress(sqlite3.Error):
-                    _change(connection, *each)
-            connection.commit()
-        return path.read_bytes()
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(whole())
+        for each in changes:
+            with contextlib.suppress(sqlite3.Error):
+                _change(connection, *each)
+        connection.commit()
+        return connection.serialize()
 
 
 def _change(connection: sqlite3.Connection, way: str, table: int, column: int, row: int, cell: Any) -> None:
@@ -120,12 +122,36 @@ def _consumed(found: database.History | None, problems: Problems) -> None:
         assert len(batch)
 
 
+@functools.cache
+def _engine() -> sa.Engine:
+    engine = sa.create_engine("sqlite://")
+    with engine.connect():  # which tells its dialect of sqlite's version
+        return engine
+
+
+@contextlib.contextmanager
+def compiled() -> Iterator[None]:
+    """All databases share the statements that SQLAlchemy has compiled, most of what reading a small one costs."""
+    make = Database._engine
+
+    def engine(self: Database) -> sa.Engine:
+        made = make(self)
+        if made.dialect.name == "sqlite":
+            made.dialect, made._compiled_cache = _engine().dialect, _engine()._compiled_cache
+        return made
+
+    with patch.object(Database, "_engine", engine):
+        yield
+
+
+@compiled()
 def _sqlite(path: Path) -> None:
     url, problems = f"sqlite:///{path}", Problems()
     _consumed(database.read(url, None, None, None, problems), problems)
     accepted(path, db=url)
 
 
+@compiled()
 def _dump(path: Path) -> None:
     problems = Problems()
     with tempfile.TemporaryDirectory() as folder:

@@ -30,8 +30,8 @@ def _read(path: Path) -> None:
 def _in_parts(path: Path) -> None:
     """What `sim.analysis.streaming` does with a trace that it does not hold."""
     count_rows(path)
-    last_time_s(path, 3)
-    for _ in read_batches(path, KNOWN, 3):
+    last_time_s(path, 4)
+    for _ in read_batches(path, KNOWN, 4):
         pass
 
 
