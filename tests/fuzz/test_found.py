@@ -168,7 +168,9 @@ def test_a_status_that_glance_does_not_have_is_told(status: object, tmp_path: Pa
     (tmp_path / "clouds.yaml").write_bytes(CLOUDS_YAML)
     table, notes = asked(tmp_path / "clouds.yaml")
     assert list(table["image_id"]) == ["other"]
-    assert "Glance's images without data are left out: 1 of an unknown status" in [note.text for note in notes]
+    assert "Glance's images without data are left out: 1 of an unknown status" in [
+        note.text for note in notes
+    ]
 
 
 def test_a_damaged_cell_is_not_read() -> None:

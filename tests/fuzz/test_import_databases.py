@@ -131,7 +131,7 @@ def _engine() -> sa.Engine:
 
 @contextlib.contextmanager
 def compiled() -> Iterator[None]:
-    """All databases share the statements that SQLAlchemy has compiled, most of what reading a small one costs."""
+    """All databases share the statements that SQLAlchemy has compiled: most of what a small one costs."""
     make = Database._engine
 
     def engine(self: Database) -> sa.Engine:

@@ -1,4 +1,4 @@
-"""Many kills of each command at new moments, for `make killed`; a sweep also with two workers, and with Dask.
+"""Many kills of each command at new moments, for `make killed`; some also with two workers, and with Dask.
 
 python -m tests.killed [KILLS] [SEED] [COMMAND...]
 """
@@ -24,7 +24,7 @@ def main(kills: int, seed: int, names: list[str]) -> int:
     ):
         also = {"2 workers": ("--workers", "2"), "Dask": ("--dask", cluster.scheduler_address)}
         wanted = [(name, name, ()) for name in COMMANDS]
-        wanted += [(f"sweep with {how}", "sweep", options) for how, options in also.items()]
+        wanted += [(f"{name} with {how}", name, more) for name in ("sweep", "plan") for how, more in also.items()]
         for title, name, options in wanted:
             if names and title not in names:
                 continue
