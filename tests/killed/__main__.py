@@ -23,8 +23,9 @@ def main(kills: int, seed: int, names: list[str]) -> int:
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
     ):
         also = {"2 workers": ("--workers", "2"), "Dask": ("--dask", cluster.scheduler_address)}
-        wanted = [(name, name, ()) for name in COMMANDS]
-        wanted += [(f"{name} with {how}", name, more) for name in ("sweep", "plan") for how, more in also.items()]
+        wanted: list[tuple[str, str, tuple[str, ...]]] = [(name, name, ()) for name in COMMANDS]
+        for how, more in also.items():
+            wanted += [(f"{name} with {how}", name, more) for name in ("sweep", "plan")]
         for title, name, options in wanted:
             if names and title not in names:
                 continue
