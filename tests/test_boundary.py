@@ -20,7 +20,8 @@ import pandas as pd
 import pytest
 import yaml
 from handmade import IMAGES, TRACE, scenario_file
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
+from typer.testing import Result as Ended
 
 from sim.analysis import results
 from sim.analysis.results import TABLES
@@ -31,6 +32,7 @@ from sim.inputs.images import write_images
 from sim.inputs.problems import LONGEST
 from sim.inputs.shown import Secrets, escaped, one_line
 from sim.inputs.trace import write_trace
+from sim.sweep.results import Result
 from sim.workload.loading import load
 
 COMMAND = [sys.executable, "-m", "sim"]
@@ -41,7 +43,7 @@ LITTLE_ROOM = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
 DEAD = 4_000_000_000  # more than any process id
 
 
-def cinder_cache(*args: object) -> Result:
+def cinder_cache(*args: object) -> Ended:
     return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
@@ -212,6 +214,14 @@ class TestOneLine:
         assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
         assert said in result.stderr and len(result.stderr) <= LONGEST + 1
 
+    @pytest.mark.parametrize("option", ["--format", "--engine", "--strategy", "--nosuch"])
+    @pytest.mark.parametrize("value", ["9" * 5000, "a/" * 400, "\x1b[31m" * 99])
+    def test_values_are_shortened(self, option: str, value: str) -> None:
+        """Lines of problems, and those in which Typer tells of usage."""
+        result = cinder_cache("run", SMALLEST, "--strategy", "none", f"{option}={value}")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert max(map(len, result.stderr.splitlines())) <= LONGEST and "\x1b" not in result.stderr
+
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is full")
     @pytest.mark.parametrize(
         "arguments",
@@ -240,6 +250,7 @@ def places(folder: Path) -> list[tuple[str, str]]:
         (str(folder / "link"), "is a link to what does not exist"),
         (str(folder / "file" / "below"), "is not a directory"),
         (str(folder / ("long" * 100)), "File name too long"),
+        (str(folder / "no=" / ".." / ".." / "x"), "which does not exist"),
         ("-", "is not a file"),
         ("mysql://cinder:geheim@db/cinder", "a URL is not a file"),
     ]
@@ -337,10 +348,25 @@ class TestWhole:
         [
             ["generate", GENERATED, "--out", "OUT/trace.csv"],
             ["run", GENERATED, "--strategy", "none", "--engine", "fast", "--out", "OUT"],
+            ["compare", GENERATED, "--strategies", "none,combined", "--engine", "fast", "--out", "OUT"],
             ["curve", GENERATED, "--engine", "fast", "--out", "OUT"],
         ],
     )
     def test_a_full_disk_leaves_nothing_half_made(self, arguments: list[object], tmp_path: Path) -> None:
+        self.on_a_full_disk(arguments, tmp_path)
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    def test_a_full_disk_leaves_whole_cells_of_a_sweep(self, tmp_path: Path) -> None:
+        """What ended before stays: the next sweep does not simulate it again."""
+        varied = ["--vary", "strategy=none,combined", "--vary", "seed=1,2", "--workers", 1]
+        self.on_a_full_disk(["sweep", SMALLEST, *varied, "--out", "OUT"], tmp_path)
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert len(files) == 4 and {path.parent for path in files} == {tmp_path / "out" / "cells"}
+        for path in files:
+            Result.of_json(path.read_text())
+
+    @staticmethod
+    def on_a_full_disk(arguments: list[object], tmp_path: Path) -> None:
         """A limit on the size of files stands for the disk: the kernel refuses what comes after it."""
         given = [str(each).replace("OUT", str(tmp_path / "out")) for each in arguments]
         cache = {"NUMBA_CACHE_DIR": str(Path(os.environ.get("NUMBA_CACHE_DIR", "~/.cache")).expanduser())}
@@ -354,7 +380,6 @@ class TestWhole:
         assert done.returncode == 1, done.stderr
         (line,) = (line for line in done.stderr.splitlines() if "compiled code" not in line)
         assert "File too large" in line and str(tmp_path / "out") in line
-        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
         assert not list(tmp_path.rglob(".*"))
 
 

@@ -45,8 +45,10 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(getattr(error, "message", None), str):  # an error of usage, which Typer prints
-            error.message = secrets.hidden(one_line(error.message, LONGEST - 20))  # type: ignore[attr-defined]
+        shown, said = getattr(error, "format_message", None), getattr(error, "message", None)
+        if shown is not None and isinstance(said, str):  # an error of usage, which Typer prints
+            around = len(f"Error: {shown()}") - len(said)
+            error.message = secrets.hidden(one_line(said, LONGEST - around))  # type: ignore[attr-defined]
         raise
 
 

@@ -118,8 +118,8 @@ def job_of(options: Options, compared: bool = False) -> Job:
 def written(job: Job) -> Iterator[Job]:
     """The job with a folder for its results, if `--out` is given: they come to their places at the end.
 
-    What has ended comes there after an error, too: a failure cannot lose it. A process that is killed leaves
-    the earlier results.
+    What has ended comes there after an error, too: a failure cannot lose it. A process that is killed,
+    or that cannot write all of them, leaves the earlier results.
     """
     from sim.analysis.results import together
 
@@ -130,6 +130,8 @@ def written(job: Job) -> Iterator[Job]:
     with together(job.options.out) as new:
         try:
             yield replace(job, new=new)
+        except OSError:
+            raise
         except Exception as error:
             failed = error
     for line in job.told:
@@ -141,7 +143,8 @@ def written(job: Job) -> Iterator[Job]:
 def outcomes_of(job: Job) -> list[Outcome]:
     """Simulate the rows one by one, and write each; a line on stderr names each failure.
 
-    Raises BadInput for a trace that is checked while it is read.
+    Raises BadInput for a trace that is checked while it is read, and OSError if a row cannot be written: no
+    other can.
     """
     if job.options.verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -151,7 +154,7 @@ def outcomes_of(job: Job) -> list[Outcome]:
     for row in job.rows:
         try:
             outcomes.append(simulate(job, row))
-        except BadInput:
+        except (BadInput, OSError):
             raise
         except Exception as error:
             print_failure(row.name, error, job.options.verbose)

@@ -115,6 +115,9 @@ def _unwritable(out: Path, is_file: bool) -> str:
     try:
         mode = out.stat().st_mode
     except FileNotFoundError:
+        before = (Path(*out.parts[:at]) for at, part in enumerate(out.parts) if part == "..")
+        if lacking := [folder for folder in before if not folder.exists()]:
+            return f"{name} goes up from {printable(str(lacking[0]))}, which does not exist"
         return f"{name} is a link to what does not exist" if out.is_symlink() else _closed(out.parent)
     except NotADirectoryError:
         return _closed(out.parent)
