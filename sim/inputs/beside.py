@@ -26,12 +26,15 @@ _made: list[Path] = []  # folders for what is written, the innermost first
 def beside(*targets: Path) -> Iterator[list[Path]]:
     """Paths to write in place of `targets`, which they replace at the end, all or none.
 
-    A folder may be written in place of a folder that is empty or not there. Missing parents are made. Raises
-    OSError, with the name of a target.
+    A folder may be written in place of a folder that is empty or not there. Missing parents are made, and go
+    again if they stay empty. Raises OSError, with the name of a target.
     """
-    made = []
+    made: list[Path] = []
+    lacking: list[Path] = []
     try:
         for target in targets:
+            lacking += [each for each in target.parents if each not in lacking and not each.exists()]
+            _made.extend(each for each in lacking if each not in _made)
             target.parent.mkdir(parents=True, exist_ok=True)
             remove_left(target.parent, glob.escape(target.name[:_KEPT]))
             made.append(target.with_name(f".{target.name[:_KEPT]}.{os.getpid()}"))
@@ -48,6 +51,7 @@ def beside(*targets: Path) -> Iterator[list[Path]]:
         for path in made:
             _remove(path)
             _open.discard(path)
+        _remove_empty(lacking)
 
 
 @contextlib.contextmanager
