@@ -198,6 +198,8 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "read_mib_s": None,
         "write_streams": None,
         "array_mib_s": None,
+        "clone_lock": "none",
+        "clone_streams": None,
         "max_clones_per_volume": None,
         "clone_family_limit": None,
         "delete_with_clones": "allowed",

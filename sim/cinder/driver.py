@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +17,7 @@ from sim.cinder.database import Context, Volume
 from sim.cinder.glance import ImageService
 from sim.cinder.links import Transfers
 from sim.cinder.snapshots import Snapshot
+from sim.cinder.turns import CloneTurns
 from sim.inputs.scenario import Image, Scenario
 from sim.inputs.units import MIB, MIB_PER_GIB
 from sim.model.arrays import Array, AtCloneLimit, Busy, Full, Meter, Refusal, content_of
@@ -57,6 +58,7 @@ class Driver:
         self._route = transfers.shared.of_array.get(array.name, NONE)
         self._images = images
         self._meter = meter
+        self._clone_turns = CloneTurns(clock, array.spec.clone_lock == "source", array.spec.clone_streams)
         streams = array.spec.write_streams
         self._write_streams = simpy.Resource(clock, streams) if streams else None
 
@@ -103,19 +105,20 @@ class Driver:
 
     def create_cloned_volume(self, volume: Volume, source: Volume) -> None:
         """A clone of a volume, for a user (from the cache or the store) or to fill the cache."""
-        with Noted(self.array, volume):
-            seconds = self.array.clone(
-                volume.id,
-                source.id,
-                volume.pool,
-                volume.size,
-                _kind(volume),
-                volume.volume_type_id,
-            )
-        cloned = self.array.volumes[source.id]
-        kind, size_gib = cloned.kind, cloned.size_gib
-        self._clock.sleep(seconds)
-        self._copy(size_gib)
+        with self._turn_to_clone(source.id):
+            with Noted(self.array, volume):
+                seconds = self.array.clone(
+                    volume.id,
+                    source.id,
+                    volume.pool,
+                    volume.size,
+                    _kind(volume),
+                    volume.volume_type_id,
+                )
+            cloned = self.array.volumes[source.id]
+            kind, size_gib = cloned.kind, cloned.size_gib
+            self._clock.sleep(seconds)
+            self._copy(size_gib)
         if kind != "user":
             current_process().request.source = kind
 
@@ -132,16 +135,17 @@ class Driver:
             return {}, False
         request = current_process().request
         content = content_of(self._images[image_meta["id"]], request.image_version)
-        with Noted(self.array, volume):
-            seconds = self.array.clone_from_glance(
-                volume.id,
-                volume.pool,
-                volume.size,
-                volume.volume_type_id,
-                content,
-            )
-        self._clock.sleep(seconds)
-        self._copy(content.gib)
+        with self._clone_turns.stream:
+            with Noted(self.array, volume):
+                seconds = self.array.clone_from_glance(
+                    volume.id,
+                    volume.pool,
+                    volume.size,
+                    volume.volume_type_id,
+                    content,
+                )
+            self._clock.sleep(seconds)
+            self._copy(content.gib)
         request.source = "driver"
         return {}, True
 
@@ -191,6 +195,10 @@ class Driver:
 
     def remove_export(self, context: Context, volume: Volume) -> None:
         """Nothing is exported."""
+
+    def _turn_to_clone(self, source_id: str) -> AbstractContextManager[None]:
+        """A turn to clone a volume; a clone of what the array does not have fails at once."""
+        return self._clone_turns.turn(source_id) if source_id in self.array.volumes else nullcontext()
 
     @contextmanager
     def _write_stream(self) -> Iterator[None]:

@@ -245,6 +245,7 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int, family
     d = s.slots[slot]
     d.pool, d.size_gib, d.kind, d.tier = pool, size_gib, kind, tier
     d.source = d.lineage = NONE
+    d.clone_lock = NONE
     d.family = joined(s, family) if s.options[0].families else NONE
     d.clones = 0
     d.there, d.tenant, d.marked, d.foreign = True, NONE, False, False

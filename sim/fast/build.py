@@ -198,6 +198,7 @@ def build(
         routes=_as_records(shared.routes, state.ROUTES),
         components=_as_records(shared.components, state.COMPONENTS),
         flows=np.zeros(START, state.FLOWS),
+        turns=np.zeros(START + backends, state.TURNS),
         families=np.zeros(START, state.FAMILIES),
         glance_routes=_glance_routes(scenario, shared, nodes),
         store_start=np.zeros(images + 1, np.int64),
@@ -372,13 +373,14 @@ def _no_capacity(backend: Backend, capacity_gib: float | None) -> bool:
 
 def _fill_world(s: State) -> None:
     w = s.world[0]
-    w["reading_us"] = -1
+    w["reading_us"], w["used_turns"] = -1, len(s.backends)
     for name in (
         "free_volume",
         "free_slot",
         "free_lineage",
         "free_entry",
         "free_family",
+        "free_turn",
         "first",
         "last",
         "made",
@@ -404,6 +406,7 @@ def _fill_backend(
         "busy": backend.delete_with_clones == "busy",
         "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,
         "max_clones": _limit(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
+        "clone_lock": backend.clone_lock == "source", "clone_streams": _limit(backend.clone_streams),
         "max_family": _limit(backend.clone_family_limit),
         "reserved": backend.reserved_percentage, "write_streams": _limit(backend.write_streams),
         "first": NONE, "last": NONE, "max_size_gb": backend.image_volume_cache_max_size_gb,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import clone
 from sim.fast.cache import caches, delete_cached_volume, look_up_or_drop
-from sim.fast.copying import clone_lasts
+from sim.fast.clone_turns import clone_lasts, clone_over, may_clone
 from sim.fast.download import download
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, next_phase, read_clock
 from sim.fast.jit import compiled
@@ -37,9 +37,13 @@ def clone_from_store(s: State, v: int) -> bool:
 def clone_stored(s: State, v: int) -> bool:
     """The clone of `_clone_image_volume`. If it fails, the create goes on with the cache."""
     r = s.volumes[v]
-    error, seconds = clone(s, cloned(s, v), v, r.pool, r.size_gib, USER, r.tier)
+    slot = cloned(s, v)
+    if not may_clone(s, v, slot):
+        return False
+    error, seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
     if error == 0:
         return clone_lasts(s, v, STORE_CLONED, seconds)
+    clone_over(s, v)
     evicts, seconds = make_place(s, v, error)
     if evicts:
         return next_phase(s, v, r.phase, seconds)
@@ -75,9 +79,12 @@ def clone_cached(s: State, v: int) -> bool:
     """The clone of `_create_from_image_cache`. If it fails, the create downloads: not at the clone limit."""
     r = s.volumes[v]
     slot = cloned(s, v)
+    if not may_clone(s, v, slot):
+        return False
     error, seconds = clone(s, slot, v, r.pool, r.size_gib, USER, r.tier)
     if error == 0:
         return clone_lasts(s, v, STORE_CLONED if s.options[0].on_demand else CACHE_CLONED, seconds)
+    clone_over(s, v)
     evicts, seconds = make_place(s, v, error)
     if evicts:
         return next_phase(s, v, r.phase, seconds)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, clone_from_glance, create, end_delete, find
 from sim.fast.cache import caches, location, look_up_or_drop
+from sim.fast.clone_turns import clone_lasts, clone_over, copied, copy, may_clone_from_glance
 from sim.fast.cloning import clone_cached, clone_from_cache, clone_from_store, clone_stored
-from sim.fast.copying import clone_lasts, copy
 from sim.fast.download import (
     converted,
     copy_image,
@@ -40,6 +40,7 @@ from sim.fast.events import (
     read_clock,
     release_lock,
 )
+from sim.fast.fill import clone_to_fill
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row, lock_row, take_turn
 from sim.fast.phases import (
@@ -49,6 +50,7 @@ from sim.fast.phases import (
     CACHE_LOCK,
     CLONE_BESIDE,
     CLONE_CACHED,
+    CLONE_IMAGE,
     CLONE_STORED,
     CONVERTED,
     COPIED,
@@ -146,8 +148,9 @@ def step(s: State, v: int) -> bool:
     if phase == COPYING:
         return copy(s, v)
     if phase == COPIED:
-        r.phase = r.after
-        return True
+        return copied(s, v)
+    if phase == CLONE_IMAGE:
+        return clone_to_fill(s, v)
     if phase == WRITTEN:
         return written(s, v)
     if phase == FILLING:
@@ -268,9 +271,12 @@ def create_blank(s: State, v: int) -> bool:
 def clone_beside(s: State, v: int) -> bool:
     """`driver.clone_image`."""
     r = s.volumes[v]
+    if not may_clone_from_glance(s, v):
+        return False
     error, seconds = clone_from_glance(s, v, r.pool, r.size_gib, r.tier, r.image, r.version)
     if error == 0:
         return clone_lasts(s, v, DRIVER_CLONED, seconds)
+    clone_over(s, v)
     evicts, seconds = make_place(s, v, error)
     return next_phase(s, v, r.phase, seconds) if evicts else fail(s, v, error)
 

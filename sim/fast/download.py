@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sim.fast.arrays import create, extend, find, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
-from sim.fast.copying import clone_lasts
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     acquire_lock,
@@ -171,11 +170,7 @@ def fill(s: State, v: int) -> bool:
         return end_fill(s, v)
     if not o.on_demand and not ensure_space(s, v):
         return not_filled(s, v, REFUSED)
-    error, seconds = clone_image_volume(s, v, STORE if o.on_demand else CACHE, INTERNAL)
-    if error != 0:
-        return not_filled(s, v, error)
-    r.fill = s.world[0].made
-    return clone_lasts(s, v, FILLED, seconds)
+    return clone_image_volume(s, v, STORE if o.on_demand else CACHE, INTERNAL, FILLED)
 
 
 @compiled
@@ -191,6 +186,8 @@ def not_filled(s: State, v: int, reason: int) -> bool:
 def filled(s: State, v: int) -> bool:
     """The image-volume is there (`CreateVolumeOnFinishTask`): enter it."""
     r = s.volumes[v]
+    if r.fill_error != 0:
+        return not_filled(s, v, r.fill_error)
     read_clock(s)
     if not s.options[0].on_demand:
         create_entry(s, v, r.fill)

@@ -168,6 +168,7 @@ def crowded(s: State, locations: int) -> bool:
         or w.cache_events + burst > len(s.cache_events)
         or w.used_volumes + MARGIN > len(s.volumes)
         or w.used_slots + locations + MARGIN > len(s.slots)
+        or w.used_turns + MARGIN > len(s.turns)
         or w.used_families + locations + MARGIN > len(s.families)
         or w.used_lineages + locations + MARGIN > len(s.lineages)
         or w.used_entries + MARGIN > len(s.entries)
@@ -409,6 +410,8 @@ def new_volume(s: State) -> int:
     r.holds = NONE
     r.snapshots = r.running = 0
     r.read = r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
+    r.clone_lock = NONE
+    r.turns = r.fill_error = 0
     r.ready = r.keyless = False
     r.delete_wanted = r.fills = r.locks = r.failed = False
     r.kept = True

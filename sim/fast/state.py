@@ -112,6 +112,7 @@ WORLD = np.dtype(
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
         ("lottery", "i8"),
+        ("used_turns", "i8"), ("free_turn", "i8"),
         ("used_families", "i8"), ("free_family", "i8"),
         ("flows", "i8"), ("copy_mib", "f8"),  # under way; what the clone that has just begun still copies
     ], align=True,
@@ -131,6 +132,7 @@ BACKENDS = np.dtype(
         ("store_across", "?"), ("cache_across", "?"),  # whether it clones from any pool
         ("snapshots", "?"),  # takes places for snapshots: they are volumes
         # over the array's shared link, if it has one: its route, and rates of a stream's own
+        ("clone_lock", "?"), ("clone_streams", "i8"),
         ("route", "i8"), ("write_mib_s", "f8"), ("copy_mib_s", "f8"),
     ], align=True,
 )  # fmt: skip
@@ -184,6 +186,8 @@ VOLUMES = np.dtype(
         # its stream over shared links, in the heap of a flow; what a clone copies, and the phase after that
         ("ends_mib", "f8"), ("order", "i8"), ("left", "i8"), ("right", "i8"),
         ("copy_mib", "f8"), ("after", "i8"),
+        ("turns", "i8"), ("clone_lock", "i8"),  # what its clone has of its turns
+        ("fill_kind", "i8"), ("fill_tenant", "i8"), ("fill_error", "i8"),  # of an image-volume made of it
         # The location that Glance attaches to read it: its slot, the newest that Glance knows, and tries.
         ("read", "i8"), ("read_serial", "i8"), ("read_located", "i8"), ("newest", "i8"), ("refused", "i8"),
     ], align=True,
@@ -200,6 +204,7 @@ SLOTS = np.dtype(
         ("deleting", "?"), ("attached", "?"),  # of an image-volume: its status
         ("located", "i8"),  # the order of locations
         ("node", "i8"), ("made", "i8"),  # the node that made it; the order of the rows
+        ("clone_lock", "i8"),  # the turn to clone it, if anybody does
         ("family", "i8"),  # of a volume and what descends from it, if families count
     ], align=True,
 )  # fmt: skip
@@ -208,6 +213,10 @@ LINEAGES = np.dtype(
         ("gib", "f8"), ("pool", "i8"), ("image", "i8"), ("version", "i8"), ("payer", "i8"), ("members", "i8"),
         ("next", "i8"), ("file", "?"),
     ], align=True,
+)  # fmt: skip
+# Streams of backends for clones, by backend; then locks of the volumes that are cloned now (slot, serial).
+TURNS = np.dtype(
+    [*QUEUE, ("slot", "i8"), ("serial", "i8"), ("next", "i8")], align=True
 )  # fmt: skip
 FAMILIES = np.dtype([("volumes", "i8"), ("next", "i8")], align=True)
 ENTRIES = np.dtype(
@@ -356,6 +365,7 @@ class State(NamedTuple):
     flows: Array
     glance_routes: Array
     families: Array
+    turns: Array
     store_start: Array
     store_pools: Array
     placed: Array
@@ -393,7 +403,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "fill_locks": LOCKS, "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
     "quota_limits": "i8", "quota_used": "i8",
     "send_mib_s": "f8", "links": LINKS, "routes": ROUTES, "components": COMPONENTS, "flows": FLOWS,
-    "glance_routes": "i8", "families": FAMILIES,
+    "glance_routes": "i8", "families": FAMILIES, "turns": TURNS,
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, create, end_delete, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
-from sim.fast.copying import clone_lasts
 from sim.fast.deletes import delete_image
 from sim.fast.events import (
     USER_DELETES,
@@ -125,13 +124,13 @@ def upload_step(s: State, v: int) -> bool:
     if phase == ENTER:
         return enter(s, v)
     if phase == LOCATED:
+        if r.fill_error != 0:
+            return upload_fails(s, v, OVER_QUOTA) if r.fill_error == OVER_QUOTA else copy_out(s, v)
         located(s, v)
     elif phase == UNWANTED:
         end_image_delete(s, r.fill)
     elif phase == ENTERED:
-        read_clock(s)
-        create_entry(s, v, r.fill)
-        release_locks(s, v)
+        entered(s, v)
     upload_over(s, v)
     return False
 
@@ -145,13 +144,15 @@ def make_image(s: State, v: int) -> bool:
     r, o = s.volumes[v], s.options[0]
     i = s.images[r.image]
     if i.raw and i.bare and (o.upload == NO_OP or o.upload == TWIN_LOCATION):
-        error, seconds = clone_image_volume(s, v, STORE, INTERNAL if o.uploads_to_tenant else r.tenant)
-        if error == 0:
-            r.fill = s.world[0].made
-            return clone_lasts(s, v, LOCATED, seconds)
-        if error == OVER_QUOTA:
-            return upload_fails(s, v, OVER_QUOTA)
-    if i.raw:
+        return clone_image_volume(s, v, STORE, INTERNAL if o.uploads_to_tenant else r.tenant, LOCATED)
+    return copy_out(s, v)
+
+
+@compiled
+def copy_out(s: State, v: int) -> bool:
+    """Copy the volume's data to Glance, converted first if the image is not raw."""
+    r, o = s.volumes[v], s.options[0]
+    if s.images[r.image].raw:
         return next_phase(s, v, KEEP, 0.0)
     if o.no_conversion:
         return upload_fails(s, v, NO_CONVERSION)
@@ -264,11 +265,8 @@ def twin(s: State, v: int) -> bool:
     i = s.images[r.image]
     b = s.backends[s.pools[r.pool].backend]
     if o.upload == TWIN_LOCATION and not (i.raw and i.bare):
-        error, seconds = clone_image_volume(s, v, STORE, INTERNAL if o.uploads_to_tenant else r.tenant)
-        if error == 0:
-            r.fill = s.world[0].made
-            return clone_lasts(s, v, TWINNED, seconds)
-    elif o.upload == TWIN_CACHE and b.cache and not i.deleted and not r.encrypted:
+        return clone_image_volume(s, v, STORE, INTERNAL if o.uploads_to_tenant else r.tenant, TWINNED)
+    if o.upload == TWIN_CACHE and b.cache and not i.deleted and not r.encrypted:
         r.version = i.version
         r.phase = HELD
         return acquire_lock(s, v, s.locks[lock_row(s, v), r.image])
@@ -279,6 +277,8 @@ def twin(s: State, v: int) -> bool:
 def twinned(s: State, v: int) -> bool:
     """The clone is there: a location, unless its image is gone."""
     r = s.volumes[v]
+    if r.fill_error != 0:
+        return next_phase(s, v, UPLOADED, 0.0)
     if not s.images[r.image].deleted:
         located(s, v)
         return next_phase(s, v, UPLOADED, 0.0)
@@ -292,15 +292,23 @@ def enter(s: State, v: int) -> bool:
     """`_create_image_cache_volume_entry`, with its locks."""
     r = s.volumes[v]
     if look_up_or_drop(s, v, False) == NONE:
-        error = REFUSED
         if ensure_space(s, v):
-            error, seconds = clone_image_volume(s, v, CACHE, INTERNAL)
-            if error == 0:
-                r.fill = s.world[0].made
-                return clone_lasts(s, v, ENTERED, seconds)
-        note(s, v, r.pool, r.image, SKIPPED, r.size_gib, error)
+            return clone_image_volume(s, v, CACHE, INTERNAL, ENTERED)
+        note(s, v, r.pool, r.image, SKIPPED, r.size_gib, REFUSED)
     release_locks(s, v)
     return next_phase(s, v, UPLOADED, 0.0)
+
+
+@compiled
+def entered(s: State, v: int) -> None:
+    """The clone is there: it becomes an entry."""
+    r = s.volumes[v]
+    if r.fill_error == 0:
+        read_clock(s)
+        create_entry(s, v, r.fill)
+    else:
+        note(s, v, r.pool, r.image, SKIPPED, r.size_gib, r.fill_error)
+    release_locks(s, v)
 
 
 @compiled

@@ -101,6 +101,12 @@ class Backend(Spec):
     array_mib_s: Rate | None = None
     """Rate that all writes and full copies on the array share; null: no limit. A write or a copy without a
     rate of its own then takes what it gets."""
+    clone_lock: Literal["none", "source"] = "none"
+    """`source`: clones of one volume are made one after the other, as some drivers lock their source. `none`:
+    all at once."""
+    clone_streams: Count | None = None
+    """Clones that the array makes at the same time, full copies too, first come, first served; null: no
+    limit."""
     max_clones_per_volume: Count | None = None
     """Largest number of live copy-on-write clones of one volume."""
     clone_family_limit: Count | None = None

@@ -1,0 +1,70 @@
+"""Queues: so many at once, and the others wait, first come first served."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import simpy
+
+from sim.cinder.clock import Clock
+from sim.model.rules import bound_of
+
+
+class Turns:
+    """Turns that at most `limit` processes have at once (None: any number), each handed over directly."""
+
+    def __init__(self, clock: Clock, limit: int | None) -> None:
+        self._clock = clock
+        self._limit = bound_of(limit)
+        self._taken = 0
+        self._waiting: deque[simpy.Event] = deque()
+
+    def __enter__(self) -> None:
+        if self._taken < self._limit:
+            self._taken += 1
+            return
+        turn = simpy.Event(self._clock)
+        self._waiting.append(turn)
+        self._clock.wait(turn)
+
+    def __exit__(self, *_: object) -> None:
+        if self._waiting:
+            self._waiting.popleft().succeed()
+        else:
+            self._taken -= 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has a turn."""
+        return self._taken == 0
+
+
+class CloneTurns:
+    """Who may clone now on an array: `clone_lock` and `clone_streams` of its backend.
+
+    A clone waits for the lock of its source, then for a stream of the array.
+    """
+
+    def __init__(self, clock: Clock, of_source: bool, streams: int | None) -> None:
+        self._clock = clock
+        self._limit = 1 if of_source else None
+        self._streams = Turns(clock, streams)
+        self._locks: dict[str, Turns] = {}
+
+    @contextmanager
+    def turn(self, source_id: str) -> Iterator[None]:
+        """A turn to clone this volume."""
+        lock = self._locks.setdefault(source_id, Turns(self._clock, self._limit))
+        try:
+            with lock, self._streams:
+                yield
+        finally:
+            if lock.idle:
+                self._locks.pop(source_id, None)
+
+    @property
+    def stream(self) -> Turns:
+        """A stream for a clone that has no volume as its source."""
+        return self._streams
