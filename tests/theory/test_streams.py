@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from drawn import drawn_case
+from drawn import GIB, drawn_case
 from intervals import interval
 from scipy import stats
 
@@ -86,6 +86,23 @@ def glance_waits(times: Array, streams: int) -> Array:
         requests["end"] - requests["time"], requests["stream_wait_s"] + SERVICE_S, rtol=0, atol=1e-6
     )
     return requests["stream_wait_s"].to_numpy()
+
+
+@pytest.mark.parametrize("key", [{"clone_lock": "source"}, {"clone_streams": 1}, {"clone_streams": 4}])
+@pytest.mark.parametrize("copies", [False, True])
+def test_wait_to_clone(key: dict[str, object], copies: bool) -> None:
+    """Clones of one volume wait for its lock, or for the array's streams; full copies do, too: M/D/c."""
+    streams = 4 if key == {"clone_streams": 4} else 1
+    times = poisson(np.random.default_rng([streams, copies]), COUNTED, SERVICE_S / streams / 0.8)
+    rate = {"clone_mib_s": 1024 / SERVICE_S} if copies else {"clone_s": SERVICE_S}
+    image = {"image_id": "i0", "name": "", "disk_format": "raw", "container_format": "bare"}
+    image |= {"size_bytes": GIB, "virtual_size_bytes": GIB, "store_hosts": "array#p0"}
+    array = {"volume_type": "tier", "pools": {"p0": {}}, **rate, **key}
+    case = drawn_case(times, 0, 1e5, images=[image], backends={"array": array})
+    requests = sim.run(case, "store-only").requests
+    assert set(requests["source"]) == {"store"}
+    waited = (requests["end"] - requests["time"]).to_numpy() - SERVICE_S
+    np.testing.assert_allclose(waited, waits(times, streams), rtol=0, atol=1e-6)
 
 
 def erlang_b(places: int, offered: float) -> float:
