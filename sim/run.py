@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from sim.inputs.cinders import INSTALLED, Cinder
 from sim.inputs.problems import BadInput, quoted
 from sim.inputs.schedulers import FILTERS
 
@@ -22,17 +23,23 @@ def run(
     strategy: str,
     engine: str = "cinder",
     *,
+    cinder: Cinder = INSTALLED,
     progress: Callable[[int], None] | None = None,
     cinder_log: bool = False,
 ) -> Records:
     """Simulate one strategy on the case's workload.
 
-    Engine `cinder` runs what engine `fast` cannot (see `engine_of`). `progress` is called now and then with
+    Engine `cinder` runs what engine `fast` cannot (see `engine_of`). With another `cinder` than the installed
+    one, engine `cinder` runs in a process of that Cinder's own. `progress` is called now and then with
     the number of finished trace events. `cinder_log` lets Cinder log. Raises `BadInput` for an unknown
-    strategy or engine.
+    strategy or engine, and RuntimeError if the other Cinder cannot be installed.
     """
     if problems := unknown(engine, [strategy]):
         raise BadInput(problems)
+    if cinder != INSTALLED:
+        from sim.cinders.apart import run as run_apart
+
+        return run_apart(case, strategy, cinder, progress, cinder_log=cinder_log)
     if engine_of(case.scenario, engine) == "fast":
         from sim.fast.engine import run as run_fast
 

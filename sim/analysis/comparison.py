@@ -12,6 +12,7 @@ import pandas as pd
 from sim.analysis.metrics import summary
 from sim.analysis.rows import rows_of
 from sim.analysis.statistics import CONFIDENCE, Blocks, Estimate, Sample
+from sim.inputs.cinders import INSTALLED, Cinder
 from sim.model.records import Records
 from sim.model.usage import ALL
 from sim.run import run
@@ -109,14 +110,19 @@ def of_history(counts: Sequence[pd.DataFrame], blocks: Blocks, seed: int) -> Com
 
 
 def replicate(
-    path: Path, strategies: Sequence[str], engine: str, replication: int, warm_up_s: float
+    path: Path,
+    strategies: Sequence[str],
+    engine: str,
+    cinders: Sequence[Cinder],
+    replication: int,
+    warm_up_s: float,
 ) -> dict[str, pd.DataFrame | str]:
     """For each row (see `rows_of`), its `metrics.summary` on one replication, or why it failed."""
     case = load(path, replication=replication)
     found: dict[str, pd.DataFrame | str] = {}
-    for row in rows_of(case, strategies):
+    for row in rows_of(case, strategies, cinders):
         try:
-            records = counted(run(row.case, row.strategy, engine), warm_up_s)
+            records = counted(run(row.case, row.strategy, engine, cinder=row.cinder), warm_up_s)
             found[row.name] = summary(records, row.case, row.name)
         except Exception as error:
             found[row.name] = " ".join(f"{type(error).__name__}: {error}".split())
@@ -130,13 +136,14 @@ def replicate_all(
     replications: Iterable[int],
     warm_up_s: float,
     progress: Callable[[int], None] | None = None,
+    cinders: Sequence[Cinder] = (INSTALLED,),
 ) -> list[dict[str, pd.DataFrame | str]]:
     """Run `replicate` for each replication on all cores; the results are in the order of the replications."""
     import joblib
 
     from sim.analysis.pool import results
 
-    asked = ((path.resolve(), strategies, engine, number, warm_up_s) for number in replications)
+    asked = ((path.resolve(), strategies, engine, cinders, number, warm_up_s) for number in replications)
     found = []
     with joblib.parallel_config("loky", n_jobs=-1):
         for one in results(replicate, asked, ordered=True):

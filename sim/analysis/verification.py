@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sim.inputs.cinders import Cinder
 from sim.inputs.problems import printable
 from sim.inputs.scenario import Case
 from sim.model.records import Records
@@ -24,11 +25,12 @@ TABLES = ("requests", "others", "cache_events", "cache", "uploads", "volumes", "
 WIDTH = 80
 
 Rows = npt.NDArray[np.intp]
+Side = str | Cinder  # an engine, or a Cinder with engine `cinder`
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A strategy on both engines. `difference` describes the first difference; None if they agree."""
+    """A strategy run twice. `difference` describes the first difference; None if they agree."""
 
     strategy: str
     requests: int
@@ -41,17 +43,32 @@ class Verdict:
         return f"{self.strategy}: differs\n{self.difference}"
 
 
-def verdict(case: Case, strategy: str, progress: Callable[[int], None] | None = None) -> Verdict:
-    """Run a strategy on both engines and compare all results.
+def verdict(
+    case: Case,
+    strategy: str,
+    progress: Callable[[int], None] | None = None,
+    first: Side = ENGINES[0],
+    second: Side = ENGINES[1],
+) -> Verdict:
+    """Run a strategy on both engines, or with two Cinders, and compare all results.
 
     `progress` is called with the number of trace events done, of both runs together.
     """
-    first, second = (
-        run(case, strategy, engine, progress=_from(progress, number * len(case.trace.events)))
-        for number, engine in enumerate(ENGINES)
-    )
-    evictions = int((first.cache_events["event"] == "evict").sum())
-    return Verdict(strategy, len(first.requests), evictions, difference(first, second))
+    events, sides = len(case.trace.events), (first, second)
+    one, other = (_ran(case, strategy, side, _from(progress, at * events)) for at, side in enumerate(sides))
+    evictions = int((one.cache_events["event"] == "evict").sum())
+    told = difference(one, other, (_name(first), _name(second)))
+    return Verdict(strategy, len(one.requests), evictions, told)
+
+
+def _ran(case: Case, strategy: str, side: Side, progress: Callable[[int], None] | None) -> Records:
+    if isinstance(side, Cinder):
+        return run(case, strategy, cinder=side, progress=progress)
+    return run(case, strategy, side, progress=progress)
+
+
+def _name(side: Side) -> str:
+    return f"Cinder {side.name}" if isinstance(side, Cinder) else side
 
 
 def _from(progress: Callable[[int], None] | None, before: int) -> Callable[[int], None] | None:

@@ -62,7 +62,15 @@ class Clock(simpy.Environment):
 
     def start(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` in a new process, now, until it first waits."""
-        Process(function, parent=self._hub).switch(*args)
+        Process(lambda: self._run(function, *args), parent=self._hub).switch()
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> None:
+        try:
+            function(*args)
+        except Exception as error:
+            if (request := current_process().request) is not None:
+                error.add_note(f"in the create of {request.volume_id} at {self.now:,.0f} s")
+            raise
 
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass for the calling process; a step of 0 s does not wait."""

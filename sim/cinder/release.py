@@ -21,15 +21,8 @@ except ImportError:
     from cinder.db import api as db_api
     from cinder.db import models
 
-__all__ = ["SUPPORTED", "EarlierCalls", "caution", "db_api", "models", "places", "rewrites_metadata"]
+__all__ = ["EarlierCalls", "caution", "db_api", "models", "places", "rewrites_metadata"]
 
-# All supported releases, by number; `make map` compares their versions of the repeated code.
-SUPPORTED = (
-    *("24.0.0", "24.1.0", "24.2.0", "24.3.0", "24.4.0", "24.5.0"),
-    *("25.0.0", "25.1.0", "25.2.0", "25.3.0", "25.3.1"),
-    *("26.0.0", "26.1.0", "26.2.0", "26.3.0"),
-    *("27.0.0", "28.0.0", "29.0.0"),
-)
 REPEATED = 27  # the oldest Cinder whose rules engine `fast` repeats
 # Where `clone_across_pools` came: the store's clone (`_clone_image_volume`), then the cache's (`get_entry`).
 STORE_ACROSS_POOLS, CACHE_ACROSS_POOLS = 28, 29
@@ -48,23 +41,24 @@ def places(module: str) -> Iterator[str]:
     yield module
 
 
-def caution(clones_across_pools: bool = False) -> str:
+def caution(clones_across_pools: bool = False, release: str | None = None) -> str:
     """A caution about a Cinder whose rules differ from engine `fast` ('': they do not).
 
     `clones_across_pools`: whether a driver of the scenario does so, which is a matter of later releases.
+    `release`: the Cinder; None for the installed one.
     """
-    installed = version("cinder")
-    major = int(installed.partition(".")[0])
+    release = version("cinder") if release is None else release
+    major = int(release.partition(".")[0])
     if major >= REPEATED:
         if not clones_across_pools or major >= CACHE_ACROSS_POOLS:
             return ""
         known = "only the Cinder store knows" if major >= STORE_ACROSS_POOLS else "nothing knows"
         return (
-            f"Cinder {installed} is installed, in which {known} clone_across_pools;\n"
+            f"Cinder {release} decides, in which {known} clone_across_pools;\n"
             f"engine fast repeats the rules of {CACHE_ACROSS_POOLS}, in which the cache knows it, too."
         )
     return (
-        f"Cinder {installed} is installed; engine fast repeats the rules of {REPEATED} to 29.\n"
+        f"Cinder {release} decides; engine fast repeats the rules of {REPEATED} to 29.\n"
         "They differ at clone limits (up to 26 the image-volume stays as an orphan) and\n"
         "where a download is tried again (24.0 and 25.0 refuse its glance metadata)."
     )

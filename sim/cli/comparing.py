@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from sim.inputs.problems import BadInput, printable
 if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
     from sim.analysis.curves import Curves
+    from sim.analysis.parting import Parting
     from sim.cli.jobs import Job, Outcome
     from sim.report.comparison import Told
 
@@ -38,9 +40,12 @@ def _replicated(job: Job, outcomes: list[Outcome]) -> Comparison | None:
 
     summaries = {outcome.row.name: outcome.summary for outcome in outcomes}
     count, start_s = job.options.replications, job.blocks.start_s
-    asked = [row.name for row in job.rows if row.name == row.strategy]
+    asked = list(dict.fromkeys(row.way for row in job.rows if row.way == row.strategy))
+    cinders = list(dict.fromkeys(row.cinder for row in job.rows))
     with progress("replications", count - 1, shown=True) as done:
-        others = replicate_all(job.case.path, asked, job.options.engine, range(1, count), start_s, done)
+        others = replicate_all(
+            job.case.path, asked, job.options.engine, range(1, count), start_s, done, cinders
+        )
     for number, one in enumerate(others, 1):
         for name, failed in one.items():
             if isinstance(failed, str):
@@ -64,17 +69,22 @@ def document(found: Comparison) -> dict[str, Any]:
     }
 
 
-def told(job: Job, outcomes: list[Outcome], found: Comparison | None) -> Told:
-    """What the comparison recommends. Where a cache should wait on some backends, that is simulated, too."""
+def told(job: Job, outcomes: list[Outcome], found: Comparison | None, differ: Sequence[Parting] = ()) -> Told:
+    """What the comparison recommends. Where a cache should wait on some backends, that is simulated, too.
+
+    Of several Cinders none is recommended: it tells where they `differ`.
+    """
     import pandas as pd
 
     from sim.analysis.comparison import counted
     from sim.analysis.metrics import summary
-    from sim.analysis.recommend import advice, means_of
+    from sim.analysis.recommend import Advice, advice, means_of
     from sim.analysis.rows import with_caches
-    from sim.report.comparison import told_of
+    from sim.report.comparison import Told, told_of
     from sim.run import run
 
+    if job.several_cinders:
+        return Told(Advice(outcomes[-1].row.name), [each.line for each in differ], "")
     summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
     of_row = {outcome.row.name: outcome for outcome in outcomes}
     strategies = {name: outcome.row.strategy for name, outcome in of_row.items()}
@@ -83,7 +93,7 @@ def told(job: Job, outcomes: list[Outcome], found: Comparison | None) -> Told:
     if found_advice.wait:
         row = replace(row, case=with_caches(row.case, dict.fromkeys(found_advice.backends, False)))
         if job.options.replications == 1 and len(row.case.trace.events):
-            records = run(row.case, row.strategy, job.options.engine)
+            records = run(row.case, row.strategy, job.options.engine, cinder=row.cinder)
             simulated = summary(counted(records, job.blocks.start_s), row.case, row.name)
     means = means_of(summaries, found)
     return told_of(row, found_advice, means, of_row[found_advice.row].raises, simulated)

@@ -16,6 +16,7 @@ from sim.cli.shared import (
     Format,
     bad_options,
     checked,
+    deciding,
     handed_over,
     print_failure,
     progress,
@@ -45,7 +46,8 @@ MOST_EVENTS = 5_000_000
 class Options:
     """The options of a command.
 
-    `strategies`: None for those in the scenario. `reported`: whether a report follows.
+    `strategies`: None for those in the scenario. `reported`: whether a report follows. `cinder`: the Cinders
+    that decide, with commas; None for the one that is installed.
     """
 
     scenario: Path
@@ -57,6 +59,7 @@ class Options:
     warm_up: str = "0"
     replications: int = 1
     reported: bool = False
+    cinder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class Job:
     new: Path | None = None
     told: list[str] = field(default_factory=list)
 
+    @property
+    def several_cinders(self) -> bool:
+        """Whether rows of one strategy differ in the Cinder that decides."""
+        return len({row.cinder for row in self.rows}) > 1
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -90,6 +98,7 @@ class Outcome:
     aggregates: Aggregates | None = None  # for the report, of one in memory
     hosts: pd.Series[Any] | None = None  # where its creates from an image went
     raises: Raises = field(default_factory=dict)  # what to raise first, by tier
+    records: Records | None = None  # of several Cinders, to tell them apart
 
 
 def job_of(options: Options, compared: bool = False) -> Job:
@@ -97,19 +106,21 @@ def job_of(options: Options, compared: bool = False) -> Job:
 
     `compared`: the strategies are rows of a comparison, among which today's settings are one.
     """
-    from sim.analysis.rows import Row, rows_of
+    from sim.analysis.rows import Row, decided_by, rows_of
     from sim.analysis.statistics import Blocks
     from sim.inputs.files import hashes
 
     chosen, engine, out = options.strategies, options.engine, options.out
     most = MOST_EVENTS if engine == "fast" and out is not None and options.warm_up == "0" else None
     problems = bad_options(engine, chosen or [], out, options.fmt) + wrong_warm_up(options.warm_up)
+    cinders = deciding(options.cinder, engine, problems)
     case = checked(options.scenario, chosen, problems, most, options.replications)
     handed_over(case.scenario, engine)
     names = case.scenario.strategies if chosen is None else chosen
-    if problems := too_many(options.replications, len(names), case.creates):
+    if problems := too_many(options.replications, len(names) * len(cinders), case.creates):
         raise BadInput(problems)
     rows = rows_of(case, names) if compared else [Row(name, name, case) for name in names]
+    rows = decided_by(rows, cinders)
     blocks = Blocks.between(warm_up_s(options.warm_up, case, list(names)), case.last_create_s)
     return Job(options, case, rows, blocks, hashes(case))
 
@@ -172,7 +183,14 @@ def _in_memory(job: Job, row: Row) -> Outcome:
 
     case, options, start = row.case, job.options, time.perf_counter()
     with progress(row.name, len(case.trace.events), shown=not options.verbose) as done:
-        whole = run(case, row.strategy, options.engine, progress=done, cinder_log=options.verbose)
+        whole = run(
+            case,
+            row.strategy,
+            options.engine,
+            cinder=row.cinder,
+            progress=done,
+            cinder_log=options.verbose,
+        )
     records = counted(whole, job.blocks.start_s)
     tables = _tables(whole, records, row)
     lines = findings(records, case, row.strategy)
@@ -181,7 +199,9 @@ def _in_memory(job: Job, row: Row) -> Outcome:
     manifest = manifest_of(case, row.strategy, options.engine, creates, records.engine_s, wall_s, job.sha256)
     if job.blocks.start_s:
         manifest["warm_up_s"] = job.blocks.start_s
-    _write(job, row.name, tables, manifest)
+    if options.cinder is not None:
+        manifest |= {"strategy": row.way, "cinder": row.cinder.told}
+    _write(job, row, tables, manifest)
     shown, hosts = None, None
     if options.reported:
         from sim.report.aggregates import aggregates
@@ -191,9 +211,19 @@ def _in_memory(job: Job, row: Row) -> Outcome:
             whole.requests["host"].astype("category"),
         )
     uploads = uploads_of(records, row.name)
-    raises = to_raise(records, case)
+    raises, kept = to_raise(records, case), whole if job.several_cinders else None
     return Outcome(
-        row, tables["summary"], tables["pools"], lines, manifest, uploads, counts, shown, hosts, raises
+        row,
+        tables["summary"],
+        tables["pools"],
+        lines,
+        manifest,
+        uploads,
+        counts,
+        shown,
+        hosts,
+        raises,
+        kept,
     )
 
 
@@ -226,18 +256,23 @@ def _streamed(job: Job, row: Row) -> Outcome:
             ran = api.stream(case, row.strategy, new, _format(job), done)
         wall_s = time.perf_counter() - start
         manifest = manifest_of(case, row.strategy, "fast", ran.creates, ran.engine_s, wall_s, job.sha256)
-        _write(job, row.name, {name: getattr(ran, name) for name in TABLES}, manifest)
+        _write(job, row, {name: getattr(ran, name) for name in TABLES}, manifest)
     shown = of_streamed(ran.seconds, ran.space)
     return Outcome(row, ran.summary.assign(strategy=row.name), ran.pools, [], manifest, aggregates=shown)
 
 
 def _write(
-    job: Job, name: str, tables: Mapping[str, pd.DataFrame | Path], manifest: Mapping[str, Any]
+    job: Job, row: Row, tables: Mapping[str, pd.DataFrame | Path], manifest: Mapping[str, Any]
 ) -> None:
-    """Write the folder of a row, if `--out` is given."""
+    """Write the folder of a row, if `--out` is given; with `--cinder` its summary says which one decided."""
     from sim.analysis.results import no_folders, put
 
     if job.options.out is not None and job.new is not None:
+        name, summary = row.name, tables["summary"]
+        if job.options.cinder is not None and not isinstance(summary, Path):
+            summary = summary.assign(strategy=row.way)
+            summary.insert(list(summary.columns).index("strategy") + 1, "cinder", row.cinder.name)
+            tables = {**tables, "summary": summary}
         no_folders(job.options.out / name / f"{table}.{_format(job)}" for table in tables)
         with scratch(job.new, "row") as new:
             put(tables, manifest, new, _format(job))

@@ -16,6 +16,7 @@ import typer
 from sim import api
 from sim.cli.ending import say_failed, words
 from sim.inputs.beside import beside, unwritable
+from sim.inputs.cinders import INSTALLED, Cinder, cinders_of
 from sim.inputs.problems import BadInput, printable, quoted
 from sim.inputs.shown import Unescaped, escaped
 from sim.inputs.strategies import STRATEGIES
@@ -68,6 +69,15 @@ Strategies = Annotated[
         metavar="A,B,...",
         help="Strategies to simulate, or all (default: those in the scenario).",
         autocompletion=_more_strategies,
+    ),
+]
+Cinders = Annotated[
+    str | None,
+    typer.Option(
+        "--cinder",
+        metavar="A,B,...",
+        help="Let other Cinders decide: a release (26.1.0), the last of a series (26), installed, or a"
+        " checkout (./cinder). The first use of a release installs it into the cache folder.",
     ),
 ]
 Out = Annotated[
@@ -137,6 +147,17 @@ def bad_options(engine: str, strategies: list[str], out: Path | None, fmt: Forma
     elif fmt is not None:
         problems.append("--format: nothing is written without --out")
     return problems
+
+
+def deciding(text: str | None, engine: str, problems: list[str]) -> list[Cinder]:
+    """The Cinders that `--cinder` names, else the installed one; notes problems with the option."""
+    if text is None:
+        return [INSTALLED]
+    found, wrong = cinders_of(text)
+    problems += wrong
+    if engine != "cinder":
+        problems.append("--cinder: only engine cinder runs another Cinder: leave out --engine")
+    return found
 
 
 def handed_over(scenario: Spec, engine: str) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sim import api
 from sim.cli import comparing
+from sim.cli.cinders import differences, sides
 from sim.cli.ending import Trace, command
 from sim.cli.jobs import MOST_EVENTS, Options, Outcome, job_of, outcomes_of, written
 from sim.cli.shared import (
+    Cinders,
     Engine,
     Fmt,
     Json,
@@ -22,6 +25,7 @@ from sim.cli.shared import (
     Verbose,
     WarmUp,
     checked,
+    deciding,
     one_strategy,
     plain,
     print_failure,
@@ -34,6 +38,9 @@ from sim.run import not_comparable, unknown
 
 if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
+    from sim.analysis.parting import Parting
+    from sim.analysis.verification import Side
+    from sim.inputs.scenario import Case
 
 
 @command()
@@ -66,6 +73,7 @@ def run(
         str, typer.Option(help="Strategy to simulate, such as cache-only.", autocompletion=one_strategy)
     ],
     engine: Engine = "cinder",
+    cinder: Cinders = None,
     out: Out = None,
     fmt: Fmt = None,
     as_json: Json = False,
@@ -78,13 +86,14 @@ def run(
       cinder-cache run scenarios/smallest.yaml --strategy cache-only \\
           --engine fast --out results
     """
-    with written(job_of(Options(scenario, [strategy], engine, out, fmt, verbose))) as job:
+    with written(job_of(Options(scenario, [strategy], engine, out, fmt, verbose, cinder=cinder))) as job:
         outcomes = outcomes_of(job)
     if outcomes and as_json:
-        print_json(_document(outcomes[0]))
+        documents = [_document(outcome) for outcome in outcomes]
+        print_json({"runs": documents} if job.several_cinders else documents[0])
     elif outcomes:
-        _show(outcomes, None)
-    raise typer.Exit(0 if outcomes else 1)
+        _show(outcomes, None, differ=differences(job, outcomes))
+    raise typer.Exit(0 if len(outcomes) == len(job.rows) else 1)
 
 
 @command()
@@ -92,6 +101,7 @@ def compare(
     scenario: Scenario,
     strategies: Strategies = None,
     engine: Engine = "cinder",
+    cinder: Cinders = None,
     replications: Annotated[
         int, typer.Option(min=1, help="How many times to redraw a generated workload.")
     ] = 1,
@@ -114,21 +124,27 @@ def compare(
           --engine fast --out results
     """
     options = Options(
-        scenario, _listed(strategies), engine, out, fmt, verbose, warm_up, replications, out is not None
+        *(scenario, _listed(strategies), engine, out, fmt, verbose, warm_up, replications),
+        *(out is not None, cinder),
     )
     with written(job_of(options, compared=True)) as job:
         outcomes = outcomes_of(job)
         found = comparing.compared(job, outcomes)
-        told = comparing.told(job, outcomes, found) if outcomes else None
+        differ = differences(job, outcomes)
+        told = comparing.told(job, outcomes, found, differ) if outcomes else None
         if told is not None:
             comparing.write(job, outcomes, found, told)
     if as_json:
         runs = [_document(outcome) for outcome in outcomes]
         intervals = {} if found is None else comparing.document(found)
-        recommends = {} if told is None else {"recommendation": comparing.recommendation(told)}
-        print_json({"scenario": job.case.scenario.name, "runs": runs} | intervals | recommends)
+        more: dict[str, Any] = {}
+        if job.several_cinders:
+            more = {"cinders": [each.document for each in differ]}
+        elif told is not None:
+            more = {"recommendation": comparing.recommendation(told)}
+        print_json({"scenario": job.case.scenario.name, "runs": runs} | intervals | more)
     elif told is not None:
-        _show(outcomes, found, told.lines)
+        _show(outcomes, found, [] if job.several_cinders else told.lines, differ)
     done = {outcome.row.name for outcome in outcomes}
     if replications > 1:
         done = set() if found is None else set(found.measures["strategy"])
@@ -139,29 +155,30 @@ def compare(
 def verify(
     scenario: Scenario,
     strategies: Strategies = None,
+    cinder: Cinders = None,
     verbose: Trace = False,
 ) -> None:
     """Compare both engines and show where they first differ.
+
+    With --cinder, engine fast is compared with that Cinder. Several Cinders are compared with each other.
 
     \b
     Example: check that the compiled engine decides as Cinder's code does:
       cinder-cache verify scenarios/smallest.yaml --strategies cache-only
     """
     chosen = _listed(strategies)
-    case = checked(scenario, chosen, unknown("cinder", chosen or []))
-    if problems := not_comparable(case):
-        raise BadInput(problems)
+    problems: list[str] = []
+    compared = sides(deciding(cinder, "cinder", problems))
+    case = checked(scenario, chosen, problems + unknown("cinder", chosen or []))
+    _warn(case, compared)
     from sim.analysis.verification import verdict
-    from sim.cinder.release import caution
 
-    across = any(backend.clone_across_pools for backend in case.scenario.backends.values())
-    if expect := caution(across):
-        print(expect, file=sys.stderr)
     equal = True
-    for strategy in dict.fromkeys(case.scenario.strategies if chosen is None else chosen):
+    asked = dict.fromkeys(case.scenario.strategies if chosen is None else chosen)
+    for strategy, (first, second) in product(asked, compared):
         try:
             with progress(strategy, 2 * len(case.trace.events), shown=True) as done:
-                found = verdict(case, strategy, done)
+                found = verdict(case, strategy, done, first, second)
         except Exception as error:
             print_failure(strategy, error, verbose)
             equal = False
@@ -169,6 +186,20 @@ def verify(
             show(str(found))
             equal = equal and found.difference is None
     raise typer.Exit(0 if equal else 1)
+
+
+def _warn(case: Case, compared: Sequence[tuple[Side, Side]]) -> None:
+    """Say on stderr where engine fast follows other rules; raises BadInput if it cannot run the case."""
+    first, second = compared[0]
+    if second != "fast":
+        return
+    if problems := not_comparable(case):
+        raise BadInput(problems)
+    from sim.cinder.release import caution
+
+    across = any(backend.clone_across_pools for backend in case.scenario.backends.values())
+    if expect := caution(across, None if isinstance(first, str) else first.release):
+        print(expect, file=sys.stderr)
 
 
 def _listed(strategies: str | None) -> list[str] | None:
@@ -182,7 +213,8 @@ def _listed(strategies: str | None) -> list[str] | None:
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     return {
-        "strategy": outcome.row.name,
+        "strategy": outcome.row.way,
+        **({"cinder": outcome.row.cinder.told} if "cinder" in outcome.manifest else {}),
         "summary": plain(outcome.summary),
         **({} if outcome.uploads is None or outcome.uploads.empty else {"uploads": plain(outcome.uploads)}),
         "pools": plain(outcome.pools),
@@ -191,8 +223,14 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _show(outcomes: list[Outcome], found: Comparison | None, recommends: Sequence[str] = ()) -> None:
-    """Print the tables of the rows, their confidence intervals, the findings of each, then what to run."""
+def _show(
+    outcomes: list[Outcome],
+    found: Comparison | None,
+    recommends: Sequence[str] = (),
+    differ: Sequence[Parting] = (),
+) -> None:
+    """Print the tables of the rows, their confidence intervals, the findings of each, then what to run, or
+    where Cinders part."""
     import pandas as pd
 
     from sim.report.display import comparison_text, tables_text, uploads_text
@@ -205,10 +243,16 @@ def _show(outcomes: list[Outcome], found: Comparison | None, recommends: Sequenc
         lines += [uploads_text(pd.concat(uploads)), ""]
     if found is not None:
         lines += [comparison_text(found), ""]
+    told: dict[tuple[str, ...], str] = {}  # by the findings of a way: with which Cinder they were told
     for outcome in outcomes:
         if outcome.findings:
-            of = f"{outcome.row.name} (replication 0)" if replicated else outcome.row.name
-            lines += [f"{of}:", *map(item, outcome.findings), ""]
+            name, found_before = outcome.row.name, (outcome.row.way, *outcome.findings)
+            earlier = told.setdefault(found_before, name)
+            of = f"{name} (replication 0)" if replicated else name
+            findings = outcome.findings if earlier == name else [f"the same as {earlier}"]
+            lines += [f"{of}:", *map(item, findings), ""]
+    for parting in differ:
+        lines += [filled(parting.line), *([parting.told] if parting.told else []), ""]
     if recommends:
         lines += [*map(filled, recommends), ""]
     show("\n".join(lines[:-1]), coloured=True)

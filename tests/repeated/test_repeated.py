@@ -21,7 +21,8 @@ from packaging.version import Version
 
 import sim.fast
 from sim.cinder import engine
-from sim.cinder.release import REPEATED, SUPPORTED
+from sim.cinder.release import REPEATED
+from sim.inputs.cinders import SUPPORTED
 from sim.run import not_compiled
 from tests.whole.scenarios import CASES, STRATEGIES
 

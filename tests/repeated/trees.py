@@ -31,7 +31,8 @@ from packaging.version import Version
 
 import sim.cinder
 import sim.fast
-from sim.cinder.release import SUPPORTED, places
+from sim.cinder.release import places
+from sim.inputs.cinders import SUPPORTED
 from sim.model.repeats import REPEATS
 
 TABLE = Path(__file__).with_name("trees.csv")

@@ -35,7 +35,8 @@ from sim.cinder import glance as cinder_glance
 from sim.cinder.clock import TRACE, current_process
 from sim.cinder.database import Context
 from sim.cinder.recorder import Request
-from sim.cinder.release import SUPPORTED, db_api
+from sim.cinder.release import db_api
+from sim.inputs.cinders import SUPPORTED
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
 

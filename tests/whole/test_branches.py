@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pytest
 
-from sim.cinder.release import SUPPORTED
+from sim.inputs.cinders import SUPPORTED
 
 from . import branches
 from .scenarios import CASES

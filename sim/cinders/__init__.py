@@ -1,0 +1,1 @@
+"""Other Cinders than the installed one decide in processes and environments of their own."""

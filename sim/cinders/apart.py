@@ -1,0 +1,102 @@
+"""Runs a case with another Cinder: engine `cinder`, this very package, in a process of that Cinder's own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+from sim.cinders.environments import python_of
+from sim.inputs.cinders import Cinder, CinderFailed
+from sim.inputs.scenario import Case
+from sim.model.records import Records
+
+SIM = Path(__file__).parents[1]
+# The environment has no `sim`, and the folder that holds this one may have another Cinder.
+BEGIN = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("sim", sys.argv[1] + "/__init__.py")
+sim = sys.modules["sim"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sim)
+from sim.cinders.answering import answer
+answer(*sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a process is asked to run."""
+
+    case: Case
+    strategy: str
+    cinder_log: bool
+
+
+def run(
+    case: Case,
+    strategy: str,
+    cinder: Cinder,
+    progress: Callable[[int], None] | None = None,
+    *,
+    cinder_log: bool = False,
+) -> Records:
+    """`sim.cinder.engine.run` with another Cinder. Its process stays for the next run.
+
+    Raises RuntimeError if the Cinder cannot be installed, and CinderFailed for what fails in its process.
+    """
+    process = _process(cinder)
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        pickle.dump(Asked(case, strategy, cinder_log), process.stdin)
+        process.stdin.flush()
+        return _answer(process.stdout, progress)
+    except (EOFError, BrokenPipeError):
+        _process.cache_clear()
+        code = process.wait()
+        raise RuntimeError(f"the process of Cinder {cinder.name} ended with exit code {code}") from None
+
+
+def _answer(messages: IO[bytes], progress: Callable[[int], None] | None) -> Records:
+    while True:
+        what, value = pickle.load(messages)
+        if what == "done":
+            found: Records = value
+            return found
+        if what == "failed":
+            text, trace = value
+            failed = CinderFailed(text)
+            failed.add_note(trace)
+            raise failed
+        if progress is not None:
+            progress(value)
+
+
+@cache
+def _process(cinder: Cinder) -> subprocess.Popen[bytes]:
+    assert cinder.release is not None
+    python = python_of(cinder.release, _said)
+    command = [str(python), "-W", "ignore", "-c", BEGIN, str(SIM), cinder.release, str(cinder.checkout or "")]
+    # Ctrl-C is for this process; the other one ends when nobody writes to it any more.
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=_environment(python),
+        start_new_session=True,
+    )
+
+
+def _environment(python: Path) -> dict[str, Any]:
+    """No path of this process's packages, and no file written into a checkout."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return kept | {"PYTHONPYCACHEPREFIX": str(python.parents[1] / "compiled"), "PYTHONHASHSEED": "0"}
+
+
+def _said(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
