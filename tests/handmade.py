@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from sim.inputs.scenario import Case
-from sim.model.records import OTHERS, Records, uploads_table
+from sim.model.records import OTHERS, Records, nodes_table, uploads_table
 from sim.model.usage import space_table
 from sim.workload.loading import load
 
@@ -131,5 +131,6 @@ def records_of(
         volumes=pd.DataFrame(
             [("fast#p0", "user", "v", 40, 0)], columns=["host", "kind", "volume_id", "size_gib", "clones"]
         ),
+        nodes=nodes_table({}, []),
         engine_s=0.25,
     )

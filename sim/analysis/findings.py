@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sim.analysis.directory_findings import full_directories
 from sim.analysis.driver_findings import driver_findings
 from sim.analysis.node_findings import node_findings
 from sim.analysis.quota_findings import refused_by_quotas, tenant_quotas
@@ -41,6 +42,7 @@ def findings(records: Records, case: Case, strategy: str) -> list[str]:
         _errors(records),
         _other_errors(records),
         refused_by_quotas(records, case),
+        full_directories(records, case, strategy),
         _held_by_cache(records, case),
         lack_of_space(records, case, chosen),
         _slow(records, case),

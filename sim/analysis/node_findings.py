@@ -110,18 +110,32 @@ def _filling(records: Records, case: Case) -> pd.DataFrame:
     return requests[chosen & ~requests["volume_id"].isin(encrypted)]
 
 
-def _held(records: Records, case: Case) -> defaultdict[str, list[tuple[str, float, float]]]:
-    """By image: the backend of each of its entries, and from when to when it was there, in seconds."""
+def held_on(records: Records, case: Case) -> defaultdict[tuple[str, str], list[tuple[float, float]]]:
+    """By pool and image: from when to when it was in the cache there, in seconds."""
+    return _spans(_of_all(records, case))
+
+
+def _spans(events: Iterator[dict[Any, Any]]) -> defaultdict[tuple[str, str], list[tuple[float, float]]]:
+    """By `host` and image of these events: from when to when each of its entries was there, in seconds."""
     begun: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    held: defaultdict[str, list[tuple[str, float, float]]] = defaultdict(list)
-    for event in _of_all(records, case):
-        key = backend_of(event["host"]), event["image_id"]
+    held: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for event in events:
+        key = event["host"], event["image_id"]
         if event["event"] == "create":
             begun[key].append(event["time"])
         elif begun[key]:
-            held[key[1]].append((key[0], begun[key].pop(0), event["time"]))
-    for (backend, image_id), starts in begun.items():
-        held[image_id] += [(backend, start, float("inf")) for start in starts]
+            held[key].append((begun[key].pop(0), event["time"]))
+    for key, starts in begun.items():
+        held[key] += [(start, float("inf")) for start in starts]
+    return held
+
+
+def _held(records: Records, case: Case) -> defaultdict[str, list[tuple[str, float, float]]]:
+    """By image: the backend of each of its entries, and from when to when it was there, in seconds."""
+    held: defaultdict[str, list[tuple[str, float, float]]] = defaultdict(list)
+    events = ({**event, "host": backend_of(event["host"])} for event in _of_all(records, case))
+    for (backend, image_id), spans in _spans(events).items():
+        held[image_id] += [(backend, *span) for span in spans]
     return held
 
 

@@ -36,6 +36,7 @@ from sim.fast.engine import (
     cache_events_of,
     cache_of,
     most_locations,
+    nodes_of,
     room,
     room_for,
     space_of,
@@ -77,6 +78,7 @@ class Streamed:
     pools: pd.DataFrame
     summary: pd.DataFrame
     space: pd.DataFrame
+    nodes: pd.DataFrame
     seconds: pd.DataFrame
     creates: int
     engine_s: float
@@ -130,6 +132,7 @@ def stream(
         pools=pools_table_of(output.pools, usage, case),
         summary=summary_of(tallies, percentiles, usage, case, strategy),
         space=space_of(run.s, names),
+        nodes=nodes_of(run.s, names, case, max(run.until, output.last_end)),
         seconds=output.steps,
         creates=int(tallies[ALL]["creates"]),
         engine_s=engine_s,

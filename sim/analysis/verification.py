@@ -21,7 +21,7 @@ from sim.model.records import Records
 from sim.run import run
 
 ENGINES = ("cinder", "fast")
-TABLES = ("requests", "others", "cache_events", "cache", "uploads", "volumes", "usage", "space")
+TABLES = ("requests", "others", "cache_events", "cache", "uploads", "volumes", "usage", "space", "nodes")
 WIDTH = 80
 
 Rows = npt.NDArray[np.intp]

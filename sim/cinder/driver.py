@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +14,7 @@ from os_brick.initiator.connectors.iscsi import ISCSIConnector
 
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
+from sim.cinder.directories import Directories
 from sim.cinder.glance import ImageService
 from sim.cinder.links import Transfers
 from sim.cinder.snapshots import Snapshot
@@ -31,7 +32,7 @@ class Driver:
 
     The array decides and returns the duration of a step; the driver lets that time pass and records the
     result on the request of the current process. `images` are all images of the scenario by id, `meter`
-    receives orphans, `transfers` go over shared links.
+    receives orphans, `transfers` go over shared links, `directories` are the nodes' conversion directories.
     """
 
     initialized = supported = True
@@ -44,6 +45,7 @@ class Driver:
         meter: Meter,
         scenario: Scenario,
         transfers: Transfers,
+        directories: Directories,
     ) -> None:
         self.array = array
         self.configuration = SimpleNamespace(
@@ -59,6 +61,7 @@ class Driver:
         self._images = images
         self._meter = meter
         self._clone_turns = CloneTurns(clock, array.spec.clone_lock == "source", array.spec.clone_streams)
+        self._directories = directories
         streams = array.spec.write_streams
         self._write_streams = simpy.Resource(clock, streams) if streams else None
 
@@ -97,11 +100,14 @@ class Driver:
         image = self._images[image_meta["id"]]
         image_utils.check_image_conversion_disable(image.disk_format, "raw", image.image_id, upload=True)
         read_s = self.array.read_s(image)
-        if image.disk_format != "raw":
+        if image.disk_format == "raw":
+            image_service.update(context, image.image_id, {}, read_s)
+            return
+        with ExitStack() as file:
             with self._write_stream():
+                file.enter_context(self._directories.converted(image))
                 self._clock.sleep(read_s)
-            read_s = 0.0
-        image_service.update(context, image.image_id, {}, read_s)
+            image_service.update(context, image.image_id, {}, 0.0)
 
     def create_cloned_volume(self, volume: Volume, source: Volume) -> None:
         """A clone of a volume, for a user (from the cache or the store) or to fill the cache."""

@@ -11,15 +11,14 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any
 
-from castellan.common.exception import CastellanException
 from cinder import exception
-from webob.exc import HTTPBadRequest
 
 from sim.cinder import standins
 from sim.cinder.addresses import address, scope
 from sim.cinder.api import Actions, Checked, CreateRequest, VolumeAPI
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, STORE_PROJECT, Context, Entry, Volume
+from sim.cinder.directories import Directories
 from sim.cinder.driver import of_a_driver
 from sim.cinder.glance import owner_of
 from sim.cinder.manager import Changes, Shared, VolumeManager
@@ -33,7 +32,7 @@ from sim.cinder.services import Services
 from sim.cinder.snapshots import Snapshots
 from sim.cinder.storing import store_image
 from sim.cinder.trace_rows import rows_of
-from sim.cinder.uploads import MarkedLocations, Upload, twin
+from sim.cinder.uploads import UPLOAD_ERRORS, MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
 from sim.inputs.hosts import backend_of
 from sim.inputs.quotas import PROJECT
@@ -108,17 +107,10 @@ class Simulation:
         # A version from before the start, so that every update of an image changes it.
         version = start - timedelta(days=1)
         self._transfers = parts.transfers(self.clock, links_of(scenario))
-        self.glance = parts.glance(
-            self.clock,
-            scenario.glance,
-            case.images,
-            version,
-            case.uploaded,
-            self.db.volumes,
-            self._store,
-            self._transfers,
-            frozenset(name for name, tier in scenario.tiers.items() if not tier.multiattach),
-        )
+        images = case.images, version, case.uploaded, self.db.volumes, self._store, self._transfers
+        one_at_a_time = frozenset(name for name, tier in scenario.tiers.items() if not tier.multiattach)
+        directories = Directories(self.clock, scenario)
+        self.glance = parts.glance(self.clock, scenario.glance, *images, one_at_a_time, directories)
         self.meter = parts.meter(
             lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
         )
@@ -158,7 +150,8 @@ class Simulation:
         """The tables of a finished run; `until` is the time at which the trace ended."""
         entries, arrays = self.db.entries(), self.arrays.values()
         placed = {volume.volume_id for volume in self._placed}
-        return self.recorder.records(entries, arrays, placed, self.meter, until, engine_s)
+        directories = self.glance.directories
+        return self.recorder.records(entries, arrays, placed, self.meter, directories, until, engine_s)
 
     def _cache_on(self, host: str) -> ObservedCache | None:
         """The cache of a pool's backend (backend#pool), which all its nodes have in common."""
@@ -204,10 +197,9 @@ class Simulation:
         scheduler_rpc = SchedulerRPC(self.clock, self._schedule)
         shared = Shared(self.clock, self.db, scheduler_rpc, self.recorder, self._ended, self._service_of)
         by_backend: dict[str, list[VolumeManager]] = {}
+        given = self.glance.catalogue, self.meter, self._scenario, self._transfers, self.glance.directories
         for name, array in self.arrays.items():
-            driver = self._parts.driver(
-                self.clock, array, self.glance.catalogue, self.meter, self._scenario, self._transfers
-            )
+            driver = self._parts.driver(self.clock, array, *given)
             makes_place = what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches
             changed, cache = replace(changes, makes_place=makes_place), self._cache(array)
             by_backend[name] = [
@@ -449,7 +441,7 @@ class Simulation:
             self._volume_api.image_service = self.glance.service(upload.image_id)
             context = Context(volume.user_id, volume.project_id)
             self._actions.upload(context, volume.id, self.glance.catalogue[upload.image_id])
-        except (exception.CinderException, CastellanException, HTTPBadRequest) as error:
+        except UPLOAD_ERRORS as error:
             upload.error = type(error).__name__
         self.recorder.upload_ended(upload, volume)
         if self._uploads.get(upload.volume_id) is not upload:

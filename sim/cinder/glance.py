@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -16,6 +16,7 @@ from cinder import exception
 from sim.cinder.attachments import Attachments
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
+from sim.cinder.directories import Directories
 from sim.cinder.links import Transfers
 from sim.inputs.scenario import Glance as GlanceSpec
 from sim.inputs.scenario import Image
@@ -27,7 +28,6 @@ from sim.model.rules import bound_of, rate_over
 MARKED = "cinder-raw"  # scheme of locations that are raw, though the image is not
 # What the metadata of an image tell of the key of its data.
 KEY = ("cinder_encryption_key_id", "cinder_encryption_key_deletion_policy")
-NOTHING = nullcontext()
 PUBLIC_OWNER = "(image owner)"  # the project that owns public images
 
 
@@ -56,7 +56,7 @@ class Glance:
 
     The `uploaded` images come later. `volumes` are Cinder's by id; `store` puts the file of an image, with
     its version, into the Cinder store. `transfers` go over shared links. Volumes of the types `one_at_a_time`
-    are attached once at most.
+    are attached once at most. `directories` are the nodes' conversion directories.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Glance:
         store: Callable[[Image, datetime], list[Volume]],
         transfers: Transfers,
         one_at_a_time: frozenset[str],
+        directories: Directories,
     ) -> None:
         self.images = {
             image_id: Registered(image, updated_at, owner_of(image))
@@ -81,6 +82,7 @@ class Glance:
         self._store = store
         self._attachments = Attachments(clock, volumes, one_at_a_time)
         self.clock = clock
+        self.directories = directories
         self._spec = spec
         self._streams = simpy.Resource(clock, spec.streams) if spec.streams else None
         self._transfers = transfers
@@ -166,7 +168,9 @@ class Glance:
         try:
             yield name
         finally:
-            self._files.pop(name, None)
+            image = self._files.pop(name, None)
+            if image is not None:
+                self.directories.here().remove(image.size_bytes)
 
     def send(self, image_id: str, least_s: float) -> None:
         """Receive an image's file on one of the streams, in no less than `least_s`.
@@ -184,36 +188,34 @@ class Glance:
         self, context: Context, image_service: ImageService, image_id: str, dest: str
     ) -> None:
         """`image_utils.fetch_verify_image`: the download, on one of Glance's streams."""
-        image = self._files[dest] = self.catalogue[image_id]
-        self.transfer(image, source=self._read(image_id))
+        image = self.catalogue[image_id]
+        with self._stream(), self._read(image_id):
+            self.directories.keep(image)
+            self._files[dest] = image
+            self._send(image)
 
-    def transfer(
-        self, image: Image, least_s: float = 0.0, source: AbstractContextManager[None] = NOTHING
-    ) -> None:
-        """Let the time of an image's file on one of the streams pass, no less than `least_s`.
+    def transfer(self, image: Image, least_s: float = 0.0) -> None:
+        """Let the time of an image's file on one of the streams pass, no less than `least_s`."""
+        with self._stream():
+            self._send(image, least_s)
 
-        The stream is held from before `source` begins until it has ended.
-        """
+    def _send(self, image: Image, least_s: float = 0.0) -> None:
         if not self._takes_time:
             self.clock.sleep(least_s)
             return
-        mib, own_mib_s, shared = (
-            image.size_bytes / MIB,
-            bound_of(self._spec.stream_mib_s),
-            self._transfers.shared,
-        )
+        mib, own_mib_s = image.size_bytes / MIB, bound_of(self._spec.stream_mib_s)
+        shared = self._transfers.shared
         route = shared.of_node.get(current_process().node, shared.of_glance)
-        with self._stream(), source:
-            if route == NONE:
-                self.clock.sleep(max(mib / own_mib_s, least_s))
-            else:
-                self._transfers.carry(route, mib, rate_over(mib, own_mib_s, least_s))
+        if route == NONE:
+            self.clock.sleep(max(mib / own_mib_s, least_s))
+        else:
+            self._transfers.carry(route, mib, rate_over(mib, own_mib_s, least_s))
 
     @contextmanager
     def _read(self, image_id: str) -> Iterator[None]:
         """Read an image that is in the Cinder store alone: attach one of its locations, in their order."""
         found = self.images.get(image_id)
-        if found is None or found.elsewhere:
+        if found is None or found.elsewhere or not self._takes_time:
             yield
             return
         known = list(found.store_volumes)
@@ -226,8 +228,8 @@ class Glance:
 
     @contextmanager
     def _stream(self) -> Iterator[None]:
-        """One of Glance's streams, first come, first served."""
-        if self._streams is None:
+        """One of Glance's streams, first come, first served; a transfer that takes no time needs none."""
+        if self._streams is None or not self._takes_time:
             yield
             return
         with self._streams.request() as turn:

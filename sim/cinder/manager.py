@@ -208,9 +208,13 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         return volume_id
 
     def delete_volume(self, context: Context, volume: Volume, *args: Any, **kwargs: Any) -> Any:
-        """Cinder's own, on this node."""
-        current_process().node = self._node_name
-        return super().delete_volume(context, volume, *args, **kwargs)
+        """Cinder's own, on this node; a create on another node may call it, to make place."""
+        process = current_process()
+        before, process.node = process.node, self._node_name
+        try:
+            return super().delete_volume(context, volume, *args, **kwargs)
+        finally:
+            process.node = before
 
     def copy_volume_to_image(self, context: Context, volume_id: str, image_meta: dict[str, Any]) -> None:
         """Cinder's own, on this node; then keep a clone of the volume, if this is simulated."""

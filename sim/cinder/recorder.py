@@ -10,6 +10,7 @@ import pandas as pd
 
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Entry, Volume
+from sim.cinder.directories import Directories
 from sim.cinder.uploads import Upload
 from sim.model.arrays import Array
 from sim.model.records import (
@@ -148,6 +149,7 @@ class Recorder:
         arrays: Iterable[Array],
         placed: Set[str],
         meter: UsageMeter,
+        directories: Directories,
         until: float,
         engine_s: float,
     ) -> Records:
@@ -189,5 +191,6 @@ class Recorder:
                 size_gib=[each.size_gib for each in volumes],
                 clones=[each.clones for each in volumes],
             ),
+            nodes=directories.table(end),
             engine_s=engine_s,
         )

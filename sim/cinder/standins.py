@@ -31,6 +31,7 @@ from cinder.scheduler.filters import affinity_filter
 from cinder.scheduler.weights import capacity, chance, stochastic, volume_number  # noqa: F401 registers options
 from cinder.volume import api, manager, volume_types, volume_utils
 from cinder.volume.flows.api import create_volume
+from cinder.volume.flows.manager import create_volume as manager_flow
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
 from oslo_utils import excutils, timeutils
@@ -100,7 +101,10 @@ def installed(
             (image_utils, "temporary_file", glance.temporary_file),
             (image_utils, "fetch_verify_image", glance.fetch_verify_image),
             (image_utils, "qemu_img_info", glance.qemu_img_info),
-            (image_utils, "check_available_space", _nothing),
+            (image_utils, "check_available_space", glance.directories.check_available_space),
+            (image_utils, _DISK_USAGE, SimpleNamespace(disk_usage=glance.directories.disk_usage)),
+            (image_utils, "os", SimpleNamespace(path=SimpleNamespace(isdir=lambda _: True))),
+            (manager_flow, "fileutils", SimpleNamespace(ensure_tree=_nothing)),
             (key_manager, "API", lambda *_: keys),
             (volume_types.db, "volume_type_encryption_get", db.volume_type_encryption_get),
             (volume_utils.db, "volume_encryption_metadata_get", db.volume_encryption_metadata_get),
@@ -131,7 +135,6 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
         "default_availability_zone": scenario.cinder.default_availability_zone,
         "scheduler_max_attempts": scenario.cinder.scheduler_max_attempts,
         "image_conversion_disable": scenario.cinder.image_conversion_disable,
-        "image_conversion_dir": "",  # the node's disk is not simulated
         **_weighing(scenario),
     }
     for name, value in options.items():
@@ -233,4 +236,6 @@ class _Retrying(tenacity.Retrying):
 
 _decorator_fix = decorator.fix
 _evaluator_evaluate = evaluator.evaluate
+# The module with `disk_usage`, of which Cinder before 25 has its own.
+_DISK_USAGE = "shutil" if hasattr(image_utils, "shutil") else "psutil"
 _nothing: Callable[..., None] = lambda *_, **__: None  # noqa: E731

@@ -7,7 +7,10 @@ from functools import partial
 from typing import Any
 
 import cinder.context
-from cinder import coordination, objects
+from castellan.common.exception import CastellanException
+from cinder import coordination, exception, objects
+from oslo_concurrency.processutils import ProcessExecutionError
+from webob.exc import HTTPBadRequest
 
 from sim.cinder.clock import current_process
 from sim.cinder.database import Context, Volume
@@ -15,6 +18,9 @@ from sim.cinder.glance import MARKED, ImageService
 from sim.cinder.ondemand import clonable
 from sim.cinder.what_if import image_lock
 from sim.inputs.scenario import Scenario
+
+# What Cinder raises of an upload, in its API and on the node.
+UPLOAD_ERRORS = (exception.CinderException, CastellanException, HTTPBadRequest, ProcessExecutionError)
 
 
 class Marking:

@@ -240,6 +240,7 @@ def _tables(whole: Records, counted: Records, row: Row) -> dict[str, pd.DataFram
         "uploads": counted.uploads,
         "summary": summary(counted, row.case, row.name),
         "space": counted.space,
+        "nodes": counted.nodes,
     }
 
 

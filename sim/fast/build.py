@@ -14,6 +14,7 @@ import pandas as pd
 from sim.fast import state
 from sim.fast.jit import table_of
 from sim.fast.kernel import put_all
+from sim.fast.node_rows import directories_of, lock_rows_of
 from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
 from sim.fast.tenants import Tenants, with_tenants
 from sim.inputs.backend import Backend
@@ -28,7 +29,7 @@ from sim.model.initial import Placed, store_hosts
 from sim.model.links import Links, links_of
 from sim.model.lottery import first_state
 from sim.model.repeats import repeats
-from sim.model.rules import PAYERS, bound_of, moved_s, provision_limit_gib, rate_over
+from sim.model.rules import PAYERS, bound_of, directory_bytes, moved_s, provision_limit_gib, rate_over
 
 EVICTIONS = {"lru": state.LRU, "sieve": state.SIEVE, "gdsf": state.GDSF, "belady": state.BELADY}
 UPLOADS = {
@@ -72,6 +73,9 @@ class Names:
         self.tenants = Tenants()
         self.tenants.of(case.initial["project"])
         images = list(case.images.values())
+        self.nodes = list(
+            dict.fromkeys(node for backend in case.scenario.backends.values() for node in backend.node_names)
+        )
         self.size_mib = np.array([image.size_bytes for image in images], np.float64) / MIB
         self.virtual_mib = np.array([image.virtual_size_bytes for image in images], np.float64) / MIB
         # A column for each project, and one for all others.
@@ -82,6 +86,7 @@ class Names:
         self.rows = rows = np.zeros(len(images), state.IMAGE)
         rows["raw"] = [image.disk_format == "raw" for image in images]
         rows["bare"] = [image.container_format == "bare" for image in images]
+        rows["size_bytes"] = [image.size_bytes for image in images]
         rows["file_is_content"] = [one == other for one, other in zip(file, content, strict=True)]
         rows["owner"] = [self.projects.index(image.owner) if image.owner else NONE for image in images]
         rows["size_gib"] = [image.size_gib for image in images]
@@ -148,7 +153,7 @@ def build(
     tiers = len(names.tiers)
     uploads = int((trace["trace_event"] == state.UPLOAD_VOLUME).sum())
     nodes = max(len(backend.node_names) for backend in scenario.backends.values())
-    lock_rows, fill_lock_rows = _lock_rows(scenario, nodes)
+    lock_rows, fill_lock_rows = lock_rows_of(scenario, nodes)
     shared = links_of(scenario)
     s = State(
         options=np.zeros(1, state.OPTIONS),
@@ -168,6 +173,8 @@ def build(
         locks=np.zeros((lock_rows.max() + 1, images), state.LOCKS),
         fill_lock_rows=fill_lock_rows,
         fill_locks=np.zeros(fill_lock_rows.max() + 1, state.LOCKS),
+        directory_of=directories_of(scenario, names.nodes, nodes),
+        directories=np.zeros(len(names.nodes), state.DIRECTORIES),
         events=np.zeros(START, state.EVENTS),
         casts=np.zeros(START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
@@ -223,6 +230,8 @@ def build(
         _fill_backend(s, names, number, name, backend, strategy)
         s.backends[number]["route"] = shared.of_array.get(name, NONE)
     _fill_images(s, case, names)
+    limits = scenario.conversion_limits()
+    s.directories["capacity"] = [directory_bytes(limits.get(node)) for node in names.nodes]
     s.snapshots["volume"] = s.snapshots["slot"] = NONE
     s.snapshots["code"] = np.arange(codes - len(names.snapshots), codes)  # the last ones
     return s
@@ -427,23 +436,6 @@ def _fill_backend(
         p["provision_limit"] = provision_limit_gib(capacity, values["ratio"], backend.thin)
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):
             p[field] = NONE
-
-
-def _lock_rows(scenario: Scenario, nodes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Which locks the creates on a pool take, on each of its backend's nodes (pools, nodes).
-
-    The locks of images, and the lock of fills: see `sim.inputs.scenario.WhatIf`.
-    """
-    known: tuple[dict[object, int], ...] = ({}, {})
-    rows = np.zeros((2, len(scenario.pools()), nodes), np.int64)
-    for pool, host in enumerate(scenario.pools()):
-        for number, node in enumerate(scenario.backend_at(host).node_names):
-            where = node if scenario.cinder.lock_scope == "node" else ""
-            of_images = host if scenario.what_if.lock_per_pool else ""
-            of_fills = backend_of(host) if scenario.what_if.limits_per_backend else host
-            for kind, name in enumerate((of_images, of_fills)):
-                rows[kind, pool, number] = known[kind].setdefault((where, name), len(known[kind]))
-    return rows[0], rows[1]
 
 
 def _fill_images(s: State, case: Case, names: Names) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sim.fast.arrays import clone
 from sim.fast.cache import caches, delete_cached_volume, look_up_or_drop
 from sim.fast.clone_turns import clone_lasts, clone_over, may_clone
+from sim.fast.directories import directory_row, has_space
 from sim.fast.download import download
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, next_phase, read_clock
 from sim.fast.jit import compiled
@@ -18,7 +19,7 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import cloned, make_place
-from sim.fast.state import AT_CLONE_LIMIT, NONE, USER, State
+from sim.fast.state import AT_CLONE_LIMIT, NO_FREE_SPACE, NONE, USER, State
 from sim.model.repeats import repeats
 from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT
 
@@ -57,8 +58,13 @@ def clone_stored(s: State, v: int) -> bool:
 )
 @compiled
 def clone_from_cache(s: State, v: int) -> bool:
-    """`_create_from_image_cache_or_download`: look for an entry."""
+    """`_create_from_image_cache_or_download`: ask for space, then look for an entry."""
     r = s.volumes[v]
+    if not has_space(s, v):
+        fails_with(s, v, NO_FREE_SPACE)
+        d = s.directories[directory_row(s, v)]
+        r.error_gib = d.capacity - d.used
+        return next_phase(s, v, UNLOCK, 0.0)
     if caches(s, v):
         slot = look_up_or_drop(s, v, True)
         if slot != NONE:

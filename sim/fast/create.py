@@ -82,6 +82,7 @@ from sim.fast.scheduler import BREAKS, choose, take
 from sim.fast.state import (
     BROKEN,
     COPY,
+    DISK_FULL,
     FROM_CACHE,
     FROM_DRIVER,
     FROM_STORE,
@@ -371,7 +372,7 @@ def fail(s: State, v: int, error: int) -> bool:
 def end_attempt(s: State, v: int) -> bool:
     """`OnFailureRescheduleTask.revert`: schedule again, unless pinned or the error is final."""
     r = s.volumes[v]
-    final = r.error >= COPY and r.error != NOT_ATTACHED  # of a copy, or of the image
+    final = r.error >= COPY and r.error not in (NOT_ATTACHED, DISK_FULL)  # of a copy, or of the image
     if r.pinned or s.options[0].max_attempts == 1 or final:
         end(s, v, False)
         return False

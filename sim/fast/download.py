@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import create, extend, find, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
+from sim.fast.directories import drop_file
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     acquire_lock,
@@ -24,7 +25,6 @@ from sim.fast.phases import (
     CREATED,
     EXTEND,
     EXTENDED,
-    FETCHED,
     FETCHING,
     FILLED,
     FILLING,
@@ -34,7 +34,7 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import make_place, note_cache_held
-from sim.fast.reading import detach, read
+from sim.fast.reading import detach, read, send
 from sim.fast.state import (
     CACHE,
     COPY,
@@ -62,17 +62,16 @@ def download(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.phase = FETCHING  # `TemporaryImages.fetch`
     r.since = s.world[0].now
-    if not s.options[0].glance_takes_time:
-        return next_phase(s, v, FETCHED, 0.0)
-    return take_stream(s, s.world[0], s.options[0].streams, v)
+    return not s.options[0].glance_takes_time or take_stream(s, s.world[0], s.options[0].streams, v)
 
 
+@repeats("cinder.image.image_utils", "fetch")
 @compiled
 def fetch(s: State, v: int) -> bool:
-    """Fetch the image on one of Glance's streams."""
+    """Fetch the image on one of Glance's streams, unless the node's disk is full."""
     r = s.volumes[v]
     r.stream_wait_s += s.world[0].now - r.since
-    return read(s, v)
+    return read(s, v) if s.options[0].glance_takes_time else send(s, v)
 
 
 @repeats(
@@ -104,6 +103,13 @@ def create_to_write(s: State, v: int) -> bool:
     evicts, seconds = make_place(s, v, error)
     if evicts:
         return next_phase(s, v, r.phase, seconds)
+    return give_up(s, v, error)
+
+
+@compiled
+def give_up(s: State, v: int, error: int) -> bool:
+    """The end of `TemporaryImages.fetch` after an error."""
+    drop_file(s, v)
     fails_with(s, v, error)
     return next_phase(s, v, EXTEND, 0.0)
 
@@ -117,13 +123,11 @@ def copy_image(s: State, v: int) -> bool:
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
     if s.options[0].no_conversion and not s.images[r.image].raw:
-        fails_with(s, v, NO_CONVERSION)
-        return next_phase(s, v, EXTEND, 0.0)
+        return give_up(s, v, NO_CONVERSION)
     error, _ = write(s, find(s, v, backend), r.image, False, r.version)
     if error != 0:
         note_cache_held(s, v)
-        fails_with(s, v, COPY + error)
-        return next_phase(s, v, EXTEND, 0.0)
+        return give_up(s, v, COPY + error)
     r.phase = WRITING
     return take_stream(s, s.backends[backend], s.backends[backend].write_streams, v)
 
@@ -151,6 +155,7 @@ def written(s: State, v: int) -> bool:
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
     give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
+    drop_file(s, v)
     r.source = DOWNLOAD
     if not r.fills:
         return next_phase(s, v, EXTEND, 0.0)

@@ -33,6 +33,7 @@ from sim.model.records import (
     Records,
     cache_events_table,
     cache_table,
+    nodes_table,
     tables_of_creates,
     uploads_table,
     volumes_table,
@@ -71,6 +72,7 @@ UPLOAD_ERRORS = {
     state.OVER_QUOTA: "OverQuota",
     NO_SPACE: "VolumeBackendAPIException",
     state.NO_CONVERSION: "ImageConversionNotAllowed",
+    state.DISK_FULL: "ProcessExecutionError",
     **{error: over_quota(error, "")[0] for error in state.OVER_ANY},
 }
 ARRAY_FAILED = FILL_FAILED + "VolumeBackendAPIException"
@@ -251,6 +253,7 @@ def records(
         usage=usage_of(s, names, until),
         space=space_of(s, names),
         volumes=_volumes(s, names, ids, placed),
+        nodes=nodes_of(s, names, case, until),
         engine_s=engine_s,
     )
 
@@ -337,6 +340,19 @@ def usage_of(s: State, names: Names, until: float) -> pd.DataFrame:
             row["physical_gib_end"] = float(account["physical"])
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def nodes_of(s: State, names: Names, case: Case, until: float) -> pd.DataFrame:
+    """`Records.nodes`, with means as in `usage_of`."""
+    end = max(until, float(s.world[0]["last_change"]))
+    limits = case.scenario.conversion_limits()
+    rows = []
+    for node in limits:
+        d = s.directories[names.nodes.index(node)]
+        used = float(d["used"])
+        mean = (float(d["area"]) + (end - float(d["since"])) * used) / end if end > 0 else used
+        rows.append((mean, float(d["peak"]), float(d["needed"]), int(d["refused"])))
+    return nodes_table(limits, rows)
 
 
 def uploads_of(s: State, names: Names, ids: npt.NDArray[Any]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from sim.model.repeats import repeats
 from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT, NO_SPACE
 
 BACKEND = "Bad or unexpected response from the storage volume backend API: "
+DIRECTORY = "/var/lib/cinder/conversion"  # Cinder's default
 NO_POOL = "no pool of the volume type passes the scheduler's filters"
 
 
@@ -86,13 +87,18 @@ def _of_quota(error: int, tier: str, limit: int, used: int, size_gib: int) -> st
 
 
 @repeats(
-    "cinder.exception", "ImageConversionNotAllowed", "ImageNotFound", "ImageUnacceptable", "InvalidInput"
+    "cinder.exception",
+    "ImageConversionNotAllowed",
+    "ImageNotFound",
+    "ImageTooBig",
+    "ImageUnacceptable",
+    "InvalidInput",
 )
 @repeats("cinder.image.image_utils", "check_image_conversion_disable")
 @repeats("cinder.volume.volume_utils", "check_image_metadata")
-@repeats("cinder.image.image_utils", "check_virtual_size")
-def _of_image(error: int, image: Image, size_gib: int) -> str:
-    """The text if it is because of the image; else ''."""
+@repeats("cinder.image.image_utils", "check_available_space", "check_virtual_size")
+def _of_image(error: int, image: Image, size_gib: int, free_bytes: float) -> str:
+    """The text if it is because of the image; else ''. `free_bytes`: in the node's conversion directory."""
     if error == state.IMAGE_GONE:
         return f"ImageNotFound: Image {image.image_id} could not be found."
     if error == state.NOT_ACTIVE:
@@ -115,6 +121,11 @@ def _of_image(error: int, image: Image, size_gib: int) -> str:
             f" '{image.disk_format}'. You must use an image with the disk_format property 'raw' to create a"
             " volume of this type."
         )
+    if error == state.NO_FREE_SPACE:
+        return (
+            f"ImageTooBig: Image {image.image_id} size exceeded available disk space: There is no space on"
+            f" {DIRECTORY} to convert image. Requested: {image.size_bytes}, available: {int(free_bytes)}."
+        )
     if error == state.VIRTUAL_TOO_LARGE:
         return (
             f"ImageUnacceptable: Image {image.image_id} is unacceptable: Image virtual size is"
@@ -135,9 +146,9 @@ def _text(
     case: Case, error: int, host: str, gib: float, image: Image | None, volume_id: str, size_gib: int
 ) -> str:
     """The text of the last attempt's error, or of the API's. `image`: None if the create has no image."""
-    if image is not None and (text := _of_image(error, image, size_gib)):
+    if image is not None and (text := _of_image(error, image, size_gib, gib)):
         return text
-    if error == state.NOT_ATTACHED:  # Cinder drops Glance's answer, as it has no metadata to delete yet
+    if error in (state.NOT_ATTACHED, state.DISK_FULL):  # Cinder has no metadata to delete yet: this hides why
         return f"GlanceMetadataNotFound: Glance metadata for volume/snapshot {volume_id} cannot be found."
     spec = case.scenario.backend_at(host)
     limits = {CLONE_LIMIT: spec.max_clones_per_volume, FAMILY_LIMIT: spec.clone_family_limit}

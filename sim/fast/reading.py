@@ -5,12 +5,13 @@ A download that has its stream is in ATTACHING until glance_store's tries have a
 
 from __future__ import annotations
 
+from sim.fast.directories import keep_file
 from sim.fast.events import give_stream_back, next_phase
 from sim.fast.jit import compiled
 from sim.fast.links import carry
 from sim.fast.phases import ATTACHING, FETCHED, UNLOCK, fails_with
 from sim.fast.rules import attach_wait_s
-from sim.fast.state import NONE, NOT_ATTACHED, State
+from sim.fast.state import DISK_FULL, NONE, NOT_ATTACHED, State
 from sim.model.repeats import repeats
 from sim.model.rules import ATTACH_TRIES
 
@@ -61,8 +62,14 @@ def attach(s: State, v: int) -> bool:
 
 @compiled
 def send(s: State, v: int) -> bool:
-    """Send the image, over shared links if there are any."""
+    """Send the image, over shared links if there are any, unless the node's disk is full."""
     r = s.volumes[v]
+    if not keep_file(s, v):
+        if s.options[0].glance_takes_time:
+            detach(s, v)
+            give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+        fails_with(s, v, DISK_FULL)
+        return next_phase(s, v, UNLOCK, 0.0)
     i, route = s.images[r.image], s.glance_routes[r.pool, r.node]
     if route != NONE:
         return carry(s, v, FETCHED, i.size_mib, s.options[0].stream_mib_s, route)

@@ -71,6 +71,8 @@ OVER_SIZE, OVER_GIGABYTES, OVER_GIGABYTES_TYPE, OVER_VOLUMES, OVER_VOLUMES_TYPE 
 
 # Of an image that would have to be converted, or needs a larger volume.
 NO_CONVERSION, BELOW_MINIMUM = range(69, 71)
+# Of conversion directories: what `check_available_space` refuses, and a disk that is full.
+NO_FREE_SPACE, DISK_FULL = range(71, 73)
 
 # No location in the Cinder store can be attached. It is not final.
 NOT_ATTACHED = 80
@@ -158,7 +160,7 @@ IMAGE = np.dtype(
         ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("file_is_content", "?"), ("owner", "i8"),
         ("size_gib", "i8"), ("virtual_gib", "i8"), ("min_gib", "i8"), ("content_gib", "f8"),
         ("file_gib", "f8"),
-        ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
+        ("size_bytes", "f8"), ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
         ("saving", "?"), ("delete_wanted", "?"),
         ("size_mib", "f8"), ("virtual_mib", "f8"),
         ("foreign", "?"),  # its image-volumes at the start name another project than its owner
@@ -229,6 +231,13 @@ ENTRIES = np.dtype(
     ], align=True,
 )  # fmt: skip
 LOCKS = np.dtype([("held", "?"), ("first", "i8"), ("last", "i8")], align=True)
+# A node's conversion directory, in bytes (see sim/model/directories.py).
+DIRECTORIES = np.dtype(
+    [
+        ("capacity", "f8"), ("used", "f8"), ("peak", "f8"), ("needed", "f8"), ("area", "f8"), ("since", "f8"),
+        ("refused", "i8"),
+    ], align=True,
+)  # fmt: skip
 EVENTS = np.dtype(
     [("time", "f8"), ("sequence", "i8"), ("what", "i8"), ("who", "i8"), ("pool", "i8")], align=True
 )
@@ -295,7 +304,8 @@ class State(NamedTuple):
     """All of a run. Arrays of one record: options and world. Shapes: B backends, P pools, I images, T tiers.
 
     entry_of (P, I) is the last used cache entry of an image; allocated (P, nodes); the images' locks (L, I),
-    in row lock_rows (P, nodes) for a backend's node; fill_locks, of which fill_lock_rows (P, nodes); members
+    in row lock_rows (P, nodes) for a backend's node; fill_locks, of which fill_lock_rows (P, nodes);
+    directories, of which directory_of (P, nodes); members
     (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
     tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
     content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
@@ -331,6 +341,8 @@ class State(NamedTuple):
     locks: Array
     fill_lock_rows: Array
     fill_locks: Array
+    directory_of: Array
+    directories: Array
     events: Array
     casts: Array
     accounts: Array
@@ -400,7 +412,8 @@ TYPES: dict[str, npt.DTypeLike] = {
     "trace_pool": "i8", "trace_project": "i8", "trace_tenant": "i8", "trace_encrypted": "?",
     "trace_first": "i8", "trace_zone": "i8", "trace_snapshot": "i8", "snapshots": SNAPSHOTS,
     "zone_breaks": "?", "one_at_a_time": "?",
-    "fill_locks": LOCKS, "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
+    "fill_locks": LOCKS, "directory_of": "i8", "directories": DIRECTORIES,
+    "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
     "quota_limits": "i8", "quota_used": "i8",
     "send_mib_s": "f8", "links": LINKS, "routes": ROUTES, "components": COMPONENTS, "flows": FLOWS,
     "glance_routes": "i8", "families": FAMILIES, "turns": TURNS,
@@ -412,6 +425,7 @@ DIMENSIONS = {
     "allocated": 2,
     "lock_rows": 2,
     "fill_lock_rows": 2,
+    "directory_of": 2,
     "locks": 2,
     "write_s": 2,
     "convert_s": 2,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from sim.fast.arrays import begin_delete, create, end_delete, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
 from sim.fast.deletes import delete_image
+from sim.fast.directories import drop_file, keep_file
 from sim.fast.events import (
     USER_DELETES,
     acquire_lock,
@@ -31,6 +32,7 @@ from sim.fast.places import end_image_delete
 from sim.fast.quotas import give_back, reserve
 from sim.fast.state import (
     CACHE,
+    DISK_FULL,
     INTERNAL,
     NO_CONVERSION,
     NO_KEY,
@@ -101,10 +103,13 @@ def upload_step(s: State, v: int) -> bool:
     phase = r.phase
     if phase == UPLOAD:
         return make_image(s, v)
+    backend = s.pools[r.pool].backend
     if phase == CONVERTING:
-        return next_phase(s, v, CONVERTED, s.convert_s[r.image, s.pools[r.pool].backend])
+        if keep_file(s, v):
+            return next_phase(s, v, CONVERTED, s.convert_s[r.image, backend])
+        give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
+        return upload_fails(s, v, DISK_FULL)
     if phase == CONVERTED:
-        backend = s.pools[r.pool].backend
         give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
         r.phase = KEEP
         return True
@@ -195,6 +200,8 @@ def keep(s: State, v: int) -> bool:
                 give_back(s, s.slots[slot].tenant, s.slots[slot].tier, s.slots[slot].size_gib)
                 end_delete(s, slot)
                 slot = following
+            if not s.images[r.image].raw:
+                drop_file(s, v)
             return upload_fails(s, v, error)
         slot = s.world[0].made
         if last == NONE:
@@ -248,6 +255,8 @@ def sent(s: State, v: int) -> bool:
     i = s.images[r.image]
     if s.options[0].glance_takes_time:
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+    if not i.raw:
+        drop_file(s, v)
     i.stored_first = r.fill != NONE
     slot = r.fill
     while slot != NONE:

@@ -315,6 +315,10 @@ class Scenario(Spec):
         """
         return tuple(dict.fromkeys((NOVA, *(one.availability_zone for one in self.backends.values()))))
 
+    def conversion_limits(self) -> dict[str, float | None]:
+        """GiB of the conversion directory of each of `nodes`; None: unlimited."""
+        return {name: node.image_conversion_gib for name, node in self.nodes.items()}
+
     def pools(self) -> dict[str, Pool]:
         """Every pool by its host (backend#pool), in the scenario's order."""
         return {

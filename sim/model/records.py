@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sim.inputs.units import GIB
+
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
@@ -27,6 +29,10 @@ OTHERS = (
 OUTDATED, MAKES_ROOM = "the image was updated", "room for another image"
 MAKES_PLACE = "place for a user's volume"
 TOO_LARGE, FILL_FAILED = "larger than image_volume_cache_max_size_gb", "fill failed: "
+NODES = (
+    *("node", "image_conversion_gib", "image_conversion_mean_gib", "image_conversion_peak_gib"),
+    *("image_conversion_needed_gib", "image_conversion_refused"),
+)
 UPLOAD_TEXT = ("volume_id", "image_id", "host", "error")
 
 
@@ -55,6 +61,11 @@ class Records:
     - volumes: the volumes on the arrays at the end: `host`, `kind` (user | store | cache), `volume_id` (''
       where Cinder draws it: for the cache, and for image-volumes that the run put into the store),
       `size_gib`, `clones` (its live copy-on-write clones). Sorted by these columns.
+    - nodes: one row per node of the scenario's `nodes`: `node`, `image_conversion_gib` (NaN: no limit), what
+      lies in its conversion directory (`image_conversion_mean_gib`, time-weighted over the run, and
+      `image_conversion_peak_gib`), `image_conversion_needed_gib` (the most that lay there with the file that
+      a create or upload wanted to add: a larger directory refuses none of them) and
+      `image_conversion_refused` (creates and uploads that found no room).
     - engine_s: wall seconds inside the engine.
     """
 
@@ -66,6 +77,7 @@ class Records:
     usage: pd.DataFrame
     space: pd.DataFrame
     volumes: pd.DataFrame
+    nodes: pd.DataFrame
     engine_s: float
 
 
@@ -113,6 +125,19 @@ def uploads_table(rows: Sequence[Sequence[object]]) -> pd.DataFrame:
     table = table.astype({"time": "float64", "end": "float64"} | dict.fromkeys(UPLOAD_TEXT, "str"))
     table.insert(5, "status", np.where(table["error"] == "", "active", "error"))
     return table.astype({"status": "str"})
+
+
+def nodes_table(
+    limits: Mapping[str, float | None], directories: Sequence[tuple[float, float, float, int]]
+) -> pd.DataFrame:
+    """`Records.nodes` of the GiB that conversion directories have by node, and of the mean, peak and needed
+    bytes and the refusals of each."""
+    rows = [
+        (node, gib, *(size / GIB for size in sizes), refused)
+        for (node, gib), (*sizes, refused) in zip(limits.items(), directories, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=list(NODES))
+    return table.astype(dict.fromkeys(NODES, "float64") | {NODES[0]: "str", NODES[-1]: "int64"})
 
 
 def volumes_table(**columns: object) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sim.inputs.units import MIB_PER_GIB
+from sim.inputs.units import GIB, MIB_PER_GIB
 
 Kind = Literal["user", "store", "cache"]
 # Payers of shared data: users first, then the store; the cache pays only for data that it alone holds.
@@ -124,6 +124,16 @@ def attach_wait_s(refused: int) -> float:
     glance_store/common/cinder_utils.py).
     """
     return min(2.0**refused, 10.0) if refused > 0 else 0.0
+
+
+def directory_bytes(gib: float | None) -> float:
+    """Bytes of a conversion directory."""
+    return math.inf if gib is None else float(math.floor(gib * GIB))
+
+
+def file_fits(used_bytes: float, size_bytes: float, capacity_bytes: float) -> bool:
+    """Whether a conversion directory has room for one more file."""
+    return used_bytes + size_bytes <= capacity_bytes
 
 
 def moved_s(mib: Amount, converted_mib: Amount, mib_s: float, convert_mib_s: float) -> Amount:

@@ -52,7 +52,9 @@ def _storms(draw: random.Random, builder: Builder) -> None:
         "total_mib_s": draw.choice((None, 40, 200)),
         "stream_mib_s": draw.choice((None, 75, 180)),
     }
-    scenario["nodes"] = {name: {"total_mib_s": draw.choice((None, 30, 150))} for name in nodes_of(scenario)}
+    nodes = scenario.setdefault("nodes", {})
+    for name in nodes_of(scenario):
+        nodes[name] = nodes.get(name, {}) | {"total_mib_s": draw.choice((None, 30, 150))}
     for spec in scenario["backends"].values():
         spec["array_mib_s"] = draw.choice((None, 90, 600))
         spec["clone_lock"] = draw.choice(("none", "source"))

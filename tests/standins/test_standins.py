@@ -190,6 +190,7 @@ class Examined(engine.Simulation):
 
     def _look(self) -> None:
         current_process().request = Request("", None)
+        current_process().node = "c1"
         self.look(self)
 
     def standins(self) -> dict[str, Any]:

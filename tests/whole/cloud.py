@@ -10,6 +10,7 @@ import copy
 import datetime
 import math
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +18,11 @@ from cinder import exception, objects
 from cinder.image import image_utils
 from cinder.volume import driver as volume_driver
 from os_brick.initiator.connectors.iscsi import ISCSIConnector
+from oslo_concurrency import processutils
 
 from . import simtime
 from .arrays import GIB, Array
+from .disks import Disks
 
 MIB = 2**20
 KEY = ("cinder_encryption_key_id", "cinder_encryption_key_deletion_policy")
@@ -102,12 +105,14 @@ class Glance:
             raise exception.ImageNotFound(image_id=image_id)
         return image
 
-    def send(self, size_bytes: int, at_least: float = 0.0) -> None:
-        self.streams.use(max(size_bytes / MIB / self.rate if self.rate else 0.0, at_least))
+    def send(self, size_bytes: int, at_least: float = 0.0, begin: Callable[[], None] = lambda: None) -> None:
+        seconds = max(size_bytes / MIB / self.rate if self.rate else 0.0, at_least)
+        self.streams.use(seconds, begin=begin)
 
-    def read(self, uuid: str, size_bytes: int) -> None:
+    def read(self, uuid: str, size_bytes: int, begin: Callable[[], None]) -> None:
         """Send an image, which is read where it is."""
         with self.streams.held(), self.cloud.attached(uuid):
+            begin()
             self.cloud.time.sleep(size_bytes / MIB / self.rate if self.rate else 0.0)
 
     def create(self, uuid: str, project: str) -> GlanceImage:
@@ -150,6 +155,11 @@ class ImageService:
         if self.read is None:
             self.read = copy.copy(self.glance.find(context, image_id))
         return self.read.meta()
+
+    def download(self, context: Any, image_id: str, data: Any) -> None:
+        assert self.read is not None
+        size_bytes, disks = self.read.spec.size_bytes, self.glance.cloud.disks
+        self.glance.read(image_id, size_bytes, lambda: disks.write(data.name, size_bytes))
 
     def get_location(self, context: Any, image_id: str) -> tuple[str | None, list[Any]]:
         urls = self.glance.find(context, image_id).urls
@@ -269,10 +279,20 @@ class SimDriver(volume_driver.VolumeDriver):
         image_utils.check_image_conversion_disable(image.spec.disk_format, "raw", meta["id"], upload=True)
         mib = image.virtual_gib * 1024
         read_s = mib / spec.read_mib_s if spec.read_mib_s else 0.0
-        if image.spec.disk_format != "raw":
-            self.write_slots.use(read_s, mib / spec.convert_mib_s if spec.convert_mib_s else 0.0)
-            read_s = 0.0
-        service.update(context, meta["id"], {}, read_s)
+        if image.spec.disk_format == "raw":
+            service.update(context, meta["id"], {}, read_s)
+            return
+        with image_utils.temporary_file(prefix="vol_upload_") as path:
+            convert_s = mib / spec.convert_mib_s if spec.convert_mib_s else 0.0
+            self.write_slots.use(read_s, convert_s, begin=lambda: self._write(path, image.spec.size_bytes))
+            service.update(context, meta["id"], {}, 0.0)
+
+    def _write(self, path: str, size_bytes: int) -> None:
+        """What `qemu-img convert` writes."""
+        try:
+            self.cloud.disks.write(path, size_bytes)
+        except OSError as error:
+            raise processutils.ProcessExecutionError(stderr=str(error)) from None
 
     def create_snapshot(self, snapshot: Any) -> None:
         if self.array.spec.snapshots == "volumes":
@@ -368,6 +388,7 @@ class Cloud:
     time: simtime.Time
     clock: simtime.Clock
     glance: Glance
+    disks: Disks
     makers: dict[str, int]  # by volume: the position of the node that made it
     all_images: dict[str, GlanceImage]  # by uuid, those that are not in Glance now, too
 

@@ -134,11 +134,6 @@ def _clock(clock: simtime.Clock) -> Iterator[None]:
             timeutils.clear_time_override()
 
 
-@contextlib.contextmanager
-def _temporary_file(prefix: str = "", **_: Any) -> Iterator[str]:
-    yield f"/simulated/{prefix}"
-
-
 _data_get_for_host = volume_number.db.volume_data_get_for_host
 
 
@@ -170,9 +165,9 @@ def simulated(
     `database`: the URL of an empty one; None: one in memory, for this run only.
     """
 
-    def fetch(context: Any, service: ImageService, image_id: str, _dest: str) -> None:
-        assert service.read is not None
-        run.glance.read(image_id, service.read.spec.size_bytes)
+    def fetch(context: Any, service: ImageService, image_id: str, dest: str) -> None:
+        """Cinder's own, without its look at the data."""
+        image_utils.fetch(context, service, image_id, dest, None, None)
 
     def qemu_img_info(path: str, **_: Any) -> Any:
         if path.startswith(ATTACHED):  # an encrypted volume, to get another key
@@ -194,6 +189,7 @@ def simulated(
         (run.time.sleep if simulated else real_sleep)(seconds)
 
     drawn = SimpleNamespace(random=numbers(run.case))
+    disk_usage = "shutil" if hasattr(image_utils, "shutil") else "psutil"  # of older releases
     real_sleep, keys = real_time.sleep, MockKeyManager()
     state = tempfile.mkdtemp(prefix="whole-cinder-")
     options = {**options, (None, "state_path"): state}
@@ -219,8 +215,7 @@ def simulated(
             (glance, "get_remote_image_service", lambda _c, i: (ImageService(run.glance), i)),
             (image_utils, "fetch_verify_image", fetch),
             (image_utils, "qemu_img_info", qemu_img_info),
-            (image_utils, "check_available_space", lambda *_: None),
-            (image_utils, "temporary_file", _temporary_file),
+            (image_utils, disk_usage, SimpleNamespace(disk_usage=run.disks.usage)),
             (volume_number.db, "volume_data_get_for_host", _volume_data_get_for_host),
             (stochastic, "random", drawn),
             (chance, "random", drawn),

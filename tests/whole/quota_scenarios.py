@@ -122,6 +122,43 @@ def conversion_disabled(attempts: int) -> Builder:
     return b.delete(120.1, "v0").create(150.1, "i1", "b#p0", size=4).create(200.3, "n1", size=2)
 
 
+@scenario("none", "cache-only", lock=("cloud", "node"))
+def conversion_directory(lock: str) -> Builder:
+    """Cinder's check refuses downloads and clones of the cache; uploads that are not raw need space, too."""
+    images = [image("i0", 1), image("i1", 2), image("i2", 3, "qcow2", size=1)]
+    b = Builder(
+        *images,
+        image("n0", 5, "qcow2", size=2),
+        glance={"streams": 2, "stream_mib_s": 100},
+        cinder={"lock_scope": lock},
+    )
+    b.scenario["nodes"] = {"c1": {"image_conversion_gib": 2.5}, "c2": {"image_conversion_gib": 1.5}}
+    b.backend("a", node="c1", write_streams=1, write_mib_s=50).backend("b", nodes=["c2", "c3", "c1"])
+    b.create(0, "i0", "b#p0").create(60, "i2")  # b's cache has i0, a's i2
+    for time in (100, 200):
+        b.create(time, "i2").create(time, "i1", "").create(time, "i2", "", encrypted=True)
+        b.create(time, "i0", "").create(time, "i0", "", encrypted=True).create(time + 5, "i2")
+    b.storm(300, 3, "i2", encrypted=True).create(301, "i0").create(302, "i1", "b#p0")
+    b.upload(310, "v1", "n0").create(311, "i2").create(312, "i0", "b#p0").create(330, "i1")
+    return b.create(500, "n0").create(600, "i2")
+
+
+@scenario("none", "combined", attempts=(1, 3))
+def conversion_disk_full(attempts: int) -> Builder:
+    """What fills a disk while a download waits for its stream: it fails, and is tried elsewhere."""
+    b = Builder(image("i0", 2), image("i1", 2, "qcow2", size=2), image("i2", 1), image("n0", 2, "qcow2"))
+    b.scenario |= {
+        "glance": {"streams": 1, "stream_mib_s": 100},
+        "nodes": {"c1": {"image_conversion_gib": 3}},
+    }
+    b.scenario["cinder"]["scheduler_max_attempts"] = attempts
+    b.backend("a", node="c1", write_mib_s=50).backend("b", node="c2", pools={"p0": {"max_volumes": 2}})
+    for time in (0, 300):
+        b.create(time, "i2", "b#p0").create(time + 1, "i0", "", first_host="a#p0", size=2)
+        b.create(time + 1.3, "i1", "", first_host="a#p0").create(time + 2.3, "i1", "a#p0", encrypted=True)
+    return b.upload(340, "v1", "n0").create(500, "i1")
+
+
 @scenario("none")
 def smallest_volumes() -> Builder:
     """The API looks at the file's size, then at `min_disk`, then at the virtual size."""

@@ -43,7 +43,19 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _snapshots(random.Random(f"snapshots {seed}"), b)
     _attached(random.Random(f"attached {seed}"), b)
     _families(random.Random(f"families {seed}"), b)
+    _directories(random.Random(f"directories {seed}"), b)
     return b
+
+
+def _directories(draw: random.Random, b: Builder) -> None:
+    """In a third of the cases, nodes have little space to convert images."""
+    if draw.random() < 0.7:
+        return
+    backends = b.scenario["backends"].values()
+    named = {each for spec in backends for each in spec.get("nodes", [spec.get("node")])}
+    b.scenario["nodes"] = {
+        name: {"image_conversion_gib": draw.choice((1.2, 2.5, 4, None))} for name in sorted(named)
+    }
 
 
 def _attached(draw: random.Random, b: Builder) -> None:

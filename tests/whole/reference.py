@@ -28,6 +28,7 @@ from cinder.scheduler.weights import WeighedHost
 from cinder.volume import api as volume_api
 from cinder.volume import volume_types
 from cinder.volume.flows.api import create_volume as api_flow
+from oslo_concurrency.processutils import ProcessExecutionError
 from oslo_config import cfg
 
 from sim.cinder.release import db_api
@@ -375,10 +376,10 @@ class Run(StartedCloud):
         self.time.cast(lambda: self._manager_upload(context, volume, image_meta))
 
     def _manager_upload(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
-        failed: exception.CinderException | None = None
+        failed: Exception | None = None
         try:
             self._on_node(self._at(volume)).manager.copy_volume_to_image(context, volume.id, image_meta)
-        except exception.CinderException as error:
+        except (exception.CinderException, ProcessExecutionError) as error:
             failed = error
         self._uploaded(self.uploads[image_meta["id"]], failed)
 

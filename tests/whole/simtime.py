@@ -94,9 +94,10 @@ class Slots:
         self.time = time
         self.resource = simpy.Resource(time.env, slots) if slots is not None else None
 
-    def use(self, *seconds: float) -> None:
-        """Take a slot, spend the seconds one after another, give it back."""
+    def use(self, *seconds: float, begin: Callable[[], None] = lambda: None) -> None:
+        """Take a slot, `begin`, spend the seconds one after another, give the slot back."""
         with self.held():
+            begin()
             for each in seconds:
                 self.time.sleep(each)
 

@@ -33,6 +33,7 @@ from .cloud import (
     image_gib,
     image_uuid,
 )
+from .disks import Disks
 from .process import admin, user
 
 CLUSTER, SHARED = "cl", "shared"  # a cluster's name, and the host of nodes without one
@@ -73,6 +74,7 @@ class StartedCloud(Cloud):
         cinder_options = self.scenario.cinder
         self.coordinator = simtime.Coordinator(self.time, cinder_options.lock_scope == "node")
         before = (self.start - datetime.timedelta(days=30)).replace(tzinfo=datetime.UTC)
+        self.disks = Disks(self.scenario.nodes)
         self.glance = Glance(self, self.scenario.glance, case.images, case.uploaded, before)
         self.all_images = {**self.glance.images, **self.glance.to_come}
         self.image_ids = {uuid: i.spec.image_id for uuid, i in self.all_images.items()}

@@ -1,0 +1,66 @@
+"""Findings on nodes whose conversion directory had no room."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sim.analysis.node_findings import held_on
+from sim.analysis.wording import by, count, creates, name_of, some
+from sim.inputs.problems import printable
+from sim.model.records import Records
+from sim.run import run
+
+if TYPE_CHECKING:
+    from sim.inputs.scenario import Case
+
+# What `check_available_space` says (cinder/image/image_utils.py).
+NO_SPACE = "ImageTooBig: .*: There is no space on "
+
+
+def full_directories(records: Records, case: Case, strategy: str) -> list[str]:
+    """A line for each node that refused creates or uploads, and one for each pool with refused clones."""
+    full = records.nodes[records.nodes["image_conversion_refused"] > 0]
+    if full.empty:
+        return []
+    enough = _needed(case, strategy)
+    lines = [
+        f"node {printable(row['node'])}: image_conversion_dir ({row['image_conversion_gib']:,g} GiB) had no"
+        f" room for {count(row['image_conversion_refused'], 'create or upload', 'creates and uploads')};"
+        f" more than {math.ceil(enough[row['node']] * 100) / 100:,g} GiB would have been enough"
+        for row in full.to_dict("records")
+    ]
+    return [*lines, *_refused_clones(records, case)]
+
+
+def _needed(case: Case, strategy: str) -> pd.Series[float]:
+    """The GiB that each node needs if it has them: the case is simulated without these limits."""
+    nodes = {
+        name: node.model_copy(update={"image_conversion_gib": None})
+        for name, node in case.scenario.nodes.items()
+    }
+    free = replace(case, scenario=case.scenario.model_copy(update={"nodes": nodes}))
+    return run(free, strategy, "fast").nodes.set_index("node")["image_conversion_needed_gib"]
+
+
+def _refused_clones(records: Records, case: Case) -> list[str]:
+    requests = records.requests
+    refused = requests[requests["error"].astype(str).str.contains(NO_SPACE)]
+    held = held_on(records, case)
+    cached = refused[
+        [
+            any(start <= row["end"] < until for start, until in held[row["host"], row["image_id"]])
+            for row in refused.to_dict("records")
+        ]
+    ]
+    lines = []
+    for host, chosen in by(cached, "host"):
+        images = some(name_of(case, image_id) for image_id in chosen["image_id"].unique())
+        lines.append(
+            f"{host}: {creates(chosen)} of {images} failed for lack of space for image conversion, though the"
+            " cache had the image: Cinder checks the space before it looks into the cache"
+        )
+    return lines

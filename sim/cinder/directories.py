@@ -1,0 +1,76 @@
+"""The conversion directories of all nodes, as Cinder's `image_utils` meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pandas as pd
+from cinder import exception
+from cinder.image import image_utils
+from oslo_concurrency import processutils
+from oslo_config import cfg
+
+from sim.cinder.clock import Clock, current_process
+from sim.inputs.scenario import Image, Scenario
+from sim.model.directories import Directory
+from sim.model.records import nodes_table
+from sim.model.repeats import repeats
+
+_check_available_space = image_utils.check_available_space
+
+
+class Directories:
+    """The conversion directory of each node. A file takes its whole size as soon as it begins to grow."""
+
+    def __init__(self, clock: Clock, scenario: Scenario) -> None:
+        self._limits = scenario.conversion_limits()
+        names = {node for backend in scenario.backends.values() for node in backend.node_names}
+        self._by_node = {name: Directory(lambda: clock.now, self._limits.get(name)) for name in sorted(names)}
+
+    def here(self) -> Directory:
+        """The directory of the node on which the current process runs."""
+        return self._by_node[current_process().node]
+
+    def disk_usage(self, path: str) -> SimpleNamespace:
+        """`shutil.disk_usage` (`psutil.disk_usage` in older releases): free bytes of the directory."""
+        free = self.here().free
+        return SimpleNamespace(free=int(free) if free.is_integer() else free)
+
+    def check_available_space(self, dest: str, image_size: int, image_id: str) -> None:
+        """Cinder's own; counts what it refuses."""
+        directory = self.here()
+        directory.ask(image_size)
+        try:
+            _check_available_space(dest, image_size, image_id)
+        except exception.ImageTooBig:
+            directory.refused += 1
+            raise
+
+    @repeats("cinder.image.image_utils", "fetch")
+    def keep(self, image: Image) -> None:
+        """Lay a download in the directory. Raises ImageTooBig, as `fetch` does on a full disk."""
+        if not self.here().put(image.size_bytes):
+            where = f"path ({cfg.CONF.image_conversion_dir})"
+            reason = f"No space left in image_conversion_dir {where} while fetching image {image.image_id}."
+            raise exception.ImageTooBig(image_id=image.image_id, reason=reason)
+
+    @contextmanager
+    def converted(self, image: Image) -> Iterator[None]:
+        """Keep the file of an upload that is not raw in the directory meanwhile. Raises
+        ProcessExecutionError, as `qemu-img convert` does on a full disk."""
+        directory = self.here()
+        if not directory.put(image.size_bytes):
+            raise processutils.ProcessExecutionError(stderr="No space left on device")
+        try:
+            yield
+        finally:
+            directory.remove(image.size_bytes)
+
+    def table(self, end: float) -> pd.DataFrame:
+        """`Records.nodes`; means over [0, `end`] seconds."""
+        rows = [self._by_node[name] for name in self._limits]
+        return nodes_table(
+            self._limits, [(each.mean(end), each.peak, each.needed, each.refused) for each in rows]
+        )
