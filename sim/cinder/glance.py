@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -12,6 +12,7 @@ from typing import Any
 
 import simpy
 from cinder import exception
+from glanceclient.exc import HTTPInternalServerError
 
 from sim.cinder.attachments import Attachments
 from sim.cinder.clock import Clock, current_process
@@ -184,6 +185,23 @@ class Glance:
             self.add_location(image_id, volume, image.owner, first=True)
         image.status = "active"
 
+    def located(self, found: Registered) -> None:
+        """An image has got its first location, from Cinder: it is active. Glance may hash it, in a task."""
+        found.elsewhere, found.status = False, "active"
+        if self._spec.do_secure_hash:
+            self.clock.cast(self._hash, found)
+
+    def _hash(self, found: Registered) -> None:
+        """Read an image to hash it, on no stream, and save it, whether it could be read or not.
+
+        This is `_CalculateHash` in glance/async_/flows/location_import.py.
+        """
+        image = found.image
+        with suppress(HTTPInternalServerError), self._read(image.image_id):
+            self.clock.sleep(image.size_bytes / MIB / bound_of(self._spec.stream_mib_s))
+        if self.images.get(image.image_id) is found:
+            self.update(image.image_id)
+
     def fetch_verify_image(
         self, context: Context, image_service: ImageService, image_id: str, dest: str
     ) -> None:
@@ -315,7 +333,7 @@ class ImageService:
         if scheme == MARKED:
             found.marked.add(volume_id)
         if found.status == "saving":
-            found.elsewhere, found.status = False, "active"
+            self._glance.located(found)
         return {"id": image_id}
 
     def delete(self, context: Context, image_id: str) -> None:

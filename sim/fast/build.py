@@ -335,6 +335,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy, shared: Links) -> No
     o["uploads_to_tenant"] = scenario.cinder.image_upload_use_internal_tenant
     o["max_attempts"] = scenario.cinder.scheduler_max_attempts
     o["polling_interval"] = scenario.cinder.backend_stats_polling_interval
+    o["hashes"] = scenario.glance.do_secure_hash
     o["no_conversion"] = scenario.cinder.image_conversion_disable
     o["tenant_owns_store"] = scenario.cinder.internal_tenant_owns_store
     o["streams"] = _limit(scenario.glance.streams)

@@ -66,6 +66,8 @@ from sim.fast.phases import (
     FILLED,
     FILLING,
     FINISH,
+    HASHED,
+    HASHING,
     LOCKED,
     LOOK,
     STORE_CLONED,
@@ -76,7 +78,7 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import make_place
-from sim.fast.reading import attach
+from sim.fast.reading import attach, hashed, read
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import BREAKS, choose, take
 from sim.fast.state import (
@@ -136,6 +138,10 @@ def step(s: State, v: int) -> bool:
         return fetch(s, v)
     if phase == ATTACHING:
         return attach(s, v)
+    if phase == HASHING:
+        return read(s, v)
+    if phase == HASHED:
+        return hashed(s, v)
     if phase == FETCHED:
         return fetched(s, v)
     if phase == CREATE_TO_WRITE:

@@ -67,6 +67,7 @@ from sim.fast.state import (
 )
 from sim.fast.upload import begin_upload
 from sim.fast.usage import pass_edges
+from sim.fast.volumes import new_volume
 from sim.model.repeats import repeats
 
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
@@ -392,31 +393,3 @@ def refuse(s: State, row: int, error: int, limit: int, gib: float) -> None:
     r.lock_wait_s = r.stream_wait_s = 0.0
     r.source, r.cache_held, r.unplaced = 0, 0, False
     r.error, r.error_pool, r.error_gib = error, limit, gib
-
-
-@compiled
-def new_volume(s: State) -> int:
-    """A blank row for a volume."""
-    w = s.world[0]
-    v = w.free_volume
-    if v == NONE:
-        v = w.used_volumes
-        w.used_volumes += 1
-    else:
-        w.free_volume = s.volumes[v].next
-    r = s.volumes[v]
-    w.stamp += 1
-    r.made = w.stamp
-    r.holds = NONE
-    r.snapshots = r.running = 0
-    r.read = r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
-    r.clone_lock = NONE
-    r.turns = r.fill_error = 0
-    r.ready = r.keyless = False
-    r.delete_wanted = r.fills = r.locks = r.failed = False
-    r.kept = True
-    r.source = r.error = r.node = 0
-    r.attempts = r.tries = r.deletes = 0
-    r.error_gib = r.lock_wait_s = r.stream_wait_s = 0.0
-    r.cache_held = 0
-    return v

@@ -5,13 +5,15 @@ A download that has its stream is in ATTACHING until glance_store's tries have a
 
 from __future__ import annotations
 
+from sim.fast.deletes import leave
 from sim.fast.directories import keep_file
-from sim.fast.events import give_stream_back, next_phase
+from sim.fast.events import RESUME, cast, give_stream_back, next_phase, read_clock
 from sim.fast.jit import compiled
 from sim.fast.links import carry
-from sim.fast.phases import ATTACHING, FETCHED, UNLOCK, fails_with
+from sim.fast.phases import ATTACHING, FETCHED, HASHED, HASHING, UNLOCK, fails_with
 from sim.fast.rules import attach_wait_s
 from sim.fast.state import DISK_FULL, NONE, NOT_ATTACHED, State
+from sim.fast.volumes import new_volume
 from sim.model.repeats import repeats
 from sim.model.rules import ATTACH_TRIES
 
@@ -37,6 +39,8 @@ def try_next(s: State, v: int, tried: int) -> bool:
         slot = s.slots[slot].next
     if slot == NONE or s.slots[slot].located > r.newest:
         r.read = NONE
+        if r.hashes:
+            return next_phase(s, v, HASHED, 0.0)
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
         fails_with(s, v, NOT_ATTACHED)
         return next_phase(s, v, UNLOCK, 0.0)
@@ -62,8 +66,10 @@ def attach(s: State, v: int) -> bool:
 
 @compiled
 def send(s: State, v: int) -> bool:
-    """Send the image, over shared links if there are any, unless the node's disk is full."""
+    """Send the image, over shared links if there are any, unless the node's disk is full; or hash it."""
     r = s.volumes[v]
+    if r.hashes:
+        return next_phase(s, v, HASHED, s.images[r.image].fetch_s)
     if not keep_file(s, v):
         if s.options[0].glance_takes_time:
             detach(s, v)
@@ -83,3 +89,24 @@ def detach(s: State, v: int) -> None:
     if r.read != NONE and s.slots[r.read].serial == r.read_serial:
         s.slots[r.read].attached = False
     r.read = NONE
+
+
+@compiled
+def hash_image(s: State, image: int) -> None:
+    """Glance's task: it reads an image that has just got its first location, on no stream, to hash it."""
+    v = new_volume(s)
+    r = s.volumes[v]
+    r.image, r.pool, r.phase, r.hashes = image, NONE, HASHING, True
+    cast(s, RESUME, v, NONE)
+
+
+@compiled
+def hashed(s: State, v: int) -> bool:
+    """The hash is there, or the image could not be read: Glance saves the image."""
+    detach(s, v)
+    i = s.images[s.volumes[v].image]
+    if not i.deleted:
+        read_clock(s)
+        i.version += 1
+    leave(s, v)
+    return False

@@ -94,7 +94,7 @@ OPTIONS = np.dtype(
         ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
         ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"), ("number_multiplier", "f8"),
         ("preference", "f8"), ("stochastic", "?"),
-        ("stores_later", "?"),
+        ("stores_later", "?"), ("hashes", "?"),
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
         ("families", "?"),  # counts the volumes of families, because some array limits them
         ("stream_mib_s", "f8"), ("of_glance", "i8"),  # of a transfer's own; the route of one without a node
@@ -192,6 +192,7 @@ VOLUMES = np.dtype(
         ("fill_kind", "i8"), ("fill_tenant", "i8"), ("fill_error", "i8"),  # of an image-volume made of it
         # The location that Glance attaches to read it: its slot, the newest that Glance knows, and tries.
         ("read", "i8"), ("read_serial", "i8"), ("read_located", "i8"), ("newest", "i8"), ("refused", "i8"),
+        ("hashes", "?"),  # no volume, but the hash of an image
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.

@@ -30,6 +30,7 @@ from sim.fast.links import carry
 from sim.fast.nodes import allocate, fill_lock_row, lock_row
 from sim.fast.places import end_image_delete
 from sim.fast.quotas import give_back, reserve
+from sim.fast.reading import hash_image
 from sim.fast.state import (
     CACHE,
     DISK_FULL,
@@ -184,6 +185,8 @@ def located(s: State, v: int) -> None:
     add_location(s, r.image, r.fill)
     if i.saving:
         i.saving, i.stored_first = False, True
+        if s.options[0].hashes:
+            hash_image(s, r.image)
 
 
 @compiled

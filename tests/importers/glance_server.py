@@ -102,6 +102,8 @@ def running(folder: Path, script: Path = Path(__file__), **options: Any) -> Iter
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "staging").mkdir(exist_ok=True)
+    for name in ("tasks", "locks"):
+        (folder / name).mkdir(exist_ok=True)
     (folder / "glance-api-paste.ini").write_text(PASTE)
     options = {"enabled_backends": "files:file", "enabled_import_methods": "[]", **options}
     lines = [
@@ -114,6 +116,10 @@ def running(folder: Path, script: Path = Path(__file__), **options: Any) -> Iter
         else f"filesystem_store_datadir = {folder}/images",
         "[files]",
         f"filesystem_store_datadir = {folder}/images",
+        *(
+            ["[os_glance_tasks_store]", f"filesystem_store_datadir = {folder}/tasks"]
+            * bool(options["enabled_backends"])
+        ),
         "[database]",
         f"connection = sqlite:///{folder}/glance.sqlite",
         "[paste_deploy]",
@@ -125,7 +131,7 @@ def running(folder: Path, script: Path = Path(__file__), **options: Any) -> Iter
         child: dict[str, Any] = {
             "stdout": log,
             "stderr": log,
-            "env": {**os.environ, "OS_GLANCE_CONFIG_DIR": str(folder)},
+            "env": {**os.environ, "OS_GLANCE_CONFIG_DIR": str(folder), "OSLO_LOCK_PATH": f"{folder}/locks"},
         }
         sync = ["-m", "glance.cmd.manage", "--config-file", str(folder / "glance-api.conf"), "db", "sync"]
         subprocess.run([sys.executable, *sync], check=True, **child)

@@ -44,6 +44,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _attached(random.Random(f"attached {seed}"), b)
     _families(random.Random(f"families {seed}"), b)
     _directories(random.Random(f"directories {seed}"), b)
+    b.scenario["glance"]["do_secure_hash"] = random.Random(f"hash {seed}").random() < 0.5
     return b
 
 

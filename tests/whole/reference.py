@@ -130,9 +130,9 @@ class Run(StartedCloud):
         self.time.spawn(lambda: self._create(request))
 
     def _on_update_image(self, event: Any) -> None:
-        self._save(self.all_images[image_uuid(event.image_id)])
+        self.save(self.all_images[image_uuid(event.image_id)])
 
-    def _save(self, image: GlanceImage) -> None:
+    def save(self, image: GlanceImage) -> None:
         image.updated_at = self.clock.pop().replace(tzinfo=datetime.UTC)
         image.version += 1
 
@@ -443,7 +443,7 @@ class Run(StartedCloud):
         image = self.glance.images.get(image_uuid(event.image_id))
         if image is None or image.status != "active" or self.strategy not in ("store-only", "combined"):
             return
-        self._save(image)
+        self.save(image)
         backend = event.host.partition("#")[0]
         tier = event.volume_type or self.scenario.backends[backend].volume_types[0]
         try:
@@ -451,7 +451,7 @@ class Run(StartedCloud):
             zones, _ = self._api_task()._extract_availability_zones(asked, None, None, None)
             self.take_quota(self.store_project, image_gib(image.spec.size_bytes), self.types[tier])
         except exception.CinderException:
-            self._save(image)
+            self.save(image)
             return
         properties = {
             "size": image_gib(image.spec.size_bytes),
@@ -489,7 +489,7 @@ class Run(StartedCloud):
             if not stored:
                 self._api_delete(admin(), volume_id)
         if image_uuid(image.spec.image_id) in self.glance.images:
-            self._save(image)
+            self.save(image)
 
     def _written(self, image: GlanceImage, volume: Any) -> bool:
         uuid, spec = image_uuid(image.spec.image_id), image.spec

@@ -293,3 +293,25 @@ def uploads_and_placement(upload: str) -> Builder:
     b.creates("i0 i1 i0", 20.37, "").upload(80.1, "v0", "n0").upload(81.3, "v1", "n1")
     b.upload(82.1, "v2", "n2").creates("n0 n1 n2 n0 i1", 33.37, "", start=200.1).delete(300.3, "v0")
     return b.delete(301.3, "v1").storm(400.1, 3, "n0", "")
+
+
+# The hash of a no-op upload
+
+
+@scenario("cache-only", "combined", multiattach=(True, False))
+def hashed_upload(multiattach: bool) -> Builder:
+    """`updated_at` changes when Glance has read the image: entries made before are stale then."""
+    b = Builder(
+        *small(1),
+        *uploaded("raw", "raw", "raw", "raw", gib=3),
+        **NO_OP,
+        glance={"streams": 1, "stream_mib_s": 100, "do_secure_hash": True},
+        tiers={"flash": {**TIER, "multiattach": multiattach}},
+        cinder={"lock_scope": "node"},
+    )
+    b.backend("a").backend("b", node="c2").create(0, "i0").create(0.1, "i0", "b#p0")
+    b.upload(40.1, "v0", "n0").create(43.3, "n0").create(44.1, "n0", "b#p0").create(60.3, "n0", "b#p0")
+    b.create(90.1, "n0", "b#p0").create(140.1, "n0", "b#p0").create(190.3, "n0", "b#p0")
+    b.upload(300.1, "v1", "n1").event(309.3, "delete_image", image_id="n1").create(310.1, "n1")
+    b.upload(400.1, "v1", "n2").event(401.1, "delete_image", image_id="n2").create(403.1, "n2")
+    return b.upload(500.1, "v0", "n3").storm(503.3, 3, "n3", "b#p0").create(580.1, "n3", "b#p0")
