@@ -16,6 +16,7 @@ from sim.inputs.problems import SHOWN, Problems, quoted
 
 FORMAT = "%Y-%m-%d %H:%M:%S"  # of times in sqlite, which may have six digits more
 SIX_DIGITS = ".[0-9][0-9][0-9][0-9][0-9][0-9]"
+LEAST, MOST = -(2**31), 2**31 - 1  # of whole numbers in the columns of a server
 ASCII = "*[^\x01-~]*"
 
 
@@ -54,7 +55,7 @@ def _what(column: sa.Column[Any]) -> str:
     if isinstance(column.type, sa.DateTime):
         return f"is not {YEARS}"
     if isinstance(column.type, sa.Integer | sa.Boolean):
-        return "is not a whole number"
+        return f"is not a whole number, {LEAST} to {MOST}"
     return "is not text"
 
 
@@ -68,7 +69,8 @@ def _wrong(column: sa.Column[Any], sqlite: bool) -> sa.ColumnElement[bool] | Non
     kind, is_id = sa.func.typeof(value), column.name == "id"
     absent = sa.false() if is_id else value.is_(None)
     if isinstance(column.type, sa.Integer | sa.Boolean):
-        return sa.not_(sa.or_(absent, kind == "integer"))
+        number = sa.type_coerce(column, sa.BigInteger)
+        return sa.not_(sa.or_(absent, sa.and_(kind == "integer", number.between(LEAST, MOST))))
     if timed:
         whole = sa.func.substr(value, 1, 19)
         dated = sa.and_(

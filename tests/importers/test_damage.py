@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 
 from sim.importers import configuration, image_files, notifications, pool_files, volume_files
 from sim.importers.database_url import parse_url
+from sim.importers.database_values import LEAST, MOST
 from sim.importers.names import places
 from sim.inputs.problems import SHOWN, BadInput, Problems
 from sim.inputs.spec import Host, HostPart, Hosts
@@ -65,8 +66,11 @@ def few(url: URL) -> None:
         ("UPDATE volumes SET id = x'ff00'", r"id is not text: '\\xff\x00'"),
         ("UPDATE volumes SET host = CAST(x'633140ff' AS TEXT)", r"host is not text: 'c1@\\xff'"),
         ("UPDATE volumes SET project_id = 'a' || char(0)", "project_id is not text"),
-        ("UPDATE volumes SET size = 'big'", "size is not a whole number: 'big'"),
-        ("UPDATE volumes SET size = 1.5", "size is not a whole number: '1.5'"),
+        ("UPDATE volumes SET size = 'big'", "to 2147483647: 'big'"),
+        ("UPDATE volumes SET size = 1.5", "to 2147483647: '1.5'"),
+        ("UPDATE volumes SET size = 9223372036854775807", "to 2147483647: '9223372036854775807'"),
+        ("UPDATE volumes SET size = -2147483649", "-2147483648 to 2147483647: '-2147483649'"),
+        ("UPDATE image_volume_cache_entries SET size = 2147483648", "size is not a whole number"),
         ("UPDATE volumes SET deleted = 'maybe'", "deleted is not a whole number"),
         ("UPDATE volume_glance_metadata SET value = x'00'", "_metadata, row 1: value is not text"),
         ("UPDATE image_volume_cache_entries SET last_used = 'x'", "last_used is not a time"),
@@ -86,7 +90,9 @@ def test_every_damaged_row_counts(sqlite: URL) -> None:
     change(sqlite, "UPDATE volumes SET size = 'x'", "UPDATE volumes SET launched_at = 'y' WHERE rowid = 3")
     lines = refused(sqlite)
     assert sum("size is not a whole number" in line and ", row " in line for line in lines) == SHOWN
-    assert f"{text(sqlite)}: and 5 more: table volumes: size is not a whole number" in lines
+    assert (
+        f"{text(sqlite)}: and 5 more: table volumes: size is not a whole number, {LEAST} to {MOST}" in lines
+    )
     assert sum("row 3: launched_at" in line for line in lines) == 1
 
 
