@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.analysis.known import known_between
 from sim.analysis.rows import Row
 from sim.analysis.verification import difference
 from sim.inputs.cinders import Cinder
@@ -22,6 +23,8 @@ FOLLOWED = ("host", "source", "status", "error", "attempts", "end")  # columns b
 @dataclass(frozen=True)
 class Parting:
     """What two Cinders make of one row. `told` is the first difference as text; '' if there is none.
+
+    `known` are the known differences of the two that such a run can meet, if it met one.
 
     - creates: how many creates from an image end otherwise, be it only at another moment.
     - decisions: how many of them have another source, host, status, error or number of attempts.
@@ -37,6 +40,7 @@ class Parting:
     p95s_s: tuple[float, float]
     failed: tuple[int, int]
     told: str
+    known: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
@@ -73,21 +77,24 @@ def partings(ran: Sequence[Ran]) -> list[Parting]:
 
 
 def _parting(first: Ran, second: Ran) -> Parting:
-    cinders: list[Cinder] = [first[0].cinder, second[0].cinder]
+    cinders: tuple[Cinder, Cinder] = first[0].cinder, second[0].cinder
     names = cinders[0].name, cinders[1].name
     one, other = (each[2].requests for each in (first, second))
     unlike = {name: (one[name] != other[name]).to_numpy() for name in FOLLOWED}
     decided = np.logical_or.reduce([unlike[name] for name in FOLLOWED if name != "end"])
     total = [each[1][each[1]["tier"] == ALL].iloc[0] for each in (first, second)]
+    told = difference(first[2], second[2], (f"Cinder {names[0]}", f"Cinder {names[1]}")) or ""
+    row = first[0]
     return Parting(
-        first[0].way,
+        row.way,
         *names,
         int((decided | unlike["end"]).sum()),
         int(decided.sum()),
         (float(total[0]["clone_hit_rate"]), float(total[1]["clone_hit_rate"])),
         (float(total[0]["create_s_p95"]), float(total[1]["create_s_p95"])),
         (_failed(total[0]), _failed(total[1])),
-        difference(first[2], second[2], (f"Cinder {names[0]}", f"Cinder {names[1]}")) or "",
+        told,
+        tuple(known_between(row.case, row.strategy, *cinders)) if told else (),
     )
 
 

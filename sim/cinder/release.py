@@ -24,7 +24,8 @@ except ImportError:
 __all__ = ["EarlierCalls", "caution", "db_api", "models", "places", "rewrites_metadata"]
 
 REPEATED = 27  # the oldest Cinder whose rules engine `fast` repeats
-# Where `clone_across_pools` came: the store's clone (`_clone_image_volume`), then the cache's (`get_entry`).
+# Since when, from 27 on, `clone_across_pools` works: the store's clone (`_clone_image_volume`; 25 and 26 have
+# it, too, and 27 lost it), then the cache's (`get_entry`).
 STORE_ACROSS_POOLS, CACHE_ACROSS_POOLS = 28, 29
 # Modules by their name in Cinder 29, and where older releases keep their content.
 EARLIER = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import subprocess
@@ -83,13 +84,15 @@ def _process(cinder: Cinder) -> subprocess.Popen[bytes]:
     python = python_of(cinder.release, _said)
     command = [str(python), "-W", "ignore", "-c", BEGIN, str(SIM), cinder.release, str(cinder.checkout or "")]
     # Ctrl-C is for this process; the other one ends when nobody writes to it any more.
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=_environment(python),
         start_new_session=True,
     )
+    atexit.register(process.__exit__, None, None, None)
+    return process
 
 
 def _environment(python: Path) -> dict[str, Any]:

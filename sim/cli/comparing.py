@@ -84,7 +84,9 @@ def told(job: Job, outcomes: list[Outcome], found: Comparison | None, differ: Se
     from sim.run import run
 
     if job.several_cinders:
-        return Told(Advice(outcomes[-1].row.name), [each.line for each in differ], "")
+        return Told(
+            Advice(outcomes[-1].row.name), [line for each in differ for line in (each.line, *each.known)], ""
+        )
     summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
     of_row = {outcome.row.name: outcome for outcome in outcomes}
     strategies = {name: outcome.row.strategy for name, outcome in of_row.items()}

@@ -252,7 +252,8 @@ def _show(
             findings = outcome.findings if earlier == name else [f"the same as {earlier}"]
             lines += [f"{of}:", *map(item, findings), ""]
     for parting in differ:
-        lines += [filled(parting.line), *([parting.told] if parting.told else []), ""]
+        about = [*map(filled, (parting.line, *parting.known)), *([parting.told] if parting.told else [])]
+        lines += [*about, ""]
     if recommends:
         lines += [*map(filled, recommends), ""]
     show("\n".join(lines[:-1]), coloured=True)

@@ -111,12 +111,13 @@ def _version_of(checkout: Path) -> str:
 
 def _release_below(version: str) -> str:
     """The last supported release that is not newer than a version; without one, the newest."""
-    numbers = _numbers(version)
-    older = [release for release in SUPPORTED if numbers and _numbers(release) <= numbers]
+    own = numbers(version)
+    older = [release for release in SUPPORTED if own and numbers(release) <= own]
     return older[-1] if older else SUPPORTED[-1]
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with, to compare versions by."""
     leading = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", version)
     return tuple(map(int, leading[0].split("."))) if leading else ()
 
