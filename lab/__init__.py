@@ -1,0 +1,1 @@
+"""A small real cloud on one machine: Cinder, Glance, MariaDB, RabbitMQ and storage on the loopback."""

@@ -1,0 +1,145 @@
+"""The experiment of docs/is-it-true.md: measure one run, import and calibrate it, predict, measure, compare."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sim.inputs.scenario import Case
+from sim.inputs.yamlfile import read_yaml
+from sim.inputs.problems import BadInput, Problems
+from sim.run import run
+from sim.workload.loading import load
+
+from lab import cloud, conf, measure
+from lab.player import Player
+
+HERE = Path(__file__).parent
+TABLES = ("requests", "cache", "cache_events")
+SETTLED = "cinder.yaml"
+
+
+def configurations(path: Path = HERE / "configurations.yaml") -> dict[str, dict[str, Any]]:
+    """What each run changes."""
+    problems = Problems()
+    found = read_yaml(path, problems)
+    if found is None:
+        raise BadInput(problems.lines())
+    return dict(found)
+
+
+def case_of(name: str, scenario: Path = HERE / "scenario.yaml") -> tuple[Case, str]:
+    """The case and the strategy of a run, as the lab is set up for it."""
+    changes = dict(configurations()[name])
+    strategy = changes.pop("strategy", "cache-only")
+    values: dict[tuple[str, ...], object] = {}
+    if "trace" in changes:
+        values[("workload", "trace")] = changes.pop("trace")
+    values |= {tuple(key.split(".")): value for key, value in changes.items()}
+    if strategy == "none":
+        for backend in load(scenario).scenario.backends:
+            values[("backends", backend, "image_volume_cache_enabled")] = False
+    return load(scenario, values=values), strategy
+
+
+def measure_run(name: str, folder: Path, out: Path) -> None:
+    """Sets the lab up for a run, plays it, and writes what it did below `out`. `folder` keeps everything."""
+    case, _ = case_of(name)
+    with cloud.running(case, folder) as lab:
+        memory = _memory_mib(folder)
+        player = Player(case, lab)
+        player.upload(folder.parent / "images")
+        print(f"{name}: ready after {lab.start_s:.0f} s, {memory:.0f} MiB; plays", flush=True)
+        seen = player.play()
+        found = measure.tables(seen, player, lab)
+        _write(found, out)
+        (folder / "glance_ids.json").write_text(json.dumps(player.glance_ids))
+        facts = {
+            "start_s": round(lab.start_s, 1),
+            "memory_mib": round(memory),
+            "disk_mib": round(_disk_mib(folder)),
+            "play_s": round(time.time() - player.start, 1),
+            "load_average": os.getloadavg()[2],
+        }
+        (out / "costs.json").write_text(json.dumps(facts, indent=1) + "\n")
+        if name == "baseline":
+            print(imported(lab, folder / "imported"))
+
+
+def imported(lab: cloud.Lab, out: Path) -> str:
+    """What `cinder-cache import` prints when it reads the lab."""
+    services = [part for node in conf.nodes(lab.scenario) for part in ("--service", f"cinder-{node}.conf")]
+    sources = [*("--conf", "cinder.conf"), *services, "--db", conf.database(lab.ports), "--glance", "lab"]
+    sources += ["--notifications", "notifications.jsonl"]
+    return _sim(lab.folder, "import", "--out", out, *sources)
+
+
+def _sim(folder: Path, *arguments: Any) -> str:
+    command = [sys.executable, "-m", "sim", *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": str(cloud.ROOT)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise cloud.Broken(f"cinder-cache {arguments[0]}: {done.stderr}")
+    return done.stdout + done.stderr
+
+
+def predict(calibrated: Path, out: Path) -> None:
+    """Simulates every run with the calibrated times, and writes the tables and their hashes below `out`.
+
+    What import and calibrate cannot tell is the lab's: see `cloud_of`.
+    """
+    for name in configurations():
+        case, strategy = case_of(name)
+        found = run(cloud_of(case, calibrated), strategy, "cinder")
+        _write({table: getattr(found, table) for table in TABLES}, out / name)
+    hashes = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out)}"
+        for path in sorted(out.glob("*/*.csv"))
+    ]
+    (out / "SHA256SUMS").write_text("\n".join(hashes) + "\n")
+
+
+FITTED = ("create_s", "clone_s", "write_mib_s", "convert_mib_s")
+
+
+def cloud_of(case: Case, calibrated: Path) -> Case:
+    """The case with the times and rates that `calibrate` fitted to the first run, and nothing else of it."""
+    fitted = load(calibrated).scenario
+    values: dict[tuple[str, ...], object] = {("glance", "stream_mib_s"): fitted.glance.stream_mib_s}
+    for name in case.scenario.backends:
+        for key in FITTED:
+            values[("backends", name, key)] = getattr(fitted.backends[name], key)
+    return replace(case, scenario=case.scenario.varied(values))
+
+
+def _write(tables: Mapping[str, pd.DataFrame], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.round(3).to_csv(out / f"{name}.csv", index=False)
+
+
+def _memory_mib(folder: Path) -> float:
+    """Memory of the lab's processes that is theirs alone, and their share of what they share."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"LAB={folder}".encode() in (path / "environ").read_bytes().split(b"\0"):
+                lines = (path / "smaps_rollup").read_text().splitlines()
+                total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        except OSError:
+            continue
+    return total / 1024
+
+
+def _disk_mib(folder: Path) -> float:
+    files = [path for path in folder.rglob("*") if path.is_file() and "arrays" not in path.parts[len(folder.parts) + 1 :][:-1]]
+    return sum(path.stat().st_blocks for path in files if not path.is_symlink()) * 512 / (1 << 20)
