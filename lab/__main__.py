@@ -1,8 +1,7 @@
-"""`python -m lab`: see `--help`."""
+"""The lab's command: `python -m lab --help`."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -10,43 +9,51 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from lab import cloud, experiment
 from sim.inputs.problems import BadInput
 from sim.workload.loading import load
 
-from lab import cloud
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+Folder = Annotated[Path, typer.Argument(metavar="DIR")]
 
 
 @app.command()
-def up(scenario: Path, folder: Path) -> None:
-    """Start a lab, and keep it until Ctrl-C or `stop`."""
+def up(scenario: Path, folder: Folder) -> None:
+    """Start a lab of SCENARIO in the new folder DIR, and keep it until Ctrl-C or `stop`."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with cloud.running(load(scenario), folder.absolute()) as lab:
-        print(f"ready after {lab.start_s:.0f} s: Cinder's API at http://127.0.0.1:{lab.ports['cinder']}/v3")
-        print(f"the SDK's cloud is lab in {lab.folder}/clouds.yaml; Ctrl-C ends it", flush=True)
+        print(f"ready after {lab.start_s:.0f} s")
+        print(f"Cinder: http://127.0.0.1:{lab.ports['cinder']}/v3 (the token is USER:PROJECT)")
+        print(f"Glance: cloud `lab` in {lab.folder / 'clouds.yaml'}")
+        print(f"MariaDB: {lab.folder}/mariadb.socket; logs: {lab.folder}/logs; Ctrl-C ends it", flush=True)
         ended.wait()
 
 
 @app.command()
-def stop(folder: Path) -> None:
-    """End a lab that runs in FOLDER, or what a killed one left behind."""
-    import json
-
-    with_pid = folder / "lab.json"
-    if with_pid.exists():
-        pid = json.loads(with_pid.read_text())["pid"]
-        if f"{folder}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes() if Path(f"/proc/{pid}").exists() else False:
-            os.kill(pid, signal.SIGTERM)
-            return
+def stop(folder: Folder) -> None:
+    """End the lab in DIR, or what is left of it."""
     cloud.stop(folder.absolute())
 
 
+@app.command()
+def measure(name: str, folder: Folder, out: Path) -> None:
+    """Play the run NAME of configurations.yaml on a lab in the new folder DIR, and write tables into OUT."""
+    experiment.measure_run(name, folder.absolute(), out)
+
+
+@app.command()
+def predict(calibrated: Path, out: Path) -> None:
+    """Simulate all runs with the times of CALIBRATED, and write tables and their hashes into OUT."""
+    experiment.predict(calibrated, out)
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the lab ends what it started
     try:
-        app(standalone_mode=True)
+        app()
     except (BadInput, cloud.Broken) as error:
         sys.exit(str(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -21,9 +22,9 @@ import kombu
 import openstack
 import pymysql
 from keystoneauth1.adapter import Adapter
-from sim.inputs.scenario import Case, Scenario
 
 from lab import conf
+from sim.inputs.scenario import Case, Scenario
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.prefix) / "bin"
@@ -88,6 +89,10 @@ def running(case: Case, folder: Path, say: Callable[[str], None] = print) -> Ite
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     start = time.monotonic()
     (folder / "pids").mkdir(parents=True)
+    owner = (folder / "owner").open("w")
+    owner.write(str(os.getpid()))
+    owner.flush()
+    fcntl.flock(owner, fcntl.LOCK_EX)  # for as long as this process lives
     try:
         ports = dict(zip(SERVERS, _free_ports(len(SERVERS)), strict=True))
         reflinks = _storage(folder, case.scenario, say)
@@ -99,17 +104,31 @@ def running(case: Case, folder: Path, say: Callable[[str], None] = print) -> Ite
         conf.write(folder, case.scenario, ports, reflinks)
         _start(folder, case.scenario, ports)
         lab = Lab(folder, ports, case.scenario, time.monotonic() - start)
-        (folder / "lab.json").write_text(json.dumps({"ports": ports, "pid": os.getpid(), "start_s": lab.start_s}))
+        (folder / "lab.json").write_text(json.dumps({"ports": ports, "start_s": lab.start_s}))
         yield lab
     finally:
-        stop(folder)
+        _clean(folder)
+        owner.close()
 
 
 def stop(folder: Path) -> None:
+    """Ends a lab that another process keeps, or what such a process left behind when it was killed."""
+    if not (folder / "owner").exists():
+        raise Broken(f"{folder}: no lab was started here")
+    with (folder / "owner").open() as owner:
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.kill(int(owner.read()), signal.SIGTERM)
+            fcntl.flock(owner, fcntl.LOCK_EX)  # until it has ended
+        _clean(folder)
+
+
+def _clean(folder: Path) -> None:
     """Ends every process of a lab and unmounts its arrays."""
-    for path in reversed(sorted((folder / "pids").glob("*"))):
+    for path in sorted((folder / "pids").glob("*"), reverse=True):
         pid = int(path.read_text())
-        if str(folder).encode() in _environment(pid):
+        if f"LAB={folder}".encode() in _environment(pid).split(b"\0"):
             _end(pid)
         path.unlink(missing_ok=True)
     ports = folder / "ports.json"
@@ -163,7 +182,10 @@ def _storage(folder: Path, scenario: Scenario, say: Callable[[str], None]) -> bo
         image = array.with_suffix(".xfs")
         with image.open("wb") as file:
             file.truncate(size)
-        commands = (["mkfs.xfs", "-q", "-m", "reflink=1", image], ["mount", "-o", "loop,discard", image, array])
+        commands = (
+            ["mkfs.xfs", "-q", "-m", "reflink=1", image],
+            ["mount", "-o", "loop,discard", image, array],
+        )
         try:
             for command in commands:
                 _run(folder, command)
@@ -223,10 +245,28 @@ def _commands(
     found: dict[str, tuple[list[Any], dict[str, str]]] = {
         "0-mariadb": (
             [
-                *("mariadbd", "--no-defaults", *user, f"--datadir={folder}/mariadb", f"--tmpdir={folder}/state"),
-                *(f"--port={ports['mariadb']}", "--bind-address=127.0.0.1", f"--socket={folder}/mariadb.socket"),
-                *(f"--pid-file={folder}/mariadb.pid", f"--init-file={folder}/start.sql", "--skip-name-resolve"),
-                *("--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync", "--max-connections=500"),
+                *(
+                    "mariadbd",
+                    "--no-defaults",
+                    *user,
+                    f"--datadir={folder}/mariadb",
+                    f"--tmpdir={folder}/state",
+                ),
+                *(
+                    f"--port={ports['mariadb']}",
+                    "--bind-address=127.0.0.1",
+                    f"--socket={folder}/mariadb.socket",
+                ),
+                *(
+                    f"--pid-file={folder}/mariadb.pid",
+                    f"--init-file={folder}/start.sql",
+                    "--skip-name-resolve",
+                ),
+                *(
+                    "--innodb-flush-log-at-trx-commit=0",
+                    "--innodb-flush-method=nosync",
+                    "--max-connections=500",
+                ),
             ],
             {},
         ),
@@ -256,7 +296,7 @@ def _rabbitmq(folder: Path, ports: dict[str, int]) -> dict[str, str]:
         "RABBITMQ_CONF_ENV_FILE": str(home / "none"),
         "RABBITMQ_CONFIG_FILE": str(home / "none"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}",
         "ERL_EPMD_PORT": str(ports["epmd"]),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
@@ -272,7 +312,9 @@ def _start(folder: Path, scenario: Scenario, ports: dict[str, int]) -> None:
     )
     for program in ("mariadbd", "rabbitmq-server", "qemu-img"):
         if shutil.which(program, path=PATHS) is None:
-            raise Broken(f"no {program}: the lab needs Debian's mariadb-server, rabbitmq-server and qemu-utils")
+            raise Broken(
+                f"no {program}: the lab needs Debian's mariadb-server, rabbitmq-server and qemu-utils"
+            )
     commands = _commands(folder, scenario, ports)
 
     def spawn(name: str) -> None:
@@ -331,7 +373,7 @@ def _prepare(lab: Lab) -> None:
         for name in names:
             topics.append((f"4-cinder-volume-{node}", f"cinder-volume.{conf.host(lab.scenario, node, name)}"))
     for server, topic in topics:  # a call before the server listens would wait for a minute
-        _wait(lab.folder, server, lambda topic=topic: _consumed(lab, topic))
+        _wait(lab.folder, server, lambda topic=topic: consumed(lab, topic))
 
     def reported() -> bool:
         return len(volume.get("/scheduler-stats/get_pools").json().get("pools", [])) == expected
@@ -339,7 +381,7 @@ def _prepare(lab: Lab) -> None:
     _wait(lab.folder, "3-cinder-scheduler", reported)
 
 
-def _consumed(lab: Lab, topic: str) -> bool:
+def consumed(lab: Lab, topic: str) -> bool:
     """Whether a server takes messages from the queue of a topic."""
     with kombu.Connection(lab.broker) as connection, connection.channel() as channel:
         try:

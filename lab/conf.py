@@ -17,11 +17,31 @@ GIB = 1 << 30
 # What the lab sets up. Whatever else a scenario says must have its default.
 OF_CINDER = {"lock_scope", "scheduler_max_attempts", "backend_stats_polling_interval"}
 OF_CINDER |= {"internal_tenant_quota_volumes", "internal_tenant_quota_gigabytes"}
-OF_BACKENDS = {"volume_types", "pools", "node", "nodes", "cluster", "create_s", "clone_s", "clone_mib_s", "delete_s"}
+OF_BACKENDS = {
+    "volume_types",
+    "pools",
+    "node",
+    "nodes",
+    "cluster",
+    "create_s",
+    "clone_s",
+    "clone_mib_s",
+    "delete_s",
+}
 OF_BACKENDS |= {"extend_s", "write_mib_s", "convert_mib_s", "write_streams", "max_clones_per_volume"}
 OF_BACKENDS |= {"delete_with_clones", "max_over_subscription_ratio", "reserved_percentage"}
 OF_BACKENDS |= {f"image_volume_cache_{name}" for name in ("enabled", "max_size_gb", "max_count")}
-OF_SCENARIO = {"name", "seed", "glance", "cinder", "tiers", "backends", "images", "workload", "boot_timeout_s"}
+OF_SCENARIO = {
+    "name",
+    "seed",
+    "glance",
+    "cinder",
+    "tiers",
+    "backends",
+    "images",
+    "workload",
+    "boot_timeout_s",
+}
 OF_SCENARIO |= {"strategies", "today"}
 OF_GLANCE = {"streams", "stream_mib_s"}
 EVENTS = {"create", "delete", "update_image"}
@@ -31,7 +51,9 @@ def check(case: Case) -> None:
     """Raises `BadInput` for what the lab cannot do."""
     scenario = case.scenario
     problems = _changed(scenario, OF_SCENARIO, "")
-    problems += _changed(scenario.cinder, OF_CINDER, "cinder.") + _changed(scenario.glance, OF_GLANCE, "glance.")
+    problems += _changed(scenario.cinder, OF_CINDER, "cinder.") + _changed(
+        scenario.glance, OF_GLANCE, "glance."
+    )
     for name, backend in scenario.backends.items():
         problems += _changed(backend, OF_BACKENDS, f"backends.{name}.")
         if len(backend.pools) > 1 or len(backend.volume_types) > 1:

@@ -38,7 +38,9 @@ OPTIONS = [
     ),
     cfg.FloatOpt("lab_clone_mib_s", help="Rate of a full copy."),
     cfg.FloatOpt("lab_write_mib_s", help="Rate of writing an image's virtual size."),
-    cfg.FloatOpt("lab_convert_mib_s", help="Rate of converting the virtual size of an image that is not raw."),
+    cfg.FloatOpt(
+        "lab_convert_mib_s", help="Rate of converting the virtual size of an image that is not raw."
+    ),
     cfg.BoolOpt("lab_holes_are_free", default=False, help="Rates count an image's data, and not its holes."),
 ]
 cfg.CONF.register_opts(OPTIONS, group=configuration.SHARED_CONF_GROUP)
@@ -97,7 +99,10 @@ class ReflinkDriver(driver.VolumeDriver):  # type: ignore[misc]
                 found = path.stat()
                 free = self.configuration.lab_holes_are_free
                 mib = (found.st_blocks * 512 if free else found.st_size) / MIB
-                for rate in (self.configuration.lab_write_mib_s, not raw and self.configuration.lab_convert_mib_s):
+                for rate in (
+                    self.configuration.lab_write_mib_s,
+                    not raw and self.configuration.lab_convert_mib_s,
+                ):
                     lasting[0] += mib / rate if rate else 0
                 os.truncate(path, volume.size * GIB)
                 self._execute("sync", str(path))  # a clone would wait for it
@@ -183,7 +188,7 @@ class ReflinkDriver(driver.VolumeDriver):  # type: ignore[misc]
 
     @contextmanager
     def _operation(self, name: str, volume: Any, seconds: float, **more: str) -> Iterator[list[float]]:
-        """Lasts as many seconds, and notes what happened beside the array. Its body may change the seconds."""
+        """Lasts so many seconds, and notes what happened in a file. Its body may change the seconds."""
         start, began, lasting, error = time.time(), time.monotonic(), [seconds], ""
         try:
             yield lasting

@@ -12,7 +12,10 @@ import pandas as pd
 from lab.cloud import Lab
 from lab.player import Player
 
-WAITED = re.compile(r'(req-[0-9a-f-]+) .*Lock "cinder-([0-9a-f-]+)" acquired by "_prepare_image_cache_entry" :: waited ([0-9.]+)s')
+WAITED = re.compile(
+    r'(req-[0-9a-f-]+) .*Lock "cinder-[0-9a-f-]+" acquired by "_prepare_image_cache_entry"'
+    r" :: waited ([0-9.]+)s"
+)
 MIB = 1 << 20
 
 
@@ -24,7 +27,9 @@ def tables(seen: pd.DataFrame, player: Player, lab: Lab) -> dict[str, pd.DataFra
         start=lambda found: found["start"] - player.start, end=lambda found: found["end"] - player.start
     )
     requests = seen.assign(source=_sources(seen, operations), lock_wait_s=_waits(seen, lab.folder))
-    entries = pd.DataFrame(lab.query("select host, image_id, size, last_used from image_volume_cache_entries"))
+    entries = pd.DataFrame(
+        lab.query("select host, image_id, size, last_used from image_volume_cache_entries")
+    )
     if entries.empty:
         entries = pd.DataFrame(columns=["host", "image_id", "size", "last_used"])
     cache = pd.DataFrame(
@@ -68,7 +73,7 @@ def _waits(seen: pd.DataFrame, folder: Path) -> list[float]:
     waited: dict[str, float] = {}
     for path in (folder / "logs").glob("cinder-volume-*.log"):
         for found in WAITED.finditer(path.read_text(errors="replace")):
-            waited[found[1]] = waited.get(found[1], 0.0) + float(found[3])
+            waited[found[1]] = waited.get(found[1], 0.0) + float(found[2])
     return [waited.get(request, 0.0) for request in seen["request_id"]]
 
 
@@ -83,5 +88,7 @@ def _cache_events(folder: Path, images: dict[str, str], start: float) -> pd.Data
             at = pd.Timestamp(message["timestamp"], tz="UTC").timestamp() - start
             payload = message["payload"]
             host = str(payload["host"]).split("@")[-1]
-            rows.append({"time": at, "host": host, "event": event, "image_id": images.get(payload["image_id"])})
+            rows.append(
+                {"time": at, "host": host, "event": event, "image_id": images.get(payload["image_id"])}
+            )
     return pd.DataFrame(rows, columns=["time", "host", "event", "image_id"])

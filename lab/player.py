@@ -15,10 +15,10 @@ from typing import Any
 
 import kombu
 import pandas as pd
-from sim.inputs.scenario import Case
 
 from lab import images
 from lab.cloud import Lab
+from sim.inputs.scenario import Case
 
 GIVE_UP_S = 600  # after the last event
 POLL_S = 2.0
@@ -139,7 +139,9 @@ class Player:
         one = self.seen[row.volume_id]
         body = {"size": one.size_gib, "imageRef": self.glance_ids[one.image_id], "name": one.volume_id}
         one.asked = time.time() - self.start
-        answer = self.volume.post("/volumes", json={"volume": body | {"volume_type": one.volume_type}}, raise_exc=False)
+        answer = self.volume.post(
+            "/volumes", json={"volume": body | {"volume_type": one.volume_type}}, raise_exc=False
+        )
         one.accepted = time.time() - self.start
         one.request_id = answer.headers.get("x-openstack-request-id", "")
         if not answer.ok:
@@ -197,4 +199,3 @@ class Player:
         for row in hosts:
             if row["id"] in self.of:
                 self.of[row["id"]].host = (row["host"] or "").split("@")[-1]
-

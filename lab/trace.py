@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+
 from sim.inputs.images import Image
 
 ZIPF = 0.9
