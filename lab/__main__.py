@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lab import cloud, experiment
+from lab import cloud, experiment, killed
 from sim.inputs.problems import BadInput
 from sim.workload.loading import load
 
@@ -48,6 +48,18 @@ def measure(name: str, folder: Folder, out: Path) -> None:
 def predict(calibrated: Path, out: Path) -> None:
     """Simulate all runs with the times of CALIBRATED, and write tables and their hashes into OUT."""
     experiment.predict(calibrated, out)
+
+
+@app.command()
+def report(results: Path = experiment.RESULTS, picture: Path = experiment.PICTURE) -> None:
+    """Compare what was predicted and measured in RESULTS, and draw PICTURE."""
+    experiment.report(results, picture)
+
+
+@app.command()
+def kill(folder: Folder, out: Path = experiment.RESULTS / "killed.csv") -> None:
+    """Kill a cinder-volume in the middle of fills, on a lab in the new folder DIR; write what is left."""
+    print(killed.watch(folder.absolute(), out).to_string())
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,7 @@ class Lab:
 def running(case: Case, folder: Path, say: Callable[[str], None] = print) -> Iterator[Lab]:
     """A lab of a scenario in a new folder. Its end ends all its processes; the files stay."""
     conf.check(case)
-    with suppress(PermissionError):  # other programs on the machine then change its times little
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+    _prefer(os.getpid())
     start = time.monotonic()
     (folder / "pids").mkdir(parents=True)
     owner = (folder / "owner").open("w")
@@ -138,6 +138,16 @@ def _clean(folder: Path) -> None:
     for mounted in sorted((folder / "arrays").glob("*/")):
         if os.path.ismount(mounted):
             subprocess.run(["umount", mounted], check=True)
+
+
+def _prefer(pid: int) -> None:
+    """Gives a process a high priority, so that other programs on the machine change its times little.
+
+    Linux shares the processors among sessions first (autogroups), and each server is a session of its own.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
+        Path(f"/proc/{pid}/autogroup").write_text(str(PRIORITY))
 
 
 def _environment(pid: int) -> bytes:
@@ -218,7 +228,7 @@ def _env(folder: Path, more: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _spawn(folder: Path, name: str, command: list[Any], more: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, name: str, command: list[Any], more: dict[str, str]) -> None:
     with (folder / "logs" / f"{name}.out").open("ab") as log:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -230,7 +240,7 @@ def _spawn(folder: Path, name: str, command: list[Any], more: dict[str, str]) ->
             start_new_session=True,
         )
     (folder / "pids" / name).write_text(str(process.pid))
-    return process
+    _prefer(process.pid)
 
 
 def _commands(
@@ -373,7 +383,7 @@ def _prepare(lab: Lab) -> None:
         for name in names:
             topics.append((f"4-cinder-volume-{node}", f"cinder-volume.{conf.host(lab.scenario, node, name)}"))
     for server, topic in topics:  # a call before the server listens would wait for a minute
-        _wait(lab.folder, server, lambda topic=topic: consumed(lab, topic))
+        _wait(lab.folder, server, partial(consumed, lab, topic))
 
     def reported() -> bool:
         return len(volume.get("/scheduler-stats/get_pools").json().get("pools", [])) == expected

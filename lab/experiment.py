@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from lab import chance, cloud, conf, measure
+from lab import chance, cloud, compare, conf, measure
 from lab.player import Player
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.scenario import Case
@@ -24,6 +24,8 @@ from sim.run import run
 from sim.workload.loading import load
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PICTURE = HERE.parent / "docs" / "is-it-true.png"
 TABLES = ("requests", "cache", "cache_events")
 REPEATS = 20
 
@@ -34,7 +36,7 @@ def configurations(path: Path = HERE / "configurations.yaml") -> dict[str, dict[
     found = read_yaml(path, problems)
     if found is None:
         raise BadInput(problems.lines())
-    return dict(found)
+    return {str(name): changes for name, changes in found.items()}
 
 
 def case_of(name: str, scenario: Path = HERE / "scenario.yaml") -> tuple[Case, str]:
@@ -135,8 +137,8 @@ def _memory_mib(folder: Path) -> float:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if f"LAB={folder}".encode() in (path / "environ").read_bytes().split(b"\0"):
-                lines = (path / "smaps_rollup").read_text().splitlines()
-                total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+                (line,) = (one for one in (path / "smaps_rollup").open() if one.startswith("Pss:"))
+                total += int(line.split()[1])
         except OSError:
             continue
     return total / 1024
@@ -144,9 +146,24 @@ def _memory_mib(folder: Path) -> float:
 
 def _disk_mib(folder: Path) -> float:
     """What the files of the lab take; those on the arrays are in the arrays' own files."""
-    return sum(
-        (Path(where) / name).lstat().st_blocks * 512
-        for where, folders, names in os.walk(folder)
-        if not (where == str(folder / "arrays") and folders.clear())
-        for name in names
-    ) / (1 << 20)
+    total = 0
+    for where, folders, names in os.walk(folder):
+        if where == str(folder / "arrays"):
+            folders.clear()
+        total += sum((Path(where) / name).lstat().st_blocks * 512 for name in names)
+    return total / (1 << 20)
+
+
+def report(results: Path, picture: Path) -> None:
+    """Writes what the page shows, from the tables of all runs that were predicted and measured."""
+    from lab import plot
+
+    predicted, measured = results / "predicted", results / "measured"
+    runs = [name for name in configurations() if (measured / name / "requests.csv").exists()]
+    compared = compare.compared(predicted, measured, runs)
+    compared.to_csv(results / "compared.csv", index=False)
+    plot.wide(compared).to_csv(results / "overview.csv", index=False)
+    compare.agreement(predicted, measured, runs).to_csv(results / "agreement.csv", index=False)
+    costs = [{"run": run} | json.loads((measured / run / "costs.json").read_text()) for run in runs]
+    pd.DataFrame(costs).to_csv(results / "costs.csv", index=False)
+    plot.distributions(predicted, measured, runs).savefig(picture, dpi=100)

@@ -22,7 +22,7 @@ from sim.inputs.scenario import Case
 
 GIVE_UP_S = 600  # after the last event
 POLL_S = 2.0
-FINAL = ("available", "error")
+GIVEN = ("volume_id", "image_id", "volume_type", "size_gib", "time")  # of a create in the trace
 
 
 @dataclass
@@ -110,24 +110,23 @@ class Player:
         self.notifications.start()
         self.notifications.ready.wait(60)
         poller_end = threading.Event()
-        events = self.case.trace.events
-        for row in events[events["event"] == "create"].itertuples():
-            self.seen[row.volume_id] = Seen(
-                row.volume_id, row.image_id, row.volume_type, int(row.size_gib), float(row.time)
-            )
+        events = self.case.trace.events.to_dict("records")
+        for row in events:
+            if row["event"] == "create":
+                self.seen[row["volume_id"]] = Seen(**{name: row[name] for name in GIVEN})
         poller = threading.Thread(target=self._poll, args=(poller_end,), daemon=True)
         with ThreadPoolExecutor(128) as pool:
             self.start = time.time() + 1
             poller.start()
-            done = []
-            for row in events.itertuples():
-                time.sleep(max(0.0, self.start + row.time - time.time()))
-                done.append(pool.submit(getattr(self, f"_{row.event}"), row))
+            sent = []
+            for row in events:
+                time.sleep(max(0.0, self.start + row["time"] - time.time()))
+                sent.append(pool.submit(getattr(self, f"_{row['event']}"), row))
             end = time.time() + GIVE_UP_S
             for one in self.seen.values():
                 one.final.wait(max(0.0, end - time.time()))
-            for one in done:
-                one.result()
+            for future in sent:
+                future.result()
         self._settle(end)
         poller_end.set()
         poller.join()
@@ -135,9 +134,9 @@ class Player:
         self.notifications.join()
         return pd.DataFrame([vars(one) for one in self.seen.values()]).drop(columns="final")
 
-    def _create(self, row: Any) -> None:
-        one = self.seen[row.volume_id]
-        body = {"size": one.size_gib, "imageRef": self.glance_ids[one.image_id], "name": one.volume_id}
+    def _create(self, row: dict[Any, Any]) -> None:
+        one = self.seen[row["volume_id"]]
+        body = {"size": int(one.size_gib), "imageRef": self.glance_ids[one.image_id], "name": one.volume_id}
         one.asked = time.time() - self.start
         answer = self.volume.post(
             "/volumes", json={"volume": body | {"volume_type": one.volume_type}}, raise_exc=False
@@ -151,13 +150,13 @@ class Player:
         one.cinder_id = answer.json()["volume"]["id"]
         self.of[one.cinder_id] = one
 
-    def _delete(self, row: Any) -> None:
-        one = self.seen[row.volume_id]
+    def _delete(self, row: dict[Any, Any]) -> None:
+        one = self.seen[row["volume_id"]]
         if one.final.wait(GIVE_UP_S) and one.cinder_id:
             self.volume.delete(f"/volumes/{one.cinder_id}", raise_exc=False)
 
-    def _update_image(self, row: Any) -> None:
-        self.image.update_image(self.glance_ids[row.image_id], played=str(time.time()))
+    def _update_image(self, row: dict[Any, Any]) -> None:
+        self.image.update_image(self.glance_ids[row["image_id"]], played=str(time.time()))
 
     def _told(self, message: dict[str, Any]) -> None:
         """A notification: it has the time at which Cinder sent it."""

@@ -30,7 +30,7 @@ def draw(
         times += [*(start + random.uniform(0, STORM_SPREAD_S, storm_creates))]
         chosen += [int(random.choice(len(images), p=weights))] * storm_creates
         types += [*random.choice(["flash", "disk"], storm_creates, p=[0.6, 0.4])]
-    rows = []
+    rows: list[tuple[float, str, str, str, int | None, str]] = []
     for number, index in enumerate(np.argsort(times)):
         image, name = images[chosen[index]], f"v{number:03}"
         at = round(float(times[index]), 3)
