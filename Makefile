@@ -15,7 +15,11 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 	test_results.py test_findings.py planner/test_pickers.py \
 	properties/test_cache_machine.py properties/test_array_machine.py fast/test_interpreted.py)
 
-.PHONY: compare check units test lint docs map compiled prove fuzz killed coverage branches bench interrupted clean
+# Where `make lab` keeps its cloud.
+LAB ?= out/lab
+
+.PHONY: compare check units test tested lint docs map compiled prove fuzz killed coverage branches bench interrupted \
+	lab lab-stop lab-short is-it-true clean
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
@@ -29,8 +33,11 @@ units: $(READY)
 
 test: $(READY) $(OLDEST)/ready  ## what every change needs: lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
 	$(MAKE) --jobs 2 branches lint docs compiled
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(MAKE) --jobs 2 tested lab-short
 	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole tests/repeated tests/standins -k "$(ON_OLDEST)"
+
+tested: $(READY)
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -85,6 +92,18 @@ branches: $(READY)  ## the branches of Cinder's own code that the cases take, ag
 
 bench: $(READY)  ## how fast the engine is, as ratios of one run
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -s
+
+lab: $(READY)  ## a small real cloud on the loopback, until Ctrl-C or `make lab-stop`; LAB= is its folder
+	$(BIN)/python -m lab up lab/scenario.yaml $(LAB)
+
+lab-stop: $(READY)  ## end that cloud, or what is left of it
+	$(BIN)/python -m lab stop $(LAB)
+
+lab-short: $(READY)  ## three minutes: a real cloud decides as the simulator says
+	$(BIN)/python -m lab short
+
+is-it-true: $(READY)  ## the experiment of docs/is-it-true.md, in an hour and a half
+	$(BIN)/python -m lab experiment $(LAB)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

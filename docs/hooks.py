@@ -31,7 +31,7 @@ from pydantic import BaseModel
 ROOT = Path(__file__).parent.parent
 MADE = re.compile(r'^( *)\[.*\]\(\S+ "(keys|code|file|table|commands|repeated) ?(\S*)"\)$', re.M)
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(?=[)#])")
-PATH = re.compile(r"`((?:sim|tests|scenarios|notebooks|docs)/[\w./*-]*)`")
+PATH = re.compile(r"`((?:sim|tests|scenarios|notebooks|docs|lab)/[\w./*-]*)`")
 EXAMPLE = re.compile(r"^(Example.*:)\n((?: +\S.*\n)+)", re.M)
 COPIED = {
     "index.md": "README.md",

@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from lab import cloud, experiment, killed
+from lab import cloud, killed
+from lab import experiment as everything
+from lab import short as short_run
 from sim.inputs.problems import BadInput
 from sim.workload.loading import load
 
@@ -41,25 +43,38 @@ def stop(folder: Folder) -> None:
 @app.command()
 def measure(name: str, folder: Folder, out: Path) -> None:
     """Play the run NAME of configurations.yaml on a lab in the new folder DIR, and write tables into OUT."""
-    experiment.measure_run(name, folder.absolute(), out)
+    everything.measure_run(name, folder.absolute(), out)
 
 
 @app.command()
 def predict(calibrated: Path, out: Path) -> None:
     """Simulate all runs with the times of CALIBRATED, and write tables and their hashes into OUT."""
-    experiment.predict(calibrated, out)
+    everything.predict(calibrated, out)
 
 
 @app.command()
-def report(results: Path = experiment.RESULTS, picture: Path = experiment.PICTURE) -> None:
+def report(results: Path = everything.RESULTS, picture: Path = everything.PICTURE) -> None:
     """Compare what was predicted and measured in RESULTS, and draw PICTURE."""
-    experiment.report(results, picture)
+    everything.report(results, picture)
 
 
 @app.command()
-def kill(folder: Folder, out: Path = experiment.RESULTS / "killed.csv") -> None:
+def kill(folder: Folder, out: Path = everything.RESULTS / "killed.csv") -> None:
     """Kill a cinder-volume in the middle of fills, on a lab in the new folder DIR; write what is left."""
     print(killed.watch(folder.absolute(), out).to_string())
+
+
+@app.command()
+def short() -> None:
+    """Play a short run in three minutes, and fail if it does not go as the simulator says."""
+    if lines := short_run.check():
+        sys.exit("\n".join(lines))
+
+
+@app.command()
+def experiment(folder: Folder) -> None:
+    """Do the whole experiment again, with labs below the new folder DIR; write into lab/results and docs."""
+    everything.do(folder.absolute())
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ import kombu
 import openstack
 import pymysql
 from keystoneauth1.adapter import Adapter
+from requests.adapters import HTTPAdapter
 
 from lab import conf
 from sim.inputs.scenario import Case, Scenario
@@ -33,6 +34,7 @@ BIN = Path(sys.prefix) / "bin"
 PATHS = os.pathsep.join([str(BIN), "/usr/lib/rabbitmq/bin", os.environ.get("PATH", ""), "/usr/sbin"])
 START_S = 180
 PRIORITY = -10
+THREADS = 128  # requests at once that a client sends
 SERVERS = ("mariadb", "rabbitmq", "distribution", "epmd", "glance", "cinder")
 
 
@@ -56,7 +58,9 @@ class Lab:
     def block_storage(self) -> Any:
         """The SDK's client of Cinder: without Keystone, Cinder refuses the SDK's discovery of versions."""
         endpoint = f"http://127.0.0.1:{self.ports['cinder']}/v3"
-        return Adapter(self.connection().session, endpoint_override=endpoint)
+        session = self.connection().session
+        session.session.mount("http://", HTTPAdapter(pool_maxsize=THREADS))
+        return Adapter(session, endpoint_override=endpoint)
 
     def connection(self) -> Any:
         """The SDK's connection to Glance, as an administrator of project `lab`."""

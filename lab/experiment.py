@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from lab import chance, cloud, compare, conf, measure
+from lab import chance, cloud, compare, conf, killed, measure
 from lab.player import Player
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.scenario import Case
@@ -152,6 +153,21 @@ def _disk_mib(folder: Path) -> float:
             folders.clear()
         total += sum((Path(where) / name).lstat().st_blocks * 512 for name in names)
     return total / (1 << 20)
+
+
+def do(folder: Path) -> None:
+    """The whole experiment: the first run, import, calibrate, all predictions, all other runs, the kills."""
+    measure_run("baseline", folder / "baseline", RESULTS / "measured/baseline")
+    own = folder / "baseline/imported"
+    print(_sim(folder, "calibrate", own))
+    for name in ("scenario.yaml", "calibrated.yaml"):
+        shutil.copy(own / name, RESULTS / "imported" / name)
+    predict(own / "calibrated.yaml", RESULTS / "predicted")
+    for name in configurations():
+        if name != "baseline":
+            measure_run(name, folder / name, RESULTS / "measured" / name)
+    killed.watch(folder / "killed", RESULTS / "killed.csv")
+    report(RESULTS, PICTURE)
 
 
 def report(results: Path, picture: Path) -> None:

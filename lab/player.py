@@ -17,7 +17,7 @@ import kombu
 import pandas as pd
 
 from lab import images
-from lab.cloud import Lab
+from lab.cloud import THREADS, Lab
 from sim.inputs.scenario import Case
 
 GIVE_UP_S = 600  # after the last event
@@ -115,7 +115,7 @@ class Player:
             if row["event"] == "create":
                 self.seen[row["volume_id"]] = Seen(**{name: row[name] for name in GIVEN})
         poller = threading.Thread(target=self._poll, args=(poller_end,), daemon=True)
-        with ThreadPoolExecutor(128) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             self.start = time.time() + 1
             poller.start()
             sent = []
