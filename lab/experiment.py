@@ -33,11 +33,15 @@ REPEATS = 20
 
 def configurations(path: Path = HERE / "configurations.yaml") -> dict[str, dict[str, Any]]:
     """What each run changes."""
+    return _mapping(path)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
     problems = Problems()
     found = read_yaml(path, problems)
     if found is None:
         raise BadInput(problems.lines())
-    return {str(name): changes for name, changes in found.items()}
+    return {str(name): value for name, value in found.items()}
 
 
 def case_of(name: str, scenario: Path = HERE / "scenario.yaml") -> tuple[Case, str]:
@@ -95,14 +99,18 @@ def _sim(folder: Path, *arguments: Any) -> str:
     return done.stdout + done.stderr
 
 
-def predict(calibrated: Path, out: Path) -> None:
+def predict(calibrated: Path, out: Path, told: bool = False) -> None:
     """Simulates every run with the calibrated times, and writes the tables and their hashes below `out`.
 
-    What import and calibrate cannot tell is the lab's: see `cloud_of`.
+    What import and calibrate cannot tell is the lab's: see `cloud_of`. With `told`, values of told.yaml too.
     """
+    more = (
+        {tuple(key.split(".")): value for key, value in _mapping(HERE / "told.yaml").items()} if told else {}
+    )
     for name in configurations():
         case, strategy = case_of(name)
         case = cloud_of(case, calibrated)
+        case = replace(case, scenario=case.scenario.varied(more))
         found = run(case, strategy, "cinder")
         tables = {table: getattr(found, table) for table in TABLES}
         _write(tables | {"chance": chance.drawn(case, strategy, REPEATS)}, out / name)
@@ -166,6 +174,7 @@ def do(folder: Path) -> None:
     for name in configurations():
         if name != "baseline":
             measure_run(name, folder / name, RESULTS / "measured" / name)
+    predict(own / "calibrated.yaml", RESULTS / "again", told=True)
     killed.watch(folder / "killed", RESULTS / "killed.csv")
     report(RESULTS, PICTURE)
 
@@ -179,6 +188,8 @@ def report(results: Path, picture: Path) -> None:
     compared = compare.compared(predicted, measured, runs)
     compared.to_csv(results / "compared.csv", index=False)
     plot.wide(compared).to_csv(results / "overview.csv", index=False)
+    again = compare.compared(results / "again", measured, runs)
+    plot.wide(again).to_csv(results / "overview_again.csv", index=False)
     compare.agreement(predicted, measured, runs).to_csv(results / "agreement.csv", index=False)
     costs = [{"run": run} | json.loads((measured / run / "costs.json").read_text()) for run in runs]
     pd.DataFrame(costs).to_csv(results / "costs.csv", index=False)

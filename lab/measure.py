@@ -13,7 +13,7 @@ from lab.cloud import Lab
 from lab.player import Player
 
 WAITED = re.compile(
-    r'(req-[0-9a-f-]+) .*Lock "cinder-[0-9a-f-]+" acquired by "_prepare_image_cache_entry"'
+    r'(req-[0-9a-f-]+) .*Lock "[^"]*cinder-[0-9a-f-]+" acquired by "_prepare_image_cache_entry"'
     r" :: waited ([0-9.]+)s"
 )
 MIB = 1 << 20
