@@ -195,7 +195,15 @@ class Simulation:
             patches.append(MarkedLocations)
         changes = Changes(create_task(what_if, *patches), fill(what_if), twin(self._scenario))
         scheduler_rpc = SchedulerRPC(self.clock, self._schedule)
-        shared = Shared(self.clock, self.db, scheduler_rpc, self.recorder, self._ended, self._service_of)
+        shared = Shared(
+            self.clock,
+            self.db,
+            scheduler_rpc,
+            self.recorder,
+            self._ended,
+            self._service_of,
+            self._scenario.nodes,
+        )
         by_backend: dict[str, list[VolumeManager]] = {}
         given = self.glance.catalogue, self.meter, self._scenario, self._transfers, self.glance.directories
         for name, array in self.arrays.items():

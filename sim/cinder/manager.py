@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,9 @@ from sim.cinder.database import Context, Database, Volume
 from sim.cinder.driver import Driver
 from sim.cinder.policies import ObservedCache, OfBackend
 from sim.cinder.recorder import Recorder
+from sim.cinder.turns import Turns
 from sim.inputs.hosts import parts_of
+from sim.inputs.nodes import Node
 from sim.model.arrays import Array
 from sim.model.repeats import repeats
 
@@ -88,7 +90,8 @@ class PlaceMaker:
 class Shared:
     """Objects that all services of a cloud share.
 
-    `ended` is called after every create; `service_of` is the service that takes a volume's messages.
+    `ended` is called after every create; `service_of` is the service that takes a volume's messages. `nodes`
+    are the limits of nodes.
     """
 
     clock: Clock
@@ -97,6 +100,7 @@ class Shared:
     recorder: Recorder
     ended: Callable[[Volume], None]
     service_of: Callable[[Volume], VolumeManager]
+    nodes: Mapping[str, Node]
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self.db = db = shared.db
         self.driver = driver
         self.stats: dict[str, Any] = {"pools": {}}
+        limits = shared.nodes.get(array.spec.node_names[node], Node())
+        self.threads = Turns(shared.clock, limits.executor_thread_pool_size)  # one for each message
         self.scheduler_rpcapi = shared.scheduler_rpcapi
         self.array = array
         self.reported_at: datetime | None = None

@@ -11,8 +11,19 @@ from glanceclient.exc import HTTPInternalServerError
 
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
+from sim.cinder.manager import VolumeManager
 from sim.cinder.services import Services
 from sim.cinder.snapshots import Snapshot
+
+
+def handle(manager: VolumeManager, handler: Callable[..., Any], *args: Any) -> None:
+    """Have a service handle a message, in one of its threads (`executor_thread_pool_size`).
+
+    oslo.messaging's server hands each message to an executor (`MessageHandlingServer` in
+    oslo_messaging/server.py), and the messages that find no thread wait in its queue.
+    """
+    with manager.threads:
+        handler(*args)
 
 
 class VolumeRPC:
@@ -39,32 +50,42 @@ class VolumeRPC:
         manager = self._services().next(volume)
         # The service would log a failure; the volume's status has the result.
         with suppress(exception.CinderException, HTTPInternalServerError):
-            manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
+            handle(
+                manager,
+                manager.create_volume,
+                context,
+                volume,
+                request_spec,
+                filter_properties,
+                allow_reschedule,
+            )
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
         """Starts at once, in the process of the upload."""
-        self._services().of(volume).copy_volume_to_image(context, volume.id, image_meta)
+        manager = self._services().of(volume)
+        handle(manager, manager.copy_volume_to_image, context, volume.id, image_meta)
 
     def delete_volume(
         self, context: Context, volume: Volume, unmanage_only: bool = False, cascade: bool = False
     ) -> None:
         """A cast: it starts later in this instant."""
         manager = self._services().of(volume)
-        self._clock.cast(manager.delete_volume, context, volume, unmanage_only, cascade)
+        self._clock.cast(handle, manager, manager.delete_volume, context, volume, unmanage_only, cascade)
 
     def create_snapshot(self, context: Context, volume: Volume, snapshot: Snapshot) -> None:
         """A cast, as is `delete_snapshot`."""
-        self._on_snapshot(self._services().of(volume).create_snapshot, context, snapshot)
+        self._on_snapshot("create_snapshot", context, volume, snapshot)
 
     def delete_snapshot(self, context: Context, snapshot: Snapshot, unmanage_only: bool = False) -> None:
-        self._on_snapshot(self._services().of(snapshot.volume).delete_snapshot, context, snapshot)
+        self._on_snapshot("delete_snapshot", context, snapshot.volume, snapshot)
 
-    def _on_snapshot(self, step: Callable[..., Any], context: Context, snapshot: Snapshot) -> None:
+    def _on_snapshot(self, step: str, context: Context, volume: Volume, snapshot: Snapshot) -> None:
+        manager = self._services().of(volume)
         snapshot.running = True
 
         def run() -> None:
             with suppress(exception.CinderException):
-                step(context, snapshot)
+                handle(manager, getattr(manager, step), context, snapshot)
             snapshot.running = False
             self.snapshot_ended(snapshot)
 

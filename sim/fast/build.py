@@ -15,12 +15,13 @@ from sim.fast import state
 from sim.fast.jit import table_of
 from sim.fast.kernel import put_all
 from sim.fast.node_rows import directories_of, lock_rows_of
-from sim.fast.state import ACCOUNTS, NO_LIMIT, NONE, State
+from sim.fast.shared import as_records, glance_routes, limit_of, threads_of
+from sim.fast.state import ACCOUNTS, NONE, State
 from sim.fast.tenants import Tenants, with_tenants
 from sim.inputs.backend import Backend
 from sim.inputs.hosts import backend_of, host_of
 from sim.inputs.quotas import PROJECT
-from sim.inputs.scenario import Case, Scenario
+from sim.inputs.scenario import Case
 from sim.inputs.strategies import Strategy
 from sim.inputs.trace import EVENTS
 from sim.inputs.units import MIB
@@ -201,13 +202,15 @@ def build(
         convert_s=np.zeros((images, backends)),
         send_s=np.zeros((images, backends)),
         send_mib_s=np.zeros((images, backends)),
-        links=_as_records(shared.links, state.LINKS),
-        routes=_as_records(shared.routes, state.ROUTES),
-        components=_as_records(shared.components, state.COMPONENTS),
+        links=as_records(shared.links, state.LINKS),
+        routes=as_records(shared.routes, state.ROUTES),
+        components=as_records(shared.components, state.COMPONENTS),
         flows=np.zeros(START, state.FLOWS),
+        threads=threads_of(scenario, nodes),
+        messages=np.zeros(START, state.MESSAGES),
         turns=np.zeros(START + backends, state.TURNS),
         families=np.zeros(START, state.FAMILIES),
-        glance_routes=_glance_routes(scenario, shared, nodes),
+        glance_routes=glance_routes(scenario, shared, nodes),
         store_start=np.zeros(images + 1, np.int64),
         store_pools=np.zeros(0, np.int64),
         placed=np.zeros(0, state.PLACED),
@@ -235,22 +238,6 @@ def build(
     s.snapshots["volume"] = s.snapshots["slot"] = NONE
     s.snapshots["code"] = np.arange(codes - len(names.snapshots), codes)  # the last ones
     return s
-
-
-def _as_records(of: Sequence[Any], dtype: np.dtype[Any]) -> state.Array:
-    rows = np.zeros(len(of), dtype)
-    for name in dtype.names or ():
-        rows[name] = [getattr(each, name) for each in of]
-    return rows
-
-
-def _glance_routes(scenario: Scenario, shared: Links, nodes: int) -> npt.NDArray[np.int64]:
-    """The routes between Glance and each node of each pool's backend (pools, nodes)."""
-    routes = np.full((len(scenario.pools()), nodes), NONE, np.int64)
-    for pool, host in enumerate(scenario.pools()):
-        names = scenario.backend_at(host).node_names
-        routes[pool, : len(names)] = [shared.of_node.get(name, shared.of_glance) for name in names]
-    return routes
 
 
 def power_of_two(count: int) -> int:
@@ -338,7 +325,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy, shared: Links) -> No
     o["hashes"] = scenario.glance.do_secure_hash
     o["no_conversion"] = scenario.cinder.image_conversion_disable
     o["tenant_owns_store"] = scenario.cinder.internal_tenant_owns_store
-    o["streams"] = _limit(scenario.glance.streams)
+    o["streams"] = limit_of(scenario.glance.streams)
     o["stream_mib_s"], o["of_glance"] = bound_of(scenario.glance.stream_mib_s), shared.of_glance
     o["glance_takes_time"] = math.isfinite(o["stream_mib_s"]) or (s.glance_routes != NONE).any()
     o["families"] = any(each.clone_family_limit is not None for each in scenario.backends.values())
@@ -391,6 +378,7 @@ def _fill_world(s: State) -> None:
         "free_entry",
         "free_family",
         "free_turn",
+        "free_message",
         "first",
         "last",
         "made",
@@ -400,25 +388,21 @@ def _fill_world(s: State) -> None:
     w["report_at"] = 0.0 if s.options[0]["schedules"] else math.inf
 
 
-def _limit(limit: int | None) -> int:
-    return NO_LIMIT if limit is None else limit
-
-
 def _fill_backend(
     s: State, names: Names, number: int, name: str, backend: Backend, strategy: Strategy
 ) -> None:
     first = names.hosts.index(host_of(name, next(iter(backend.pools))))
     values = {
         "nodes": len(backend.node_names), "first_pool": first, "pools": len(backend.pools),
-        "max_volumes": _limit(backend.max_volumes), "copies": backend.clone_mib_s is not None,
+        "max_volumes": limit_of(backend.max_volumes), "copies": backend.clone_mib_s is not None,
         "clone_mib_s": bound_of(None if backend.array_mib_s else backend.clone_mib_s),
         "copy_mib_s": bound_of(backend.clone_mib_s), "write_mib_s": bound_of(backend.write_mib_s),
         "busy": backend.delete_with_clones == "busy",
         "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,
-        "max_clones": _limit(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
-        "clone_lock": backend.clone_lock == "source", "clone_streams": _limit(backend.clone_streams),
-        "max_family": _limit(backend.clone_family_limit),
-        "reserved": backend.reserved_percentage, "write_streams": _limit(backend.write_streams),
+        "max_clones": limit_of(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
+        "clone_lock": backend.clone_lock == "source", "clone_streams": limit_of(backend.clone_streams),
+        "max_family": limit_of(backend.clone_family_limit),
+        "reserved": backend.reserved_percentage, "write_streams": limit_of(backend.write_streams),
         "first": NONE, "last": NONE, "max_size_gb": backend.image_volume_cache_max_size_gb,
         "max_count": backend.image_volume_cache_max_count, "reported_us": -1,
         "tier": names.tiers.index(backend.volume_types[0]), "store_across": backend.clone_across_pools,
@@ -432,7 +416,7 @@ def _fill_backend(
     for pool, spec in enumerate(backend.pools.values(), first):
         p = s.pools[pool]
         capacity = bound_of(spec.capacity_gib)
-        p["backend"], p["capacity"], p["max_volumes"] = number, capacity, _limit(spec.max_volumes)
+        p["backend"], p["capacity"], p["max_volumes"] = number, capacity, limit_of(spec.max_volumes)
         p["zone"] = names.zones.index(backend.availability_zone)
         p["provision_limit"] = provision_limit_gib(capacity, values["ratio"], backend.thin)
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):

@@ -42,7 +42,7 @@ from sim.fast.events import (
 )
 from sim.fast.fill import clone_to_fill
 from sim.fast.jit import compiled
-from sim.fast.nodes import allocate, count_row, lock_row, take_turn
+from sim.fast.nodes import allocate, count_row, lock_row, set_host, take_turn
 from sim.fast.phases import (
     ATTACHING,
     ATTEMPT,
@@ -66,6 +66,7 @@ from sim.fast.phases import (
     FILLED,
     FILLING,
     FINISH,
+    HANDLE,
     HASHED,
     HASHING,
     LOCKED,
@@ -98,7 +99,8 @@ from sim.fast.state import (
     State,
 )
 from sim.fast.storing import CREATED_TO_STORE, store_step
-from sim.fast.upload import UPLOAD, upload_step
+from sim.fast.threads import give_thread, take_thread
+from sim.fast.upload import UPLOAD, make_image, upload_step
 from sim.model.repeats import repeats
 from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT
 
@@ -122,6 +124,8 @@ def step(s: State, v: int) -> bool:
         return upload_step(s, v)
     if phase == ATTEMPT:
         return attempt(s, v)
+    if phase == HANDLE:
+        return handle(s, v) if r.under_way else make_image(s, v)
     if phase == STORE_LOOK:
         return clone_from_store(s, v)
     if phase == CLONE_STORED:
@@ -224,6 +228,16 @@ def schedule(s: State, v: int) -> None:
     end(s, v, False)
 
 
+@compiled
+def attempt(s: State, v: int) -> bool:
+    """A message to the next node of the pool's backend, which waits there for a thread."""
+    r = s.volumes[v]
+    r.attempts += 1
+    take_turn(s, v)
+    r.phase = HANDLE
+    return take_thread(s, r.pool, r.node, RESUME, v)
+
+
 @repeats("cinder.volume.manager:VolumeManager", "create_volume", "_update_allocated_capacity")
 @repeats("cinder.volume.flows.manager.create_volume", "get_flow")
 @repeats("cinder.volume.flows.manager.create_volume:ExtractVolumeSpecTask", "execute")
@@ -235,13 +249,12 @@ def schedule(s: State, v: int) -> None:
     "_capture_volume_image_metadata",
 )
 @compiled
-def attempt(s: State, v: int) -> bool:
+def handle(s: State, v: int) -> bool:
     """`VolumeManager.create_volume`, `ExtractVolumeSpecTask` and the start of `_create_from_image`."""
     r = s.volumes[v]
-    r.attempts += 1
     r.failed = r.retried = False
     b = s.backends[s.pools[r.pool].backend]
-    take_turn(s, v)
+    set_host(s, v)
     allocate(s, r.pool, r.node, r.size_gib)
     r.cloned = NONE
     if r.image == NONE:
@@ -349,8 +362,10 @@ def unlock(s: State, v: int) -> bool:
 @compiled
 def finish(s: State, v: int) -> bool:
     """`CreateVolumeOnFinishTask`."""
+    r = s.volumes[v]
     read_clock(s)
     end(s, v, True)
+    give_thread(s, r.pool, r.node)
     return False
 
 
@@ -381,6 +396,7 @@ def end_attempt(s: State, v: int) -> bool:
     final = r.error >= COPY and r.error not in (NOT_ATTACHED, DISK_FULL)  # of a copy, or of the image
     if r.pinned or s.options[0].max_attempts == 1 or final:
         end(s, v, False)
+        give_thread(s, r.pool, r.node)
         return False
     read_clock(s)
     pool, node = r.pool, r.node
@@ -397,6 +413,7 @@ def end_attempt(s: State, v: int) -> bool:
     if error == 0:
         end_delete(s, slot)
     allocate(s, pool, node, -r.size_gib)
+    give_thread(s, pool, node)
     return False
 
 

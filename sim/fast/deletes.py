@@ -16,6 +16,7 @@ from sim.fast.nodes import allocate, count_row
 from sim.fast.quotas import give_back
 from sim.fast.scheduler import report
 from sim.fast.state import NONE, State
+from sim.fast.threads import give_thread, take_thread
 from sim.model.repeats import repeats
 from sim.model.rules import BUSY
 
@@ -59,12 +60,16 @@ def user_deletes(s: State, v: int) -> None:
 
 @repeats("cinder.volume.manager:VolumeManager", "delete_volume")
 @compiled
-def begin_user_delete(s: State, v: int) -> None:
+def begin_user_delete(s: State, v: int, granted: bool) -> None:
     """`VolumeManager.delete_volume` of a user's volume; a busy one stays, and nothing tries again."""
-    slot = find(s, v, s.pools[s.volumes[v].pool].backend)
+    pool, node = s.volumes[v].pool, s.volumes[v].node
+    if not granted and not take_thread(s, pool, node, BEGIN_DELETE, v):
+        return
+    slot = find(s, v, s.pools[pool].backend)
     error, seconds = begin_delete(s, slot)
     if error == BUSY:
         forget(s, v)
+        give_thread(s, pool, node)
     elif seconds > 0:
         later(s, seconds, END_DELETE, v, NONE)
     else:
@@ -75,13 +80,15 @@ def begin_user_delete(s: State, v: int) -> None:
 @compiled
 def end_user_delete(s: State, v: int) -> None:
     r = s.volumes[v]
-    backend = s.pools[r.pool].backend
+    pool, node = r.pool, r.node
+    backend = s.pools[pool].backend
     end_delete(s, find(s, v, backend))
     give_back(s, r.tenant, r.tier, r.size_gib)
-    allocate(s, r.pool, r.node, -r.size_gib)
-    count_row(s, r.pool, r.node, -1)
-    report(s, backend, r.node)
+    allocate(s, pool, node, -r.size_gib)
+    count_row(s, pool, node, -1)
+    report(s, backend, node)
     forget(s, v)
+    give_thread(s, pool, node)
 
 
 @repeats("cinder.volume.flows.manager.create_volume:OnFailureRescheduleTask", "_post_reschedule")
@@ -92,6 +99,7 @@ def end_leftover_delete(s: State, v: int, place: int) -> None:
     pool, node = place // s.options[0].nodes, place % s.options[0].nodes
     end_delete(s, find(s, v, s.pools[pool].backend))
     allocate(s, pool, node, -r.size_gib)
+    give_thread(s, pool, node)
     r.deletes -= 1
     if not r.kept and r.deletes == 0:
         free(s, v)

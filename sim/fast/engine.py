@@ -44,7 +44,7 @@ from sim.model.usage import ALL, KINDS, OWNERS, UsageMeter, instants, space_tabl
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
 GROWING = (
     *("volumes", "slots", "lineages", "members", "member_since"),
-    *("entries", "events", "casts", "cache_events", "flows", "families", "turns"),
+    *("entries", "events", "casts", "cache_events", "flows", "families", "turns", "messages"),
 )
 # Keys of a backend. Changing these never changes which initial volumes fit.
 OF_CACHE = (ENABLED, MAX_SIZE, MAX_COUNT)
@@ -212,7 +212,7 @@ def room(s: State, locations: int) -> State:
         "events": w["events"], "volumes": w["used_volumes"],
         "slots": w["used_slots"] + locations + MARGIN,
         "lineages": lineages, "members": lineages, "member_since": lineages,
-        "turns": w["used_turns"] + MARGIN,
+        "messages": w["used_messages"] + MARGIN, "turns": w["used_turns"] + MARGIN,
         "families": w["used_families"] + locations + MARGIN, "flows": w["flows"],
         "entries": w["used_entries"], "cache_events": w["cache_events"] + burst,
     }  # fmt: skip

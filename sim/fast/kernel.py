@@ -35,7 +35,7 @@ from sim.fast.jit import compiled, entry, state_of
 from sim.fast.links import carried
 from sim.fast.nodes import allocate
 from sim.fast.phases import ATTEMPT
-from sim.fast.places import begin_image_delete, end_image_delete
+from sim.fast.places import image_delete_message, image_delete_over
 from sim.fast.quotas import exceeded, reserve_new, take
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import report
@@ -65,6 +65,7 @@ from sim.fast.state import (
     Array,
     State,
 )
+from sim.fast.threads import GRANTED
 from sim.fast.upload import begin_upload
 from sim.fast.usage import pass_edges
 from sim.fast.volumes import new_volume
@@ -169,6 +170,7 @@ def crowded(s: State, locations: int) -> bool:
         or w.cache_events + burst > len(s.cache_events)
         or w.used_volumes + MARGIN > len(s.volumes)
         or w.used_slots + locations + MARGIN > len(s.slots)
+        or w.used_messages + MARGIN > len(s.messages)
         or w.used_turns + MARGIN > len(s.turns)
         or w.used_families + locations + MARGIN > len(s.families)
         or w.used_lineages + locations + MARGIN > len(s.lineages)
@@ -198,13 +200,13 @@ def run(s: State, what: int, who: int, pool: int) -> None:
     if what == RESUME:
         go_on(s, who)
     elif what == BEGIN_DELETE:
-        begin_user_delete(s, who)
+        begin_user_delete(s, who, pool == GRANTED)
     elif what == END_DELETE:
         end_user_delete(s, who)
     elif what == BEGIN_IMAGE_DELETE:
-        begin_image_delete(s, who)
+        image_delete_message(s, who, pool == GRANTED)
     elif what == END_IMAGE_DELETE:
-        end_image_delete(s, who)
+        image_delete_over(s, who, pool)
     elif what == USER_DELETES:
         user_deletes(s, who)
     elif what == SCHEDULE:
@@ -222,7 +224,7 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         if v != NONE:
             go_on(s, v)
     elif what >= MAKE_SNAPSHOT:
-        snapshot_step(s, what, who)
+        snapshot_step(s, what, who, pool == GRANTED)
     else:
         end_leftover_delete(s, who, pool)
 

@@ -7,15 +7,21 @@ from sim.fast.state import State
 from sim.model.repeats import repeats
 
 
-@repeats("cinder.volume.manager:VolumeManager", "_set_resource_host")
 @compiled
 def take_turn(s: State, v: int) -> None:
-    """Give an attempt to the next node of its backend; the host of a clustered volume is then the node's."""
+    """Give an attempt to the next node of its backend."""
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
-    count_row(s, r.pool, 0, -1)
     r.node = b.turns % b.nodes
     b.turns += 1
+
+
+@repeats("cinder.volume.manager:VolumeManager", "_set_resource_host")
+@compiled
+def set_host(s: State, v: int) -> None:
+    """The host of a clustered volume is now the node's."""
+    r = s.volumes[v]
+    count_row(s, r.pool, 0, -1)
     count_row(s, r.pool, r.node, 1)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, cached, end_delete, has_place
 from sim.fast.cache import drop_entry, least_used
-from sim.fast.events import END_IMAGE_DELETE, later
+from sim.fast.events import BEGIN_IMAGE_DELETE, END_IMAGE_DELETE, later
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row
 from sim.fast.quotas import give_back
 from sim.fast.scheduler import report
 from sim.fast.state import CACHE, FOR_USER, NONE, State, Step
+from sim.fast.threads import GRANTED, give_thread, take_thread
 from sim.fast.usage import orphan
 from sim.model.repeats import repeats
 from sim.model.rules import ARRAY_FULL, BUSY, POOL_FULL
@@ -35,7 +36,7 @@ def make_place(s: State, v: int, error: int) -> tuple[bool, float]:
         return False, 0.0
     slot = s.entries[entry].slot
     drop_entry(s, v, entry, FOR_USER)
-    error, seconds = begin_image_delete(s, slot)
+    error, seconds = begin_image_delete(s, slot, NONE)
     return error == 0, seconds
 
 
@@ -55,9 +56,28 @@ def cloned(s: State, v: int) -> int:
     return r.cloned
 
 
+@compiled
+def image_delete_message(s: State, slot: int, granted: bool) -> None:
+    """A message to delete an image-volume, which waits for a thread."""
+    pool, node = s.slots[slot].pool, s.slots[slot].node
+    if granted or take_thread(s, pool, node, BEGIN_IMAGE_DELETE, slot):
+        error, seconds = begin_image_delete(s, slot, GRANTED)
+        if error != 0 or seconds == 0:
+            give_thread(s, pool, node)
+
+
+@compiled
+def image_delete_over(s: State, slot: int, thread: int) -> None:
+    """The time of a delete has passed; `thread`: GRANTED, or NONE if a create deletes it by itself."""
+    pool, node = s.slots[slot].pool, s.slots[slot].node
+    end_image_delete(s, slot)
+    if thread == GRANTED:
+        give_thread(s, pool, node)
+
+
 @repeats("cinder.volume.manager:VolumeManager", "delete_volume")
 @compiled
-def begin_image_delete(s: State, slot: int) -> Step:
+def begin_image_delete(s: State, slot: int, thread: int) -> Step:
     """`VolumeManager.delete_volume` of an image-volume. A busy one stays; one of the cache is an orphan."""
     error, seconds = begin_delete(s, slot)
     if error == BUSY:
@@ -66,7 +86,7 @@ def begin_image_delete(s: State, slot: int) -> Step:
         if d.kind == CACHE:
             orphan(s, d.pool, d.tier)
     elif seconds > 0:
-        later(s, seconds, END_IMAGE_DELETE, slot, NONE)
+        later(s, seconds, END_IMAGE_DELETE, slot, thread)
     else:
         end_image_delete(s, slot)
     return error, seconds

@@ -15,6 +15,7 @@ from sim.fast.events import (
 )
 from sim.fast.jit import compiled
 from sim.fast.state import NONE, State
+from sim.fast.threads import give_thread, take_thread
 from sim.model.repeats import repeats
 
 
@@ -55,16 +56,19 @@ def begin(s: State, k: int, what: int) -> None:
 
 
 @compiled
-def snapshot_step(s: State, what: int, k: int) -> None:
-    """Run a step of a snapshot, as the volume service does."""
+def snapshot_step(s: State, what: int, k: int, granted: bool) -> None:
+    """Run a step of a snapshot, as the volume service does, in one of its threads."""
     if what == DROP:
         drop(s, k)
-    elif what == MAKE_SNAPSHOT:
-        make(s, k)
     elif what == SNAPSHOT_MADE:
         over(s, k)
-    elif what == DELETE_SNAPSHOT:
-        delete(s, k)
+    elif what in (MAKE_SNAPSHOT, DELETE_SNAPSHOT):
+        r = s.volumes[s.snapshots[k].volume]
+        if granted or take_thread(s, r.pool, r.node, what, k):
+            if what == MAKE_SNAPSHOT:
+                make(s, k)
+            else:
+                delete(s, k)
     else:
         gone(s, k)
 
@@ -117,6 +121,7 @@ def over(s: State, k: int) -> None:
     t = s.snapshots[k]
     v = t.volume
     r = s.volumes[v]
+    give_thread(s, r.pool, r.node)
     t.running = False
     r.running -= 1
     if t.delete_wanted:

@@ -114,7 +114,7 @@ WORLD = np.dtype(
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
         ("lottery", "i8"),
-        ("used_turns", "i8"), ("free_turn", "i8"),
+        ("used_messages", "i8"), ("free_message", "i8"), ("used_turns", "i8"), ("free_turn", "i8"),
         ("used_families", "i8"), ("free_family", "i8"),
         ("flows", "i8"), ("copy_mib", "f8"),  # under way; what the clone that has just begun still copies
     ], align=True,
@@ -221,6 +221,8 @@ LINEAGES = np.dtype(
 TURNS = np.dtype(
     [*QUEUE, ("slot", "i8"), ("serial", "i8"), ("next", "i8")], align=True
 )  # fmt: skip
+THREADS = np.dtype([("limit", "i8"), *QUEUE], align=True)  # of a cinder-volume
+MESSAGES = np.dtype([("what", "i8"), ("who", "i8"), ("next", "i8")], align=True)  # that wait for a thread
 FAMILIES = np.dtype([("volumes", "i8"), ("next", "i8")], align=True)
 ENTRIES = np.dtype(
     [
@@ -379,6 +381,8 @@ class State(NamedTuple):
     glance_routes: Array
     families: Array
     turns: Array
+    threads: Array
+    messages: Array
     store_start: Array
     store_pools: Array
     placed: Array
@@ -418,6 +422,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "quota_limits": "i8", "quota_used": "i8",
     "send_mib_s": "f8", "links": LINKS, "routes": ROUTES, "components": COMPONENTS, "flows": FLOWS,
     "glance_routes": "i8", "families": FAMILIES, "turns": TURNS,
+    "threads": THREADS, "messages": MESSAGES,
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,
@@ -433,6 +438,7 @@ DIMENSIONS = {
     "send_s": 2,
     "send_mib_s": 2,
     "glance_routes": 2,
+    "threads": 2,
     "same_data": 3,
     "serves": 2,
     "may_use": 2,

@@ -15,6 +15,7 @@ from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_
 from sim.fast.deletes import delete_image
 from sim.fast.directories import drop_file, keep_file
 from sim.fast.events import (
+    RESUME,
     USER_DELETES,
     acquire_lock,
     cast,
@@ -28,6 +29,7 @@ from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
 from sim.fast.links import carry
 from sim.fast.nodes import allocate, fill_lock_row, lock_row
+from sim.fast.phases import HANDLE
 from sim.fast.places import end_image_delete
 from sim.fast.quotas import give_back, reserve
 from sim.fast.reading import hash_image
@@ -50,6 +52,7 @@ from sim.fast.state import (
     TWIN_LOCATION,
     State,
 )
+from sim.fast.threads import give_thread, take_thread
 from sim.model.repeats import repeats
 from sim.model.rules import NO_SPACE
 
@@ -103,7 +106,8 @@ def upload_step(s: State, v: int) -> bool:
     r = s.volumes[v]
     phase = r.phase
     if phase == UPLOAD:
-        return make_image(s, v)
+        r.phase = HANDLE
+        return take_thread(s, r.pool, r.node, RESUME, v)
     backend = s.pools[r.pool].backend
     if phase == CONVERTING:
         if keep_file(s, v):
@@ -346,6 +350,7 @@ def upload_fails(s: State, v: int, error: int) -> bool:
 def upload_over(s: State, v: int) -> None:
     """End an upload: write its row, and start the deletes that waited for its end."""
     r = s.volumes[v]
+    give_thread(s, r.pool, r.node)
     s.uploads[r.upload].end = s.world[0].now
     i = s.images[r.image]
     if i.delete_wanted:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sim.inputs.backend import DEFAULT_NODE
 from sim.inputs.problems import Problems, quoted
-from sim.inputs.spec import Capacity, Rate, Spec
+from sim.inputs.spec import Capacity, Count, Rate, Spec
 
 
 class Node(Spec):
@@ -17,6 +17,9 @@ class Node(Spec):
     image_conversion_gib: Capacity | None = None
     """Space for Cinder's `image_conversion_dir`, where a node keeps the images that it downloads or
     converts; null: unlimited."""
+    executor_thread_pool_size: Count | None = None
+    """Messages that each cinder-volume on the node handles at the same time (oslo.messaging's option, 64 by
+    default): creates, deletes, uploads and snapshots. Null: no limit."""
     total_mib_s: Rate | None = None
     """Rate that all downloads and uploads on the node share; null: no limit. What the node writes to an array
     is no part of it."""

@@ -57,8 +57,6 @@ def _storms(draw: random.Random, builder: Builder) -> None:
         nodes[name] = nodes.get(name, {}) | {"total_mib_s": draw.choice((None, 30, 150))}
     for spec in scenario["backends"].values():
         spec["array_mib_s"] = draw.choice((None, 90, 600))
-        spec["clone_lock"] = draw.choice(("none", "source"))
-        spec["clone_streams"] = draw.choice((None, 1, 2))
         spec["write_mib_s"] = draw.choice((None, 90, 600))
 
 

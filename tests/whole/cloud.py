@@ -10,7 +10,7 @@ import copy
 import datetime
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -200,18 +200,37 @@ class ImageService:
         del self.glance.images[image_id]
 
 
+class Queues:
+    """What the requests of a backend wait for, on whichever node: write streams and turns to clone."""
+
+    def __init__(self, time: simtime.Time, spec: Any) -> None:
+        self.time, self.spec = time, spec
+        self.writes = simtime.Slots(time, spec.write_streams)
+        self.clone_streams = simtime.Turns(time, spec.clone_streams)
+        self.of_source: dict[str, simtime.Turns] = {}
+
+    @contextlib.contextmanager
+    def of_clones(self, source: str | None) -> Iterator[None]:
+        """The turns for a clone; None: its source is not there, and it fails at once."""
+        if source is None:
+            yield
+            return
+        most = 1 if self.spec.clone_lock == "source" else None
+        lock = self.of_source.setdefault(source, simtime.Turns(self.time, most))
+        with lock.held(), self.clone_streams.held():
+            yield
+
+
 class SimDriver(volume_driver.VolumeDriver):
     """A driver whose array is simulated; `connect` gives it one before the service starts."""
 
     VERSION = "1"
     SUPPORTS_ACTIVE_ACTIVE = True
 
-    def connect(
-        self, array: Array, tiers: tuple[str, ...], cloud: Cloud, node: int, write_slots: simtime.Slots
-    ) -> None:
-        """`node`: the position of its node; the nodes have array and write slots in common."""
+    def connect(self, array: Array, tiers: tuple[str, ...], cloud: Cloud, node: int, queues: Queues) -> None:
+        """`node`: the position of its node; the nodes have array and queues in common."""
         self.array, self.tiers, self.cloud, self.time = array, tiers, cloud, cloud.time
-        self.node, self.write_slots = node, write_slots
+        self.node, self.queues = node, queues
 
     def do_setup(self, context: Any) -> None: ...
 
@@ -254,9 +273,10 @@ class SimDriver(volume_driver.VolumeDriver):
     def create_cloned_volume(self, volume: Any, source: Any) -> None:
         spec = self.array.spec
         self.cloud.makers[volume["id"]] = self.node
-        self.array.clone(volume["id"], self._pool(volume), volume["size"], source["id"])
         copy_s = source["size"] * 1024 / spec.clone_mib_s if spec.clone_mib_s else 0.0
-        self.time.sleep(spec.clone_s + copy_s)
+        with self.queues.of_clones(source["id"] if source["id"] in self.array.volumes else None):
+            self.array.clone(volume["id"], self._pool(volume), volume["size"], source["id"])
+            self.time.sleep(spec.clone_s + copy_s)
         stored = source["id"] in self.cloud.glance.located
         self.cloud.made(volume, "store" if stored else "cache")
 
@@ -267,9 +287,11 @@ class SimDriver(volume_driver.VolumeDriver):
             return None, False
         spec, image = self.array.spec, service.read
         copied = image.virtual_gib if spec.clone_mib_s else 0.0  # else it shares Glance's data
-        self.array.put(volume["id"], self._pool(volume), volume["size"], copied, (meta["id"], image.version))
         copy_s = copied * 1024 / spec.clone_mib_s if spec.clone_mib_s else 0.0
-        self.time.sleep(spec.clone_s + copy_s)
+        key = (meta["id"], image.version)
+        with self.queues.clone_streams.held():
+            self.array.put(volume["id"], self._pool(volume), volume["size"], copied, key)
+            self.time.sleep(spec.clone_s + copy_s)
         self.cloud.made(volume, "driver")
         return None, True
 
@@ -283,7 +305,7 @@ class SimDriver(volume_driver.VolumeDriver):
         mib = image.virtual_gib * 1024
         converted = image.spec.disk_format != "raw" and spec.convert_mib_s
         convert_s = mib / spec.convert_mib_s if converted else 0.0
-        self.write_slots.use(convert_s, mib / spec.write_mib_s if spec.write_mib_s else 0.0)
+        self.queues.writes.use(convert_s, mib / spec.write_mib_s if spec.write_mib_s else 0.0)
         self.cloud.made(volume, "download")
 
     copy_image_to_encrypted_volume = copy_image_to_volume
@@ -300,7 +322,7 @@ class SimDriver(volume_driver.VolumeDriver):
             return
         with image_utils.temporary_file(prefix="vol_upload_") as path:
             convert_s = mib / spec.convert_mib_s if spec.convert_mib_s else 0.0
-            self.write_slots.use(read_s, convert_s, begin=lambda: self._write(path, image.spec.size_bytes))
+            self.queues.writes.use(read_s, convert_s, begin=lambda: self._write(path, image.spec.size_bytes))
             service.update(context, meta["id"], {}, 0.0)
 
     def _write(self, path: str, size_bytes: int) -> None:

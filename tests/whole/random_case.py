@@ -45,6 +45,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _families(random.Random(f"families {seed}"), b)
     _directories(random.Random(f"directories {seed}"), b)
     b.scenario["glance"]["do_secure_hash"] = random.Random(f"hash {seed}").random() < 0.5
+    _queues(random.Random(f"queues {seed}"), b)
     return b
 
 
@@ -163,6 +164,18 @@ def _families(draw: random.Random, b: Builder) -> None:
     if draw.random() < 0.35:
         for spec in b.scenario["backends"].values():
             spec["clone_family_limit"] = draw.choice((None, 2, 3, 6))
+
+
+def _queues(draw: random.Random, b: Builder) -> None:
+    """In a third of the cases, clones wait for each other, and messages for threads."""
+    if draw.random() < 0.65:
+        return
+    for spec in b.scenario["backends"].values():
+        spec["clone_lock"] = draw.choice(("none", "source"))
+        spec["clone_streams"] = draw.choice((None, None, 1, 2))
+        for name in spec.get("nodes") or [spec["node"]]:
+            limits = b.scenario.setdefault("nodes", {})
+            limits[name] = limits.get(name, {}) | {"executor_thread_pool_size": draw.choice((None, 1, 3))}
 
 
 def _initial(draw: random.Random, b: Builder) -> None:

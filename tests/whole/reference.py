@@ -280,7 +280,8 @@ class Run(StartedCloud):
         request.attempts += 1
         error: exception.CinderException | None = None
         try:
-            service.manager.create_volume(context, volume, allow_reschedule=again, **args)
+            with service.threads.held():
+                service.manager.create_volume(context, volume, allow_reschedule=again, **args)
         except exception.CinderException as raised:
             error = raised
         if not here.rescheduled:
@@ -345,7 +346,9 @@ class Run(StartedCloud):
         self.time.cast(lambda: self._manager_delete(context, volume))
 
     def _manager_delete(self, context: Any, volume: Any) -> None:
-        self._on_node(self._at(volume)).manager.delete_volume(context, volume)
+        service = self._on_node(self._at(volume))
+        with service.threads.held():
+            service.manager.delete_volume(context, volume)
 
     # Uploads
 
@@ -378,7 +381,9 @@ class Run(StartedCloud):
     def _manager_upload(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
         failed: Exception | None = None
         try:
-            self._on_node(self._at(volume)).manager.copy_volume_to_image(context, volume.id, image_meta)
+            service = self._on_node(self._at(volume))
+            with service.threads.held():
+                service.manager.copy_volume_to_image(context, volume.id, image_meta)
         except (exception.CinderException, ProcessExecutionError) as error:
             failed = error
         self._uploaded(self.uploads[image_meta["id"]], failed)
@@ -420,8 +425,9 @@ class Run(StartedCloud):
 
         def run() -> None:
             snapshot = objects.Snapshot.get_by_id(admin(), uuid)
-            with suppress(exception.CinderException):
-                getattr(self._at(volume).manager, step)(context, snapshot)
+            service = self._at(volume)
+            with suppress(exception.CinderException), service.threads.held():
+                getattr(service.manager, step)(context, snapshot)
             over.succeed()
 
         self.time.cast(run)

@@ -142,6 +142,16 @@ def clone_limit() -> Builder:
     return b.delete(131.1, "v1").delete(131.2, "v2").storm(250.7, 5, "i0").create(300.1, "i1")
 
 
+@scenario("store-only", "cache-only", "combined")
+def queues() -> Builder:
+    """Clones of one volume one after another, on one stream; creates and deletes on two threads of a node."""
+    b = Builder(*small(3), store={"home": "a#p0"}, nodes={"c1": {"executor_thread_pool_size": 2}})
+    b.backend("a", clone_lock="source", clone_streams=1, delete_s=7, clone_s=3)
+    b.storm(0.0, 3, "i0").storm(0.5, 2, "i1").delete(60.1, "v0").delete(60.2, "v3").storm(60.3, 4, "i0")
+    b.creates("i2 i1 i0 i2", 0.37, start=70.3).delete(70.9, "v4").snapshot(71.1, "v5", "s")
+    return b.storm(90.1, 3, "i2").delete(90.2, "v6").drop(91.3, "v5", "s").create(92.1, "i1")
+
+
 @scenario("cache-only", "combined")
 def clone_family_limit() -> Builder:
     """The user's first volume, the entry and its clones, and a snapshot are one family."""

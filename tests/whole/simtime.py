@@ -115,6 +115,30 @@ class Slots:
             self.resource.release(request)
 
 
+class Turns:
+    """So many at once; whoever waits longest gets the turn of who is done, at once. `None`: no limit."""
+
+    def __init__(self, time: Time, most: int | None) -> None:
+        self.time, self.most, self.taken = time, most, 0
+        self.queue: deque[simpy.Event] = deque()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A turn is taken meanwhile."""
+        if self.most is not None and self.taken == self.most:
+            self.queue.append(self.time.env.event())
+            self.time.wait(self.queue[-1])
+        else:
+            self.taken += 1
+        try:
+            yield
+        finally:
+            if self.queue:
+                self.queue.popleft().succeed()
+            else:
+                self.taken -= 1
+
+
 class Lock:
     """A tooz lock of the simulated coordinator."""
 

@@ -29,6 +29,7 @@ from .cloud import (
     Cloud,
     Glance,
     GlanceImage,
+    Queues,
     SimDriver,
     image_gib,
     image_uuid,
@@ -59,7 +60,8 @@ class Service:
     position: int  # of the node among the backend's
     cluster: str | None
     array: Array
-    write_slots: simtime.Slots
+    queues: Queues
+    threads: simtime.Turns  # for the messages that it handles
     manager: Any = field(default=None)
 
 
@@ -87,14 +89,20 @@ class StartedCloud(Cloud):
 
     def _services(self, name: str, spec: Any) -> list[Service]:
         """A backend's services, in the order of its nodes."""
-        array, slots = Array(spec), simtime.Slots(self.time, spec.write_streams)
+        array, queues = Array(spec), Queues(self.time, spec)
         nodes = spec.node_names
         cluster = f"{CLUSTER}@{name}" if spec.cluster else None
         hosts = [f"{node if cluster or len(nodes) == 1 else SHARED}@{name}" for node in nodes]
         return [
-            Service(host, node, position, cluster, array, slots)
+            Service(
+                host, node, position, cluster, array, queues, simtime.Turns(self.time, self._threads(node))
+            )
             for position, (host, node) in enumerate(zip(hosts, nodes, strict=True))
         ]
+
+    def _threads(self, node: str) -> int | None:
+        limits = self.scenario.nodes.get(node)
+        return limits.executor_thread_pool_size if limits else None
 
     def options(self) -> dict[tuple[str | None, str], Any]:
         cinder = self.scenario.cinder
@@ -218,7 +226,7 @@ class StartedCloud(Cloud):
             cluster=service.cluster,
         )
         service.manager._add_to_threadpool = lambda *_args, **_kwargs: None
-        service.manager.driver.connect(service.array, tiers, self, service.position, service.write_slots)
+        service.manager.driver.connect(service.array, tiers, self, service.position, service.queues)
         row = objects.Service.get_by_args(admin(), service.host, "cinder-volume")
         service.manager.init_host(service_id=row.id)
         if not service.manager.driver.initialized:

@@ -1,0 +1,54 @@
+"""Threads of the cinder-volume services: a message waits until its service has one (sim/cinder/rpc.py)."""
+
+from __future__ import annotations
+
+from sim.fast.events import cast
+from sim.fast.jit import compiled
+from sim.fast.state import NO_LIMIT, NONE, State
+
+GRANTED = 1  # in the place of an event's pool: its message has a thread
+
+
+@compiled
+def take_thread(s: State, pool: int, node: int, what: int, who: int) -> bool:
+    """Take a thread of a backend's service on a node, or queue: the event comes when there is one."""
+    t = s.threads[s.pools[pool].backend, node]
+    if t.limit == NO_LIMIT:
+        return True
+    if t.in_use == 0:
+        t.first = NONE
+    if t.in_use < t.limit:
+        t.in_use += 1
+        return True
+    w = s.world[0]
+    number = w.free_message
+    if number == NONE:
+        number = w.used_messages
+        w.used_messages += 1
+    else:
+        w.free_message = s.messages[number].next
+    m = s.messages[number]
+    m.what, m.who, m.next = what, who, NONE
+    if t.first == NONE:
+        t.first = number
+    else:
+        s.messages[t.last].next = number
+    t.last = number
+    return False
+
+
+@compiled
+def give_thread(s: State, pool: int, node: int) -> None:
+    """A message is handled: its thread goes to the one that waits longest."""
+    t = s.threads[s.pools[pool].backend, node]
+    if t.limit == NO_LIMIT:
+        return
+    number = t.first
+    if number == NONE:
+        t.in_use -= 1
+        return
+    m, w = s.messages[number], s.world[0]
+    t.first = m.next
+    m.next = w.free_message
+    w.free_message = number
+    cast(s, m.what, m.who, GRANTED)

@@ -1,0 +1,117 @@
+"""Queues: threads of the services and turns to clone, worked by hand and against recursions of the theory."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn import GIB, drawn_case
+
+import sim
+from sim.inputs.scenario import Case
+
+ENGINES = pytest.mark.parametrize("engine", ["cinder", "fast"])
+DOWNLOAD_S = 10.24  # of 1 GiB at 100 MiB/s
+GLANCE = {"streams": None, "stream_mib_s": 100.0}
+
+
+def array(**keys: Any) -> dict[str, Any]:
+    return {"volume_type": "tier", "pools": {"p0": {}}, **keys}
+
+
+def ends(case: Case, engine: str, strategy: str = "none") -> list[float]:
+    """When each create ended, in the order of the trace."""
+    times: list[float] = sim.run(case, strategy, engine=engine).requests["end"].round(9).tolist()
+    return times
+
+
+@ENGINES
+def test_creates_and_deletes_take_threads_of_one_service(engine: str) -> None:
+    """One thread: a create (0 to 10.24 s), the delete of v0 (5 s), then a create that came at 2 s.
+
+    The delete of v0 comes when its create ends, so it queues behind the second create.
+    """
+    case = drawn_case(
+        [0.0, 2.0, 3.0],
+        [0, 1, 2],
+        [1.0, 1e6, 1e6],  # the delete of v0 waits for its create
+        glance=GLANCE,
+        nodes={"c1": {"executor_thread_pool_size": 1}},
+        backends={"array": array(delete_s=5.0)},
+    )
+    assert ends(case, engine) == [DOWNLOAD_S, 2 * DOWNLOAD_S, 3 * DOWNLOAD_S]
+    later = drawn_case(
+        [0.0, 12.0],
+        [0, 1],
+        [11.0, 1e6],
+        glance=GLANCE,
+        nodes={"c1": {"executor_thread_pool_size": 1}},
+        backends={"array": array(delete_s=5.0)},
+    )
+    assert ends(later, engine) == [DOWNLOAD_S, 16 + DOWNLOAD_S]  # deleted from 11 to 16 s
+
+
+@ENGINES
+def test_each_backend_on_a_node_is_a_service_with_threads_of_its_own(engine: str) -> None:
+    """Cinder starts a process for each of `enabled_backends`, and each has its executor."""
+    case = drawn_case(
+        [0.0, 0.0, 0.0],
+        [0, 1, 2],
+        1e6,
+        host=["a#p0", "b#p0", "a#p0"],
+        glance=GLANCE,
+        nodes={"c1": {"executor_thread_pool_size": 1}},
+        backends={"a": array(), "b": array()},
+    )
+    assert ends(case, engine) == [DOWNLOAD_S, DOWNLOAD_S, 2 * DOWNLOAD_S]
+
+
+@ENGINES
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_serve_whoever_came_first(engine: str, threads: int) -> None:
+    """M/G/c: each create waits as in Kiefer and Wolfowitz's recursion."""
+    rng = np.random.default_rng(threads)
+    seconds = rng.lognormal(0, 1, 200) * DOWNLOAD_S
+    times = rng.exponential(DOWNLOAD_S * 2 / threads, 200).cumsum()
+    sizes = np.round(seconds * 100 * 2**20).astype(int)
+    images = [
+        {"image_id": f"i{number}", "name": "", "disk_format": "raw", "container_format": "bare"}
+        | {"size_bytes": size, "virtual_size_bytes": size}
+        for number, size in enumerate(sizes.tolist())
+    ]
+    case = drawn_case(
+        times,
+        np.arange(200),
+        1e6,
+        size_gib=1000,
+        images=images,
+        glance=GLANCE,
+        nodes={"c1": {"executor_thread_pool_size": threads}},
+        backends={"array": array()},
+    )
+    free, expected = [0.0] * threads, []
+    for time, service in zip(times.tolist(), sizes / 2**20 / 100, strict=True):
+        end = max(time, heapq.heappop(free)) + service
+        heapq.heappush(free, end)
+        expected.append(end)
+    np.testing.assert_allclose(ends(case, engine), expected, rtol=0, atol=2e-6)
+
+
+@ENGINES
+def test_a_clone_waits_for_its_source_then_for_a_stream(engine: str) -> None:
+    """Three clones of i0 and one of i1 at once, 10 s each. One lock for each volume, two streams.
+
+    The first clone of i0 and that of i1 run from 0 s; the others of i0 follow one after the other.
+    """
+    image = {"name": "", "disk_format": "raw", "container_format": "bare", "store_hosts": "array#p0"}
+    image |= {"size_bytes": GIB, "virtual_size_bytes": GIB}
+    locked = array(clone_s=10.0, clone_lock="source", clone_streams=2)
+    images = [image | {"image_id": f"i{number}"} for number in range(2)]
+    case = drawn_case([0.0] * 4, [0, 0, 0, 1], 1e6, images=images, backends={"array": locked})
+    assert ends(case, engine, "store-only") == [10.0, 20.0, 30.0, 10.0]
+    one = array(clone_s=10.0, clone_lock="source", clone_streams=1)
+    case = drawn_case([0.0] * 4, [0, 0, 0, 1], 1e6, images=images, backends={"array": one})
+    # The turn of i0's lock goes to the next clone at 10 s, which queues behind that of i1.
+    assert ends(case, engine, "store-only") == [10.0, 30.0, 40.0, 20.0]
