@@ -63,7 +63,7 @@ prove: $(READY)  ## for hours: the engines agree and keep their invariants on ne
 	@echo "SEED=$(SEED)"
 	$(BIN)/pytest tests/properties --numprocesses auto
 
-fuzz: $(READY)  ## damaged files for every reader: FUZZ_MINUTES=10 in all, SEED= draws old ones
+fuzz: $(READY)  ## damaged files for every reader: FUZZ_MINUTES=10 in all, FUZZ_FILES= for each, SEED= draws old ones
 	$(BIN)/python -m tests.fuzz
 
 killed: export KILLS ?= 100
