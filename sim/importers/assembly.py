@@ -32,12 +32,13 @@ def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
     if sources.pools is not None:
         pooled.name(sources.pools, found.places)
     names = {host: place.host for host, place in found.places.items()}
-    types = pd.DataFrame(columns=["volume_type", "volume_backend_name"])
+    types = pd.DataFrame(columns=["volume_type", "volume_backend_name", "thick"])
+    types = types if history is None else history.volume_types
     reported = {} if sources.pools is None else pooled.names(sources.pools, found.places)
     served, notes = tiers.served(
         found.places,
         found.sections if sources.configuration else None,
-        types if history is None else history.volume_types,
+        types,
         _lying(sources),
         reported,
     )
@@ -45,6 +46,7 @@ def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
     backends = _backends(sources, found, served)
     if sources.pools is not None:
         notes += pooled.tell(sources.pools, found.places, backends)
+    notes += _thick(backends, set(types.loc[types["thick"].astype(bool), "volume_type"]))
     cloud = Cloud(
         sources,
         found.places,
@@ -123,6 +125,21 @@ def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, 
         on = [host for host, place in found.places.items() if place.backend == name]
         _drop_exceeded(backend, sum(volumes.get(host, 0) for host in on))
     return backends
+
+
+def _thick(backends: dict[str, Backend], types: set[str]) -> Iterator[Note]:
+    """Backends whose volumes are all thick: Cinder's scheduler looks at their free space alone.
+
+    `types`: those with the extra spec `provisioning:type` = thick.
+    """
+    for name, backend in backends.items():
+        served = tiers.names(backend.volume_types)
+        thick = [tier for tier in served if tier in types]
+        if thick == served:
+            backend.keys["thin"] = False
+        elif thick and backend.keys.get("thin", True):
+            what = f"volume types {', '.join(thick)} are thick (provisioning:type), its others are not"
+            yield Note("assumed", f"backend {name}: {what}: all its volumes are taken as thin")
 
 
 def _nodes(place: Place, section: Section | None, found: Hosts) -> list[str] | Assumed:

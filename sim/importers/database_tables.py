@@ -105,18 +105,9 @@ def find_tenant(connection: sa.Connection, schema: Schema, notes: list[Note]) ->
 
 def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFrame, dict[str | None, str]]:
     """The types, deleted ones too, and their names by id. If several share a name, the live one counts."""
-    types, specs, encryption = schema.types, schema.specs, schema.encryption
-    # Deleted specs of a live type do not count; all specs of a deleted type do.
-    backend = connection.execute(
-        sa.select(specs.c.volume_type_id, specs.c.value)
-        .join(types, types.c.id == specs.c.volume_type_id)
-        .where(
-            specs.c.key.in_(["volume_backend_name", "capabilities:volume_backend_name"]),
-            sa.or_(specs.c.deleted.is_not(True), types.c.deleted.is_(True)),
-        )
-        .order_by(specs.c.deleted.is_(True).desc())
-    )
-    backends = {row[0]: row[1] for row in backend}
+    types, encryption = schema.types, schema.encryption
+    backends = _specs(connection, schema, "volume_backend_name", "capabilities:volume_backend_name")
+    provisioned = _specs(connection, schema, "provisioning:type")
     encrypted = set(
         connection.scalars(sa.select(encryption.c.volume_type_id).where(encryption.c.deleted.is_not(True)))
     )
@@ -124,10 +115,28 @@ def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFram
         sa.select(types.c.id, types.c.name).order_by(types.c.deleted.is_(True).desc(), types.c.created_at)
     ).all()
     names: dict[str | None, str] = {key: name or key for key, name in rows}
-    named = {name: (name, backends.get(key) or "", key in encrypted) for key, name in names.items()}
+    named = {
+        name: (name, backends.get(key) or "", key in encrypted, provisioned.get(key) == "thick")
+        for key, name in names.items()
+    }
     names |= {None: NO_TYPE, "": NO_TYPE}
-    table = pd.DataFrame(sorted(named.values()), columns=["volume_type", "volume_backend_name", "encrypted"])
-    return table, names
+    columns = ["volume_type", "volume_backend_name", "encrypted", "thick"]
+    return pd.DataFrame(sorted(named.values()), columns=columns), names
+
+
+def _specs(connection: sa.Connection, schema: Schema, *keys: str) -> dict[str, str]:
+    """The value of an extra spec by volume type: deleted specs count of deleted types only."""
+    types, specs = schema.types, schema.specs
+    found = connection.execute(
+        sa.select(specs.c.volume_type_id, specs.c.value)
+        .join(types, types.c.id == specs.c.volume_type_id)
+        .where(
+            specs.c.key.in_(keys),
+            sa.or_(specs.c.deleted.is_not(True), types.c.deleted.is_(True)),
+        )
+        .order_by(specs.c.deleted.is_(True).desc())
+    )
+    return {row[0]: row[1] for row in found}
 
 
 def images(asked: Asked) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def history(events: list[dict[str, Any]], images: list[dict[str, Any]], **tables
         "since": SINCE,
         "until": UNTIL,
         "images": pd.DataFrame([{**IMAGE, **image} for image in images]),
-        "volume_types": pd.DataFrame(columns=["volume_type", "volume_backend_name", "encrypted"]),
+        "volume_types": pd.DataFrame(columns=["volume_type", "volume_backend_name", "encrypted", "thick"]),
         "placements": made.groupby(["host", "volume_type"]).size().rename("volumes").reset_index(),
         "clusters": pd.DataFrame(columns=["host", "cluster"]),
         "initial": pd.DataFrame(
@@ -97,6 +97,7 @@ def test_types_are_served_where_cinder_would_put_them(tmp_path: Path) -> None:
             "volume_type": ["flash", "disk", "both", "any", "unused"],
             "volume_backend_name": ["fast", "slow", "<or> fast <or> slow", "", ""],
             "encrypted": False,
+            "thick": [False, True, False, False, False],
         }
     )
     events = [create("1", "n@a#p"), create("2", "n@old#p", volume_type="any")]
@@ -107,6 +108,29 @@ def test_types_are_served_where_cinder_would_put_them(tmp_path: Path) -> None:
     assert served == {"a": {"flash", "both", "any"}, "b": {"disk", "both", "any"}, "old": {"any"}}
     assert "image_volume_cache_enabled" not in cloud.backends["old"].keys  # nobody has a cache today
     assert list(cloud.backends) == ["a", "b", "old"]
+
+
+def test_a_backend_of_thick_types_is_thick(tmp_path: Path) -> None:
+    """Cinder's scheduler then looks at the free space alone, as if the array were not thin."""
+    name = "volume_backend_name"
+    text = f"[DEFAULT]\nenabled_backends = a, b, c\n[a]\n{name} = x\n[b]\n{name} = y\n[c]\n{name} = z\n"
+    rows = [
+        ("thick", "<or> x <or> y", False, True),
+        ("thin", "y", False, False),
+        ("plain", "z", False, False),
+    ]
+    types = pd.DataFrame(rows, columns=["volume_type", name, "encrypted", "thick"])
+    events = [create("1", "n@a#p", volume_type="thick")]
+    cloud = assemble(
+        Sources(conf(tmp_path / "c", text), history(events, [{"image_id": "i"}], volume_types=types))
+    )
+    assert {backend: one.keys.get("thin") for backend, one in cloud.backends.items()} == {
+        "a": False,
+        "b": None,
+        "c": None,
+    }
+    said = [note.text for note in cloud.notes if "provisioning:type" in note.text]
+    assert len(said) == 1 and said[0].startswith("backend b: volume types thick are thick")
 
 
 def test_a_limit_that_is_exceeded_already_is_not_taken(tmp_path: Path) -> None:

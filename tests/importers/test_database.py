@@ -98,7 +98,7 @@ def test_what_is_around_the_events(empty_database: URL) -> None:
         "creates": 5,
     }
     assert golden[list(expected)].to_dict() == expected
-    assert history.volume_types.set_index("volume_type").loc["gold"].to_list() == ["gold", False]
+    assert history.volume_types.set_index("volume_type").loc["gold"].to_list() == ["gold", False, False]
     assert history.quotas == {"volumes": 40}
     assert {name: history.default_quotas[name] for name in ("volumes", "gigabytes")} == {
         "volumes": 10,
@@ -249,6 +249,15 @@ def test_names_of_types_that_are_gone(sqlite: URL) -> None:
     history = read(sqlite)
     assert list(events(history)["volume_type"]) == [purged, "gold", ""]
     assert history.volume_types.set_index("volume_type").loc["gold", "volume_backend_name"] == "gold"
+
+
+def test_thick_types_say_so(sqlite: URL) -> None:
+    with writing(sqlite) as rows:
+        rows.volume(1)
+        db_api.volume_type_extra_specs_update_or_create(
+            rows.context, rows.type_id, {"provisioning:type": "thick"}
+        )
+    assert read(sqlite).volume_types.set_index("volume_type")["thick"].to_dict()["gold"]
 
 
 # Notes of their own

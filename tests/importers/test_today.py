@@ -189,8 +189,8 @@ def test_names_that_are_not_configured() -> None:
 
 
 def types(**backend_names: str) -> pd.DataFrame:
-    rows = [(tier, name, False) for tier, name in backend_names.items()]
-    return pd.DataFrame(rows, columns=["volume_type", "volume_backend_name", "encrypted"])
+    rows = [(tier, name, False, False) for tier, name in backend_names.items()]
+    return pd.DataFrame(rows, columns=["volume_type", "volume_backend_name", "encrypted", "thick"])
 
 
 def tiers(cloud: Cloud) -> dict[str, set[str]]:

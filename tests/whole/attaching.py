@@ -14,6 +14,7 @@ import pytest
 from cinder import exception, objects
 from glanceclient.exc import HTTPInternalServerError
 
+from .cloud import volume_in
 from .process import admin
 
 
@@ -26,7 +27,7 @@ def attached(run: Any, uuid: str) -> Iterator[None]:
         return
     for url in list(image.urls):
         if url in image.urls and run.glance.images.get(uuid) is image:
-            attachment = _attach(run, url.removeprefix("cinder://"))
+            attachment = _attach(run, volume_in(url))
             if attachment is not None:
                 break
     else:

@@ -1,8 +1,8 @@
-"""Which branches of Cinder's own code the named cases take: `python -m tests.whole.branches` measures it.
+"""Which branches of Cinder's own code the cases take: `python -m tests.whole.branches` measures it.
 
-Counted are the functions that a create from an image or an upload goes through (`FUNCTIONS`). `unreached.csv`
-has each branch that no case takes, with its reason: what a branch needs, or why no create from an image and
-no upload can take it.
+Counted are the functions that a create from an image, an upload or a backend's report goes through:
+`FUNCTIONS` without `LEFT_OUT`. `unreached.csv` has each branch of them that no case takes, with its reason:
+what a branch needs, or why no create from an image and no upload can take it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,11 +34,33 @@ FUNCTIONS = {
         "VolumeManager._clone_image_volume",
         "VolumeManager._clone_image_volume_and_add_location",
         "VolumeManager.copy_volume_to_image",
+        "VolumeManager._delete_image",
     ),
     "scheduler/host_manager.py": ("BackendState", "PoolState", "HostManager"),
     "scheduler/filters/availability_zone_filter.py": ("AvailabilityZoneFilter",),
     "scheduler/filters/capacity_filter.py": ("CapacityFilter",),
     "scheduler/filters/capabilities_filter.py": ("CapabilitiesFilter",),
+}
+# Functions and classes of these that neither a create from an image nor an upload goes through, by what does.
+LEFT_OUT = {
+    "placement of backups": (
+        *("HostManager.get_az", "HostManager.get_backup_host", "HostManager._list_backup_services"),
+        *("HostManager._get_any_available_backup_service", "HostManager._get_available_backup_service_host"),
+        *("HostManager._az_matched", "HostManager._is_backup_service_enabled"),
+    ),
+    "the API's list of pools": (
+        *("HostManager.get_pools", "HostManager._filter_pools_by_volume_type"),
+        "HostManager._equal_after_convert",
+    ),
+    "notifications of capacity": (
+        *("HostManager.notify_service_capabilities", "HostManager.get_usage_and_notify"),
+        *("HostManager._get_usage", "HostManager._get_pool_usage", "HostManager._notify_capacity_usage"),
+    ),
+    "the start of a scheduler": ("HostManager._choose_backend_filters",),
+    "volumes that are made from snapshots and backups": (
+        "CreateVolumeFromSpecTask._create_from_snapshot",
+        "CreateVolumeFromSpecTask._create_from_backup",
+    ),
 }
 # Cases that together take all branches that the named cases take: they run through the whole of Cinder.
 CHOSEN = (
@@ -63,7 +86,11 @@ CHOSEN = (
         "rescheduling-3",
         "all_reserved-0.004",
         "placement_without_capacity",
+        "thin_pools_that_are_full-1.0",
+        "thin_pools_that_are_full-1.5",
     ),
+    *("image_deleted_before_the_next_attempt", "the_later_fill_finds_the_entry", "conversion_disabled-3"),
+    "volumes_of_the_images_size",
     *("two_tiers_of_one_backend", "zones_with_reschedules-3", "several_nodes-False-node"),
     *("cache_off_on_one_backend", "no_op_clone_limit-busy", "reserved", "mixture-0"),
 )
@@ -98,6 +125,25 @@ def read() -> dict[Branch, bool]:
     with TABLE.open(encoding="utf-8", newline="") as opened:
         rows = list(csv.DictReader(opened))
     return {(row["function"], row["line"], row["to"]): row["possible"] == "yes" for row in rows}
+
+
+def summary() -> list[str]:
+    """The lines of a page's tables: why branches are not taken, and what is not counted."""
+    with TABLE.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    lines = ["| why no case takes them | can a create or an upload? | branches | in |", "|---|---|---|---|"]
+    for (why, possible), many in groupby(sorted(rows, key=_why), _why):
+        functions = list(dict.fromkeys(row["function"] for row in many))
+        count = sum(_why(row) == (why, possible) for row in rows)
+        lines.append(f"| {why} | {possible} | {count} | {', '.join(f'`{name}`' for name in functions)} |")
+    lines += ["", "| not counted | functions |", "|---|---|"]
+    for why, names in LEFT_OUT.items():
+        lines.append(f"| {why} | {', '.join(f'`{name}`' for name in names)} |")
+    return lines
+
+
+def _why(row: dict[str, str]) -> tuple[str, str]:
+    return row["why"], row["possible"]
 
 
 def measured() -> Measured:
@@ -165,18 +211,27 @@ def _function_at(name: str, line: int) -> str | None:
     if not around:
         return None
     function = min(around)[1]
-    wanted = any(f"{function}.".startswith(f"{counted}.") for counted in FUNCTIONS[name])
-    return function if wanted else None
+    return (
+        function if _in(function, FUNCTIONS[name]) and not _in(function, chain(*LEFT_OUT.values())) else None
+    )
+
+
+def _in(function: str, names: Iterable[str]) -> bool:
+    return any(f"{function}.".startswith(f"{name}.") for name in names)
 
 
 def _run_cases() -> None:
     """Imported here: coverage sees only what is imported after it started."""
+    from . import driven_manager, driven_scheduler  # noqa: F401 register their own
+    from .odd import DRIVEN
     from .reference import run_whole
     from .scenarios import CASES, STRATEGIES
 
     with TemporaryDirectory() as folder:
         for name in CHOSEN:
             run_whole(CASES[name](Path(folder) / name), STRATEGIES[name][-1])
+        for name, case in DRIVEN.items():
+            case(Path(folder) / name)
 
 
 if __name__ == "__main__":

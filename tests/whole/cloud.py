@@ -41,6 +41,11 @@ def image_gib(size_bytes: int) -> int:
     return max(1, math.ceil(size_bytes / GIB))
 
 
+def volume_in(url: str) -> str:
+    """The volume of a location, which may name its store: `cinder://STORE/VOLUME`."""
+    return url.rpartition("/")[2]
+
+
 @dataclass
 class GlanceImage:
     """An image as Glance has it now."""
@@ -140,10 +145,10 @@ class Glance:
             self.locate(image, volume_id, first=True)
         self.activate(image)
 
-    def locate(self, image: GlanceImage, volume_id: str, first: bool = False) -> None:
+    def locate(self, image: GlanceImage, volume_id: str, first: bool = False, url: str = "") -> None:
         """`first`: nothing else is before it, but for others of the Cinder store."""
         image.stored_first |= first
-        image.urls.append(f"cinder://{volume_id}")
+        image.urls.append(url or f"cinder://{volume_id}")
         self.located.add(volume_id)
 
     def activate(self, image: GlanceImage) -> None:
@@ -188,8 +193,8 @@ class ImageService:
 
     def add_location(self, context: Any, image_id: str, url: str, metadata: dict[str, Any]) -> dict[str, Any]:
         image = self.glance.images[image_id]
-        self.glance.locate(image, url.removeprefix("cinder://"), first=image.status == "saving")
         saving = image.status == "saving"
+        self.glance.locate(image, volume_in(url), saving, url)
         self.glance.activate(image)
         if saving and self.glance.hashes:
             time = self.glance.cloud.time  # after a delete that has waited for the upload

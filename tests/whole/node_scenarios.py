@@ -20,6 +20,13 @@ def several_nodes(cluster: bool, lock: str) -> Builder:
     return b.storm(80.7, 3, "i3", "a#p1").create(81.9, "i2").create(120.1, "i3", "a#p1")
 
 
+@scenario("cache-only", "combined")
+def the_later_fill_finds_the_entry() -> Builder:
+    """The second node's download ends when the first one's entry is there: it fills nothing."""
+    b = Builder(*small(1), cinder=BY_NODE).backend("a", nodes=["c1", "c2"], cluster=True)
+    return b.create(0, "i0").create(3.7, "i0").create(40.1, "i0").create(50.3, "i0").delete(51.1, "v0")
+
+
 @scenario(cluster=(True, False))
 def limit_of_one_holds_two(cluster: bool) -> Builder:
     """Two fills at once find room for each of them; the next fill evicts both."""

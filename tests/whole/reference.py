@@ -36,7 +36,7 @@ from sim.cinder.release import db_api
 from . import simtime
 from .arrays import GIB
 from .attaching import attached
-from .cloud import INTERNAL_PROJECT, GlanceImage, ImageService, image_gib, image_uuid
+from .cloud import INTERNAL_PROJECT, GlanceImage, ImageService, image_gib, image_uuid, volume_in
 from .process import admin, simulated, user
 from .records import Request, Upload
 from .start import StartedCloud
@@ -86,10 +86,13 @@ class Run(StartedCloud):
         if cfg.CONF._namespace is None:
             cfg.CONF([], project="cinder", default_config_files=[], default_config_dirs=[])
         with simulated(self, self.options(), self.database):
-            self.build()
-            self._schedule_trace()
-            self.time.env.run()
-            return self._result()
+            return self._play()
+
+    def _play(self) -> Result:
+        self.build()
+        self._schedule_trace()
+        self.time.env.run()
+        return self._result()
 
     # The trace
 
@@ -145,7 +148,7 @@ class Run(StartedCloud):
             image = self.glance.images.get(uuid)
             while image is not None and image.urls:
                 with suppress(exception.VolumeNotFound):
-                    volume = objects.Volume.get_by_id(admin(), image.urls[0].removeprefix("cinder://"))
+                    volume = objects.Volume.get_by_id(admin(), volume_in(image.urls[0]))
                     try:
                         self.api.delete(admin(), volume)
                     except exception.InvalidVolume:  # it is attached: Glance stops here
@@ -246,7 +249,7 @@ class Run(StartedCloud):
 
         self.scheduler.driver.schedule_create_volume = noting_failure
         try:
-            with suppress(ZeroDivisionError, ValueError):  # the service would log it
+            with suppress(ZeroDivisionError, ValueError, exception.NotFound):  # the service would log it
                 self.scheduler.create_volume(context, volume, **args)
         finally:
             del self.scheduler.driver.schedule_create_volume
@@ -278,11 +281,11 @@ class Run(StartedCloud):
         service = self._on_node(self._next(volume))
         request = self.by_uuid[volume.id]
         request.attempts += 1
-        error: exception.CinderException | None = None
+        error: Exception | None = None
         try:
             with service.threads.held():
                 service.manager.create_volume(context, volume, allow_reschedule=again, **args)
-        except exception.CinderException as raised:
+        except (exception.CinderException, FileNotFoundError) as raised:
             error = raised
         if not here.rescheduled:
             self._finish(request, error, volume.id)
@@ -529,7 +532,7 @@ class Run(StartedCloud):
                 for entry in entries
             ]
         for image in self.glance.images.values():
-            held |= {url.removeprefix("cinder://") for url in image.urls}
+            held |= {volume_in(url) for url in image.urls}
         volumes = objects.VolumeList.get_all(admin())
         orphans = [
             [self._outside(v.host), self.image_ids[v.display_name.removeprefix("image-")], v.size]

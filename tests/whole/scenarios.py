@@ -243,6 +243,15 @@ def dedupe() -> Builder:
     return b.creates("i0 i1", 70.37, start=710.3)
 
 
+@scenario()
+def volumes_of_the_images_size() -> Builder:
+    """Nothing to extend: the volume that fills the cache is as large as it was asked for."""
+    b = Builder(image("i0", 2), image("i1", 1, "qcow2")).backend("a")
+    for number, name in numbered("i0 i1 i0 i1 i0"):
+        b.create(60.37 * number, name, size=(2, 1)[number % 2])
+    return b
+
+
 # Quotas
 
 
@@ -377,6 +386,28 @@ def rescheduling(attempts: int) -> Builder:
         b.backend(name, pools={"p0": pool}, max_over_subscription_ratio=1.0)
     b.creates("i0 i1 i0 i2 i1 i0", 15.37, "").storm(120.3, 6, "i0", "")
     return b.delete(150.1, "v0").delete(150.1, "v7").storm(170.3, 2, "i1", "").delete(180, "v11")
+
+
+@scenario("none", "cache-only")
+def image_deleted_before_the_next_attempt() -> Builder:
+    """The next attempts ask Glance for it again, and fail."""
+    b = Builder(image("i0", 2), image("i1"), cinder={"scheduler_max_attempts": 3})
+    b.backend("a", pools={"p0": {"capacity_gib": 3.5, "max_volumes": 2}}, max_over_subscription_ratio=9.0)
+    b.backend("b", pools={"p0": {"capacity_gib": 20, "max_volumes": 2}}, max_over_subscription_ratio=1.0)
+    b.create(0, "i1", "").create(30.1, "i0", "").create(31.3, "i0", "a#p0").create(60.1, "i0", "")
+    b.create(61.3, "i0", "").event(70.1, "delete_image", image_id="i0").create(71.3, "i1", "")
+    return b.create(120.1, "i0", "").delete(130.1, "v1").create(140.3, "i1", "")
+
+
+@scenario("none", "cache-only", ratio=(1.0, 1.5))
+def thin_pools_that_are_full(ratio: float) -> Builder:
+    """The scheduler refuses them, by their ratio or by what they have left of it."""
+    b = Builder(*small(2), cinder={"backend_stats_polling_interval": 20})
+    b.backend("a", pools={"p0": {"capacity_gib": 30}, "p1": {"capacity_gib": 26}})
+    b.scenario["backends"]["a"] |= {"max_over_subscription_ratio": ratio, "reserved_percentage": 10}
+    for number in range(9):
+        b.create(11.37 * number, f"i{number % 2}", "", size=9 + number % 3)
+    return b.delete(110.1, "v0").create(111.3, "i0", "").create(140.1, "i1", "", size=4)
 
 
 @scenario()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,13 @@ def test_the_table_names_what_there_is() -> None:
 
 def test_the_chosen_cases_are_there() -> None:
     assert set(branches.CHOSEN) <= set(CASES)
+
+
+def test_the_functions_that_are_left_out_are_there() -> None:
+    known = {function for name in branches.FUNCTIONS for _, _, function in branches.spans(name)}
+    assert {name for names in branches.LEFT_OUT.values() for name in names} <= known
+
+
+def test_the_page_lists_what_is_not_taken() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "model.md").read_text(encoding="utf-8")
+    assert "\n".join(branches.summary()) in page
