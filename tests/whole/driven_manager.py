@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -200,7 +201,7 @@ def no_conversion_directory(folder: Path) -> None:
     """`image_conversion_dir` is set to nothing: Cinder finds no free space there, and creates fail."""
     b = Builder(*small(1)).backend("a").create(0, "i0")
     given = {(None, "image_conversion_dir"): ""}
-    patch = image_utils, "check_available_space", image_utils.check_available_space
+    patch = image_utils, "shutil", shutil
     requests = Odd(b.case(folder), "cache-only", patch, given=given).execute().requests
     assert list(requests.status) == ["error"] and requests.error[0].startswith("FileNotFoundError")
 

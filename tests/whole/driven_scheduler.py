@@ -14,7 +14,6 @@ from .build import TIER, Builder
 from .odd import Alike, Odd, driven
 from .process import admin
 from .registry import small
-from .scenarios import CASES
 
 _stats = cloud.SimDriver.get_volume_stats
 
@@ -163,7 +162,17 @@ def functions_of_the_whole_backend(folder: Path) -> Alike:
         for pool in stats["pools"]:
             del pool["filter_function"], pool["goodness_function"]
 
-    case = CASES["scheduling-both"](folder)
+    b = Builder(*small(1))
+    b.scenario["cinder"] = {
+        "scheduler_default_filters": ["DriverFilter", "CapacityFilter", "CapabilitiesFilter"],
+        "scheduler_default_weighers": ["GoodnessWeigher"],
+    }
+    functions = {"filter_function": "volume.size < 9", "goodness_function": "capabilities.free_capacity_gb"}
+    b.backend("a", pools={"p0": {"capacity_gib": 90}, "p1": {"capacity_gib": 80}}, thin=False, **functions)
+    b.backend("b", pools={"p0": {"capacity_gib": 95}}, thin=False)
+    for number, size in enumerate((5, 5, 9, 8)):
+        b.create(8.37 * number, "i0", "", size)
+    case = b.case(folder)
     return case, "cache-only", Odd(case, "cache-only", reporting(change)).execute()
 
 
