@@ -1,4 +1,4 @@
-"""Driven cases: each asserts what Cinder does; those that a scenario says in another way are decided alike."""
+"""Driven cases: each asserts what Cinder does; what a scenario says in another way is decided alike."""
 
 from __future__ import annotations
 
