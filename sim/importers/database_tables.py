@@ -124,7 +124,7 @@ def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFram
     return pd.DataFrame(sorted(named.values()), columns=columns), names
 
 
-def _specs(connection: sa.Connection, schema: Schema, *keys: str) -> dict[str, str]:
+def _specs(connection: sa.Connection, schema: Schema, *keys: str) -> dict[str | None, str]:
     """The value of an extra spec by volume type: deleted specs count of deleted types only."""
     types, specs = schema.types, schema.specs
     found = connection.execute(
