@@ -18,6 +18,7 @@ from sim.inputs.problems import SHOWN, BadInput, Problems
 from sim.inputs.scenario import Case, Image, Scenario
 from sim.inputs.yamlfile import read_yaml
 from sim.sweep import varying
+from sim.sweep.varying import reloads
 from sim.workload.loading import load
 
 ROOT = Path(__file__).parent.parent
@@ -245,6 +246,27 @@ def test_images_may_be_listed_in_the_scenario(put: Put) -> None:
     case = load(put(changed(images=[image])))
     assert case.images == {"i1": Image(**image)}  # type: ignore[arg-type]
     assert case.images["i1"].store_hosts == ("a#p",)
+
+
+@pytest.mark.parametrize("trace", [True, False])
+def test_images_that_glance_converts_are_those_of_a_rewritten_list(put: Put, trace: bool) -> None:
+    """Of a trace, and of a workload that is drawn from the list."""
+    drawn = {} if trace else {"workload": {"generate": {"duration": "6h"}}}
+    converted = load(put(changed(glance={"convert_on_import": "raw"}, **drawn)))
+    raw = IMAGES.replace("qcow2,bare,600000000", "raw,bare,2361393152")
+    rewritten = load(put(changed(**drawn), images_csv=raw))
+    assert {image.disk_format for image in converted.images.values()} == {"raw"}
+    assert converted.images == rewritten.images
+    assert converted.trace.events.equals(rewritten.trace.events)
+
+
+def test_images_that_a_workload_makes_are_converted_too(put: Put) -> None:
+    own = {"images": None, "workload": {"generate": {"duration": "6h"}}}
+    plain, converted = (
+        load(put(changed(**own, glance={"convert_on_import": how}))).images for how in (None, "raw")
+    )
+    assert converted == {name: image.as_raw() for name, image in plain.items()} != plain
+    assert reloads("glance.convert_on_import") and not reloads("glance.total_mib_s")  # in a sweep
 
 
 def test_image_list_in_csv_has_optional_columns_in_any_order(put: Put) -> None:

@@ -79,6 +79,10 @@ class Image(Spec):
         """Size of the smallest volume that the API makes from it: `volume_utils.check_image_metadata`."""
         return max(self.size_gib, self.virtual_gib, self.min_disk)
 
+    def as_raw(self) -> Self:
+        """The image as Glance keeps it after a conversion to raw."""
+        return self.model_copy(update={"disk_format": "raw", "size_bytes": self.virtual_size_bytes})
+
     def usable_by(self, project: str) -> bool:
         """Whether a project may use the image."""
         public = self.visibility == "public" or not (self.visibility or self.owner)

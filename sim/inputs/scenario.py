@@ -74,6 +74,9 @@ class Glance(Spec):
     """Largest rate of each download and upload; null: they take no time, unless they share a rate."""
     total_mib_s: Rate | None = None
     """Rate that all downloads and uploads of the cloud share; null: no limit."""
+    convert_on_import: Literal["raw"] | None = None
+    """`raw`: Glance keeps every image as raw data of its virtual size, whatever the image list says (its
+    plugin `image_conversion`). Null: images are as in the list."""
     do_secure_hash: bool = False
     """Whether Glance reads the image of a no-op upload once to hash it. When the hash is there, `updated_at`
     changes, and what the cache has of the image is stale. Glance's own default is true since 2024.2."""

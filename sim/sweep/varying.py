@@ -186,7 +186,8 @@ def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] 
 def reloads(key: str) -> bool:
     """Whether a key changes the workload or which backends serve it, and not only how they answer."""
     serving = (".volume_type", "availability_zone")
-    return key.partition(".")[0] not in _ANSWERS or key.endswith(serving) or key == "what_if.prefetch"
+    changing = key in ("what_if.prefetch", "glance.convert_on_import")
+    return key.partition(".")[0] not in _ANSWERS or key.endswith(serving) or changing
 
 
 def paths_of(key: str, raw: Any) -> list[tuple[str, ...]]:

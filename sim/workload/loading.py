@@ -79,14 +79,23 @@ def load(
     assert scenario is not None
     if isinstance(scenario.images, tuple):
         images = {image.image_id: image for image in scenario.images}
+    images = _imported(scenario, images)
     case = Case(path, scenario, images, trace, initial) if trace is not None else None
     if case is None:
         busier = _busier(path, scenario)
         if most_drawn is not None and busier.expected_events > most_drawn:
             return _undrawn(path, scenario, busier, images, initial, replication)
         case = _generated(path, scenario, busier, images, initial, replication)
+        case = replace(case, images=_imported(scenario, case.images))  # a workload may make its own
     _check_owners(case)
     return _changed(case)
+
+
+def _imported(scenario: Scenario, images: dict[str, Image]) -> dict[str, Image]:
+    """The images as Glance keeps them."""
+    if scenario.glance.convert_on_import != "raw":
+        return images
+    return {image_id: image.as_raw() for image_id, image in images.items()}
 
 
 def _changed(case: Case) -> Case:
