@@ -122,10 +122,13 @@ class Kills:
         assert process.exitcode == 0, f"{self.name} ended with {process.exitcode}"
 
     def restore(self) -> None:
-        """The older results, as if nothing had happened since."""
-        shutil.rmtree(self.out, ignore_errors=True)
+        """The older results, beside what killed processes have left: the next one has to remove that."""
+        for path in self.out.glob("[!.]*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         if (self.folder / "kept").exists():
-            shutil.copytree(self.folder / "kept", self.out)
+            shutil.copytree(self.folder / "kept", self.out, dirs_exist_ok=True)
+        elif self.out.exists():
+            self.out.rmdir()  # `import` makes new folders only
 
     def kill(self, after_s: float) -> None:
         """Kill the command after so many seconds, and tell what is wrong with the results."""
@@ -152,6 +155,7 @@ class Kills:
 
     def end(self) -> None:
         """The next run: it gives the newer results, and leaves nothing of those that were killed."""
+        self.restore()
         self.finish("new")
         if contents(self.out) != self.new:
             self.told.append(f"{self.name}: the next run does not give what a run gives")
