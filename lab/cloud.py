@@ -35,6 +35,7 @@ PATHS = os.pathsep.join([str(BIN), "/usr/lib/rabbitmq/bin", os.environ.get("PATH
 START_S = 180
 PRIORITY = -10
 THREADS = 128  # requests at once that a client sends
+PROGRAMS = ("mariadbd", "rabbitmq-server", "qemu-img")
 SERVERS = ("mariadb", "rabbitmq", "distribution", "epmd", "glance", "cinder")
 
 
@@ -90,6 +91,8 @@ class Lab:
 def running(case: Case, folder: Path, say: Callable[[str], None] = print) -> Iterator[Lab]:
     """A lab of a scenario in a new folder. Its end ends all its processes; the files stay."""
     conf.check(case)
+    if folder.exists() and any(folder.iterdir()):
+        raise Broken(f"{folder}: is not empty: remove it, or give another folder")
     _prefer(os.getpid())
     start = time.monotonic()
     (folder / "pids").mkdir(parents=True)
@@ -113,6 +116,13 @@ def running(case: Case, folder: Path, say: Callable[[str], None] = print) -> Ite
     finally:
         _clean(folder)
         owner.close()
+
+
+def missing() -> str:
+    """What this machine lacks for a lab, or nothing."""
+    lacking = [name for name in PROGRAMS if shutil.which(name, path=PATHS) is None]
+    packages = "Debian's packages mariadb-server, rabbitmq-server and qemu-utils"
+    return f"no {', '.join(lacking)}: the lab needs {packages}" if lacking else ""
 
 
 def stop(folder: Path) -> None:
@@ -324,11 +334,8 @@ def _start(folder: Path, scenario: Scenario, ports: dict[str, int]) -> None:
         "CREATE DATABASE IF NOT EXISTS cinder;\nCREATE DATABASE IF NOT EXISTS glance;\n"
         "CREATE USER IF NOT EXISTS lab@'%' IDENTIFIED BY 'lab';\nGRANT ALL ON *.* TO lab@'%';\n"
     )
-    for program in ("mariadbd", "rabbitmq-server", "qemu-img"):
-        if shutil.which(program, path=PATHS) is None:
-            raise Broken(
-                f"no {program}: the lab needs Debian's mariadb-server, rabbitmq-server and qemu-utils"
-            )
+    if lacking := missing():
+        raise Broken(lacking)
     commands = _commands(folder, scenario, ports)
 
     def spawn(name: str) -> None:
