@@ -27,6 +27,7 @@ from sim.fast.events import (
     SCHEDULE,
     TRANSFER,
     USER_DELETES,
+    cast,
     drop_first,
     grant_stream,
     read_clock,
@@ -213,7 +214,7 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         schedule(s, who)
     elif what == BEGIN_UPLOAD:
         if begin_upload(s, s.volumes[who].upload, who):
-            go_on(s, who)
+            cast(s, RESUME, who, NONE)
     elif what == GRANT:
         if pool == NONE:
             grant_stream(s, s.world[0], s.options[0].streams)
@@ -278,7 +279,7 @@ def user_uploads(s: State, v: int) -> None:
         s.volumes[v].upload = u
         s.images[s.uploads[u].image].saving = True  # not there yet, but a delete of it waits
     elif begin_upload(s, u, v):
-        go_on(s, v)
+        cast(s, RESUME, v, NONE)
 
 
 @compiled

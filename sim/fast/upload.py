@@ -63,7 +63,7 @@ TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(39, 46)
 @repeats("cinder.volume.api:API", "copy_volume_to_image", "_merge_volume_image_meta")
 @compiled
 def begin_upload(s: State, u: int, v: int) -> bool:
-    """`_volume_upload_image` of the API. Returns whether the volume's request goes on at once."""
+    """`_volume_upload_image` of the API. Returns whether it casts the upload to the volume's node."""
     row = s.uploads[u]
     if v == NONE:
         row.end, row.error = s.world[0].now, NO_VOLUME

@@ -315,3 +315,12 @@ def hashed_upload(multiattach: bool) -> Builder:
     b.upload(300.1, "v1", "n1").event(309.3, "delete_image", image_id="n1").create(310.1, "n1")
     b.upload(400.1, "v1", "n2").event(401.1, "delete_image", image_id="n2").create(403.1, "n2")
     return b.upload(500.1, "v0", "n3").storm(503.3, 3, "n3", "b#p0").create(580.1, "n3", "b#p0")
+
+
+@scenario("none", "store-only", upload=("copy", "no-op"))
+def uploaded_twice_at_once(upload: str) -> Builder:
+    """The second is refused, though no step takes time; a delete of that instant waits for the first."""
+    b = Builder(*small(1), *uploaded("raw", "raw", "qcow2", "raw"), glance={"streams": 1}, upload=upload)
+    b.backend("a", clone_s=0, delete_s=0, convert_mib_s=None).create(0, "i0").create(0, "")
+    b.upload(60, "v0", "n0").upload(60, "v0", "n1").delete(60, "v0").create(60, "n0").create(60.3, "n0")
+    return b.upload(90, "v1", "n2").upload(90, "v1", "n3").create(90, "n2").create(90.3, "n2")
