@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,3 +77,30 @@ def test_an_entry_on_another_array(cluster: bool) -> None:
             " a cluster the look-up stays within the pool"
         ]
     )
+
+
+# Conversion directories
+
+
+def with_directory(gib: float | None) -> Case:
+    """Eight downloads at once on a stream each, and creates of an image that the cache has."""
+    events = [create(0, "v0", "debian"), *(create(50, f"e{n}", "ubuntu", encrypted=True) for n in range(8))]
+    case = cloud({"a": {"node": "c1"}}, "cloud", [*events, create(51, "v1", "debian")])
+    node = {"nodes": {"c1": {"image_conversion_gib": gib}}}
+    return replace(
+        case, scenario=case.scenario.model_validate(case.scenario.model_dump(by_alias=True) | node)
+    )
+
+
+def test_the_size_of_a_directory_that_a_finding_names_is_the_least() -> None:
+    """Eight files of 3 GiB, and the clone of debian is checked beside them, whose file has 1 GiB."""
+    (full, clones) = told(with_directory(10), "conversion")
+    assert full == (
+        "node c1: image_conversion_dir (10 GiB) had no room for 6 creates and uploads;"
+        " more than 25 GiB would have been enough"
+    )
+    assert clones.startswith("a#p0: 1 create of debian failed for lack of space for image conversion")
+    for gib, refused in ((25, 1), (25.01, 0), (None, 0)):
+        nodes = sim.run(with_directory(gib), "cache-only").nodes
+        assert list(nodes["image_conversion_refused"]) == [refused]
+        assert nodes["image_conversion_peak_gib"][0] == pytest.approx(24)

@@ -11,6 +11,7 @@ from handmade import case_of, scenario_file
 
 from sim.analysis.findings import findings
 from sim.cinder import engine
+from sim.inputs.images import write_images
 from sim.inputs.problems import BadInput
 from sim.inputs.quotas import limits_of
 from sim.model.records import Records
@@ -112,6 +113,17 @@ def test_a_plan_raises_quotas_of_volume_types(tmp_path: Path) -> None:
         f"openstack quota set {options} CINDER_INTERNAL_TENANT_PROJECT_ID"
         for options in ("--volumes 12", "--volumes 7 --gigabytes 90 --volume-type flash")
     ]
+
+
+def test_an_unknown_virtual_size_is_a_column_of_the_image_list(tmp_path: Path) -> None:
+    head = HEAD.replace("min_disk", "virtual_size_unknown")
+    text = head + "007,x,qcow2,bare,5,9,true\nhuge,y,raw,bare,5,5,\n"
+    images = case_of(tmp_path, images=text, trace=TRACE).images
+    assert [each.virtual_size_unknown for each in images.values()] == [True, False]
+    write_images(images.values(), tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text() == text
+    with pytest.raises(BadInput, match=r"images\.csv: line 2: virtual_size_unknown: "):
+        load(scenario_file(tmp_path, images=head + "007,x,qcow2,bare,5,9,yes\n", trace=TRACE))
 
 
 HEAD = "image_id,name,disk_format,container_format,size_bytes,virtual_size_bytes,min_disk\n"

@@ -288,7 +288,7 @@ class ImageService:
             "disk_format": image.disk_format,
             "container_format": image.container_format,
             "size": image.size_bytes,
-            "virtual_size": image.virtual_size_bytes,
+            "virtual_size": None if image.virtual_size_unknown else image.virtual_size_bytes,
             "min_disk": image.min_disk,
             "min_ram": 0,
             "owner": found.owner,

@@ -67,7 +67,8 @@ def _unless_refused(prepare: Callable[..., Any]) -> Callable[..., Any]:
         image_meta: dict[str, Any],
         image_service: Any,
     ) -> Any:
-        if cache_refuses(whole_gib(image_meta["virtual_size"]), self.image_volume_cache.max_cache_size_gb):
+        size = whole_gib(image_meta["virtual_size"] or 0)  # 0: not known, so the cache may have it
+        if cache_refuses(size, self.image_volume_cache.max_cache_size_gb):
             return None, False
         return prepare(self, context, volume, image_location, image_id, image_meta, image_service)
 

@@ -87,6 +87,7 @@ class Names:
         self.rows = rows = np.zeros(len(images), state.IMAGE)
         rows["raw"] = [image.disk_format == "raw" for image in images]
         rows["bare"] = [image.container_format == "bare" for image in images]
+        rows["known"] = [not image.virtual_size_unknown for image in images]
         rows["size_bytes"] = [image.size_bytes for image in images]
         rows["file_is_content"] = [one == other for one, other in zip(file, content, strict=True)]
         rows["owner"] = [self.projects.index(image.owner) if image.owner else NONE for image in images]

@@ -96,6 +96,7 @@ from sim.fast.state import (
     NOT_ATTACHED,
     STORE,
     USER,
+    VIRTUAL_TOO_LARGE,
     State,
 )
 from sim.fast.storing import CREATED_TO_STORE, store_step
@@ -313,7 +314,8 @@ def lock(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.fills = r.locks = False
     b = s.backends[s.pools[r.pool].backend]
-    too_large = b.cache and cache_refuses(s.images[r.image].virtual_gib, b.max_size_gb)
+    i = s.images[r.image]
+    too_large = b.cache and i.known and cache_refuses(i.virtual_gib, b.max_size_gb)
     if not caches(s, v) or (too_large and s.options[0].refused_without_lock):
         return next_phase(s, v, LOOK, 0.0)
     r.locks = True
@@ -393,7 +395,8 @@ def fail(s: State, v: int, error: int) -> bool:
 def end_attempt(s: State, v: int) -> bool:
     """`OnFailureRescheduleTask.revert`: schedule again, unless pinned or the error is final."""
     r = s.volumes[v]
-    final = r.error >= COPY and r.error not in (NOT_ATTACHED, DISK_FULL)  # of a copy, or of the image
+    of_copy = r.error >= COPY and r.error not in (NOT_ATTACHED, DISK_FULL)
+    final = of_copy or r.error == VIRTUAL_TOO_LARGE
     if r.pinned or s.options[0].max_attempts == 1 or final:
         end(s, v, False)
         give_thread(s, r.pool, r.node)

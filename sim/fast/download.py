@@ -46,6 +46,7 @@ from sim.fast.state import (
     SKIPPED,
     STORE,
     USER,
+    VIRTUAL_TOO_LARGE,
     State,
 )
 from sim.model.repeats import repeats
@@ -86,6 +87,8 @@ def fetched(s: State, v: int) -> bool:
     if s.options[0].glance_takes_time:
         detach(s, v)
         give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+    if s.images[r.image].virtual_gib > r.size_gib:
+        return give_up(s, v, VIRTUAL_TOO_LARGE)
     if r.fills:
         r.size_gib = s.images[r.image].virtual_gib
     r.cloned = NONE

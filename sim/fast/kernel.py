@@ -385,7 +385,7 @@ def refusal(s: State, image: int, size_gib: int, project: int) -> int:
         return IMAGE_TOO_LARGE
     if i.min_gib > size_gib:
         return BELOW_MINIMUM
-    return VIRTUAL_TOO_LARGE if i.virtual_gib > size_gib else 0
+    return VIRTUAL_TOO_LARGE if i.known and i.virtual_gib > size_gib else 0
 
 
 @compiled

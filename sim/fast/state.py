@@ -157,7 +157,8 @@ POOLS = np.dtype(
 ALLOCATED = np.dtype([("gib", "i8"), ("known", "?")], align=True)
 IMAGE = np.dtype(
     [
-        ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("file_is_content", "?"), ("owner", "i8"),
+        ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("known", "?"),  # known: its virtual size, to Glance
+        ("file_is_content", "?"), ("owner", "i8"),
         ("size_gib", "i8"), ("virtual_gib", "i8"), ("min_gib", "i8"), ("content_gib", "f8"),
         ("file_gib", "f8"),
         ("size_bytes", "f8"), ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),

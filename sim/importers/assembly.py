@@ -18,6 +18,7 @@ from sim.importers.notes import Note, shortened
 from sim.importers.settings import Section
 from sim.importers.values import MAX_BYTES
 from sim.inputs.backend import NOVA
+from sim.inputs.trace import MAX_GIB
 from sim.inputs.units import GIB
 
 FORMAT = re.compile("[a-z0-9_-]+")  # as `sim.inputs.images` has them
@@ -202,10 +203,11 @@ def _images(sources: Sources, hosts: dict[str, str]) -> pd.DataFrame:
         [_image(row, hosts) for row in rows.values()],
         columns=[
             *("image_id", "name", "disk_format", "container_format", "size_bytes", "virtual_size_bytes"),
-            *("store_hosts", "owner", "why"),
+            *("store_hosts", "owner", "min_disk", "virtual_size_unknown", "why"),
         ],
     )
-    return images.sort_values("image_id", ignore_index=True)
+    absent = [name for name in ("min_disk", "virtual_size_unknown") if not images[name].any()]
+    return images.drop(columns=absent).sort_values("image_id", ignore_index=True)
 
 
 def _missing(value: Any) -> bool:
@@ -242,6 +244,9 @@ def _image(row: dict[str, Any], hosts: dict[str, str]) -> dict[str, Any]:
         "virtual_size_bytes": max(1, int(virtual)),
         "store_hosts": ";".join(dict.fromkeys(hosts[host] for host in row.get("store_hosts", ()))),
         "owner": row.get("owner", "") if private else "",
+        # One that was set later must not refuse what was made before.
+        "min_disk": max(0, min(int(row.get("min_disk", 0)), int(row.get("smallest_gib", MAX_GIB)))),
+        "virtual_size_unknown": "true" if row.get("virtual_size_unknown") and not raw else "",
         "why": " and ".join(dict.fromkeys(why)),
     }
 

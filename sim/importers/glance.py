@@ -24,6 +24,8 @@ COLUMNS = {
     **dict.fromkeys(("visibility", "owner"), "str"),
     **dict.fromkeys(("created_at", "updated_at"), "datetime64[us, UTC]"),
     "store_volumes": "object",
+    "min_disk": "Int64",
+    "virtual_size_unknown": "bool",  # the listing has none, though such listings have them
 }
 LOOKED_FOR = (
     "the SDK looks for clouds.yaml in the working folder, ~/.config/openstack and "
@@ -88,7 +90,8 @@ def _row(image: Any, urls: list[str]) -> tuple[Any, ...]:
     formats = image.disk_format, image.container_format
     texts = map(text, (image.id, image.name, image.status, *formats))
     sizes = whole(image.size), whole(image.virtual_size) or None
-    return (*texts, *sizes, text(image.visibility), text(image.owner), *times, store_volumes(urls))
+    rights = text(image.visibility), text(image.owner)
+    return (*texts, *sizes, *rights, *times, store_volumes(urls), whole(image.min_disk), sizes[1] is None)
 
 
 def store_volumes(urls: Iterable[Any]) -> list[str]:

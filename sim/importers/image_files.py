@@ -51,7 +51,9 @@ def _image(path: Path, where: str, row: dict[str, Any], problems: Problems) -> t
             times = [_time(first(row, key)) for key in ("created_at", "updated_at")]
             names = [text(first(row, key)) for key in ("name", "disk_format", "container_format")]
             rights = text(first(row, "visibility")), text(first(row, *OWNERS))
-            return (image_id, names[0], status, *names[1:], *sizes, *rights, *times, _volumes(row))
+            unknown = "virtual_size" in row and sizes[1] is None
+            more = _volumes(row), whole(row.get("min_disk")), unknown
+            return (image_id, names[0], status, *names[1:], *sizes, *rights, *times, *more)
         except ValueError as error:
             what = "has a value that cannot be used"
             problems.add(path, f"{where}, image {quoted(image_id)}", f"{what}: {error}", what)

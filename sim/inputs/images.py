@@ -20,7 +20,15 @@ from sim.inputs.units import GIB, whole_gib
 
 _SIZES = ("size_bytes", "virtual_size_bytes")
 REQUIRED = ("image_id", "name", "disk_format", "container_format", *_SIZES)
-OPTIONAL = ("store_hosts", "owner", "visibility", "members", "image_owner", "min_disk")
+OPTIONAL = (
+    "store_hosts",
+    "owner",
+    "visibility",
+    "members",
+    "image_owner",
+    "min_disk",
+    "virtual_size_unknown",
+)
 LISTS = ("store_hosts", "members")
 
 
@@ -39,6 +47,9 @@ class Image(Spec):
     """Size of the file, which Cinder downloads."""
     virtual_size_bytes: Bytes
     """Size of the data that Cinder writes to a volume."""
+    virtual_size_unknown: bool = False
+    """Whether Glance does not know the virtual size. Cinder then finds out after the download, and only then
+    refuses a volume that is too small. In CSV, `true` or empty."""
     store_hosts: Annotated[Hosts, BeforeValidator(partial(listed, ";"))] = ()
     """The pools (`backend#pool`) that hold an image-volume of the image in the Cinder store."""
     owner: str = ""
@@ -76,7 +87,7 @@ class Image(Spec):
 
     @property
     def needs_gib(self) -> int:
-        """Size of the smallest volume that the API makes from it: `volume_utils.check_image_metadata`."""
+        """Size of the smallest volume that Cinder makes from it (`volume_utils.check_image_metadata`)."""
         return max(self.size_gib, self.virtual_gib, self.min_disk)
 
     def as_raw(self) -> Self:
@@ -110,6 +121,7 @@ def read_images(
     for row, line in zip(rows, lines, strict=True):
         raw = {**row, **{name: _whole(row[name]) for name in _SIZES if name in row}}
         raw["min_disk"] = _whole(row.get("min_disk") or "0")
+        raw["virtual_size_unknown"] = _flag(row.get("virtual_size_unknown", ""))
         image = validated(Image, raw, path, line, problems, lacking)
         if image is not None:
             images[image.image_id] = image
@@ -125,7 +137,7 @@ def write_images(images: Iterable[Image], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, there, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: guarded(cell) for name, cell in row.items()} for row in rows)
+        writer.writerows({name: _cell(cell) for name, cell in row.items()} for row in rows)
 
 
 def check_images(
@@ -151,6 +163,14 @@ def check_images(
             if isinstance(host, str) and host not in hosts:
                 what = f"store_hosts: unknown pool {quoted(host)}"
                 problems.add(path, line, what, "store_hosts: unknown pool")
+
+
+def _cell(value: object) -> object:
+    return ("true" if value else "") if isinstance(value, bool) else guarded(value)
+
+
+def _flag(cell: str) -> bool | str:
+    return {"true": True, "false": False, "": False}.get(cell, cell)
 
 
 def _whole(cell: str) -> int | str:

@@ -144,6 +144,7 @@ def test_images(tmp_path: Path) -> None:
         table, notes = found
         assert table[["image_id", "size_bytes", "owner"]].to_numpy().tolist() == [["i", 5, "p"]]
         assert table["virtual_size_bytes"].isna().all() and "no virtual sizes" in notes[2].text
+        assert not table["virtual_size_unknown"].any()  # Glance may know it
     api = {
         "id": "i", "name": None, "disk_format": "raw", "container_format": "bare", "size": 5,
         "virtual_size": 7, "status": "active", "owner": "p", "visibility": "public",
@@ -155,6 +156,12 @@ def test_images(tmp_path: Path) -> None:
     assert found is not None
     table = found[0]
     assert list(table["image_id"]) == ["i", "k"] and list(table["virtual_size_bytes"]) == [7, 7]
+    assert not table["virtual_size_unknown"].any()
+    assert table["min_disk"].isna().all()
+    null = {**api, "virtual_size": None, "min_disk": 9}
+    found = image_files.read(written(tmp_path / "images", {"images": [null]}), Problems())
+    assert found is not None
+    assert found[0][["virtual_size_unknown", "min_disk"]].to_numpy().tolist() == [[True, 9]]
     assert table["store_volumes"].tolist() == [["vol"], ["vol"]]
     assert table["updated_at"][0] == pd.Timestamp("2026-01-01T00:00:01Z")
 

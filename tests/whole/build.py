@@ -39,6 +39,7 @@ def image(
         "store_hosts": "",
         "owner": "",
         "min_disk": 0,
+        "virtual_size_unknown": "",
         **more,
     }
 

@@ -76,7 +76,7 @@ class GlanceImage:
             "disk_format": self.spec.disk_format,
             "container_format": self.spec.container_format,
             "size": self.spec.size_bytes,
-            "virtual_size": self.spec.virtual_size_bytes or None,
+            "virtual_size": None if self.spec.virtual_size_unknown else self.spec.virtual_size_bytes,
             "min_disk": self.spec.min_disk,
             "min_ram": 0,
             "checksum": None,

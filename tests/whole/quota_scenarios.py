@@ -159,6 +159,24 @@ def conversion_disk_full(attempts: int) -> Builder:
     return b.upload(340, "v1", "n0").create(500, "i1")
 
 
+@scenario("none", "cache-only", "combined", attempts=(1, 3))
+def unknown_virtual_size(attempts: int) -> Builder:
+    """Cinder finds it after the download, and fails volumes that are too small, unless the cache has it."""
+    images = [image(f"i{n}", gib, fmt, virtual_size_unknown="true") for n, gib, fmt in _UNKNOWN]
+    b = Builder(*images, store={"home": "a#p0"}, cinder={"scheduler_max_attempts": attempts})
+    b.backend("a", image_volume_cache_max_size_gb=5).backend("b", image_volume_cache_max_count=1)
+    for time, sizes in ((0, (3, 6)), (200, (2, 8))):
+        for size in sizes:
+            for number in range(len(_UNKNOWN)):
+                b.create(time + size, f"i{number}", "", size=size).create(
+                    time + size, f"i{number}", "b#p0", size
+                )
+    return b.create(600, "i0", size=3, encrypted=True).create(700, "i2", "b#p0", size=3)
+
+
+_UNKNOWN = ((0, 4, "qcow2"), (1, 2, "raw"), (2, 6, "qcow2"))
+
+
 @scenario("none")
 def smallest_volumes() -> Builder:
     """The API looks at the file's size, then at `min_disk`, then at the virtual size."""

@@ -86,6 +86,9 @@ def _refusals(draw: random.Random, b: Builder) -> None:
     if draw.random() < 0.2:
         for each in b.images:
             each["min_disk"] = draw.choice((0, 0, 3, 6))
+    if draw.random() < 0.3:
+        for each in b.images:
+            each["virtual_size_unknown"] = draw.choice(("", "true"))
 
 
 def _quotas(draw: random.Random, b: Builder) -> None:
