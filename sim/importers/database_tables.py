@@ -108,6 +108,7 @@ def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFram
     types, encryption = schema.types, schema.encryption
     backends = _specs(connection, schema, "volume_backend_name", "capabilities:volume_backend_name")
     provisioned = _specs(connection, schema, "provisioning:type")
+    attached = _specs(connection, schema, "multiattach")
     encrypted = set(
         connection.scalars(sa.select(encryption.c.volume_type_id).where(encryption.c.deleted.is_not(True)))
     )
@@ -116,11 +117,17 @@ def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFram
     ).all()
     names: dict[str | None, str] = {key: name or key for key, name in rows}
     named = {
-        name: (name, backends.get(key) or "", key in encrypted, provisioned.get(key) == "thick")
+        name: (
+            name,
+            backends.get(key) or "",
+            key in encrypted,
+            provisioned.get(key) == "thick",
+            attached.get(key) == "<is> True",
+        )
         for key, name in names.items()
     }
     names |= {None: NO_TYPE, "": NO_TYPE}
-    columns = ["volume_type", "volume_backend_name", "encrypted", "thick"]
+    columns = ["volume_type", "volume_backend_name", "encrypted", "thick", "multiattach"]
     return pd.DataFrame(sorted(named.values()), columns=columns), names
 
 

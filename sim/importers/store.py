@@ -55,6 +55,7 @@ def notes(cloud: Cloud) -> Iterator[Note]:
             what = "a Cinder store has image-volumes: strategies with the store have only these"
             then = "set store: {home: POOL} to simulate a store with all images"
             yield Note("read", f"{what}; {then}")
+        yield from _attached(cloud)
         return
     looked = [name for name, one in (("the database", history), ("Glance", glance)) if one is not None]
     if looked:
@@ -64,3 +65,17 @@ def notes(cloud: Cloud) -> Iterator[Note]:
         what = "this alone does not mean a Cinder store (many deployment tools always set it)"
         then = "today's strategy has none; the database (--db) or Glance (--glance) would show a store"
         yield Note("assumed", f"{OPTION}: {what}; {then}")
+
+
+def _attached(cloud: Cloud) -> Iterator[Note]:
+    """Volume types of image-volumes that Glance attaches for one reader at a time."""
+    history = cloud.sources.history
+    if history is None or "multiattach" not in history.volume_types:
+        return
+    types = history.volume_types
+    single = set(types.loc[~types["multiattach"].astype(bool), "volume_type"])
+    found = sorted(single & set(history.stored["volume_type"]) & set(cloud.tiers))
+    if found:
+        what = f"image-volumes of the Cinder store have types that are not multiattach ({', '.join(found)})"
+        then = "set multiattach: false of these tiers to simulate that Glance reads them for one at a time"
+        yield Note("read", f"{what}; {then}")

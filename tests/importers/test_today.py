@@ -85,6 +85,20 @@ def test_a_cinder_store_is_one_with_image_volumes(
     assert bool(stored_at) == (strategy == "store-only")
 
 
+@pytest.mark.parametrize("multiattach", [True, False])
+def test_types_that_one_reader_attaches_are_told(tmp_path: Path, multiattach: bool) -> None:
+    shown = {
+        "volume_type": "flash",
+        "volume_backend_name": "",
+        "encrypted": False,
+        "multiattach": multiattach,
+    }
+    told = [{"image_id": "i", "store_hosts": ["n@a#p"]}]
+    known = history([create("1", "n@a#p")], told, stored=STORED, volume_types=pd.DataFrame([shown]))
+    cloud = assemble(Sources(good(write(tmp_path / "c", SCHEMES)), known))
+    assert ("set multiattach: false" in texts(cloud)) == (not multiattach)
+
+
 def test_image_volumes_that_cinder_may_not_clone(tmp_path: Path) -> None:
     """Without `cinder` among the schemes `_clone_image_volume` is never reached."""
     known = history([create("1", "n@a#p")], [{"image_id": "i", "store_hosts": ["n@a#p"]}], stored=STORED)
