@@ -38,7 +38,8 @@ class Rows:
     def __init__(self) -> None:
         self.context = admin()
         self.now(0)
-        self.type_id = volume_types.create(self.context, "gold", {"volume_backend_name": "gold"})["id"]
+        specs = {"volume_backend_name": "gold", "multiattach": "<is> True"}
+        self.type_id = volume_types.create(self.context, "gold", specs)["id"]
 
     def now(self, hours: float) -> Rows:
         with warnings.catch_warnings():

@@ -98,7 +98,7 @@ def test_what_is_around_the_events(empty_database: URL) -> None:
         "creates": 5,
     }
     assert golden[list(expected)].to_dict() == expected
-    assert history.volume_types.set_index("volume_type").loc["gold"].to_list() == ["gold", False, False]
+    assert history.volume_types.set_index("volume_type").loc["gold"].to_list() == ["gold", False, False, True]
     assert history.quotas == {"volumes": 40}
     assert {name: history.default_quotas[name] for name in ("volumes", "gigabytes")} == {
         "volumes": 10,
