@@ -91,6 +91,7 @@ def test_types_that_one_reader_attaches_are_told(tmp_path: Path, multiattach: bo
         "volume_type": "flash",
         "volume_backend_name": "",
         "encrypted": False,
+        "thick": False,
         "multiattach": multiattach,
     }
     told = [{"image_id": "i", "store_hosts": ["n@a#p"]}]
