@@ -320,7 +320,7 @@ class TestWhole:
         assert not list(tmp_path.rglob(".*"))
 
     def test_what_the_dead_left_goes_and_what_the_living_write_stays(self, tmp_path: Path) -> None:
-        for name in (f".out.{DEAD}", f".out.{os.getpid()}", f".other.{DEAD}"):
+        for name in (f".out.{DEAD}", f"..out.{DEAD}.{DEAD}", f".out.{os.getpid()}", f".other.{DEAD}"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "half").touch()
         (tmp_path / f".out.{os.getppid()}").touch()

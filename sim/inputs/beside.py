@@ -102,8 +102,11 @@ def remove_all() -> None:
 
 
 def remove_left(folder: Path, name: str) -> None:
-    """Remove what processes that are gone left in `folder`; `name` is a pattern of `glob`."""
-    for path in folder.glob(f".{name}.*"):
+    """Remove what processes that are gone left in `folder`; `name` is a pattern of `glob`.
+
+    What was written beside `.NAME.PID` itself has the name `..NAME.PID.PID`.
+    """
+    for path in (*folder.glob(f".{name}.*"), *folder.glob(f"..{name}.*")):
         if _left(path, path.name.rpartition(".")[2]):
             _remove(path)
 
