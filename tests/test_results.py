@@ -13,7 +13,7 @@ from sim.analysis.metrics import pools_table, summary
 from sim.analysis.results import TABLES, manifest_of, read, write
 from sim.inputs.files import hashes
 from sim.inputs.scenario import Case
-from sim.model.records import uploads_table
+from sim.model.records import nodes_table, uploads_table
 
 FORMATS: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
 
@@ -35,6 +35,7 @@ def tables_of(case: Case) -> dict[str, pd.DataFrame]:
         "uploads": uploads_table([("0010", "none", "a#p", 0.1, 0.3, ""), ("0011", "x", "", 0.2, 0.2, "Odd")]),
         "summary": summary(records, case, "none"),
         "space": records.space,
+        "nodes": nodes_table({"007": 10.0, "none": None}, [(0.1, 0.3, 3e9, 1), (0.0, 0.0, 0.0, 0)]),
     }
 
 

@@ -20,7 +20,7 @@ from sim.analysis.verification import TABLES, WIDTH, Verdict, difference
 from sim.cinder import engine, release
 from sim.cli import app
 from sim.inputs.scenario import Case
-from sim.model.records import Records, uploads_table
+from sim.model.records import Records, nodes_table, uploads_table
 from sim.workload.loading import load
 
 # Creates v0, v1 and v2, of which the last is refused; v1 evicts what v0 put into the cache.
@@ -38,7 +38,11 @@ RECORDS = records_of(
     [("pool", "fast#p0", "cache", 1.5, 2.0, 15.0, 20.0, 0.5, 4.0, 1)],
     [{"volume_id": "w0", "time": 7.0, "end": 8.0}],
 )
-RECORDS = replace(RECORDS, uploads=uploads_table([("v0", "new", "fast#p0", 30.0, 40.0, "")]))
+RECORDS = replace(
+    RECORDS,
+    uploads=uploads_table([("v0", "new", "fast#p0", 30.0, 40.0, "")]),
+    nodes=nodes_table({"c1": 10.0}, [(1e9, 2e9, 3e9, 1)]),
+)
 
 
 def other(value: Any) -> Any:
@@ -278,5 +282,5 @@ class TestCommand:
         monkeypatch.setattr(release, "version", lambda _: installed)
         result = CliRunner().invoke(app, ["verify", str(scenario), "--strategies", "none"])
         assert result.exit_code == 0
-        assert (f"Cinder {installed} is installed" in result.stderr) == warned
+        assert (f"Cinder {installed} decides" in result.stderr) == warned
         assert all(len(line) <= WIDTH for line in result.stderr.splitlines())

@@ -145,6 +145,11 @@ def words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
+def full(error: Exception) -> bool:
+    """Whether an error says that a disk is full."""
+    return isinstance(error, OSError) and error.errno in {*FULL, errno.EFBIG}
+
+
 def _written(text: str) -> str:
     """Where the traceback can be read."""
     try:

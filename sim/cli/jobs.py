@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sim import api
+from sim.cli.ending import full
 from sim.cli.shared import (
     Format,
     bad_options,
@@ -130,7 +131,7 @@ def written(job: Job) -> Iterator[Job]:
     """The job with a folder for its results, if `--out` is given: they come to their places at the end.
 
     What has ended comes there after an error, too: a failure cannot lose it. A process that is killed,
-    or that cannot write all of them, leaves the earlier results.
+    or for which the disk is full, leaves the earlier results.
     """
     from sim.analysis.results import together
 
@@ -141,9 +142,9 @@ def written(job: Job) -> Iterator[Job]:
     with together(job.options.out) as new:
         try:
             yield replace(job, new=new)
-        except OSError:
-            raise
         except Exception as error:
+            if full(error):
+                raise
             failed = error
     for line in job.told:
         print(line, file=sys.stderr)
@@ -154,8 +155,8 @@ def written(job: Job) -> Iterator[Job]:
 def outcomes_of(job: Job) -> list[Outcome]:
     """Simulate the rows one by one, and write each; a line on stderr names each failure.
 
-    Raises BadInput for a trace that is checked while it is read, and OSError if a row cannot be written: no
-    other can.
+    Raises BadInput for a trace that is checked while it is read, and OSError if the disk is full: no other
+    row could be written.
     """
     if job.options.verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -165,9 +166,11 @@ def outcomes_of(job: Job) -> list[Outcome]:
     for row in job.rows:
         try:
             outcomes.append(simulate(job, row))
-        except (BadInput, OSError):
+        except BadInput:
             raise
         except Exception as error:
+            if full(error):
+                raise
             print_failure(row.name, error, job.options.verbose)
     return outcomes
 

@@ -111,7 +111,7 @@ def create_to_write(s: State, v: int) -> bool:
 
 @compiled
 def give_up(s: State, v: int, error: int) -> bool:
-    """The end of `TemporaryImages.fetch` after an error."""
+    """After an error: the file of the download goes, as at the end of `TemporaryImages`."""
     drop_file(s, v)
     fails_with(s, v, error)
     return next_phase(s, v, EXTEND, 0.0)

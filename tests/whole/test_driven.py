@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.cinder.release import SUPPORTED
+from sim.inputs.cinders import SUPPORTED
 
 from . import driven_manager, driven_scheduler  # noqa: F401 register their own
 from .odd import DRIVEN
