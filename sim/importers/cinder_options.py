@@ -31,6 +31,8 @@ def options(cloud: Cloud) -> dict[str, Any]:
             found[f"internal_tenant_quota_{resource}"] = _quota(cloud, resource)
     if by_type := _by_type(cloud):
         found["internal_tenant_quotas"] = by_type
+    if cloud.quotas:
+        found["quotas"] = cloud.quotas
     return found
 
 

@@ -64,7 +64,10 @@ class Backend:
 
 @dataclass
 class Cloud:
-    """A scenario while it is being made. `hosts`: the scenario's name for each of Cinder's hosts."""
+    """A scenario while it is being made. `hosts`: the scenario's name for each of Cinder's hosts.
+
+    `quotas`: those of users' projects, as the scenario has them.
+    """
 
     sources: Sources
     places: dict[str, Place]
@@ -75,6 +78,7 @@ class Cloud:
     store_home: str | Assumed | None
     placement: Placement
     notes: list[Note] = field(default_factory=list)
+    quotas: dict[str, dict[str, int | None]] = field(default_factory=dict)
 
     @property
     def hosts(self) -> dict[str, str]:

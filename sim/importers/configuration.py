@@ -26,7 +26,8 @@ _FIELDS = (
 # What a scenario can hold of Cinder's numbers, from and to.
 _MOST = 2**31 - 1
 _BOUNDS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("quota_volumes", "quota_gigabytes", *CACHE_OPTIONS[1:]), (-_MOST, _MOST)),
+    **dict.fromkeys(("quota_volumes", "quota_gigabytes", "per_volume_size_limit"), (-_MOST, _MOST)),
+    **dict.fromkeys(CACHE_OPTIONS[1:], (-_MOST, _MOST)),
     **dict.fromkeys(MULTIPLIERS, (-1e9, 1e9)),
     "scheduler_max_attempts": (1, _MOST),
     "backend_stats_polling_interval": (1, 1e9),

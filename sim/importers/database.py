@@ -37,7 +37,8 @@ class History:
     host, volume_type, volumes (how many). `clusters`: host and cluster of each host that belongs to one.
     `initial`: rows of an initial state, with project, last_used as a time.
     `quotas`: the internal tenant's own hard limits by resource (`volumes`, `gigabytes_TYPE`, …);
-    `default_quotas`: those of the default class. A limit that the database lacks is absent. `stored`:
+    `user_quotas`: those of each other project that has some; `default_quotas`: those of the default class.
+    A limit that the database lacks is absent. `stored`:
     image-volumes of the Cinder store that existed in the period: image_id, host, volume_type. `zones`: the
     availability zone of each host. `fills`: the internal tenant's image-volumes made in the period:
     volume_id, host, image_id, created_at, deleted_at (NaT = never), size_gib. `entries`: today's cache: host,
@@ -52,6 +53,7 @@ class History:
     clusters: pd.DataFrame
     initial: pd.DataFrame
     quotas: dict[str, int]
+    user_quotas: dict[str, dict[str, int]]
     default_quotas: dict[str, int]
     stored: pd.DataFrame
     zones: dict[str, str]
@@ -71,11 +73,29 @@ class History:
         read.
         """
         statement = self._schema.events(naive(self.since), naive(self.until))
+        for part in self._partitions(statement, rows):
+            yield _events(part, self._types, self._tells_downloads)
+
+    def usage(self, rows: int = 100_000) -> pd.DataFrame:
+        """Users' volumes of the period, those from its start too: what counts against projects' quotas.
+
+        project, host, volume_type (categories), size_gib, made, gone (NaT = still exists). Raises BadInput if
+        the database can no longer be read.
+        """
+        statement = tables.usage(self._schema, naive(self.since), naive(self.until))
+        known: dict[str, dict[str, int]] = {name: {} for name in ("project", "host", "volume_type")}
+        parts = [_used(part, self._types, known) for part in self._partitions(statement, rows)]
+        found = pd.concat([_used([], self._types, known), *parts], ignore_index=True)
+        for name, codes in known.items():
+            found[name] = pd.Categorical.from_codes(
+                found[name].to_numpy(), pd.Index(list(codes), dtype="str")
+            )
+        return found
+
+    def _partitions(self, statement: sa.Select[Any], rows: int) -> Iterator[Any]:
         try:
             with self._database.snapshot() as connection:
-                found = connection.execution_options(yield_per=rows).execute(statement)
-                for part in found.partitions():
-                    yield _events(part, self._types, self._tells_downloads)
+                yield from connection.execution_options(yield_per=rows).execute(statement).partitions()
         except exc.SQLAlchemyError as error:
             raise BadInput([f"{self._database.shown}: {self._database.reason(error)}"]) from None
 
@@ -143,7 +163,7 @@ def _read(
     initial = tables.initial(asked, notes)
     cached = initial.loc[initial["kind"] == "cache", "image_id"]
     stored = tables.stored(asked)
-    quotas, default_quotas = tables.quotas(asked)
+    own_quotas, default_quotas = tables.quotas(asked)
     return History(
         since=found[0].replace(tzinfo=UTC),
         until=found[1].replace(tzinfo=UTC),
@@ -152,7 +172,8 @@ def _read(
         placements=tables.placements(asked),
         clusters=tables.clusters(asked),
         initial=initial,
-        quotas=quotas,
+        quotas=own_quotas.pop(schema.tenant or "", {}),
+        user_quotas=own_quotas,
         default_quotas=default_quotas,
         stored=stored,
         zones=tables.zones(asked),
@@ -189,3 +210,17 @@ def _events(part: Any, types: Mapping[str | None, str], tells_downloads: bool) -
             "downloaded": np.where(gone | (not tells_downloads), np.nan, np.array(downloaded, dtype=float)),
         }
     )
+
+
+def _used(part: Any, types: Mapping[str | None, str], known: dict[str, dict[str, int]]) -> pd.DataFrame:
+    """Rows of `tables.usage`, with numbers for names: `known` gets those that are new."""
+    columns = tuple(zip(*part, strict=True)) or ((),) * 6
+    project, host, type_id, size, made, gone = columns
+    named = {"project": project, "host": host, "volume_type": [types.get(each, each) for each in type_id]}
+    codes = {
+        name: np.array([known[name].setdefault(value, len(known[name])) for value in values], dtype=np.int32)
+        for name, values in named.items()
+    }
+    at, end = (pa.array(each, pa.timestamp("us")).to_numpy(zero_copy_only=False) for each in (made, gone))
+    times = {"made": pd.DatetimeIndex(at, tz="UTC"), "gone": pd.DatetimeIndex(end, tz="UTC")}
+    return pd.DataFrame({**codes, "size_gib": np.array(size, dtype=np.int64), **times})

@@ -293,19 +293,38 @@ def zones(asked: Asked) -> dict[str, str]:
     return {host: zone for host, zone, _ in asked.connection.execute(ordered)}
 
 
-def quotas(asked: Asked) -> tuple[dict[str, int], dict[str, int]]:
-    """Limits by resource: the internal tenant's own, if it is known, and those of the default class."""
+def quotas(asked: Asked) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Limits by resource: the own ones of each project, and those of the default class."""
     own, classes = asked.schema.quotas, asked.schema.quota_classes
-    found: list[dict[str, int]] = []
-    for table, of in (
-        (own, own.c.project_id == (asked.schema.tenant or "")),
-        (classes, classes.c.class_name == "default"),
-    ):
-        statement = sa.select(table.c.resource, table.c.hard_limit).where(
-            of, table.c.deleted.is_not(True), table.c.hard_limit.is_not(None)
-        )
-        found.append({resource: int(limit) for resource, limit in asked.connection.execute(statement)})
-    return found[0], found[1]
+    found: dict[str, dict[str, int]] = {}
+    for project, resource, limit in _limits(asked, own, own.c.project_id):
+        found.setdefault(project or "", {})[resource] = int(limit)
+    default = _limits(asked, classes, classes.c.class_name)
+    return found, {resource: int(limit) for name, resource, limit in default if name == "default"}
+
+
+def _limits(asked: Asked, table: sa.Table, owner: sa.ColumnElement[Any]) -> Iterable[Any]:
+    return asked.connection.execute(
+        sa.select(owner, table.c.resource, table.c.hard_limit)
+        .where(table.c.deleted.is_not(True), table.c.hard_limit.is_not(None), table.c.resource != "")
+        .order_by(owner, table.c.resource)
+    )
+
+
+def usage(schema: Schema, since: datetime, until: datetime) -> sa.Select[Any]:
+    """Users' volumes in the period: project, host, type_id, size_gib, made, gone (null: still exists)."""
+    volumes = schema.users()
+    columns = (
+        volumes.c.project,
+        volumes.c.host,
+        volumes.c.type_id,
+        volumes.c.size,
+        volumes.c.made,
+        volumes.c.gone,
+    )
+    return sa.select(*columns).where(
+        volumes.c.made < until, sa.or_(volumes.c.gone.is_(None), volumes.c.gone >= since)
+    )
 
 
 def initial(asked: Asked, notes: list[Note]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ MULTIPLIERS = (
 # Options for Cinder as a whole: the first service that sets one counts.
 WHOLE = (
     *("allowed_direct_url_schemes", "quota_volumes", "quota_gigabytes", "use_default_quota_class"),
+    "per_volume_size_limit",
     *("scheduler_max_attempts", "backend_stats_polling_interval", "image_conversion_disable"),
     *("scheduler_default_filters", "scheduler_default_weighers", "scheduler_weight_handler"),
     *MULTIPLIERS,

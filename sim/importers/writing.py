@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from sim.importers import assumptions, cinder_options
+from sim.importers import assumptions, cinder_options, project_quotas
 from sim.importers.assumptions import Assumed
 from sim.importers.cloud import Cloud
 from sim.importers.notes import Note, shortened
@@ -69,13 +69,15 @@ def _write_all(
     workload: dict[str, Any] = {"trace": f"trace.{fmt}"}
     counts = _write_trace(cloud, folder, fmt, others, progress) if cloud.has_trace else Counts()
     _share(cloud, others)
-    if not counts.creates:
+    if counts.creates:
+        cloud.notes += project_quotas.place(cloud)
+    else:
         workload = {"generate": Assumed({}, "no source has a history of creates from images")}
         cloud.notes.append(_drawn(cloud, counts))
         for name in ("trace", "observed"):
             (folder / f"{name}.{fmt}").unlink(missing_ok=True)
         counts = Counts()
-    elif cloud.initial is not None and len(cloud.initial):
+    if counts.creates and cloud.initial is not None and len(cloud.initial):
         _write_initial(cloud.initial, folder / "initial.csv")
         workload["initial"] = "initial.csv"
     if len(cloud.images):

@@ -40,6 +40,10 @@ def history(events: list[dict[str, Any]], images: list[dict[str, Any]], **tables
     rows = pd.DataFrame([{**blank, "create_s": 3.0, **event} for event in events])
     rows["time"] = pd.to_datetime(rows["time"], unit="s", utc=True, origin="2026-01-01")
     made = rows[rows["event"] == "create"]
+    gone = rows[rows["event"] == "delete"].set_index("volume_id")["time"]
+    used = made[["project", "host", "volume_type", "size_gib"]].assign(
+        made=made["time"], gone=pd.to_datetime(made["volume_id"].map(gone), utc=True)
+    )
     given = {
         "since": SINCE,
         "until": UNTIL,
@@ -52,11 +56,13 @@ def history(events: list[dict[str, Any]], images: list[dict[str, Any]], **tables
         ),
         "quotas": {},
         "default_quotas": {},
+        "user_quotas": {},
         "zones": {},
         "stored": pd.DataFrame(columns=["image_id", "host", "volume_type"]),
         "fills": pd.DataFrame(columns=["host", "image_id"]),
         "entries": pd.DataFrame(columns=["host", "image_id"]),
         "notes": [],
+        "usage": lambda: used,
         "batches": lambda _rows: iter([rows[[*columns, "encrypted", "availability_zone", "create_s"]]]),
     }
     return SimpleNamespace(**{**given, **tables})
