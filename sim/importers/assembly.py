@@ -107,7 +107,8 @@ def _backends(sources: Sources, found: Hosts, served: tiers.Tiers) -> dict[str, 
     backends: dict[str, Backend] = {}
     configuration = sources.configuration
     volumes = _volumes_by_host(sources)
-    zones = {} if sources.history is None else sources.history.zones
+    source = sources.history or sources.telemetry
+    zones = {} if source is None else source.zones
     for host, place in found.places.items():
         section = found.sections[place.backend]
         if place.backend not in backends:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -29,7 +29,8 @@ class Telemetry:
 
     `counts`: a row per host of the cache, the columns of `cache_telemetry.COUNTS`. `events`: a trace with UTC
     times and Cinder's hosts, and `create_s`. `images`: the images of the volumes. `initial`: rows of an
-    initial state as `History` has them, None if the source has none.
+    initial state as `History` has them, None if the source has none. `zones`: the availability zone of each
+    host.
     """
 
     counts: pd.DataFrame
@@ -37,6 +38,7 @@ class Telemetry:
     images: pd.DataFrame
     notes: list[Note]
     initial: pd.DataFrame | None = None
+    zones: dict[str, str] = field(default_factory=dict)
 
 
 def read(
@@ -80,4 +82,5 @@ def read(
     events, images, notes = volumes.tables(since, until)
     if of_ceilometer:
         told.append(Note("unknown", EVENTS))
-    return Telemetry(counts, events, images, [*told, *cache.notes(counts, made), *notes])
+    said = [*told, *cache.notes(counts, made), *notes]
+    return Telemetry(counts, events, images, said, zones=volumes.zones())

@@ -24,7 +24,7 @@ from sim.importers.values import file_bytes, gib, instant, text
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER = np.iinfo(np.int64).min
 TIMES = ("created", "launched", "deleted")  # microseconds since 1970, or NEVER
-NAMES = ("host", "image", "volume_type", "project")
+NAMES = ("host", "image", "volume_type", "project", "availability_zone")
 FLAGS = ("state", "whose", "from_snapshot", "downloaded")
 STARTED, MADE, UNPLACED = 1, 2, 4  # the notifications that a volume had
 # The owner: a user, the cache, the Cinder store; the cache's tenant, of other volumes.
@@ -79,6 +79,8 @@ class NotifiedVolumes:
         self._size_gib[row] = gib(payload["size"])
         self._name(row, "volume_type", payload["volume_type"] or NO_TYPE)
         self._name(row, "project", payload["tenant_id"] or "")
+        # At the end, the scheduler has put the backend's there (`scheduler.driver.volume_update_db`).
+        self._name(row, "availability_zone", text(payload.get("availability_zone")))
         self._flags["whose"][row] = self._belongs(payload)
         if self._flags["whose"][row] == CACHED and IMAGE_VOLUME.fullmatch(payload["display_name"] or ""):
             self._name(row, "image", payload["display_name"].removeprefix("image-"))
@@ -117,6 +119,7 @@ class NotifiedVolumes:
             self._size_gib[row] = gib(properties["size"])
             self._name(row, "volume_type", properties.get("volume_type_id") or NO_TYPE)
             self._name(row, "project", properties.get("project_id") or "")
+            self._name(row, "availability_zone", text(properties.get("availability_zone")))
         self._flags["state"][row] |= UNPLACED
         self._name(row, "image", spec.get("image_id") or "")
         self._flags["from_snapshot"][row] = spec.get("snapshot_id") is not None
@@ -154,6 +157,11 @@ class NotifiedVolumes:
         deletes = creates[_within(creates["deleted"], since, until)]
         notes = list(self._notes(volumes[inside], volumes[~inside]))
         return _events(creates, deletes), self._image_table(creates, volumes), notes
+
+    def zones(self) -> dict[str, str]:
+        """The availability zone of each host that made volumes."""
+        volumes = self._volumes()
+        return zones_of(volumes[(volumes["state"] & MADE) != 0])
 
     def made(self, since: datetime | None, until: datetime | None) -> pd.DataFrame | None:
         """Users' volumes made from images in the period: host, image, downloaded (else cloned).
@@ -281,16 +289,25 @@ def _events(creates: pd.DataFrame, deletes: pd.DataFrame) -> pd.DataFrame:
             "host": creates["host"],
             "project": creates["project"],
             "encrypted": False,
+            "availability_zone": creates["availability_zone"],
             "create_s": (creates["launched"] - creates["created"]).dt.total_seconds(),
         }
     )
     gone = pd.DataFrame({"time": deletes["deleted"], "event": "delete", "volume_id": deletes["volume_id"]})
-    for column in ("image_id", "volume_type", "host", "project"):
+    names = ("image_id", "volume_type", "host", "project", "availability_zone")
+    for column in names:
         gone[column] = ""
     gone["size_gib"] = pd.array([pd.NA] * len(gone), dtype="Int64")
     gone["encrypted"], gone["create_s"] = False, np.nan
     both = pd.concat([made, gone[list(made)]]).sort_values("time", kind="stable", ignore_index=True)
-    return both.astype(dict.fromkeys(("event", "image_id", "volume_type", "host", "project"), "str"))
+    return both.astype(dict.fromkeys(("event", *names), "str"))
+
+
+def zones_of(volumes: pd.DataFrame) -> dict[str, str]:
+    """The availability zone of each host: the one that most volumes there have."""
+    told = volumes[(volumes["host"] != "") & (volumes["availability_zone"] != "")]
+    counted = told.groupby(["host", "availability_zone"]).size().sort_values(kind="stable").reset_index()
+    return dict(zip(counted["host"], counted["availability_zone"], strict=True))
 
 
 def _within(times: pd.Series[Any], since: datetime | None, until: datetime | None) -> pd.Series[bool]:

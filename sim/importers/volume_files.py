@@ -21,7 +21,7 @@ from sim.importers.names import NO_TYPE
 from sim.importers.notes import Note
 from sim.importers.notification_files import with_pool
 from sim.importers.notifications import Telemetry
-from sim.importers.notified_volumes import CACHED, IMAGE_VOLUME, INTERNAL, STORED, USERS
+from sim.importers.notified_volumes import CACHED, IMAGE_VOLUME, INTERNAL, STORED, USERS, zones_of
 from sim.importers.values import file_bytes, gib, instant, text
 from sim.inputs.problems import Problems, quoted
 
@@ -40,7 +40,7 @@ NOT_THERE = [
 HOST, TENANT = "os-vol-host-attr:host", "os-vol-tenant-attr:tenant_id"
 MIGRATION = "os-vol-mig-status-attr:migstat"
 COLUMNS = {
-    **dict.fromkeys(("volume_id", "image_id", "volume_type", "host", "project"), "str"),
+    **dict.fromkeys(("volume_id", "image_id", "volume_type", "host", "project", "availability_zone"), "str"),
     **{"size_gib": "int64", "encrypted": "bool", "whose": "int64", "status": "str"},
     "created": "datetime64[us, UTC]",
 }
@@ -84,6 +84,7 @@ class Listing:
             images=self._images(users),
             notes=[*([] if notified is None else notified.notes), *self.notes()],
             initial=self._initial(begin),
+            zones=zones_of(self.volumes),
         )
 
     def _before(self, notified: Telemetry) -> Telemetry:
@@ -104,6 +105,7 @@ class Listing:
             images=pd.concat([notified.images, images]).drop_duplicates("image_id"),
             notes=[*notified.notes, *self.left_out, Note("read", f"{self.path}: {count:,} {what}; {then}")],
             initial=initial,
+            zones=zones_of(self.volumes) | notified.zones,
         )
 
     def _initial(self, begin: pd.Timestamp) -> pd.DataFrame:
@@ -244,6 +246,7 @@ def _volume(row: dict[str, Any], internal_tenant: str | None) -> dict[str, Any] 
         "volume_type": text(first(row, "volume_type", "type")) or NO_TYPE,
         "host": with_pool(text(first(row, HOST))),
         "project": project,
+        "availability_zone": text(first(row, "availability_zone")),
         "size_gib": gib(row["size"]),
         "encrypted": str(first(row, "encrypted") or "").lower() == "true",
         "whose": whose,
@@ -265,6 +268,6 @@ def _belongs(name: str, metadata: dict[str, Any], project: str, internal_tenant:
 def _events(volumes: pd.DataFrame) -> pd.DataFrame:
     """Creates in order of time, as a trace's events."""
     kept = ["volume_id", "image_id", "size_gib", "volume_type", "host", "project", "encrypted"]
-    events = volumes.rename(columns={"created": "time"})[["time", *kept]]
+    events = volumes.rename(columns={"created": "time"})[["time", *kept, "availability_zone"]]
     events = events.assign(event="create", size_gib=events["size_gib"].astype("Int64"), create_s=np.nan)
     return events.sort_values("time", kind="stable", ignore_index=True).astype({"event": "str"})

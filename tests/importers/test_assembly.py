@@ -42,7 +42,7 @@ def history(events: list[dict[str, Any]], images: list[dict[str, Any]], **tables
     made = rows[rows["event"] == "create"]
     gone = rows[rows["event"] == "delete"].set_index("volume_id")["time"]
     used = made[["project", "host", "volume_type", "size_gib"]].assign(
-        made=made["time"], gone=pd.to_datetime(made["volume_id"].map(gone), utc=True)
+        made=made["time"], gone=gone.reindex(made["volume_id"]).array
     )
     given = {
         "since": SINCE,
