@@ -24,12 +24,15 @@ from sim.inputs.units import GIB
 FORMAT = re.compile("[a-z0-9_-]+")  # as `sim.inputs.images` has them
 NO_CLUSTERS = pd.DataFrame({"host": pd.Series(dtype="str"), "cluster": pd.Series(dtype="str")})
 
+NO_SERVICES = pd.DataFrame(columns=["host", "cluster", "why"], dtype="str")
+
 
 def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
     """Make the scenario from what was read; `sources` has at least one source."""
     history = sources.history
     clusters = NO_CLUSTERS if history is None else history.clusters
-    found = hosts.find(_seen(sources), clusters, sources.configuration)
+    services = NO_SERVICES if history is None else history.services
+    found = hosts.find(_seen(sources), clusters, services, sources.configuration)
     if sources.pools is not None:
         pooled.name(sources.pools, found.places)
     names = {host: place.host for host, place in found.places.items()}
@@ -43,6 +46,7 @@ def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
         _lying(sources),
         reported,
     )
+    notes += hosts.tell(services, found)
     notes += tiers.unplaced(served, _unplaced(sources))
     backends = _backends(sources, found, served)
     if sources.pools is not None:

@@ -35,6 +35,7 @@ class History:
     (from fills; NaN), smallest_gib (smallest volume made from it; NaN), store_hosts (a list), creates.
     `volume_types`: volume_type, volume_backend_name ('' = any), encrypted, thick, multiattach. `placements`:
     host, volume_type, volumes (how many). `clusters`: host and cluster of each host that belongs to one.
+    `services`: those of cinder-volume today: host, cluster, why ('' = it takes creates).
     `initial`: rows of an initial state, with project, last_used as a time.
     `quotas`: the internal tenant's own hard limits by resource (`volumes`, `gigabytes_TYPE`, …);
     `user_quotas`: those of each other project that has some; `default_quotas`: those of the default class.
@@ -51,6 +52,7 @@ class History:
     volume_types: pd.DataFrame
     placements: pd.DataFrame
     clusters: pd.DataFrame
+    services: pd.DataFrame
     initial: pd.DataFrame
     quotas: dict[str, int]
     user_quotas: dict[str, dict[str, int]]
@@ -171,6 +173,7 @@ def _read(
         volume_types=types,
         placements=tables.placements(asked),
         clusters=tables.clusters(asked),
+        services=tables.services(asked),
         initial=initial,
         quotas=own_quotas.pop(schema.tenant or "", {}),
         user_quotas=own_quotas,

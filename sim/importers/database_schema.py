@@ -31,13 +31,16 @@ TABLES = {
     "quotas": "project_id resource hard_limit deleted",
     "quota_classes": "class_name resource hard_limit deleted",
     "transfers": "volume_id",
+    "services": "id host binary deleted disabled updated_at",
 }
+MAY_LACK = frozenset({"services"})  # tables that a dump of some tables may leave out
 # Columns that some releases lack and the importer then does without.
 OPTIONAL = {
     "volumes": "updated_at terminated_at use_quota cluster_name migration_status bootable "
     "display_description encryption_key_id availability_zone",
     "image_volume_cache_entries": "cluster_name",
     "transfers": "accepted",
+    "services": "cluster_name",
 }
 # Manager: `finish_volume_migration` gives this description to the volume left at the old place.
 MIGRATED = "migration src for "
@@ -59,8 +62,8 @@ def reflect(connection: sa.Connection, shown: str, problems: Problems) -> Schema
     """The schema that a database really has; None, with problems noted, if it is not Cinder's."""
     inspector = sa.inspect(connection)
     there = set(inspector.get_table_names())
-    lacking = [name for name in TABLES if name not in there]
-    if len(lacking) == len(TABLES):
+    lacking = [name for name in TABLES if name not in there | MAY_LACK]
+    if len(lacking) == len(TABLES) - len(MAY_LACK):
         what = "has none of Cinder's tables: it is another database, or an empty one"
         problems.add(shown, "", f"{what} (it has {len(there)} tables)")
         return None
@@ -77,7 +80,7 @@ def reflect(connection: sa.Connection, shown: str, problems: Problems) -> Schema
         for column in sorted(set(TABLES[name].split()) - found):
             problems.add(shown, f"table {name}", f"column {column} is missing")
             lacking.append(name)
-    return None if lacking else Schema(columns)
+    return None if lacking else Schema({name: columns.get(name, set()) for name in TABLES})
 
 
 class Schema:
@@ -98,6 +101,7 @@ class Schema:
         self.quotas: sa.Table = tables["quotas"]
         self.quota_classes: sa.Table = tables["quota_classes"]
         self.transfers: sa.Table = tables["transfers"]
+        self.services: sa.Table = tables["services"]
         self._metadata: sa.Table = tables["volume_metadata"]
         self._admin_metadata: sa.Table = tables["volume_admin_metadata"]
 

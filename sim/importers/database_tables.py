@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +32,7 @@ INITIAL = {
     "last_used": "datetime64[us, UTC]",
     "project": "category",
 }
+SILENT = timedelta(days=1)
 CHUNK = 500  # values of one IN (…)
 
 
@@ -282,6 +283,27 @@ def clusters(asked: Asked) -> pd.DataFrame:
         found.append(asked.frame(statement.where(cluster != "", table.c.host != "")))
     every = pd.concat(found).drop_duplicates()
     return every.astype("str").sort_values(["host", "cluster"], ignore_index=True)
+
+
+def services(asked: Asked) -> pd.DataFrame:
+    """The services of cinder-volume: host, cluster ('' = none), why ('' = it takes creates).
+
+    A day without a heartbeat is measured from the newest one of all services. `objects.Service.is_up` waits
+    for a minute, which a restart takes too.
+    """
+    table, schema = asked.schema.services, asked.schema
+    if not schema.columns["services"]:
+        return pd.DataFrame(columns=["host", "cluster", "why"], dtype="str")
+    cluster, beat = schema.column(table, "cluster_name"), table.c.updated_at
+    disabled = sa.func.coalesce(table.c.disabled, sa.false())
+    last = asked.connection.scalar(sa.select(sa.func.max(beat)))
+    silent = sa.false() if last is None else sa.func.coalesce(beat, last) < last - SILENT
+    statement = sa.select(table.c.host, sa.func.coalesce(cluster, "").label("cluster")).where(
+        table.c.binary == "cinder-volume", table.c.deleted.is_not(True), table.c.host != ""
+    )
+    why = sa.case((disabled, "disabled"), (silent, "not heard of for a day"), else_="")
+    found = asked.frame(statement.add_columns(why.label("why")).order_by(table.c.host, table.c.id))
+    return found.drop_duplicates("host", keep="last").astype("str").reset_index(drop=True)
 
 
 def zones(asked: Asked) -> dict[str, str]:

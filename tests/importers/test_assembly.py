@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import sim
-from sim.importers.assembly import assemble
+from sim.importers.assembly import NO_SERVICES, assemble
 from sim.importers.cloud import Placement, Sources
 from sim.importers.configuration import read
 from sim.importers.names import places
@@ -51,6 +51,7 @@ def history(events: list[dict[str, Any]], images: list[dict[str, Any]], **tables
         "volume_types": pd.DataFrame(columns=["volume_type", "volume_backend_name", "encrypted", "thick"]),
         "placements": made.groupby(["host", "volume_type"]).size().rename("volumes").reset_index(),
         "clusters": pd.DataFrame(columns=["host", "cluster"]),
+        "services": NO_SERVICES,
         "initial": pd.DataFrame(
             columns=["kind", "volume_id", "image_id", "size_gib", "host", "last_used", "project"]
         ),
