@@ -84,7 +84,10 @@ def _check_numbers(files: ConfFiles, group: str, values: Mapping[str, Any], prob
     for name in values.keys() & _BOUNDS.keys():
         low, high = _BOUNDS[name]
         value = values[name]
-        if value not in (None, "auto") and not low <= float(value) <= high:
+        if value in (None, "auto"):
+            continue
+        number = float(value) if isinstance(value, str) else value  # an int may be too large for a float
+        if not low <= number <= high:
             problems.add(files.shown, f"[{group}] {name}", f"{quoted(value)} is not from {low:g} to {high:g}")
 
 

@@ -162,6 +162,12 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
     assert "secret" not in "\n".join(lines)
 
 
+def test_a_limit_that_no_float_holds(tmp_path: Path) -> None:
+    text = f"[DEFAULT]\nenabled_backends = a\n[a]\nimage_volume_cache_max_size_gb = {'9' * 400}\n"
+    (line,) = bad(conf(tmp_path / "c", text))
+    assert "[a] image_volume_cache_max_size_gb: " in line and " is not from " in line
+
+
 def test_unusable_files(tmp_path: Path) -> None:
     assert "No such file" in bad(tmp_path / "none")[0]
     broken = conf(tmp_path / "broken", "[DEFAULT]\nenabled_backends = a\nwhat is this\n")
