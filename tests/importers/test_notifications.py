@@ -418,6 +418,7 @@ class TestVolumes:
             "host": HOST,
             "project": "p",
             "encrypted": False,
+            "availability_zone": "",
             "create_s": 4.0,
         }
         assert delete["time"] == pd.Timestamp(BEGIN) + pd.Timedelta(seconds=20)
