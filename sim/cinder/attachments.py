@@ -16,7 +16,7 @@ ANSWER = "500 Internal Server Error"  # to a download whose image cannot be read
 
 
 class Attachments:
-    """What is attached of the volume types `one_at_a_time`; `volumes` are Cinder's by id."""
+    """Knows which volumes of the types `one_at_a_time` are attached; `volumes` are Cinder's by id."""
 
     def __init__(self, clock: Clock, volumes: Mapping[str, Volume], one_at_a_time: frozenset[str]) -> None:
         self._clock = clock

@@ -120,8 +120,10 @@ def job_of(options: Options, compared: bool = False) -> Job:
     names = case.scenario.strategies if chosen is None else chosen
     if problems := too_many(options.replications, len(names) * len(cinders), case.creates):
         raise BadInput(problems)
-    rows = rows_of(case, names) if compared else [Row(name, name, case) for name in names]
-    rows = decided_by(rows, cinders)
+    if compared:
+        rows = rows_of(case, names, cinders)
+    else:
+        rows = decided_by([Row(name, name, case) for name in names], cinders)
     blocks = Blocks.between(warm_up_s(options.warm_up, case, list(names)), case.last_create_s)
     return Job(options, case, rows, blocks, hashes(case))
 

@@ -103,6 +103,8 @@ def _grown(
     once = np.asarray(events["event"] != "upload")  # of an image that exists already
     parts, before = [events[chance_of < growth]], [initial[chance_initial < growth]]
     between = _between_marks(events)
+    order = pd.Series(np.arange(len(created)), events.loc[created, "volume_id"])
+    creates_of = events["volume_id"].map(order).fillna(-1).to_numpy(np.intp)
     taken = {*chances.index, *initial["volume_id"]}
     for copy in range(1, math.ceil(growth)):
         mark = f"+{copy}"
@@ -110,7 +112,9 @@ def _grown(
             mark = "+" + mark
         there = (chance_of >= 0) & (chance_of < growth - copy) & once
         copies = events[there].copy()
-        copies["time"] = _jittered(events, streams(f"growth copy {copy}"), created, between)[there]
+        copies["time"] = _jittered(events, streams(f"growth copy {copy}"), created, creates_of, between)[
+            there
+        ]
         copies["volume_id"] = copies["volume_id"] + mark
         taken_of = copies["snapshot_id"]
         copies["snapshot_id"] = taken_of.where(taken_of == "", taken_of + mark)
@@ -126,10 +130,12 @@ def _jittered(
     events: pd.DataFrame,
     stream: np.random.Generator,
     created: npt.NDArray[Any],
+    creates_of: npt.NDArray[np.intp],
     between: tuple[Floats, Floats],
 ) -> Floats:
     """Times of copies: creates move by up to an hour, deletes by as much, so lifetimes stay the same.
 
+    `creates_of`: for each event, which of the `created` made its volume; -1 for none of them.
     No copy leaves the trace's period or passes an update or the deletion of its image (`_between_marks`).
     """
     time = events["time"].to_numpy(np.float64)
@@ -137,8 +143,7 @@ def _jittered(
     moved = np.clip(
         time[created] + stream.uniform(-JITTER_S, JITTER_S, len(created)), low[created], high[created]
     )
-    by = pd.Series(moved - time[created], events.loc[created, "volume_id"])
-    shift = events["volume_id"].map(by).fillna(0.0).to_numpy()
+    shift = np.append(moved - time[created], 0.0)[creates_of]
     found: Floats = np.clip(time + shift, time[0], time[-1])
     found[created] = moved
     return found

@@ -74,7 +74,8 @@ def test_it_lies_where_the_function_changed(known: Any) -> None:
 
 @pytest.mark.skipif(version("cinder") != SUPPORTED[-1], reason="once is enough")
 @pytest.mark.parametrize("when", SHOWN)
-def test_a_run_shows_it(when: str, tmp_path: Path) -> None:
+def test_a_run_shows_it(when: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     backends, creates, asked, strategy = SHOWN[when]
     (before, after), problems = cinders_of(asked)
     assert not problems
