@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from drawn import GIB, drawn_case
+from scipy import stats
 
 import sim
 from sim.inputs.scenario import Case
@@ -103,3 +105,30 @@ def test_a_clone_waits_for_its_source_then_for_a_stream(engine: str) -> None:
     case = drawn_case([0.0] * 4, [0, 0, 0, 1], 1e6, images=images, backends={"array": one})
     # The turn of i0's lock goes to the next clone at 10 s, which queues behind that of i1.
     assert ends(case, engine, "store-only") == [10.0, 30.0, 40.0, 20.0]
+
+
+@ENGINES
+def test_a_lock_by_chance_goes_to_all_who_wait_alike(engine: str) -> None:
+    """Five wait for a lock that each holds for one download, because the cache has no room for the image.
+
+    Each of the 120 orders has the same probability, so the create that came first has its turn at each of
+    the five places alike (chi-squared, 1 in 10,000), and the first one of all waits for nobody.
+    """
+    size = {"size_bytes": 2 * GIB, "virtual_size_bytes": 2 * GIB}
+    case = drawn_case(
+        np.arange(6.0),
+        np.zeros(6, int),
+        1e6,
+        glance=GLANCE,
+        cinder={"lock_order": "chance"},
+        images=[{"image_id": "i0", "name": "", "disk_format": "raw", "container_format": "bare"} | size],
+        backends={"array": array(image_volume_cache_max_size_gb=1)},
+    )
+    places = np.zeros(5, int)
+    for replication in range(200):
+        found = np.array(ends(replace(case, replication=replication), engine, "cache-only"))
+        turns = np.round(found / (2 * DOWNLOAD_S)).astype(int)
+        assert turns[0] == 1
+        assert sorted(turns) == [1, 2, 3, 4, 5, 6]
+        places[turns[1] - 2] += 1
+    assert stats.chisquare(places).pvalue > 1e-4

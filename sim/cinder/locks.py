@@ -7,6 +7,7 @@ lock for all nodes, with `node` it is one lock for each node.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import simpy
 
@@ -24,7 +25,7 @@ class Lock:
         self._key = key
 
     def acquire(self, blocking: bool = True) -> bool:
-        """Wait for the lock, first come first served; record the wait on the request."""
+        """Wait for the lock; record the wait on the request."""
         waiting, clock = self._coordinator.waiting, self._coordinator.clock
         if self._key not in waiting:
             waiting[self._key] = deque()
@@ -39,19 +40,26 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Hand the lock to the process that has waited longest; forget a lock that nobody wants."""
-        waiting = self._coordinator.waiting
-        if waiting[self._key]:
-            waiting[self._key].popleft().succeed()
-        else:
+        """Hand the lock to a process that waits, see `lock_order`; forget a lock that nobody wants."""
+        waiting, draw = self._coordinator.waiting, self._coordinator.draw
+        turns = waiting[self._key]
+        if not turns:
             del waiting[self._key]
+            return
+        chosen = int(draw() * len(turns)) if draw else 0
+        turn = turns[chosen]
+        del turns[chosen]
+        turn.succeed()
 
 
 class Coordinator:
-    """The part of tooz's coordinator that Cinder calls: `get_lock`. `waiting` has the held locks."""
+    """The part of tooz's coordinator that Cinder calls: `get_lock`. `waiting` has the held locks.
 
-    def __init__(self, clock: Clock, by_node: bool) -> None:
-        self.clock = clock
+    `draw` gives numbers in [0, 1) that choose among those who wait; None: the one who has waited longest.
+    """
+
+    def __init__(self, clock: Clock, by_node: bool, draw: Callable[[], float] | None) -> None:
+        self.clock, self.draw = clock, draw
         self.waiting: dict[Key, deque[simpy.Event]] = {}
         self._by_node = by_node
 

@@ -46,7 +46,7 @@ from sim.cinder.scheduler import CloneWeigher, ServiceList
 from sim.cinder.snapshots import Snapshot
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import Strategy
-from sim.model.lottery import numbers
+from sim.model.lottery import LOCKS, SCHEDULER, numbers
 
 T = TypeVar("T")
 
@@ -64,8 +64,9 @@ def installed(
 ) -> Iterator[None]:
     """Inside this context, Cinder's modules work in simulated time, on simulated parts."""
     scenario = case.scenario
-    coordinator = Coordinator(clock, by_node=scenario.cinder.lock_scope == "node")
-    drawn = SimpleNamespace(random=numbers(case))
+    by_node, by_chance = scenario.cinder.lock_scope == "node", scenario.cinder.lock_order == "chance"
+    coordinator = Coordinator(clock, by_node, numbers(case, LOCKS) if by_chance else None)
+    drawn = SimpleNamespace(random=numbers(case, SCHEDULER))
     notifier = SimpleNamespace(info=_nothing, error=_nothing)
     keys = KeyManager()
     with ExitStack() as stack:

@@ -28,7 +28,7 @@ from sim.inputs.units import MIB
 from sim.model.arrays import content_of, file_of
 from sim.model.initial import Placed, store_hosts
 from sim.model.links import Links, links_of
-from sim.model.lottery import first_state
+from sim.model.lottery import LOCKS, SCHEDULER, first_state
 from sim.model.repeats import repeats
 from sim.model.rules import PAYERS, bound_of, directory_bytes, moved_s, provision_limit_gib, rate_over
 
@@ -349,7 +349,9 @@ def _fill_weighing(s: State, case: Case) -> None:
     o["number_multiplier"] = cinder.volume_number_multiplier
     o["preference"] = cinder.preference()
     o["stochastic"] = cinder.scheduler_weight_handler == "StochasticHostWeightHandler"
-    s.world[0]["lottery"] = first_state(case)
+    s.world[0]["lottery"] = first_state(case, SCHEDULER)
+    o["locks_by_chance"] = cinder.lock_order == "chance"
+    s.world[0]["locks_lottery"] = first_state(case, LOCKS)
 
 
 def _zone_breaks(case: Case, names: Names) -> npt.NDArray[np.bool_]:

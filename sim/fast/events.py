@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from sim.fast.chance import drawn
 from sim.fast.jit import compiled
 from sim.fast.state import NO_LIMIT, NONE, State
 from sim.model.repeats import repeats
@@ -134,12 +135,36 @@ def acquire_lock(s: State, v: int, lock: Any) -> bool:
 
 @compiled
 def release_lock(s: State, lock: Any) -> None:
-    """Hand a lock to whoever waits longest."""
+    """Hand a lock to whoever waits longest, or to anybody (`lock_order`)."""
     if lock.first == NONE:
         lock.held = False
         return
-    cast(s, RESUME, lock.first, NONE)
-    lock.first = s.volumes[lock.first].next
+    before, chosen = NONE, lock.first
+    if s.options[0].locks_by_chance:
+        before, chosen = drawn_by_lot(s, lock.first)
+    following = s.volumes[chosen].next
+    if before == NONE:
+        lock.first = following
+    else:
+        s.volumes[before].next = following
+    if chosen == lock.last:
+        lock.last = before
+    cast(s, RESUME, chosen, NONE)
+
+
+@compiled
+def drawn_by_lot(s: State, first: int) -> tuple[int, int]:
+    """One of those who wait, and who waits before it."""
+    waiting, v = 0, first
+    while v != NONE:
+        waiting += 1
+        v = s.volumes[v].next
+    w = s.world[0]
+    w.locks_lottery, number = drawn(w.locks_lottery)
+    before, chosen = NONE, first
+    for _ in range(int(number * waiting)):
+        before, chosen = chosen, s.volumes[chosen].next
+    return before, chosen
 
 
 @compiled

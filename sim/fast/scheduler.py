@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from sim.fast.cache import last_used, location
+from sim.fast.chance import drawn
 from sim.fast.events import read_clock
-from sim.fast.jit import compiled, wrapped
+from sim.fast.jit import compiled
 from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
-from sim.model import lottery as shared
 from sim.model.repeats import repeats
 
 BREAKS = -2
 # Of cinder/scheduler/weights/capacity.py: what it gives pools without a capacity.
 NO_CAPACITY = -1.0
 OFFSET_MIN, OFFSET_MULT = 10000, 100
-GAMMA, FACTOR_1, FACTOR_2 = (
-    int(np.uint64(each).astype(np.int64)) for each in (shared.GAMMA, *shared.FACTORS)
-)
 
 
 @repeats("cinder.volume.manager:VolumeManager", "publish_service_capabilities", "_append_volume_stats")
@@ -207,7 +202,9 @@ def lottery(s: State, first: int, end: int) -> int:
     for place in range(first, end):
         if not math.isnan(s.weights[place]):
             total += s.weights[place]
-    winning = draw(s) * total
+    w = s.world[0]
+    w.lottery, number = drawn(w.lottery)
+    winning = number * total
     chosen, upto = NONE, 0.0
     for place in range(first, end):
         if math.isnan(s.weights[place]):
@@ -218,17 +215,6 @@ def lottery(s: State, first: int, end: int) -> int:
         if chosen == NONE:
             chosen = s.tier_pools[place]
     return chosen
-
-
-@compiled
-def draw(s: State) -> float:
-    """`sim.model.lottery.numbers`; the masks make shifts of int64 those of unsigned numbers."""
-    w = s.world[0]
-    w.lottery = x = wrapped(w.lottery + GAMMA)
-    x = wrapped((x ^ ((x >> 30) & (2**34 - 1))) * FACTOR_1)
-    x = wrapped((x ^ ((x >> 27) & (2**37 - 1))) * FACTOR_2)
-    x = x ^ ((x >> 31) & (2**33 - 1))
-    return float((x >> 11) & (2**53 - 1)) / 2.0**53
 
 
 @repeats("cinder.scheduler.host_manager:BackendState", "consume_from_volume")

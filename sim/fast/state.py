@@ -93,7 +93,7 @@ OPTIONS = np.dtype(
         ("refused_without_lock", "?"), ("retry_clone_limit", "?"),
         ("limits_per_backend", "?"), ("fill_lock", "?"), ("evict_for_users", "?"),
         ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"), ("number_multiplier", "f8"),
-        ("preference", "f8"), ("stochastic", "?"),
+        ("preference", "f8"), ("stochastic", "?"), ("locks_by_chance", "?"),
         ("stores_later", "?"), ("hashes", "?"),
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
         ("families", "?"),  # counts the volumes of families, because some array limits them
@@ -113,7 +113,7 @@ WORLD = np.dtype(
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
-        ("lottery", "i8"),
+        ("lottery", "i8"), ("locks_lottery", "i8"),
         ("used_messages", "i8"), ("free_message", "i8"), ("used_turns", "i8"), ("free_turn", "i8"),
         ("used_families", "i8"), ("free_family", "i8"),
         ("flows", "i8"), ("copy_mib", "f8"),  # under way; what the clone that has just begun still copies

@@ -91,6 +91,9 @@ class CinderOptions(Spec):
     lock_scope: Literal["cloud", "node"] = "cloud"
     """Scope of the lock of an image. `cloud`: all nodes share a `[coordination] backend_url`. `node`: each
     node has lock files, which is Cinder's default."""
+    lock_order: Literal["arrival", "chance"] = "arrival"
+    """Which of those who wait for a lock gets it. `arrival`: who has waited longest. `chance`: anybody, as
+    with tooz's locks of files, MySQL and etcd, which have no queue."""
     default_availability_zone: Zone = NOVA
     """Zone of a create that asks for none. If it is neither `nova` nor the zone of a backend, Cinder refuses
     the create."""

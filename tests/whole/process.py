@@ -33,7 +33,7 @@ from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import timeutils
 
 from sim.cinder.release import db_api
-from sim.model.lottery import numbers
+from sim.model.lottery import SCHEDULER, numbers
 
 from . import simtime
 from .cloud import ATTACHED, Cloud, ImageService, SchedulerAPI, VolumeAPI
@@ -188,7 +188,7 @@ def simulated(
         simulated = greenlet.getcurrent().parent is run.time.hub
         (run.time.sleep if simulated else real_sleep)(seconds)
 
-    drawn = SimpleNamespace(random=numbers(run.case))
+    drawn = SimpleNamespace(random=numbers(run.case, SCHEDULER))
     disk_usage = "shutil" if hasattr(image_utils, "shutil") else "psutil"  # of older releases
     real_sleep, keys = real_time.sleep, MockKeyManager()
     state = tempfile.mkdtemp(prefix="whole-cinder-")

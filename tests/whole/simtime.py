@@ -142,8 +142,9 @@ class Turns:
 class Lock:
     """A tooz lock of the simulated coordinator."""
 
-    def __init__(self, time: Time, name: bytes, queues: dict[Any, deque[simpy.Event]], key: Any) -> None:
-        self.time, self.name, self.queues, self.key = time, name, queues, key
+    def __init__(self, of: Coordinator, name: bytes, key: Any) -> None:
+        self.time, self.queues, self.draw = of.time, of.queues, of.draw
+        self.name, self.key = name, key
 
     def acquire(self, _blocking: bool = True) -> bool:
         if self.key in self.queues:
@@ -151,13 +152,13 @@ class Lock:
             self.queues[self.key].append(turn)
             self.time.wait(turn)
         else:
-            self.queues[self.key] = deque()
+            self.queues[self.key] = []
         return True
 
     def release(self) -> bool:
-        """Hand it over directly: whoever waits longest comes before what this instant schedules later."""
-        if self.queues[self.key]:
-            self.queues[self.key].popleft().succeed()
+        """Hand it over directly: whoever is next comes before what this instant schedules later."""
+        if queue := self.queues[self.key]:
+            queue.pop(int(self.draw() * len(queue))).succeed()
         else:
             del self.queues[self.key]
         return True
@@ -166,10 +167,11 @@ class Lock:
 class Coordinator:
     """Locks by (scope, name); the scope is that of the greenlet that asks."""
 
-    def __init__(self, time: Time, per_node: bool) -> None:
+    def __init__(self, time: Time, per_node: bool, draw: Callable[[], float]) -> None:
         self.time, self.per_node = time, per_node
-        self.queues: dict[Any, deque[simpy.Event]] = {}  # of those who wait, of each lock that is held
+        self.draw = draw  # who is next: a part of those who wait, 0 for the one who came first
+        self.queues: dict[Any, list[simpy.Event]] = {}  # of those who wait, of each lock that is held
 
     def get_lock(self, name: bytes) -> Lock:
         node = getattr(greenlet.getcurrent(), "node", "") if self.per_node else ""
-        return Lock(self.time, name, self.queues, (node, name))
+        return Lock(self, name, (node, name))

@@ -20,6 +20,7 @@ from cinder.volume import manager as volume_manager
 from cinder.volume.flows.api import create_volume as api_flow
 
 from sim.cinder.release import db_api
+from sim.model.lottery import LOCKS, numbers
 
 from . import simtime
 from .arrays import GIB, Array
@@ -74,7 +75,8 @@ class StartedCloud(Cloud):
         self.time = simtime.Time()
         self.clock = simtime.Clock(self.time.env, self.start)
         cinder_options = self.scenario.cinder
-        self.coordinator = simtime.Coordinator(self.time, cinder_options.lock_scope == "node")
+        draw = numbers(case, LOCKS) if cinder_options.lock_order == "chance" else lambda: 0.0
+        self.coordinator = simtime.Coordinator(self.time, cinder_options.lock_scope == "node", draw)
         before = (self.start - datetime.timedelta(days=30)).replace(tzinfo=datetime.UTC)
         self.disks = Disks(self.scenario.nodes)
         self.glance = Glance(self, self.scenario.glance, case.images, case.uploaded, before)
