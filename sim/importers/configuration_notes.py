@@ -11,6 +11,8 @@ from sim.importers.settings import WHOLE, Configuration, Section, Service
 from sim.inputs.schedulers import NEEDS_NOVA, shipped
 
 MIB = 2**20
+# tooz's drivers that ask for a lock again and again. Its others have queues, that of files in each process.
+ASKING_AGAIN = {"etcd3", "memcached", "mysql", "redis"}
 HANDLERS = ("OrderedHostWeightHandler", "StochasticHostWeightHandler")
 
 
@@ -19,6 +21,7 @@ def notes(found: Configuration, services: list[Service], shared: list[list[Secti
     for service in services:
         yield from _files(service)
     yield from _differences(services)
+    yield from _lock_order(services)
     for same in shared:
         yield from _merged(same, found.lock_scope)
     for label, section in found.sections.items():
@@ -90,6 +93,16 @@ def _differences(services: list[Service]) -> Iterator[Note]:
     if len({service.lock_url for service in services if service.sections}) > 1:
         what = "unless all URLs lead to one system, two nodes may cache one image at the same time"
         yield Note("read", f"[coordination] backend_url differs between the services: {what}")
+
+
+def _lock_order(services: list[Service]) -> Iterator[Note]:
+    schemes = {
+        service.lock_url.partition(":")[0].partition("+")[0] for service in services if service.sections
+    }
+    if asking := sorted(schemes & ASKING_AGAIN):
+        what = "goes to anybody who waits, but to who came first in the scenario"
+        how = "set cinder.lock_order: chance to draw the order"
+        yield Note("assumed", f"the lock of an image in {', '.join(asking)} {what}; {how}")
 
 
 def _merged(same: list[Section], lock_scope: str) -> Iterator[Note]:

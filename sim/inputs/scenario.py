@@ -93,7 +93,7 @@ class CinderOptions(Spec):
     node has lock files, which is Cinder's default."""
     lock_order: Literal["arrival", "chance"] = "arrival"
     """Which of those who wait for a lock gets it. `arrival`: who has waited longest. `chance`: anybody, as
-    with tooz's locks of files, MySQL and etcd, which have no queue."""
+    with tooz's locks in MySQL, etcd, memcached and Redis, which have no queue."""
     default_availability_zone: Zone = NOVA
     """Zone of a create that asks for none. If it is neither `nova` nor the zone of a backend, Cinder refuses
     the create."""

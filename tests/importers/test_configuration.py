@@ -94,18 +94,21 @@ def test_what_cinder_may_clone(tmp_path: Path, schemes: str, cache: bool, tenant
 
 
 @pytest.mark.parametrize(
-    ("url", "scope"),
+    ("url", "scope", "queue"),
     [
-        (None, "node"),  # file://$state_path
-        ("file:///var/lib/cinder", "node"),
-        ("etcd3+http://user:secret@host:2379", "cloud"),
-        ("redis://host", "cloud"),
+        (None, "node", True),  # file://$state_path
+        ("file:///var/lib/cinder", "node", True),
+        ("etcd3+http://user:secret@host:2379", "cloud", False),
+        ("redis://host", "cloud", False),
+        ("zookeeper://host", "cloud", True),
+        ("postgresql://user:secret@host/locks", "cloud", True),
     ],
 )
-def test_lock_scope(tmp_path: Path, url: str | None, scope: str) -> None:
+def test_lock_scope(tmp_path: Path, url: str | None, scope: str, queue: bool) -> None:
     coordination = f"[coordination]\nbackend_url = {url}\n" if url else ""
     found = good(conf(tmp_path / "c", f"[DEFAULT]\nenabled_backends = a\n{coordination}[a]\n"))
     assert found.lock_scope == scope
+    assert queue != any("lock_order: chance" in note.text for note in found.notes)
     assert "secret" not in repr(found)
 
 
