@@ -21,7 +21,17 @@ from sim.cinder.snapshots import Snapshot
 from sim.cinder.turns import CloneTurns
 from sim.inputs.scenario import Image, Scenario
 from sim.inputs.units import MIB, MIB_PER_GIB
-from sim.model.arrays import Array, AtCloneLimit, Busy, Full, Meter, Refusal, content_of
+from sim.model.arrays import (
+    Array,
+    AtCloneLimit,
+    Busy,
+    Content,
+    Full,
+    Meter,
+    Refusal,
+    content_of,
+    written_bytes,
+)
 from sim.model.links import NONE
 from sim.model.records import FILL_FAILED
 from sim.model.rules import Kind, bound_of
@@ -85,10 +95,10 @@ class Driver:
         image = self._images[image_id]
         image_utils.check_image_conversion_disable(image.disk_format, "raw", image_id)
         with Noted(self.array, volume):
-            self.array.write(volume.id, content_of(image, current_process().request.image_version))
+            self.array.write(volume.id, self._content(image))
         with self._write_stream():
             self._clock.sleep(self.array.write_s(image))
-            self._carry(image.virtual_size_bytes / MIB, self.array.spec.write_mib_s)
+            self._carry(written_bytes(image, self.array.spec) / MIB, self.array.spec.write_mib_s)
         current_process().request.source = "download"
 
     copy_image_to_encrypted_volume = copy_image_to_volume
@@ -140,7 +150,7 @@ class Driver:
         if not self.array.spec.driver_clones_raw or image_meta["disk_format"] != "raw":
             return {}, False
         request = current_process().request
-        content = content_of(self._images[image_meta["id"]], request.image_version)
+        content = self._content(self._images[image_meta["id"]])
         with self._clone_turns.stream:
             with Noted(self.array, volume):
                 seconds = self.array.clone_from_glance(
@@ -201,6 +211,9 @@ class Driver:
 
     def remove_export(self, context: Context, volume: Volume) -> None:
         """Nothing is exported."""
+
+    def _content(self, image: Image) -> Content:
+        return content_of(image, current_process().request.image_version, self.array.spec)
 
     def _turn_to_clone(self, source_id: str) -> AbstractContextManager[None]:
         """A turn to clone a volume; a clone of what the array does not have fails at once."""

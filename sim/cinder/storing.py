@@ -109,7 +109,8 @@ def _write_file(run: Run, found: Registered, asked_s: float, volume: Volume) -> 
     stored = False
     if volume.status == "available" and seen_s < math.inf:
         try:
-            run.arrays[backend_of(volume.pool)].write(volume.id, file_of(image, found.updated_at))
+            array = run.arrays[backend_of(volume.pool)]
+            array.write(volume.id, file_of(image, found.updated_at, array.spec))
             run.glance.transfer(image)
             owner = image.image_owner or owner_of(image)
             stored = run.glance.add_location(image.image_id, volume, owner)

@@ -48,6 +48,7 @@ def write(s: State, slot: int, image: int, file: bool, version: int) -> Step:
     if slot == NONE:
         return MISSING, 0.0
     pool = s.slots[slot].pool
+    file = file and not s.file_is_content[image, s.pools[pool].backend]
     if not s.backends[s.pools[pool].backend].thin:
         return 0, 0.0
     error = check_space(s, pool, 0, new_data_gib(s, pool, image, file, version))
@@ -126,7 +127,7 @@ def clone_from_glance(
     slot = add(s, v, pool, size_gib, 0, tier, NONE)
     if b.copies and b.thin:
         hold(s, slot, lineage_for(s, pool, image, False, version))
-    return 0, copies(s, s.pools[pool].backend, s.images[image].content_gib)
+    return 0, copies(s, s.pools[pool].backend, data_gib(s, pool, image, False))
 
 
 @compiled
@@ -333,7 +334,13 @@ def new_data_gib(s: State, pool: int, image: int, file: bool, version: int) -> f
     """GiB that a copy of an image's data would add to a pool."""
     b = s.backends[s.pools[pool].backend]
     there = b.dedupe and same_data(s, pool, image, file, version) != NONE
-    return new_data_of(s.images[image].file_gib if file else s.images[image].content_gib, b.thin, there)
+    return new_data_of(data_gib(s, pool, image, file), b.thin, there)
+
+
+@compiled
+def data_gib(s: State, pool: int, image: int, file: bool) -> float:
+    """GiB of an image's content as it is written to a pool, or of its file."""
+    return s.images[image].file_gib if file else s.content_gib[image, s.pools[pool].backend]
 
 
 @compiled
@@ -362,7 +369,7 @@ def lineage_for(s: State, pool: int, image: int, file: bool, version: int) -> in
         w.free_lineage = s.lineages[lineage].next
     d = s.lineages[lineage]
     d.pool, d.image, d.file, d.version = pool, image, file, version
-    d.gib = s.images[image].file_gib if file else s.images[image].content_gib
+    d.gib = data_gib(s, pool, image, file)
     d.payer, d.members, d.next = NONE, 0, NONE
     if dedupe:
         d.next = s.same_data[pool, image, int(file)]

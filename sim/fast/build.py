@@ -24,7 +24,7 @@ from sim.inputs.quotas import PROJECT
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import Strategy
 from sim.inputs.trace import EVENTS
-from sim.inputs.units import MIB
+from sim.inputs.units import GIB, MIB, MIB_PER_GIB
 from sim.model.arrays import content_of, file_of
 from sim.model.initial import Placed, store_hosts
 from sim.model.links import Links, links_of
@@ -54,8 +54,8 @@ NO_EDGES = np.zeros(0)
 class Names:
     """The names behind a run's numbers: hosts, tiers, images and projects by position.
 
-    `rows` are the images' own, as far as they are the same in every run; `size_mib` and `virtual_mib` their
-    sizes.
+    `rows` are the images' own, as far as they are the same in every run; `size_mib`, `virtual_mib` and
+    `data_mib` (without holes) their sizes.
     """
 
     def __init__(self, case: Case) -> None:
@@ -79,31 +79,45 @@ class Names:
         )
         self.size_mib = np.array([image.size_bytes for image in images], np.float64) / MIB
         self.virtual_mib = np.array([image.virtual_size_bytes for image in images], np.float64) / MIB
+        self.data_mib = np.array([image.data_bytes for image in images], np.float64) / MIB
         # A column for each project, and one for all others.
         self.may_use = np.array(
             [[image.usable_by(project) for project in (*self.projects, "")] for image in images], np.bool_
         )
-        content, file = [content_of(image, 0) for image in images], [file_of(image, 0) for image in images]
         self.rows = rows = np.zeros(len(images), state.IMAGE)
         rows["raw"] = [image.disk_format == "raw" for image in images]
         rows["bare"] = [image.container_format == "bare" for image in images]
         rows["known"] = [not image.virtual_size_unknown for image in images]
         rows["size_bytes"] = [image.size_bytes for image in images]
-        rows["file_is_content"] = [one == other for one, other in zip(file, content, strict=True)]
         rows["owner"] = [self.projects.index(image.owner) if image.owner else NONE for image in images]
         rows["size_gib"] = [image.size_gib for image in images]
         rows["min_gib"] = [image.min_disk for image in images]
         rows["virtual_gib"] = [image.virtual_gib for image in images]
-        rows["content_gib"] = [data.gib for data in content]
-        rows["file_gib"] = [data.gib for data in file]
-        rows["size_mib"], rows["virtual_mib"] = self.size_mib, self.virtual_mib
+        rows["file_gib"] = [image.size_bytes / GIB for image in images]
+        rows["size_mib"] = self.size_mib
         rows["first_location"] = NONE
         rows["foreign"] = [image.image_owner not in ("", image.owner) for image in images]
 
-    def moved_s(self, backend: Backend, mib_s: float | None) -> npt.NDArray[np.float64]:
-        """Seconds to write each image to a volume at this rate, or to read it off one (images,)."""
-        converted_mib = np.where(self.rows["raw"], 0.0, self.virtual_mib)
-        return moved_s(self.virtual_mib, converted_mib, bound_of(mib_s), bound_of(backend.convert_mib_s))
+    def write_s(self, backend: Backend, mib: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Seconds to convert each image and write `mib` to a volume; without the write, if writes share a
+        rate (images,)."""
+        return self._moved_s(
+            backend, mib, self.data_mib, None if backend.array_mib_s else backend.write_mib_s
+        )
+
+    def read_s(self, backend: Backend) -> npt.NDArray[np.float64]:
+        """Seconds to read each image off a volume and convert it (images,)."""
+        return self._moved_s(backend, self.virtual_mib, self.virtual_mib, backend.read_mib_s)
+
+    def _moved_s(
+        self,
+        backend: Backend,
+        mib: npt.NDArray[np.float64],
+        converted_mib: npt.NDArray[np.float64],
+        mib_s: float | None,
+    ) -> npt.NDArray[np.float64]:
+        converted_mib = np.where(self.rows["raw"], 0.0, converted_mib)
+        return moved_s(mib, converted_mib, bound_of(mib_s), bound_of(backend.convert_mib_s))
 
     def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
         """A stretch of a trace as numbers; `codes` tell its volumes apart."""
@@ -184,6 +198,8 @@ def build(
         cache_events=np.zeros(START, state.CACHE_EVENTS),
         by_code=np.full(max(codes, 1), NONE, np.int64),
         write_s=np.zeros((images, backends)),
+        content_gib=np.zeros((images, backends)),
+        file_is_content=np.zeros((images, backends), np.bool_),
         same_data=np.full((1, 1, 2), NONE, np.int64),
         tier_start=np.zeros(tiers + 1, np.int64),
         tier_pools=np.zeros(0, np.int64),
@@ -296,7 +312,7 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
     sent_s = np.zeros(len(names.images)) if rate is None else names.size_mib / rate
     raw = names.rows["raw"]
     for number, backend in enumerate(case.scenario.backends.values()):
-        s.convert_s[:, number] = read_s = names.moved_s(backend, backend.read_mib_s)
+        s.convert_s[:, number] = read_s = names.read_s(backend)
         s.send_s[:, number] = np.where(raw, np.maximum(sent_s, read_s), sent_s)
         least_s = np.where(raw, read_s, 0.0)
         s.send_mib_s[:, number] = [
@@ -432,8 +448,14 @@ def _fill_images(s: State, case: Case, names: Names) -> None:
     rate = case.scenario.glance.stream_mib_s
     if rate is not None:
         s.images["fetch_s"] = names.size_mib / rate
+    images, written = case.images.values(), {}
     for number, backend in enumerate(case.scenario.backends.values()):
-        s.write_s[:, number] = names.moved_s(backend, None if backend.array_mib_s else backend.write_mib_s)
+        how = backend.write_zeroes
+        if how not in written:
+            data = [(content_of(image, 0, backend), file_of(image, 0, backend)) for image in images]
+            written[how] = np.array([(content.gib, content == file) for content, file in data])
+        s.content_gib[:, number], s.file_is_content[:, number] = written[how].T
+        s.write_s[:, number] = names.write_s(backend, written[how][:, 0] * MIB_PER_GIB)
 
 
 def records_of(names: Names, placed: list[Placed], codes: Sequence[int], owns_store: bool) -> state.Array:
@@ -451,8 +473,8 @@ def records_of(names: Names, placed: list[Placed], codes: Sequence[int], owns_st
         row["code"], row["pool"], row["tier"] = code, hosts[volume.host], tiers[volume.tier]
         row["kind"], row["size_gib"], row["image"] = PAYERS.index(volume.kind), volume.size_gib, NONE
         if volume.image is not None:
-            row["image"] = image = images[volume.image.image_id]
-            row["file"] = volume.kind == "store" and not names.rows["file_is_content"][image]
+            row["image"] = images[volume.image.image_id]
+            row["file"] = volume.kind == "store"
         row["tenant"] = of_image.get(volume.kind, names.tenants.number(volume.project))
         if volume.kind == "cache":
             row["used_us"] = microseconds(volume.last_used)

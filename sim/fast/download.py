@@ -49,6 +49,7 @@ from sim.fast.state import (
     VIRTUAL_TOO_LARGE,
     State,
 )
+from sim.inputs.units import MIB_PER_GIB
 from sim.model.repeats import repeats
 
 
@@ -149,7 +150,8 @@ def converted(s: State, v: int) -> bool:
     """Write over the array's shared link."""
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
-    return carry(s, v, WRITTEN, s.images[r.image].virtual_mib, b.write_mib_s, b.route)
+    mib = s.content_gib[r.image, s.pools[r.pool].backend] * MIB_PER_GIB
+    return carry(s, v, WRITTEN, mib, b.write_mib_s, b.route)
 
 
 @compiled

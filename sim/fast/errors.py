@@ -155,7 +155,7 @@ def _text(
     if error in limits:
         return f"SnapshotLimitReached: Exceeded the configured limit of {limits[error]} snapshots per volume."
     copies, why = divmod(error, state.COPY)
-    lacking = content_of(image, 0).gib if image is not None and why == NO_SPACE else int(gib)
+    lacking = content_of(image, 0, spec).gib if image is not None and why == NO_SPACE else int(gib)
     text = f"{BACKEND}{refusal_text(why, host, spec, volume_id, lacking)}"
     if copies:
         return f"ImageCopyFailure: Failed to copy image to volume: {text}"

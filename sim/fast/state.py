@@ -158,12 +158,11 @@ ALLOCATED = np.dtype([("gib", "i8"), ("known", "?")], align=True)
 IMAGE = np.dtype(
     [
         ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("known", "?"),  # known: its virtual size, to Glance
-        ("file_is_content", "?"), ("owner", "i8"),
-        ("size_gib", "i8"), ("virtual_gib", "i8"), ("min_gib", "i8"), ("content_gib", "f8"),
-        ("file_gib", "f8"),
+        ("owner", "i8"),
+        ("size_gib", "i8"), ("virtual_gib", "i8"), ("min_gib", "i8"), ("file_gib", "f8"),
         ("size_bytes", "f8"), ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
         ("saving", "?"), ("delete_wanted", "?"),
-        ("size_mib", "f8"), ("virtual_mib", "f8"),
+        ("size_mib", "f8"),
         ("foreign", "?"),  # its image-volumes at the start name another project than its owner
         ("stored_first", "?"),  # its first location, which Glance reads, is in the Cinder store
     ], align=True,
@@ -311,19 +310,20 @@ class State(NamedTuple):
     in row lock_rows (P, nodes) for a backend's node; fill_locks, of which fill_lock_rows (P, nodes);
     directories, of which directory_of (P, nodes); members
     (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
-    tier came; write_s (I, B); same_data (P, I, 2), if an array deduplicates, the lineages of an image's
-    content and of its file; by_code the volume of a code of the trace; tier_pools the pools of tier t from
-    tier_start[t] on; weighers in Cinder's order; serves (B, T); one_at_a_time (T,)
-    says of which tiers a volume is attached once at most; may_use (I, projects + 1), the last column
-    for all others; zone_breaks, for each of Z zones, whether CapacityFilter raises there. For Belady: uses,
-    positions in the trace by image and host (key host * I + image) or, without a host, by image, tier and
-    zone (key (P + tier * Z + zone) * I + image), each from use_start[key], of which next_use[key] is the
-    first that has not happened yet. At each of the times `edges`, ascending, the
-    accounts are noted, but for the peaks: edge_accounts (edges, accounts). quota_limits and quota_used
-    (tenants, OF_TYPES + 2 T): NONE has no quota. uploads are those of the trace, convert_s and send_s (I, B)
-    what they take, store_pools the pools of the Cinder store that get a new image i, from store_start[i] on.
-    `send_mib_s` (I, B) are the rates of uploads' own; links, routes, components and flows are those of
-    sim/model/links.py, glance_routes (P, nodes) the routes between Glance and a backend's node, NONE without.
+    tier came; write_s (I, B), content_gib (I, B) what is written, file_is_content (I, B);
+    same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
+    by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on; weighers
+    in Cinder's order; serves (B, T); one_at_a_time (T,) says of which tiers a volume is attached once at
+    most; may_use (I, projects + 1), the last column for all others; zone_breaks, for each of Z zones,
+    whether CapacityFilter raises there. For Belady: uses, positions in the trace by image and host (key host
+    * I + image) or, without a host, by image, tier and zone (key (P + tier * Z + zone) * I + image), each
+    from use_start[key], of which next_use[key] is the first that has not happened yet. At each of the times
+    `edges`, ascending, the accounts are noted, but for the peaks: edge_accounts (edges, accounts).
+    quota_limits and quota_used (tenants, OF_TYPES + 2 T): NONE has no quota. uploads are those of the trace,
+    convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new
+    image i, from store_start[i] on. `send_mib_s` (I, B) are the rates of uploads' own; links, routes,
+    components and flows are those of sim/model/links.py, glance_routes (P, nodes) the routes between Glance
+    and a backend's node, NONE without.
     `placed`: what exists at time 0. The trace_ arrays are a stretch of the trace, a row an event (see
     sim.inputs.trace): names as numbers, the volume as its code.
     """
@@ -354,6 +354,8 @@ class State(NamedTuple):
     cache_events: Array
     by_code: Array
     write_s: Array
+    content_gib: Array
+    file_is_content: Array
     same_data: Array
     tier_start: Array
     tier_pools: Array
@@ -409,6 +411,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "volumes": VOLUMES, "slots": SLOTS, "lineages": LINEAGES, "members": "i8", "member_since": "i8",
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
+    "content_gib": "f8", "file_is_content": "?",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "may_use": "?", "weights": "f8",
     "raw_weights": "f8", "weighers": "i8", "placed": PLACED,
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
@@ -435,6 +438,8 @@ DIMENSIONS = {
     "directory_of": 2,
     "locks": 2,
     "write_s": 2,
+    "content_gib": 2,
+    "file_is_content": 2,
     "convert_s": 2,
     "send_s": 2,
     "send_mib_s": 2,

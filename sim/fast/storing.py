@@ -56,7 +56,7 @@ def write_file(s: State, v: int) -> bool:
     if not r.ready:  # it stays as it is
         return over(s, v)
     slot = find(s, v, s.pools[r.pool].backend)
-    if write(s, slot, r.holds, not i.file_is_content, i.version)[0] != 0:
+    if write(s, slot, r.holds, True, i.version)[0] != 0:
         read_clock(s)
         cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
         return over(s, v)

@@ -238,7 +238,7 @@ def put_file(s: State, image: int, pool: int) -> int:
     if create(s, NONE, pool, size_gib, STORE, tier)[0] == 0:
         slot = s.world[0].made
         s.slots[slot].tenant = tenant
-        if write(s, slot, image, not i.file_is_content, i.version)[0] == 0:
+        if write(s, slot, image, True, i.version)[0] == 0:
             return 0
         end_delete(s, slot)
     give_back(s, tenant, tier, size_gib)

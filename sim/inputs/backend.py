@@ -93,7 +93,12 @@ class Backend(Spec):
     write_mib_s: Rate | None = None
     """Rate of writing the virtual size of an image to a volume."""
     convert_mib_s: Rate | None = None
-    """Rate of converting the virtual size of an image that is not raw."""
+    """Rate of converting the virtual size of an image that is not raw (its `allocated_bytes`, if they are
+    given)."""
+    write_zeroes: Literal["skipped", "written"] = "skipped"
+    """What becomes of the holes of an image with `allocated_bytes`. `skipped`: they are not written, and a
+    thin volume has no space for them. `written`: zeros are written, as to a device that cannot be told to
+    zero itself."""
     read_mib_s: Rate | None = None
     """Rate at which an upload reads a volume."""
     write_streams: Count | None = None

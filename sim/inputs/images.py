@@ -28,8 +28,10 @@ OPTIONAL = (
     "image_owner",
     "min_disk",
     "virtual_size_unknown",
+    "allocated_bytes",
 )
 LISTS = ("store_hosts", "members")
+EMPTY = ("", False, None)  # what an optional column need not say
 
 
 class Image(Spec):
@@ -66,6 +68,9 @@ class Image(Spec):
 
     min_disk: Limit = 0
     """Glance's `min_disk`, in GiB: Cinder's API refuses smaller volumes. 0: none."""
+    allocated_bytes: Annotated[int, Field(ge=0, le=2**60)] | None = None
+    """Bytes of the virtual size that hold data; the rest are holes, which read as zeros. Null, or an empty
+    cell in CSV: all of it is data. Glance does not know this number (see `write_zeroes`)."""
 
     @model_validator(mode="after")
     def _whose(self) -> Self:
@@ -74,6 +79,17 @@ class Image(Spec):
         if self.members and self.visibility != "shared":
             raise ValueError("only a shared image has members")
         return self
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.data_bytes > self.virtual_size_bytes:
+            raise ValueError("allocated_bytes is at most virtual_size_bytes")
+        return self
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of its content that are no holes."""
+        return self.virtual_size_bytes if self.allocated_bytes is None else self.allocated_bytes
 
     @property
     def size_gib(self) -> int:
@@ -121,6 +137,7 @@ def read_images(
     for row, line in zip(rows, lines, strict=True):
         raw = {**row, **{name: _whole(row[name]) for name in _SIZES if name in row}}
         raw["min_disk"] = _whole(row.get("min_disk") or "0")
+        raw["allocated_bytes"] = _whole(row["allocated_bytes"]) if row.get("allocated_bytes") else None
         raw["virtual_size_unknown"] = _flag(row.get("virtual_size_unknown", ""))
         image = validated(Image, raw, path, line, problems, lacking)
         if image is not None:
@@ -133,7 +150,7 @@ def read_images(
 def write_images(images: Iterable[Image], path: Path) -> None:
     """Write an image list (CSV); `read_images` reads it back."""
     rows = [image.model_dump() | {name: ";".join(getattr(image, name)) for name in LISTS} for image in images]
-    there = [*REQUIRED, *(name for name in OPTIONAL if any(row[name] for row in rows))]
+    there = [*REQUIRED, *(name for name in OPTIONAL if any(row[name] not in EMPTY for row in rows))]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, there, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

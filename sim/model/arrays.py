@@ -130,15 +130,24 @@ class PoolState:
     lineages: dict[tuple[object, ...], Lineage] = field(default_factory=dict)
 
 
-def content_of(image: Image, version: object) -> Content:
-    """The content of a volume after `image` was written to it: the virtual size."""
-    return Content((image.image_id, version), image.virtual_size_bytes / GIB)
+def written_bytes(image: Image, spec: Backend) -> int:
+    """What is written to a volume of an image: its data, and the zeros between if they are not skipped.
+
+    `qemu-img convert` skips zeros if the target reads as zeros, or can be made to (`convert_do_copy` in
+    qemu-img.c). Cinder gives `-S 0`, against this, only when it reimages a volume (`disable_sparse`).
+    """
+    return image.virtual_size_bytes if spec.write_zeroes == "written" else image.data_bytes
 
 
-def file_of(image: Image, version: object) -> Content:
+def content_of(image: Image, version: object, spec: Backend) -> Content:
+    """The content of a volume after `image` was written to it."""
+    return Content((image.image_id, version), written_bytes(image, spec) / GIB)
+
+
+def file_of(image: Image, version: object, spec: Backend) -> Content:
     """The content of the Cinder store's image-volume: the file's bytes, which are the data if raw."""
-    if image.disk_format == "raw" and image.size_bytes == image.virtual_size_bytes:
-        return content_of(image, version)
+    if image.disk_format == "raw" and image.size_bytes == written_bytes(image, spec):
+        return content_of(image, version, spec)
     return Content((image.image_id, version, "file"), image.size_bytes / GIB)
 
 
@@ -173,17 +182,18 @@ class Array:
 
         If writes share a rate (`array_mib_s`), the seconds of the conversion alone.
         """
-        return self._moved_s(image, None if self.shares else self.spec.write_mib_s)
+        written = written_bytes(image, self.spec)
+        return self._moved_s(image, written, image.data_bytes, None if self.shares else self.spec.write_mib_s)
 
     def read_s(self, image: Image) -> float:
         """Seconds to read an image's content from a volume and convert it (if not raw)."""
-        return self._moved_s(image, self.spec.read_mib_s)
+        size = image.virtual_size_bytes
+        return self._moved_s(image, size, size, self.spec.read_mib_s)
 
-    def _moved_s(self, image: Image, mib_s: float | None) -> float:
-        mib = image.virtual_size_bytes / MIB
-        converted_mib = 0.0 if image.disk_format == "raw" else mib
+    def _moved_s(self, image: Image, moved: int, converted: int, mib_s: float | None) -> float:
+        converted_mib = 0.0 if image.disk_format == "raw" else converted / MIB
         convert_mib_s = rules.bound_of(self.spec.convert_mib_s)
-        return rules.moved_s(mib, converted_mib, rules.bound_of(mib_s), convert_mib_s)
+        return rules.moved_s(moved / MIB, converted_mib, rules.bound_of(mib_s), convert_mib_s)
 
     def clone(self, volume_id: str, source_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
         """Clone by copy-on-write or, with `clone_mib_s`, by a full copy; return the seconds it takes.

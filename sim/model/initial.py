@@ -88,7 +88,7 @@ def put(array: Array, volume: Placed, version: object) -> None:
     if volume.image is not None:
         content = file_of if volume.kind == "store" else content_of
         try:
-            array.write(volume.volume_id, content(volume.image, version))
+            array.write(volume.volume_id, content(volume.image, version, array.spec))
         except Refusal:
             array.end_delete(volume.volume_id)
             raise

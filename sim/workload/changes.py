@@ -65,7 +65,10 @@ def changed(
 
 def _sized(image: Image, factor: float) -> Image:
     sizes = ("size_bytes", "virtual_size_bytes")
-    return image.model_copy(update={name: max(1, round(factor * getattr(image, name))) for name in sizes})
+    larger = {name: max(1, round(factor * getattr(image, name))) for name in sizes}
+    if image.allocated_bytes is not None:
+        larger["allocated_bytes"] = round(factor * image.allocated_bytes)
+    return image.model_copy(update=larger)
 
 
 def _holding(table: pd.DataFrame, before: Mapping[str, Image], after: Mapping[str, Image]) -> pd.DataFrame:

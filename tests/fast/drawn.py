@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from whole.build import Builder
+from whole.build import GIB, Builder
 from whole.random_case import random_builder
 
 from sim.inputs.scenario import Case, WhatIf
@@ -55,8 +55,11 @@ def _storms(draw: random.Random, builder: Builder) -> None:
     nodes = scenario.setdefault("nodes", {})
     for name in nodes_of(scenario):
         nodes[name] = nodes.get(name, {}) | {"total_mib_s": draw.choice((None, 30, 150))}
+    for each in builder.images:
+        each["allocated_bytes"] = draw.choice(("", 0, int(0.3 * GIB), each["virtual_size_bytes"]))
     for spec in scenario["backends"].values():
         spec["array_mib_s"] = draw.choice((None, 90, 600))
+        spec["write_zeroes"] = draw.choice(("skipped", "written"))
         spec["write_mib_s"] = draw.choice((None, 90, 600))
 
 

@@ -40,6 +40,7 @@ def image(
         "owner": "",
         "min_disk": 0,
         "virtual_size_unknown": "",
+        "allocated_bytes": "",
         **more,
     }
 
