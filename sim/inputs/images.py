@@ -31,7 +31,6 @@ OPTIONAL = (
     "allocated_bytes",
 )
 LISTS = ("store_hosts", "members")
-EMPTY = ("", False, None)  # what an optional column need not say
 
 
 class Image(Spec):
@@ -149,8 +148,13 @@ def read_images(
 
 def write_images(images: Iterable[Image], path: Path) -> None:
     """Write an image list (CSV); `read_images` reads it back."""
-    rows = [image.model_dump() | {name: ";".join(getattr(image, name)) for name in LISTS} for image in images]
-    there = [*REQUIRED, *(name for name in OPTIONAL if any(row[name] not in EMPTY for row in rows))]
+    known = list(images)
+    default = {name: Image.model_fields[name].default for name in OPTIONAL}
+    there = [
+        *REQUIRED,
+        *(name for name in OPTIONAL if any(getattr(image, name) != default[name] for image in known)),
+    ]
+    rows = [image.model_dump() | {name: ";".join(getattr(image, name)) for name in LISTS} for image in known]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, there, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
