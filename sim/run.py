@@ -26,12 +26,14 @@ def run(
     cinder: Cinder = INSTALLED,
     progress: Callable[[int], None] | None = None,
     cinder_log: bool = False,
+    watch: bool = False,
 ) -> Records:
     """Simulate one strategy on the case's workload.
 
     Engine `cinder` runs what engine `fast` cannot (see `engine_of`). With another `cinder` than the installed
     one, engine `cinder` runs in a process of that Cinder's own. `progress` is called now and then with
-    the number of finished trace events. `cinder_log` lets Cinder log. Raises `BadInput` for an unknown
+    the number of finished trace events. `cinder_log` lets Cinder log. With `watch`, engine `cinder` checks
+    invariants all the while, and `Records.broken` tells which did not hold. Raises `BadInput` for an unknown
     strategy or engine, and RuntimeError if the other Cinder cannot be installed.
     """
     if problems := unknown(engine, [strategy]):
@@ -39,7 +41,11 @@ def run(
     if cinder != INSTALLED:
         from sim.cinders.apart import run as run_apart
 
-        return run_apart(case, strategy, cinder, progress, cinder_log=cinder_log)
+        return run_apart(case, strategy, cinder, progress, cinder_log=cinder_log, watch=watch)
+    if watch:
+        from sim.cinder.watch.parts import run as run_watched
+
+        return run_watched(case, strategy, progress, cinder_log=cinder_log)
     if engine_of(case.scenario, engine) == "fast":
         from sim.fast.engine import run as run_fast
 

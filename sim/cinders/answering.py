@@ -61,7 +61,10 @@ def _one(asked: Asked | Exception, tell: Callable[..., None]) -> None:
     try:
         if isinstance(asked, Exception):
             raise asked
-        from sim.cinder.engine import run
+        if asked.watch:
+            from sim.cinder.watch.parts import run
+        else:
+            from sim.cinder.engine import run
 
         step, told = max(1, len(asked.case.trace.events) // STEPS), 0
 

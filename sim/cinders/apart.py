@@ -37,6 +37,7 @@ class Asked:
     case: Case
     strategy: str
     cinder_log: bool
+    watch: bool
 
 
 def run(
@@ -46,15 +47,16 @@ def run(
     progress: Callable[[int], None] | None = None,
     *,
     cinder_log: bool = False,
+    watch: bool = False,
 ) -> Records:
-    """`sim.cinder.engine.run` with another Cinder. Its process stays for the next run.
+    """`sim.run.run` with another Cinder. Its process stays for the next run.
 
     Raises RuntimeError if the Cinder cannot be installed, and CinderFailed for what fails in its process.
     """
     process = _process(cinder)
     assert process.stdin is not None and process.stdout is not None
     try:
-        pickle.dump(Asked(case, strategy, cinder_log), process.stdin)
+        pickle.dump(Asked(case, strategy, cinder_log, watch), process.stdin)
         process.stdin.flush()
         return _answer(process.stdout, progress)
     except (EOFError, BrokenPipeError):

@@ -48,7 +48,7 @@ class Options:
     """The options of a command.
 
     `strategies`: None for those in the scenario. `reported`: whether a report follows. `cinder`: the Cinders
-    that decide, with commas; None for the one that is installed.
+    that decide, with commas; None for the one that is installed. `watch`: whether invariants are checked.
     """
 
     scenario: Path
@@ -61,6 +61,7 @@ class Options:
     replications: int = 1
     reported: bool = False
     cinder: str | None = None
+    watch: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Outcome:
     hosts: pd.Series[Any] | None = None  # where its creates from an image went
     raises: Raises = field(default_factory=dict)  # what to raise first, by tier
     records: Records | None = None  # of several Cinders, to tell them apart
+    broken: tuple[str, ...] | None = None  # invariants, of a run that was watched
 
 
 def job_of(options: Options, compared: bool = False) -> Job:
@@ -115,6 +117,8 @@ def job_of(options: Options, compared: bool = False) -> Job:
     most = MOST_EVENTS if engine == "fast" and out is not None and options.warm_up == "0" else None
     problems = bad_options(engine, chosen or [], out, options.fmt) + wrong_warm_up(options.warm_up)
     cinders = deciding(options.cinder, engine, problems)
+    if options.watch and engine != "cinder":
+        problems.append("--watch: only engine cinder is watched: leave out --engine")
     case = checked(options.scenario, chosen, problems, most, options.replications)
     handed_over(case.scenario, engine)
     names = case.scenario.strategies if chosen is None else chosen
@@ -195,6 +199,7 @@ def _in_memory(job: Job, row: Row) -> Outcome:
             cinder=row.cinder,
             progress=done,
             cinder_log=options.verbose,
+            watch=options.watch,
         )
     records = counted(whole, job.blocks.start_s)
     tables = _tables(whole, records, row)
@@ -229,6 +234,7 @@ def _in_memory(job: Job, row: Row) -> Outcome:
         hosts,
         raises,
         kept,
+        whole.broken,
     )
 
 

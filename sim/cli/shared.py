@@ -80,6 +80,14 @@ Cinders = Annotated[
         " checkout (./cinder). The first use of a release installs it into the cache folder.",
     ),
 ]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Check invariants of the cache while engine cinder runs, and tell which break (it takes longer)."
+        " If one breaks, the exit code is 1.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write tables and a manifest into DIR, one folder per strategy."),

@@ -24,6 +24,7 @@ from sim.cli.shared import (
     Strategies,
     Verbose,
     WarmUp,
+    Watch,
     checked,
     deciding,
     one_strategy,
@@ -74,6 +75,7 @@ def run(
     ],
     engine: Engine = "cinder",
     cinder: Cinders = None,
+    watch: Watch = False,
     out: Out = None,
     fmt: Fmt = None,
     as_json: Json = False,
@@ -86,14 +88,15 @@ def run(
       cinder-cache run scenarios/smallest.yaml --strategy cache-only \\
           --engine fast --out results
     """
-    with written(job_of(Options(scenario, [strategy], engine, out, fmt, verbose, cinder=cinder))) as job:
+    options = Options(scenario, [strategy], engine, out, fmt, verbose, cinder=cinder, watch=watch)
+    with written(job_of(options)) as job:
         outcomes = outcomes_of(job)
     if outcomes and as_json:
         documents = [_document(outcome) for outcome in outcomes]
         print_json({"runs": documents} if job.several_cinders else documents[0])
     elif outcomes:
         _show(outcomes, None, differ=differences(job, outcomes))
-    raise typer.Exit(0 if len(outcomes) == len(job.rows) else 1)
+    raise typer.Exit(0 if len(outcomes) == len(job.rows) and _sound(outcomes) else 1)
 
 
 @command()
@@ -102,6 +105,7 @@ def compare(
     strategies: Strategies = None,
     engine: Engine = "cinder",
     cinder: Cinders = None,
+    watch: Watch = False,
     replications: Annotated[
         int, typer.Option(min=1, help="How many times to redraw a generated workload.")
     ] = 1,
@@ -125,7 +129,7 @@ def compare(
     """
     options = Options(
         *(scenario, _listed(strategies), engine, out, fmt, verbose, warm_up, replications),
-        *(out is not None, cinder),
+        *(out is not None, cinder, watch),
     )
     with written(job_of(options, compared=True)) as job:
         outcomes = outcomes_of(job)
@@ -148,7 +152,7 @@ def compare(
     done = {outcome.row.name for outcome in outcomes}
     if replications > 1:
         done = set() if found is None else set(found.measures["strategy"])
-    raise typer.Exit(0 if done == {row.name for row in job.rows} else 1)
+    raise typer.Exit(0 if done == {row.name for row in job.rows} and _sound(outcomes) else 1)
 
 
 @command()
@@ -211,6 +215,11 @@ def _listed(strategies: str | None) -> list[str] | None:
     return list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",")]
 
 
+def _sound(outcomes: list[Outcome]) -> bool:
+    """Whether no invariant was broken, as far as runs were watched."""
+    return not any(outcome.broken for outcome in outcomes)
+
+
 def _document(outcome: Outcome) -> dict[str, Any]:
     return {
         "strategy": outcome.row.way,
@@ -219,6 +228,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         **({} if outcome.uploads is None or outcome.uploads.empty else {"uploads": plain(outcome.uploads)}),
         "pools": plain(outcome.pools),
         "findings": outcome.findings,
+        **({} if outcome.broken is None else {"broken": list(outcome.broken)}),
         "manifest": outcome.manifest,
     }
 
@@ -251,6 +261,10 @@ def _show(
             of = f"{name} (replication 0)" if replicated else name
             findings = outcome.findings if earlier == name else [f"the same as {earlier}"]
             lines += [f"{of}:", *map(item, findings), ""]
+    for outcome in outcomes:
+        if outcome.broken is not None:
+            what = "these invariants break:" if outcome.broken else "no invariant breaks."
+            lines += [f"{outcome.row.name}: {what}", *map(item, outcome.broken), ""]
     for parting in differ:
         about = [*map(filled, (parting.line, *parting.known)), *([parting.told] if parting.told else [])]
         lines += [*about, ""]

@@ -67,6 +67,7 @@ class Records:
       a create or upload wanted to add: a larger directory refuses none of them) and
       `image_conversion_refused` (creates and uploads that found no room).
     - engine_s: wall seconds inside the engine.
+    - broken: of a watched run, a line for each invariant that did not hold; else None.
     """
 
     requests: pd.DataFrame
@@ -79,6 +80,7 @@ class Records:
     volumes: pd.DataFrame
     nodes: pd.DataFrame
     engine_s: float
+    broken: tuple[str, ...] | None = None
 
 
 def tables_of_creates(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -122,9 +123,14 @@ def test_a_checkout_that_evicts_the_most_recently_used_parts_at_an_eviction(
 ) -> None:
     before = sorted(patched(checkout, "entry = entries.pop(0)").rglob("*"))
     asked = f"installed,{checkout}"
-    done = run(cache, "run", FULL, "--strategy", "cache-only", "--cinder", asked)
-    assert done.returncode == 0, done.stderr
-    told = done.stdout.partition("cache-only, Cinder installed -> my-cinder:")[2]
+    done = run(cache, "run", FULL, "--strategy", "cache-only", "--cinder", asked, "--watch")
+    assert done.returncode == 1, done.stderr
+    watched, _, told = done.stdout.partition("cache-only, Cinder installed -> my-cinder:")
+    assert "cache-only@installed: no invariant breaks." in watched
+    broken = " ".join(watched.partition("these invariants break:")[2].split())
+    assert broken.startswith("- I3, victims are the least recently used entries")
+    creates = re.findall(r"in the create of (\S+):", broken)
+    assert creates and set(creates) == set(re.findall(r"first the create of (\S+):", told))
     starred = [line for line in told.splitlines() if line.startswith("* ")]
     assert starred[0].count(" evict") == 2
     assert sorted(checkout.rglob("*")) == before

@@ -7,10 +7,11 @@ from typing import Any
 
 from sim.cinder import engine, recorder, standins
 from sim.cinder.clock import TRACE
+from sim.cinder.watch.books import Watch
+from sim.cinder.watch.parts import watching
 from sim.inputs.strategies import STRATEGIES
 
 from .cases import COLUMNS, case_of, create
-from .watch import Watch, watching
 
 MOST = 500  # creates from an image that a live simulation has room to record
 CREATE = (

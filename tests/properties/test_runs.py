@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from sim.analysis.metrics import pools_table
 from sim.cinder import engine
 from sim.cinder.database import INTERNAL_PROJECT
+from sim.cinder.watch.books import Watch
+from sim.cinder.watch.parts import watching
 from sim.inputs.backend import Pool
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
@@ -31,7 +33,6 @@ from sim.model.prefetch import with_prefetches
 from sim.workload.loading import load
 
 from .cases import COLUMNS, case_of, cases, create, image, one_pool
-from .watch import Watch, watching
 
 SOME = settings(max_examples=max(4, settings().max_examples // 5))
 STRATEGY = st.sampled_from(("cache-only", "combined"))

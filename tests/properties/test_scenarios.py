@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from sim.cinder.watch.parts import watched_run
 from sim.inputs.scenario import Case
 
 from .cases import cases
-from .watch import watched_run
 
 STRATEGY = st.sampled_from(("cache-only", "combined", "cache-only", "combined", "store-only", "none"))
 

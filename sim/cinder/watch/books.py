@@ -7,27 +7,55 @@ counters are checked and not trusted. Breaks are noted and not raised: Cinder's 
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from functools import wraps
+from dataclasses import dataclass
 from typing import Any
 
-from sim.cinder import engine
 from sim.cinder.clock import Process, current_process
-from sim.cinder.database import INTERNAL_PROJECT, STORE_PROJECT, Database
+from sim.cinder.database import INTERNAL_PROJECT, STORE_PROJECT
 from sim.cinder.glance import Glance
-from sim.cinder.manager import VolumeManager
-from sim.cinder.parts import Parts
-from sim.cinder.policies import CACHES, ObservedCache
-from sim.cinder.quotas import Quotas
 from sim.inputs.backend import Backend
 from sim.inputs.quotas import limits_of
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
 from sim.model.arrays import Array
-from sim.model.records import Records
-from sim.model.usage import UsageMeter
 
-SOURCES = {"driver", "store", "cache", "download", "none"}
+# What is watched, in a few words; tests/properties/INVARIANTS.md has the whole text.
+RULES = {
+    "I1": "with one fill at a time, a pool's entries respect the limits",
+    "I2": "entries exceed the limits by no more than the fills that run at the same time",
+    "I3": "victims are the least recently used entries, and no more than needed",
+    "I4": "an image larger than image_volume_cache_max_size_gb evicts nothing and is not admitted",
+    "I5": "without limits nothing is evicted for room",
+    "I6": "an entry is found and cloned only for who read the same updated_at",
+    "I7": "every entry has one image-volume, and every image-volume an entry",
+    "I8": "no pool or array exceeds its limits",
+    "I9": "encrypted volumes use neither the cache nor the store",
+    "I11": "every create has one result",
+    "I15": "every strategy sees the same creates",
+    "I16": "no volume has more clones than max_clones_per_volume",
+    "I17": "no project exceeds a quota",
+    "I18": "waits are a part of the create's time",
+    "I19": "attempts are at most scheduler_max_attempts, and end on a pool that serves the create",
+    "I20": "a pool has one entry of an image",
+    "I21": "clones come from where the strategy and the driver allow it",
+    "I22": "entries come from downloads, and go once",
+    "I23": "means are at most peaks, and pools add up",
+    "I24": "an available volume is on its pool",
+    "I25": "one fill of an image runs at a time",
+    "I32": "a look-up takes the entry that was used last",
+}
+
+
+@dataclass
+class Broken:
+    """How a rule was broken first: in which create ('' if in none) and when; and how often in all."""
+
+    what: str
+    volume_id: str
+    time: float
+    count: int = 1
 
 
 class Watch:
@@ -36,8 +64,9 @@ class Watch:
     def __init__(self, case: Case, strategy: str) -> None:
         self.case = case
         self.strategy = STRATEGIES[strategy]
-        self.broken: list[str] = []
+        self.broken: dict[str, Broken] = {}  # by rule
         self.arrays: dict[str, Array] = {}
+        self.clock: Any = None
         self.db: Any = None
         self.quotas: Any = None
         self.quota_floor: dict[str, Counter[str]] = {}  # by project: what exists at the start may be over it
@@ -54,10 +83,28 @@ class Watch:
         self.orphans: Counter[str] = Counter()
         self.served: Counter[str] = Counter()  # what has happened: an invariant never tried proves nothing
 
-    def that(self, holds: bool, invariant: str, what: object = "") -> None:
-        """Note a break of an invariant."""
-        if not holds and len(self.broken) < 5:
-            self.broken.append(f"{invariant}: {what}")
+    def that(self, holds: bool, rule: str, what: object = "", volume_id: str = "") -> None:
+        """Note a break of a rule. Without `volume_id` it happened in the create that is under way."""
+        if holds:
+            return
+        if rule in self.broken:
+            self.broken[rule].count += 1
+            return
+        process, time = current_process(), math.nan
+        if isinstance(process, Process):
+            time = self.clock.now
+            volume_id = process.request.volume_id if process.request else ""
+        self.broken[rule] = Broken(str(what), volume_id, time)
+
+    def lines(self) -> tuple[str, ...]:
+        """Each rule that was broken, with its first break."""
+        return tuple(
+            f"{rule}, {RULES[rule]}: broken {one.count:,} times, first"
+            + ("" if math.isnan(one.time) else f" at {one.time:,.0f} s")
+            + (f" in the create of {one.volume_id}" if one.volume_id else "")
+            + f": {one.what}"
+            for rule, one in sorted(self.broken.items(), key=lambda each: int(each[0][1:]))
+        )
 
     def backend(self, host: str) -> Backend:
         return self.case.scenario.backends[host.partition("#")[0]]
@@ -82,7 +129,7 @@ class Watch:
             if each["image_id"] == image_id and all(each[key] == value for key, value in where.items())
         ]
         last = max(seen, key=self.when_used, default=None)
-        self.that(entry is last, "I32", f"found {entry}, not {last}")
+        self.that(entry is last, "I32", f"found {named(entry)}, not {named(last)}")
         self.served["chosen among entries"] += len(seen) > 1
         if entry is not None:
             self.use(entry)
@@ -91,6 +138,13 @@ class Watch:
         """Whether a pool may have several entries of one image: its nodes have locks of their own."""
         by_node = self.case.scenario.cinder.lock_scope == "node"
         return by_node and len(self.backend(host).node_names) > 1
+
+    def caches(self, host: str) -> bool:
+        return self.strategy.image_volume_cache_enabled and self.backend(host).image_volume_cache_enabled
+
+    def across(self) -> bool:
+        """Whether some driver clones across pools."""
+        return any(spec.clone_across_pools for spec in self.case.scenario.backends.values())
 
     # -- what holds at every moment --------------------------------------------------------------
 
@@ -185,7 +239,8 @@ class Watch:
         if entry is not None:
             wanted = image_meta["updated_at"].replace(tzinfo=None)
             read = current_process().request.image_version
-            self.that(entry["image_updated_at"] == wanted == read, "I6", f"{image_id}: {entry}, read {read}")
+            made = entry["image_updated_at"]
+            self.that(made == wanted == read, "I6", f"{named(entry)} was made from {made}, read {read}")
             self.that(entry["image_id"] == image_id, "I6", "not the image's entry")
             here = entry["pool"] == volume.pool
             self.served["found on another pool"] += not here
@@ -199,17 +254,17 @@ class Watch:
         self.not_encrypted(volume, "a fill")
         after = {entry["volume_id"] for entry in self.entries(host)}
         gone = [entry for entry in before if entry["volume_id"] not in after]
-        victims = [entry["image_id"] for entry in gone]
-        self.served["victims"] += len(victims)
+        victims = images_of(gone)
+        self.served["victims"] += len(gone)
         too_large = 0 < size < volume.size
         if too_large:
             self.served["too large"] += 1
-            self.that(not victims, "I4", f"{volume.size} GiB evicted {victims}")
+            self.that(not gone, "I4", f"{volume.size} GiB evicted {victims}")
             self.that(not admitted, "I4", f"{volume.size} GiB admitted")
             return
         self.that(admitted, "I3", f"refused with {victims} evicted")
         if not count and not size:
-            self.that(not victims, "I5", victims)
+            self.that(not gone, "I5", victims)
 
         def over(kept: list[dict[str, Any]]) -> bool:
             gib = sum(entry["size"] for entry in kept) + volume.size
@@ -217,7 +272,9 @@ class Watch:
 
         need = next(n for n in range(len(before) + 1) if not over(before[n:]))
         needed = before[:need]
-        self.that(gone == needed, "I3", f"evicted {gone}, least recently used and needed {needed}")
+        self.that(
+            gone == needed, "I3", f"evicted {victims}, least recently used and needed: {images_of(needed)}"
+        )
         self.that(not over(self.entries(host)), "I2", "no room after an admission")
         fills = self.admitted[host]
         self.slack[host] = (len(fills), sum(fills.values()))
@@ -267,233 +324,10 @@ class Watch:
             self.that(raw and self.strategy.uses_store, "I21", f"{image.image_id} cloned from the store")
             self.that(source.lineage.content.key[0] == image.image_id, "I21", "another image's volume")
 
-    # -- what holds of the tables ------------------------------------------------------------------
 
-    def check(self, records: Records) -> None:
-        """The invariants that a finished run's tables must keep."""
-        self._requests(records)
-        self._cache_events(records)
-        self._usage(records)
-        self._volumes_at_the_end(records)
-
-    def _requests(self, records: Records) -> None:
-        cinder = self.case.scenario.cinder
-        events, requests = self.case.trace.events, records.requests
-        creates = events[(events["event"] == "create") & (events["image_id"] != "")]
-        self.that(len(requests) == len(creates), "I11", "a row for each create")
-        self.that(int(requests["source"].isin(SOURCES).sum()) == len(requests), "I11", "sources")
-        for asked, row in zip(creates.to_dict("records"), requests.to_dict("records"), strict=True):
-            who, error = row["volume_id"], row["status"] == "error"
-            self.that(row["status"] in ("available", "error"), "I11", row)
-            self.that((row["source"] == "none") == error == bool(row["error"]), "I11", row)
-            for column in ("volume_id", "image_id", "volume_type", "size_gib", "time"):
-                self.that(row[column] == asked[column], "I15", f"{who}: {column}")
-            waited = row["lock_wait_s"] + row["stream_wait_s"]
-            self.that(min(row["lock_wait_s"], row["stream_wait_s"]) >= 0, "I18", row)
-            self.that(waited <= row["end"] - row["time"] + 1e-9, "I18", row)
-            most = 1 if asked["host"] else cinder.scheduler_max_attempts
-            self.that(0 <= row["attempts"] <= most, "I19", row)
-            self.that(row["attempts"] > 0 or (error and row["host"] == ""), "I19", row)
-            if asked["host"]:
-                self.that(row["host"] in ("", asked["host"]), "I19", row)
-            if row["host"]:
-                self.that(asked["volume_type"] in self.backend(row["host"]).volume_types, "I19", row)
-            if asked["encrypted"]:
-                self.that(row["source"] in ("download", "none"), "I9", row)
-                self.that(row["lock_wait_s"] == 0, "I9", "waited for the image's lock")
-            self.that(row["source"] != "store" or self.strategy.uses_store, "I21", row)
-            self.that(row["source"] != "cache" or self.caches(row["host"]), "I21", row)
-        self.served += Counter(requests["source"])
-        self.served["rescheduled"] += int((requests["attempts"] > 1).sum())
-
-    def caches(self, host: str) -> bool:
-        return self.strategy.image_volume_cache_enabled and self.backend(host).image_volume_cache_enabled
-
-    def across(self) -> bool:
-        """Whether some driver clones across pools."""
-        return any(spec.clone_across_pools for spec in self.case.scenario.backends.values())
-
-    def _cache_events(self, records: Records) -> None:
-        """I22: entries at the start + made - gone = entries at the end; only a download fills."""
-        balance: Counter[tuple[str, str]] = Counter()
-        initial = self.case.initial
-        for row in initial[initial["kind"] == "cache"].to_dict("records"):
-            balance[row["host"], row["image_id"]] += 1
-        requests = records.requests.set_index("volume_id")
-        sources, attempts = requests["source"].to_dict(), requests["attempts"].to_dict()
-        for row in records.cache_events.to_dict("records"):
-            # Whoever looks across pools may drop an entry that was there at the start.
-            drops = row["event"] in ("stale", "clone_limit") and self.across()
-            self.that(self.caches(row["host"]) or drops, "I22", f"no cache there: {row}")
-            self.served[row["event"]] += 1
-            if row["event"] != "skip":
-                balance[row["host"], row["image_id"]] += 1 if row["event"] == "create" else -1
-            most = len(records.cache_events) if self.may_repeat(row["host"]) else 1
-            self.that(0 <= balance[row["host"], row["image_id"]] <= most, "I22", row)
-            if row["event"] in ("create", "skip", "evict") and attempts[row["volume_id"]] == 1:
-                self.that(sources[row["volume_id"]] in ("download", "none"), "I22", row)
-            if row["event"] == "evict":
-                spec = self.backend(row["host"])
-                limited = spec.image_volume_cache_max_count or spec.image_volume_cache_max_size_gb
-                self.that(bool(limited), "I5", row)
-        left = Counter(zip(records.cache["host"], records.cache["image_id"], strict=True))
-        self.that(+balance == left, "I22", f"{balance} left, not {left}")
-
-    def _usage(self, records: Records) -> None:
-        """I23: means are at most peaks, pools and tiers add up to all, image = cache + store."""
-        rows = {(row["scope"], row["name"], row["kind"]): row for row in records.usage.to_dict("records")}
-        for quantity in ("volumes", "provisioned_gib", "physical_gib"):
-            added: Counter[tuple[str, str]] = Counter()
-            for (scope, name, kind), row in rows.items():
-                mean, peak = row[f"{quantity}_mean"], row[f"{quantity}_peak"]
-                self.that(-1e-9 <= mean <= peak + 1e-9, "I23", f"{mean} {quantity} of at most {peak}")
-                added[scope, kind] += mean
-                if kind == "image":
-                    parts = sum(rows[scope, name, each][f"{quantity}_mean"] for each in ("cache", "store"))
-                    self.that(abs(mean - parts) < 1e-6, "I23", f"{quantity}: image is not cache + store")
-            for (scope, kind), total in added.items():
-                off = abs(total - added["all", kind])
-                self.that(off < 1e-6, "I23", f"{quantity} of each {scope} do not add up")
-        orphans = Counter(
-            {
-                name: row["volumes_end"]
-                for (scope, name, kind), row in rows.items()
-                if (scope, kind) == ("pool", "orphan")
-            }
-        )
-        self.that(+orphans == +self.orphans, "I7", f"orphans in usage: {orphans}, not {self.orphans}")
-        self.served["orphans"] += sum(self.orphans.values())
-
-    def _volumes_at_the_end(self, records: Records) -> None:
-        """I24: what is available and was not deleted is on its array, of the size asked for.
-
-        Of one attempt: the delete of what a failed one left may take the volume that a later one made.
-        """
-        events = self.case.trace.events
-        deleted = set(events[events["event"] == "delete"]["volume_id"])
-        for row in records.requests.to_dict("records"):
-            kept = row["status"] == "available" and row["volume_id"] not in deleted
-            if kept and row["attempts"] == 1:
-                volume = self.arrays[row["host"].partition("#")[0]].volumes.get(row["volume_id"])
-                there = volume is not None and (volume.pool.host, volume.size_gib, volume.kind)
-                self.that(there == (row["host"], row["size_gib"], "user"), "I24", row)
+def images_of(entries: list[dict[str, Any]]) -> str:
+    return ", ".join(entry["image_id"] for entry in entries) or "none"
 
 
-def watching(watch: Watch) -> Parts:
-    """The parts of a simulation that is watched."""
-
-    class WatchedArray(Array):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
-            watch.arrays[self.name] = self
-
-        def clone(self, volume_id: str, source_id: str, *args: Any) -> float:
-            source = self.volumes.get(source_id)
-            seconds = super().clone(volume_id, source_id, *args)
-            watch.cloned(self, volume_id, source)
-            watch.look()
-            return seconds
-
-    for name in ("create", "write", "clone_from_glance", "extend", "begin_delete", "end_delete"):
-        setattr(WatchedArray, name, _then_look(getattr(Array, name), watch))
-
-    class WatchedDatabase(Database):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
-            watch.db = self
-
-        def add_entry(self, *args: Any) -> Any:
-            entry = super().add_entry(*args)
-            watch.use(entry)
-            return entry
-
-        def image_volume_cache_create(self, *args: Any) -> Any:
-            entry = super().image_volume_cache_create(*args)
-            watch.entered(entry)
-            watch.look()
-            return entry
-
-        def image_volume_cache_delete(self, *args: Any) -> None:
-            super().image_volume_cache_delete(*args)
-            watch.look()
-
-        def image_volume_cache_get_and_update_last_used(
-            self, context: Any, image_id: str, **where: str
-        ) -> Any:
-            entry = super().image_volume_cache_get_and_update_last_used(context, image_id, **where)
-            watch.found(entry, image_id, where)
-            return entry
-
-    class WatchedQuotas(Quotas):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
-            watch.quotas = self
-
-        def count(self, project_id: str, *args: Any) -> None:
-            super().count(project_id, *args)
-            watch.quota_floor[project_id] = Counter(self.tables.in_use[project_id])
-
-    class WatchedCache(ObservedCache):
-        def get_entry(self, context: Any, volume: Any, image_id: str, meta: Any, **kwargs: Any) -> Any:
-            entry = super().get_entry(context, volume, image_id, meta, **kwargs)
-            watch.looked_up(volume, image_id, meta, entry)
-            return entry
-
-        def ensure_space(self, context: Any, volume: Any) -> bool:
-            before = watch.entries(volume.pool)
-            admitted = super().ensure_space(context, volume)
-            watch.made_room(volume, before, admitted)
-            return admitted
-
-    class WatchedManager(VolumeManager):
-        def _create_image_cache_volume_entry(
-            self, context: Any, volume: Any, image_id: str, image_meta: Any
-        ) -> None:
-            by_node = watch.case.scenario.cinder.lock_scope == "node"
-            key = (current_process().node if by_node else "", image_id)
-            watch.that(key not in watch.filling, "I25", f"{image_id} is being filled already")
-            watch.filling.add(key)
-            try:
-                super()._create_image_cache_volume_entry(context, volume, image_id, image_meta)
-            finally:
-                watch.filling.discard(key)
-                watch.admitted[volume.pool].pop(volume.id, None)
-
-    class WatchedMeter(UsageMeter):
-        def add(self, host: str, tier: str, kind: str, volumes: int, *space: float) -> None:
-            super().add(host, tier, kind, volumes, *space)
-            if kind == "orphan":
-                watch.orphans[host] += volumes
-
-    class WatchedGlance(Glance):
-        def __init__(self, clock: Any, spec: Any, images: Any, updated_at: Any, *args: Any) -> None:
-            super().__init__(clock, spec, images, updated_at, *args)
-            watch.glance, watch.first_version = self, updated_at
-
-    return Parts(
-        array=WatchedArray,
-        caches={**CACHES, "lru": WatchedCache},
-        database=WatchedDatabase,
-        glance=WatchedGlance,
-        manager=WatchedManager,
-        meter=WatchedMeter,
-        quotas=WatchedQuotas,
-    )
-
-
-def _then_look(operation: Any, watch: Watch) -> Any:
-    @wraps(operation)
-    def watched(array: Array, *args: Any) -> Any:
-        result = operation(array, *args)
-        watch.look()
-        return result
-
-    return watched
-
-
-def watched_run(case: Case, strategy: str) -> tuple[Records, Watch]:
-    """A run and the books kept on it, its tables checked too."""
-    watch = Watch(case, strategy)
-    records = engine.run(case, strategy, parts=watching(watch))
-    watch.check(records)
-    return records, watch
+def named(entry: dict[str, Any] | None) -> str:
+    return "none" if entry is None else f"the entry of {entry['image_id']} on {entry['pool']}"
