@@ -80,7 +80,10 @@ class PlaceMaker:
             return False
         current_process().phase = "place"
         try:
-            self._cache.delete_cached_volume(context, entry, "Deleting image-volume for a volume's place")
+            if hasattr(self._cache, "delete_cached_volume"):
+                self._cache.delete_cached_volume(context, entry, "Deleting image-volume for a volume's place")
+            else:  # until Cinder 26
+                self._cache._delete_image_volume(context, entry)
         finally:
             current_process().phase = ""
         return entry["volume_id"] not in self._db.volumes

@@ -17,6 +17,7 @@ import pytest
 from sim.analysis.results import read
 from sim.cinders.environments import kept
 from sim.inputs.cinders import SUPPORTED
+from sim.model.records import MAKES_PLACE
 
 pytestmark = pytest.mark.skipif(version("cinder") != SUPPORTED[-1], reason="once is enough")
 
@@ -177,3 +178,13 @@ def test_kept_environments_are_listed_and_removed(
     listed = json.loads(run(tmp_path, "cinders", "--json").stdout)
     assert [one["release"] for one in listed["cinders"]] == [NEWEST]
     assert run(tmp_path, "cinders", "--remove", "all").stdout.startswith("no environment is kept")
+
+
+def test_what_ifs_run_with_the_oldest_release(cache: Path, tmp_path: Path) -> None:
+    """Until 26, the cache's method that deletes an image-volume has another name."""
+    scenario = tmp_path / "drawn.yaml"
+    scenario.write_text(GENERATED + "what_if: {evict_for_users: true}\n")
+    asked = ("run", scenario, "--strategy", "cache-only", "--cinder", OLDEST, "--out", tmp_path / "out")
+    assert run(cache, *asked).returncode == 0
+    (tables, _) = read(tmp_path / "out" / f"cache-only@{OLDEST}")
+    assert (tables["cache_events"]["reason"] == MAKES_PLACE).any()
