@@ -323,3 +323,25 @@ class TestTerminal:
                 pass
             os.close(ours)
         return b"".join(chunks).decode()
+
+
+class TestWatch:
+    def test_a_watched_run_says_that_no_invariant_breaks(self, scenario: Path) -> None:
+        found = cinder_cache("run", scenario, "--strategy", "cache-only", "--watch")
+        assert found.exit_code == 0
+        assert "cache-only: no invariant breaks." in found.stdout
+        found = cinder_cache("run", scenario, "--strategy", "cache-only", "--watch", "--json")
+        assert json.loads(found.stdout)["broken"] == []
+
+    def test_what_cannot_be_watched_is_refused(self, scenario: Path) -> None:
+        found = cinder_cache("run", scenario, "--strategy", "cache-only", "--watch", "--engine", "fast")
+        assert (found.exit_code, found.stderr) == (
+            2,
+            "--watch: only engine cinder is watched: leave out --engine\n",
+        )
+        scenario.write_text(scenario.read_text() + "\nwhat_if: {eviction: sieve}\n")
+        found = cinder_cache("compare", scenario, "--watch")
+        assert (found.exit_code, found.stderr) == (
+            2,
+            f"{scenario}: what_if: changes the rules that --watch checks: leave it out\n",
+        )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sim.analysis.rows import Row
     from sim.analysis.statistics import Blocks
     from sim.inputs.scenario import Case
+    from sim.inputs.scenario import Scenario as Spec
     from sim.model.records import Records
     from sim.report.aggregates import Aggregates
 
@@ -120,6 +121,8 @@ def job_of(options: Options, compared: bool = False) -> Job:
     if options.watch and engine != "cinder":
         problems.append("--watch: only engine cinder is watched: leave out --engine")
     case = checked(options.scenario, chosen, problems, most, options.replications)
+    if options.watch and (changed := _unwatched(case.scenario)):
+        raise BadInput([f"{case.path}: {changed}: changes the rules that --watch checks: leave it out"])
     handed_over(case.scenario, engine)
     names = case.scenario.strategies if chosen is None else chosen
     if problems := too_many(options.replications, len(names) * len(cinders), case.creates):
@@ -130,6 +133,19 @@ def job_of(options: Options, compared: bool = False) -> Job:
         rows = decided_by([Row(name, name, case) for name in names], cinders)
     blocks = Blocks.between(warm_up_s(options.warm_up, case, list(names)), case.last_create_s)
     return Job(options, case, rows, blocks, hashes(case))
+
+
+def _unwatched(scenario: Spec) -> str:
+    """The key of a scenario with which Cinder does what it does not do, '' if there is none."""
+    from sim.inputs.scenario import WhatIf
+
+    return (
+        "what_if"
+        if scenario.what_if != WhatIf()
+        else "upload"
+        if scenario.upload.startswith("raw-twin")
+        else ""
+    )
 
 
 @contextmanager

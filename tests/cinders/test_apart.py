@@ -186,5 +186,5 @@ def test_what_ifs_run_with_the_oldest_release(cache: Path, tmp_path: Path) -> No
     scenario.write_text(GENERATED + "what_if: {evict_for_users: true}\n")
     asked = ("run", scenario, "--strategy", "cache-only", "--cinder", OLDEST, "--out", tmp_path / "out")
     assert run(cache, *asked).returncode == 0
-    (tables, _) = read(tmp_path / "out" / f"cache-only@{OLDEST}")
+    (tables, _) = read(tmp_path / "out" / "cache-only")
     assert (tables["cache_events"]["reason"] == MAKES_PLACE).any()

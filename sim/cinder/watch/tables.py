@@ -57,9 +57,10 @@ def _cache_events(watch: Watch, records: Records) -> None:
     requests = records.requests.set_index("volume_id")
     sources, attempts = requests["source"].to_dict(), requests["attempts"].to_dict()
     for row in records.cache_events.to_dict("records"):
-        # Whoever looks across pools may drop an entry that was there at the start.
+        # Whoever looks across pools may drop an entry that was there at the start. What fills the store on
+        # demand is noted as fills of the cache are.
         drops = row["event"] in ("stale", "clone_limit") and watch.across()
-        _that(watch, watch.caches(row["host"]) or drops, "I22", row)
+        _that(watch, watch.caches(row["host"]) or drops or watch.strategy.on_demand, "I22", row)
         watch.served[row["event"]] += 1
         if row["event"] != "skip":
             balance[row["host"], row["image_id"]] += 1 if row["event"] == "create" else -1
