@@ -139,13 +139,9 @@ def _unwatched(scenario: Spec) -> str:
     """The key of a scenario with which Cinder does what it does not do, '' if there is none."""
     from sim.inputs.scenario import WhatIf
 
-    return (
-        "what_if"
-        if scenario.what_if != WhatIf()
-        else "upload"
-        if scenario.upload.startswith("raw-twin")
-        else ""
-    )
+    if scenario.what_if != WhatIf():
+        return "what_if"
+    return "upload" if scenario.upload.startswith("raw-twin") else ""
 
 
 @contextmanager
