@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sim.fitting.fit import Fit
     from sim.inputs.scenario import Case
     from sim.planner.answer import Answer
+    from sim.planner.storm import Ask
+    from sim.planner.storm_answer import StormAnswer
     from sim.planner.targets import Targets
     from sim.sweep.cluster import Scheduler
 
@@ -190,6 +192,19 @@ def curve(
     from sim.analysis.curves import curve as curve_of
 
     return curve_of(case, strategy, sizes_gib, engine, progress=progress)
+
+
+def storm(case: Case, ask: Ask, strategy: str | None = None, engine: str = "fast") -> StormAnswer:
+    """Simulate many creates at one instant, such as `storm(case, Ask(500, image="ubuntu-22.04"))`.
+
+    `strategy`: the one to look at closely; None: what the cloud uses today, and the times of all. Raises
+    `BadInput` for what the scenario does not have.
+    """
+    if problems := unknown(engine, [strategy] if strategy else []):
+        raise BadInput(problems)
+    from sim.planner.storm_answer import answer
+
+    return answer(case, ask, strategy, engine)
 
 
 def plan(

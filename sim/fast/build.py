@@ -225,6 +225,7 @@ def build(
         flows=np.zeros(START, state.FLOWS),
         threads=threads_of(scenario, nodes),
         messages=np.zeros(START, state.MESSAGES),
+        steps=np.zeros(START, state.STEPS),
         turns=np.zeros(START + backends, state.TURNS),
         families=np.zeros(START, state.FAMILIES),
         glance_routes=glance_routes(scenario, shared, nodes),

@@ -99,6 +99,7 @@ from sim.fast.state import (
     VIRTUAL_TOO_LARGE,
     State,
 )
+from sim.fast.steps import note_step
 from sim.fast.storing import CREATED_TO_STORE, store_step
 from sim.fast.threads import give_thread, take_thread
 from sim.fast.upload import UPLOAD, make_image, upload_step
@@ -119,6 +120,8 @@ def go_on(s: State, v: int) -> None:
 def step(s: State, v: int) -> bool:
     r = s.volumes[v]
     phase = r.phase
+    if s.options[0].noted:
+        note_step(s, v)
     if phase >= CREATED_TO_STORE:
         return store_step(s, v)
     if phase >= UPLOAD:

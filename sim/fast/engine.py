@@ -18,6 +18,7 @@ from sim.fast.errors import error_texts, over_quota
 from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.state import ACCOUNTS, FIELDS, NONE, Array, State
+from sim.fast.steps import STEPS_MARGIN
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES, Strategy
@@ -44,7 +45,7 @@ from sim.model.usage import ALL, KINDS, OWNERS, UsageMeter, instants, space_tabl
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
 GROWING = (
     *("volumes", "slots", "lineages", "members", "member_since"),
-    *("entries", "events", "casts", "cache_events", "flows", "families", "turns", "messages"),
+    *("entries", "events", "casts", "cache_events", "flows", "families", "turns", "messages", "steps"),
 )
 # Keys of a backend. Changing these never changes which initial volumes fit.
 OF_CACHE = (ENABLED, MAX_SIZE, MAX_COUNT)
@@ -119,14 +120,16 @@ class Prepared:
         strategy: str,
         progress: Callable[[int], None] | None = None,
         edges: Array = NO_EDGES,
+        noted: bool = False,
     ) -> tuple[State, list[Placed], float]:
         """Run once. Returns the state at the end, the volumes of the start, and the seconds in compiled code.
 
-        `edges`: times, ascending, at which the accounts are noted.
+        `edges`: times, ascending, at which the accounts are noted. `noted`: whether the steps of creates are.
         """
         case = replace(self.case, scenario=scenario)
         placed, as_records = self._place(case, STRATEGIES[strategy])
         s = build(case, STRATEGIES[strategy], self.names, self.trace, len(self.ids), len(self.asked), edges)
+        s.options["noted"] = noted
         s = room_for(s, len(placed), self._lengths)
         exists(s, as_records)
         s, engine_s = play(s, progress)
@@ -214,7 +217,8 @@ def room(s: State, locations: int) -> State:
         "lineages": lineages, "members": lineages, "member_since": lineages,
         "messages": w["used_messages"] + MARGIN, "turns": w["used_turns"] + MARGIN,
         "families": w["used_families"] + locations + MARGIN, "flows": w["flows"],
-        "entries": w["used_entries"], "cache_events": w["cache_events"] + burst,
+        "steps": w["steps"] + STEPS_MARGIN, "entries": w["used_entries"],
+        "cache_events": w["cache_events"] + burst,
     }  # fmt: skip
     grown = {
         name: np.concatenate([array, np.zeros_like(array)])

@@ -66,6 +66,7 @@ from sim.fast.state import (
     Array,
     State,
 )
+from sim.fast.steps import STEPS_MARGIN
 from sim.fast.threads import GRANTED
 from sim.fast.upload import begin_upload
 from sim.fast.usage import pass_edges
@@ -177,6 +178,7 @@ def crowded(s: State, locations: int) -> bool:
         or w.used_lineages + locations + MARGIN > len(s.lineages)
         or w.used_entries + MARGIN > len(s.entries)
         or w.flows + MARGIN > len(s.flows)
+        or w.steps + STEPS_MARGIN > len(s.steps)
         or w.begun - w.flushed + 1 > len(s.rows)
     )
 

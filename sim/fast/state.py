@@ -95,6 +95,7 @@ OPTIONS = np.dtype(
         ("capacity_multiplier", "f8"), ("allocated_multiplier", "f8"), ("number_multiplier", "f8"),
         ("preference", "f8"), ("stochastic", "?"), ("locks_by_chance", "?"),
         ("stores_later", "?"), ("hashes", "?"),
+        ("noted", "?"),  # the steps of creates are noted
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
         ("families", "?"),  # counts the volumes of families, because some array limits them
         ("stream_mib_s", "f8"), ("of_glance", "i8"),  # of a transfer's own; the route of one without a node
@@ -116,6 +117,7 @@ WORLD = np.dtype(
         ("lottery", "i8"), ("locks_lottery", "i8"),
         ("used_messages", "i8"), ("free_message", "i8"), ("used_turns", "i8"), ("free_turn", "i8"),
         ("used_families", "i8"), ("free_family", "i8"),
+        ("steps", "i8"),
         ("flows", "i8"), ("copy_mib", "f8"),  # under way; what the clone that has just begun still copies
     ], align=True,
 )  # fmt: skip
@@ -300,6 +302,12 @@ FLOWS = np.dtype(
         ("first_end_mib", "f8"), ("next", "i8"), ("top", "i8"),
     ], align=True,
 )  # fmt: skip
+# A step of a create, if they are noted: its phase, what its clone has of its turns, and where it is.
+STEPS = np.dtype(
+    [
+        ("time", "f8"), ("row", "i4"), ("pool", "i4"), ("node", "i2"), ("phase", "i2"), ("turns", "i2"),
+    ], align=True,
+)  # fmt: skip
 UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i8")], align=True)
 
 
@@ -403,6 +411,7 @@ class State(NamedTuple):
     trace_zone: Array
     trace_snapshot: Array
     snapshots: Array
+    steps: Array
 
 
 # The type and the number of dimensions of each array; one dimension where nothing is said.
@@ -420,6 +429,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_tenant": "i8", "trace_encrypted": "?",
     "trace_first": "i8", "trace_zone": "i8", "trace_snapshot": "i8", "snapshots": SNAPSHOTS,
+    "steps": STEPS,
     "zone_breaks": "?", "one_at_a_time": "?",
     "fill_locks": LOCKS, "directory_of": "i8", "directories": DIRECTORIES,
     "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ def with_prefetches(case: Case) -> Case:
     if not case.scenario.what_if.prefetch or not len(rows):
         return case
     made = pd.DataFrame(
-        [made for row in rows.tolist() for made in _prefetches(case, row)],
+        [{"after": row} | made for row in rows.tolist() for made in _after(case, row)],
         columns=["after", *events.columns],
     )
     every = pd.concat([events.assign(after=np.arange(len(events))), made], ignore_index=True)
@@ -37,16 +38,23 @@ def with_prefetches(case: Case) -> Case:
     return replace(case, trace=replace(case.trace, events=every))
 
 
-def _prefetches(case: Case, row: int) -> list[dict[str, Any]]:
+def _after(case: Case, row: int) -> list[dict[str, Any]]:
     """The events that follow a release."""
     event = case.trace.events.iloc[row]
-    image = case.images[str(event["image_id"])]
+    image_id, time = str(event["image_id"]), event["time"]
+    return prefetches(case, image_id, time, f"prefetch {row}", case.scenario.pools())
+
+
+def prefetches(
+    case: Case, image_id: str, time: float, name: str, hosts: Iterable[str]
+) -> list[dict[str, Any]]:
+    """The events that fill the caches of some pools with an image; `name` begins those of their volumes."""
+    image = case.images[image_id]
     rows = []
-    for host in case.scenario.pools():
+    for host in hosts:
         volume = {
-            "after": row,
-            "time": event["time"],
-            "volume_id": f"prefetch {row} {host}",
+            "time": time,
+            "volume_id": f"{name} {host}",
             "image_id": "",
             "size_gib": 0,
             "volume_type": "",
