@@ -91,7 +91,7 @@ def storm(
     engine: Engine = "fast",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the tables and a manifest into DIR."),
+        typer.Option(metavar="DIR", help="Write the tables, a picture, report.html and a manifest into DIR."),
     ] = None,
     fmt: Fmt = None,
     as_json: Json = False,
@@ -123,12 +123,18 @@ def storm(
 
     tables = tables_of(found)
     if out is not None:
-        from sim.analysis.results import versions, write
+        from sim.analysis.results import put, together, versions
         from sim.inputs.files import hashes
+        from sim.report.page import made_of
+        from sim.report.page import write as write_page
+        from sim.report.stormed import storm_page, write_picture
 
         manifest: dict[str, Any] = {"scenario": case.scenario.name, "strategy": found.strategy, "engine": ran}
         manifest |= {"storm": document(found), "versions": versions(), "sha256": hashes(case)}
-        write(tables, manifest, out, (fmt or Format.csv).value)
+        with together(out) as new:
+            put(tables, manifest, new, (fmt or Format.csv).value)
+            write_picture(found, new)
+            write_page(storm_page(found, made_of(case, ran)), new)
         print(f"storm: written to {printable(str(out))}", file=sys.stderr)
     if as_json:
         told = {"conclusions": conclusions(found), "advice": advice(found), "pair": found.helps.pair}

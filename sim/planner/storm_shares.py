@@ -5,6 +5,7 @@ It is read from the steps that engine `fast` notes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 
 from sim.fast import phases, state
 from sim.fast.clone_turns import LOCKED, TAKEN
-from sim.fast.state import NO_LIMIT, OVER_ANY
+from sim.fast.state import ACCOUNTS, COPY, NO_LIMIT, OVER_ANY
 from sim.inputs.hosts import backend_of
 from sim.inputs.units import GIB
 from sim.model.links import divide, links_of
@@ -411,39 +412,46 @@ class _Sharing:
 
     def _room(self) -> Iterator[Thing]:
         """Places, GiB and quotas."""
-        s, error, storm = self.s, self.rows["error"], (self.server >= 0) & ~self.rows["available"]
-        places = self.rows["error_pool"]
+        error, refused = self.rows["error"], (self.server >= 0) & ~self.rows["available"]
+        hosts = list(self.scenario.pools())
+        at = self.rows["error_pool"]
         for number, (name, backend) in enumerate(self.backends):
             if backend.max_volumes is not None:
-                of = [backend_of(self.names.hosts[pool]) == name if pool >= 0 else False for pool in places]
-                refused = int((storm & (error == ARRAY_FULL) & np.array(of)).sum())
-                peak = float(s.backends["volumes_peak"][number])
-                yield Thing(
-                    "places", name, "volumes", backend.max_volumes, ("places",), peak=peak, refused=refused
-                )
+                pools = [pool for pool, host in enumerate(hosts) if backend_of(host) == name]
+                count = int((refused & (error == ARRAY_FULL) & np.isin(at, pools)).sum())
+                peak = float(self.s.backends["volumes_peak"][number])
+                yield self._places(name, backend.max_volumes, pools, peak, count)
         for number, (host, pool) in enumerate(self.scenario.pools().items()):
-            here = storm & (places == number)
+            here = refused & (at == number)
             if pool.max_volumes is not None:
-                refused = int((here & (error == POOL_FULL)).sum())
-                peak = float(s.pools["volumes_peak"][number])
-                yield Thing(
-                    "places", host, "volumes", pool.max_volumes, ("places",), peak=peak, refused=refused
-                )
+                count = int((here & (error == POOL_FULL)).sum())
+                peak = float(self.s.pools["volumes_peak"][number])
+                yield self._places(host, pool.max_volumes, [number], peak, count)
             if pool.capacity_gib is not None:
-                refused = int((here & np.isin(error, (NO_PROVISION, NO_SPACE, 20 + NO_SPACE))).sum())
-                yield self._space(number, host, refused)
+                none = (NO_PROVISION, NO_SPACE, COPY + NO_SPACE)
+                yield self._space(number, host, int((here & np.isin(error, none)).sum()))
         if self.scenario.cinder.quotas:
-            yield Thing(
-                "quotas",
-                "projects",
-                "creates",
-                float("nan"),
-                ("quotas",),
-                refused=int(np.isin(error[storm], OVER_ANY).sum()),
-            )
+            count = int(np.isin(error[refused], OVER_ANY).sum())
+            yield Thing("quotas", "projects", "creates", float("nan"), ("quotas",), refused=count)
+
+    def _places(self, where: str, limit: int, pools: list[int], peak: float, refused: int) -> Thing:
+        """Places over time: what stays of the creates here, and their image-volumes.
+
+        Those that were taken before the storm are taken from the peak, because nothing is deleted in it on an
+        empty cloud.
+        """
+        i = self.intervals[self.intervals["pool"].isin(pools)]
+        made = i[
+            ((i["state"] == CLONING) | (i["next_phase"] == phases.CREATED)) & self.rows["available"][i["row"]]
+        ]
+        users = made[made["phase"] != phases.CLONE_IMAGE].drop_duplicates("row", keep="last")
+        held = pd.concat([users, made[made["phase"] == phases.CLONE_IMAGE]]).assign(until=math.inf)
+        before = max(0.0, peak - len(held))
+        held = pd.concat([held, pd.DataFrame({"since": [0.0] * int(before), "until": math.inf})])
+        return Thing("places", where, "volumes", limit, ("places",), held, peak=peak, refused=refused)
 
     def _space(self, number: int, host: str, refused: int) -> Thing:
-        accounts = self.s.accounts[number * 5 : number * 5 + 5]
+        accounts = self.s.accounts[number * ACCOUNTS : (number + 1) * ACCOUNTS]
         limit = float(self.s.pools["provision_limit"][number])
         peak = float(accounts["provisioned_peak"][[0, 1, 2]].sum())
         return Thing("space", host, "GiB", limit, ("capacity",), peak=peak, refused=refused)

@@ -45,6 +45,7 @@ from sim.plots.frame import (
     shares,
     titled,
 )
+from sim.plots.storms import storm, storm_bands, storm_states
 
 MEASURES = {
     "clone_hit_rate": "clone hits",
@@ -342,4 +343,7 @@ __all__: Sequence[str] = [
     "images_worth",
     "pareto",
     "space_over_time",
+    "storm",
+    "storm_bands",
+    "storm_states",
 ]
