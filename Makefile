@@ -21,6 +21,11 @@ LAB ?= out/lab
 .PHONY: compare check units test tested lint docs map compiled prove fuzz killed coverage branches bench interrupted \
 	lab lab-stop lab-short is-it-true clean
 
+storm: $(READY)  ## the storm of docs/storms.md: its tables and its picture
+	.venv/bin/cinder-cache storm scenarios/two_tiers.yaml --creates 500 --image ubuntu-22.04 --out storm-two-tiers
+	mkdir -p docs/storm
+	cp $(addprefix storm-two-tiers/,times.csv shares.csv levers.csv storm.png) docs/storm
+
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
 

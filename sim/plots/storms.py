@@ -33,7 +33,7 @@ BY_STATE = {
     "downloading": BY_SOURCE["download"],
     "waiting to clone": BY_SOURCE["cache"],
     "waiting to write": LINES[4],
-    "waiting for Glance": BY_SOURCE["store"],
+    "waiting for Glance": BY_SOURCE["download"],
     "waiting for the lock": TODAY,
     "waiting for a thread": USERS,
     "failed": LIMIT,
