@@ -6,6 +6,7 @@
 - `verify` says whether both engines agree.
 - `curve` returns hits against the limits of the cache.
 - `plan` chooses strategy and limits for `Targets`.
+- `storm` says what many creates at one instant do (`sim.planner.storm.Ask`).
 - `generate` writes the workload of a scenario as a trace, and `fit` fits the parameters of a generator to a
   trace.
 - `sim.plots` draws the results.
@@ -21,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sim.api import compare, curve, fit, generate, intervals, load, plan, stream, verify
+    from sim.api import compare, curve, fit, generate, intervals, load, plan, storm, stream, verify
     from sim.inputs.problems import BadInput
     from sim.planner.targets import Targets
     from sim.run import run
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "plan",
     "run",
+    "storm",
     "stream",
     "verify",
 ]

@@ -83,7 +83,7 @@ def storm_bands(bands: pd.DataFrame, ax: Axes, *, end_s: float | None = None) ->
         )
         waits = (rows["waiting"] > 0).to_numpy()
         top = base + HEIGHT
-        ax.fill_between(rows["time_s"], top, top + 0.1, where=waits, step="post", color=LIMIT, linewidth=0)
+        ax.fill_between(rows["time_s"], top, top + 0.1 * waits, step="post", color=LIMIT, linewidth=0)
         text = f"at most {number(rows['in_use'].max())} of {number(rows['limit'].iloc[0])}"
         if waits.any():
             text += f", {rows['waiting'].max():,.0f} wait"

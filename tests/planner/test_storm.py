@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from matplotlib.colors import to_rgb
 from typer.testing import CliRunner
 
-from sim import api
+from sim import api, plots
 from sim.cli import app
 from sim.inputs.scenario import Case
 from sim.planner.storm import LEAD_S, Ask, Storms, storm_case
 from sim.planner.storm_answer import StormAnswer
 from sim.planner.storm_levers import SHORTENS, levers_of
 from sim.planner.storm_shares import STATES
+from sim.plots.frame import LIMIT
 
 GIB = 2**30
 CLONE_S, CREATE_S = 3.0, 1.0
@@ -221,6 +223,20 @@ def test_servers_that_nova_gave_up_come_again(tmp_path: Path) -> None:
     assert outcome.creates == 10 + gone
     assert (outcome.up_s[: 10 - gone] <= 45).all()
     assert ((outcome.up_s > 48) | (outcome.up_s <= 45)).all()
+
+
+def test_the_picture_shows_every_server_and_every_wait(tmp_path: Path) -> None:
+    found = storm(scenario(tmp_path, clone_streams=2), 12)
+    assert found.states is not None
+    assert found.shares is not None
+    figure = plots.storm(found.states, found.shares.bands, within_s=40)
+    above, below = figure.axes
+    assert above.get_ylim()[1] == 12
+    names = [label.get_text() for label in below.get_yticklabels()]
+    assert names == ["lock of the image\ni", "Glance's streams", "clone streams\na"]
+    red = [area for area in below.collections if area.get_facecolor()[0][:3] == pytest.approx(to_rgb(LIMIT))]
+    ends = [area.get_paths()[0].vertices[:, 0].max() for area in red]
+    assert max(ends) == pytest.approx(found.shares.end_s)
 
 
 def test_every_problem_of_the_options_at_once(tmp_path: Path) -> None:
