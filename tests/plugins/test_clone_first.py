@@ -12,7 +12,6 @@ from unittest import mock
 import pandas as pd
 import pytest
 from cinder.db import api as db  # noqa: TID251 the two calls that every release has there
-from cinder.image import glance
 from oslo_config import cfg
 from sqlalchemy.engine import URL
 
@@ -113,32 +112,18 @@ def test_without_the_option_all_is_as_before(clone_first: Any, tmp_path: Path) -
 
 
 def test_one_query_for_a_request_and_one_question_for_an_image(clone_first: Any, tmp_path: Path) -> None:
-    queries, asked = [], []
-    get_all, real = db.image_volume_cache_get_all, glance.get_default_image_service
-
     class Kept(PreferringRun):
         def options(self) -> dict[tuple[str | None, str], Any]:
             return super().options() | {(None, "prefer_clones_image_cache_time"): 3600}
 
-        def _play(self) -> Any:
-            service = glance.get_default_image_service
-
-            def counted() -> Any:
-                asked.append(None)
-                return service()
-
-            with mock.patch.object(glance, "get_default_image_service", counted):
-                return super()._play()
-
-    def count(*given: Any, **filters: Any) -> Any:
-        queries.append(filters)
-        return get_all(*given, **filters)
-
-    with mock.patch.object(db, "image_volume_cache_get_all", count):
+    with (
+        mock.patch.object(clone_first, "_image", wraps=clone_first._image) as asks,
+        mock.patch.object(db, "image_volume_cache_get_all", wraps=db.image_volume_cache_get_all) as queries,
+    ):
         whole = Kept(spread(tmp_path), "cache-only").execute()
-    assert [set(each) for each in queries if "image_id" in each] == [{"image_id"}] * 8
-    assert len(asked) == 2  # one for each image
-    assert glance.get_default_image_service is real
+    of_weigher = [call for call in queries.call_args_list if "image_id" in call.kwargs]
+    assert [list(call.kwargs) for call in of_weigher] == [["image_id"]] * 8
+    assert asks.call_count == 2  # one for each image
     assert list(whole.requests.source).count("cache") == 6
 
 
