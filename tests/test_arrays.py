@@ -347,7 +347,8 @@ def test_the_array_says_how_long_steps_last() -> None:
 def test_the_store_holds_the_files_bytes() -> None:
     """Of a raw image they are its content; of another they are nothing that a download writes."""
     raw = image("raw").model_copy(update={"size_bytes": 2 * GIB})
-    assert file_of(raw, 1) == content_of(raw, 1) == Content(("i", 1), 2)
+    spec = array_of().spec
+    assert file_of(raw, 1, spec) == content_of(raw, 1, spec) == Content(("i", 1), 2)
     for other in (image("raw"), image("qcow2")):  # sizes that differ are data that differ
-        assert file_of(other, 1).key != content_of(other, 1).key
-        assert file_of(other, 1).gib == 0.5
+        assert file_of(other, 1, spec).key != content_of(other, 1, spec).key
+        assert file_of(other, 1, spec).gib == 0.5
