@@ -48,12 +48,9 @@ def measure(name: str, folder: Folder, out: Path) -> None:
 
 
 @app.command()
-def predict(calibrated: Path, out: Path, told: bool = False) -> None:
-    """Simulate all runs with the times of CALIBRATED, and write tables and their hashes into OUT.
-
-    With --told, also with what the measured runs told (told.yaml).
-    """
-    everything.predict(calibrated, out, told)
+def predict(calibrated: Path, out: Path) -> None:
+    """Simulate all runs with the times of CALIBRATED, and write tables and their hashes into OUT."""
+    everything.predict(calibrated, out)
 
 
 @app.command()

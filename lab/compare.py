@@ -51,17 +51,17 @@ def measures(tables: dict[str, pd.DataFrame]) -> dict[str, float]:
 def compared(predicted: Path, measured: Path, runs: list[str]) -> pd.DataFrame:
     """A row for each measure of each run.
 
-    `from` and `to` are the least and the largest of the prediction's repeats (see chance.py). `low` and
-    `high` are the 95 % interval of what was measured: Wilson's for rates; for seconds, of resampled creates.
+    `predicted` is the median of the prediction's repeats (see chance.py), `from` and `to` are the least and
+    the largest of them. `low` and `high` are the 95 % interval of what was measured: Wilson's for rates; for seconds, of resampled creates.
     """
     rows = []
     for run in runs:
-        one, other = read(predicted / run), read(measured / run)
-        mine, theirs = measures(one), measures(other)
+        other = read(measured / run)
+        theirs = measures(other)
         repeats = pd.read_csv(predicted / run / "chance.csv")
         for name in MEASURES:
-            spread = repeats[name].min(), repeats[name].max()
-            rows.append((run, name, mine[name], *spread, theirs[name], *_interval(name, other)))
+            told = repeats[name].median(), repeats[name].min(), repeats[name].max()
+            rows.append((run, name, *told, theirs[name], *_interval(name, other)))
     columns = ["run", "measure", "predicted", "from", "to", "measured", "low", "high"]
     return pd.DataFrame(rows, columns=columns).round(3)
 

@@ -15,7 +15,7 @@ ETC = Path(sys.prefix) / "etc"
 GIB = 1 << 30
 
 # What the lab sets up. Whatever else a scenario says must have its default.
-OF_CINDER = {"lock_scope", "scheduler_max_attempts", "backend_stats_polling_interval"}
+OF_CINDER = {"lock_scope", "lock_order", "scheduler_max_attempts", "backend_stats_polling_interval"}
 OF_CINDER |= {"internal_tenant_quota_volumes", "internal_tenant_quota_gigabytes"}
 OF_BACKENDS = {
     "volume_types",

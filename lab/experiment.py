@@ -99,18 +99,16 @@ def _sim(folder: Path, *arguments: Any) -> str:
     return done.stdout + done.stderr
 
 
-def predict(calibrated: Path, out: Path, told: bool = False) -> None:
+def predict(calibrated: Path, out: Path) -> None:
     """Simulates every run with the calibrated times, and writes the tables and their hashes below `out`.
 
-    What import and calibrate cannot tell is the lab's: see `cloud_of`. With `told`, values of told.yaml too.
+    What import and calibrate cannot tell is the lab's (see `cloud_of`), or in known.yaml.
     """
-    more = (
-        {tuple(key.split(".")): value for key, value in _mapping(HERE / "told.yaml").items()} if told else {}
-    )
+    known = {tuple(key.split(".")): value for key, value in _mapping(HERE / "known.yaml").items()}
     for name in configurations():
         case, strategy = case_of(name)
         case = cloud_of(case, calibrated)
-        case = replace(case, scenario=case.scenario.varied(more))
+        case = replace(case, scenario=case.scenario.varied(known))
         found = run(case, strategy, "cinder")
         tables = {table: getattr(found, table) for table in TABLES}
         _write(tables | {"chance": chance.drawn(case, strategy, REPEATS)}, out / name)
@@ -168,13 +166,12 @@ def do(folder: Path) -> None:
     measure_run("baseline", folder / "baseline", RESULTS / "measured/baseline")
     own = folder / "baseline/imported"
     print(_sim(folder, "calibrate", own))
-    for name in ("scenario.yaml", "calibrated.yaml"):
+    for name in ("scenario.yaml", "calibrated.yaml", "images.csv", "trace.csv"):
         shutil.copy(own / name, RESULTS / "imported" / name)
     predict(own / "calibrated.yaml", RESULTS / "predicted")
     for name in configurations():
         if name != "baseline":
             measure_run(name, folder / name, RESULTS / "measured" / name)
-    predict(own / "calibrated.yaml", RESULTS / "again", told=True)
     killed.watch(folder / "killed", RESULTS / "killed.csv")
     report(RESULTS, PICTURE)
 
@@ -188,8 +185,6 @@ def report(results: Path, picture: Path) -> None:
     compared = compare.compared(predicted, measured, runs)
     compared.to_csv(results / "compared.csv", index=False)
     plot.wide(compared).to_csv(results / "overview.csv", index=False)
-    again = compare.compared(results / "again", measured, runs)
-    plot.wide(again).to_csv(results / "overview_again.csv", index=False)
     compare.agreement(predicted, measured, runs).to_csv(results / "agreement.csv", index=False)
     costs = [{"run": run} | json.loads((measured / run / "costs.json").read_text()) for run in runs]
     pd.DataFrame(costs).to_csv(results / "costs.csv", index=False)
