@@ -1,7 +1,7 @@
 """How much of a prediction is chance: who gets a lock next, and when exactly a request arrives.
 
-Locks in MariaDB go to anybody who waits (`lock_order: chance`). An API needs some time for a request, now more
-and now less. Both are drawn many times, and the spread of the results is the prediction's own interval.
+Locks in MariaDB go to anybody who waits (`lock_order: chance`). An API needs some time for a request, now
+more and now less. Both are drawn many times. The spread of the results is the prediction's own interval.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ def compared(predicted: Path, measured: Path, runs: list[str]) -> pd.DataFrame:
     """A row for each measure of each run.
 
     `predicted` is the median of the prediction's repeats (see chance.py), `from` and `to` are the least and
-    the largest of them. `low` and `high` are the 95 % interval of what was measured: Wilson's for rates; for seconds, of resampled creates.
+    the largest of them. `low` and `high` are the 95 % interval of what was measured: Wilson's for rates; for
+    seconds, of resampled creates.
     """
     rows = []
     for run in runs:
