@@ -59,7 +59,10 @@ def case_of(name: str, scenario: Path = HERE / "scenario.yaml") -> tuple[Case, s
 
 
 def measure_run(name: str, folder: Path, out: Path) -> None:
-    """Sets the lab up for a run, plays it, and writes what it did below `out`. `folder` keeps everything."""
+    """Sets the lab up for a run, plays it, and writes what it did below `out`.
+
+    `folder` keeps everything but the volumes.
+    """
     case, _ = case_of(name)
     with cloud.running(case, folder) as lab:
         memory = _memory_mib(folder)
@@ -80,6 +83,7 @@ def measure_run(name: str, folder: Path, out: Path) -> None:
         (out / "costs.json").write_text(json.dumps(facts, indent=1) + "\n")
         if name == "baseline":
             print(imported(lab, folder / "imported"))
+    shutil.rmtree(folder / "arrays", ignore_errors=True)  # up to 27 GiB
 
 
 def imported(lab: cloud.Lab, out: Path) -> str:
