@@ -240,6 +240,19 @@ class TestOneLine:
             done = subprocess.run([*COMMAND, "validate", "nosuch"], stderr=full, check=False)
         assert done.returncode == 2
 
+    @pytest.mark.parametrize("closed", ["1", "2", "012"])
+    def test_closed_streams(self, tmp_path: Path, closed: str) -> None:
+        """Nothing is said there, and no file gets the number of a stream and what is printed to it."""
+        out = tmp_path / "trace.csv"
+        begin = after(*(f"os.close({number})" for number in closed))
+        for arguments, code in ((["generate", GENERATED, "--out", out], 0), (["validate", "nosuch"], 2)):
+            done = subprocess.run(
+                [*begin, *COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == code, done.stderr
+            assert done.stderr == "" or "2" not in closed
+        assert out.read_text().startswith("time,") and not any(tmp_path.glob(".*"))
+
 
 def places(folder: Path) -> list[tuple[str, str]]:
     """Places where no folder and no file can be written, and what is said."""

@@ -24,6 +24,7 @@ _code: int | None = None
 
 def begin() -> None:
     """From now on, Ctrl-C and its like end the process. Signals that are ignored stay so (`nohup`)."""
+    _open_streams()
     atexit.register(_leave)  # the first that is registered is called last
     read, write = os.pipe()
     os.set_blocking(write, False)
@@ -33,6 +34,17 @@ def begin() -> None:
     for number in WORDS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
+
+
+def _open_streams() -> None:
+    """Put the null device where stdin, stdout or stderr is closed (`>&-`): Python has None there, and the
+    next file to be opened would get the number of the stream, with all that is printed to it."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            opened = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115  for good
+            setattr(sys, name, opened)
+            setattr(sys, f"__{name}__", opened)  # which keeps it open when something stands before it
 
 
 def end(code: int) -> NoReturn:
