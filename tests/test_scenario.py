@@ -163,6 +163,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     assert scenario.strategies == ("none", "store-only", "cache-only", "combined")
     assert scenario.cinder.model_dump() == {
         "lock_scope": "cloud",
+        "lock_order": "arrival",
         "image_conversion_disable": False,
         "internal_tenant_owns_store": False,
         "internal_tenant_quotas": {},

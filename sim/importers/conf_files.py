@@ -53,9 +53,17 @@ class ConfFiles:
         self.shown = ", ".join(map(str, paths))
 
     def get(self, name: str, group: str | None = None) -> Any:
-        """An option's value or default; None, with a problem noted, if the value is invalid."""
+        """An option's value or default; None, with a problem noted, if the value is invalid.
+
+        A backend with the name of an option of `[DEFAULT]` hides that option, from Cinder too.
+        """
         try:
-            return getattr(self._conf if group is None else getattr(self._conf, group), name)
+            value = getattr(self._conf if group is None else getattr(self._conf, group), name)
+            if not isinstance(value, cfg.ConfigOpts.GroupAttr):
+                return value
+            what = "cannot be read, because a backend in enabled_backends has its name: Cinder cannot either"
+            self._problems.add(self.shown, f"[DEFAULT] {name}", what)
+            return None
         except (cfg.Error, ValueError) as error:
             told = re.search(r"detail='(.*)'\) is not valid: (.*)", str(error), re.DOTALL)
             file, text = told.groups() if told else (self.shown, str(error))

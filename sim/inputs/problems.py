@@ -35,12 +35,15 @@ class Problems:
 
     def add(self, file: object, where: str, what: str, kind: str | None = None) -> None:
         """Add a problem at `where` in `file`. Problems of one `kind` (default: `what`) are counted
-        together."""
+        together, and one that is shown already is not counted again."""
         key = _key(file, kind or what)
         shown = self._shown.setdefault(key, [])
+        place = shortened(printable(where), 120, 40)
+        line = ": ".join(part for part in (key[0], place, printable(what)) if part)
+        if line in shown:
+            return
         if len(shown) < SHOWN:
-            place = shortened(printable(where), 120, 40)
-            shown.append(": ".join(part for part in (key[0], place, printable(what)) if part))
+            shown.append(line)
         else:
             self._more[key] += 1
 

@@ -171,6 +171,13 @@ def test_a_limit_that_no_float_holds(tmp_path: Path) -> None:
     assert "[a] image_volume_cache_max_size_gb: " in line and " is not from " in line
 
 
+def test_a_backend_with_the_name_of_an_option(tmp_path: Path) -> None:
+    """oslo.config then gives the section for the option: Cinder's `CONF.host` is no text any more."""
+    path = conf(tmp_path / "c", "[DEFAULT]\nenabled_backends = host,a\n[host]\n[a]\n")
+    what = "cannot be read, because a backend in enabled_backends has its name: Cinder cannot either"
+    assert bad(path) == [f"{path}: [DEFAULT] host: {what}"]
+
+
 def test_unusable_files(tmp_path: Path) -> None:
     assert "No such file" in bad(tmp_path / "none")[0]
     broken = conf(tmp_path / "broken", "[DEFAULT]\nenabled_backends = a\nwhat is this\n")
