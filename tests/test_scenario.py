@@ -199,6 +199,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "convert_mib_s": None,
         "read_mib_s": None,
         "write_streams": None,
+        "write_zeroes": "skipped",
         "array_mib_s": None,
         "clone_lock": "none",
         "clone_streams": None,
