@@ -176,6 +176,7 @@ def do(folder: Path) -> None:
     for name in configurations():
         if name != "baseline":
             measure_run(name, folder / name, RESULTS / "measured" / name)
+    measure_run("baseline", folder / "again", RESULTS / "repeated/baseline")
     killed.watch(folder / "killed", RESULTS / "killed.csv")
     report(RESULTS, PICTURE)
 
@@ -189,6 +190,8 @@ def report(results: Path, picture: Path) -> None:
     compared = compare.compared(predicted, measured, runs)
     compared.to_csv(results / "compared.csv", index=False)
     plot.wide(compared).to_csv(results / "overview.csv", index=False)
+    repeated = compare.compared(predicted, results / "repeated", ["baseline"])
+    repeated.to_csv(results / "repeated.csv", index=False)
     compare.agreement(predicted, measured, runs).to_csv(results / "agreement.csv", index=False)
     costs = [{"run": run} | json.loads((measured / run / "costs.json").read_text()) for run in runs]
     pd.DataFrame(costs).to_csv(results / "costs.csv", index=False)
