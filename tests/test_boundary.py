@@ -62,10 +62,12 @@ def after(*statements: str) -> list[str]:
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """Ctrl-C works in what is started here, though a shell may have started the tests with it ignored."""
+    """Ctrl-C and SIGHUP work in what is started here, though a shell or `nohup` may have them ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hung_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGHUP, hung_up)
 
 
 def ready(process: subprocess.Popen[str]) -> bool:
