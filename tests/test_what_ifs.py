@@ -95,7 +95,7 @@ def test_what_is_off_is_cinders_own() -> None:
         ("evict_for_users", "sim.cinder.manager", "PlaceMaker"),
         ("prefer_clones", "sim.cinder.scheduler", "CloneWeigher"),
         ("limits_per_backend", "sim.cinder.engine", "BackendCache"),
-        ("prefetch", "sim.model.prefetch", "_prefetches"),
+        ("prefetch", "sim.model.prefetch", "prefetches"),
     ],
 )
 def test_what_is_off_takes_no_part(

@@ -96,10 +96,10 @@ def storm(
     fmt: Fmt = None,
     as_json: Json = False,
 ) -> None:
-    """Show what many creates at one instant do: when they are up, what runs out first, and what would help.
+    """Simulate many creates at one instant, and what would help.
 
-    Each lever is simulated alone, and every two together. The smallest value that is enough comes from
-    simulations, too: one less is not enough.
+    The output says when they are up, and what runs out first. Each lever is simulated alone, and every two
+    together. The smallest value that is enough comes from simulations, too: one less is not enough.
 
     \b
     Example: will 100 servers boot on Monday at nine?

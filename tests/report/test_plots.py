@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 import sim
 from sim import plots
 from sim.model.usage import space_table
+from sim.plots.storms import BY_STATE
 
 CURVE = pd.DataFrame(
     {
@@ -56,6 +57,18 @@ SECONDS = pd.DataFrame(
 IMAGES = pd.DataFrame({"gib_days": [0.5, 20.0, 3.0], "hits": [9, 0, 100], "evicted_early": [0, 1, 0]})
 SPACE = space_table(np.array([0.0, 86_400.0]), ["a#p0"], np.arange(18.0).reshape(1, 2, 3, 3))
 
+STATES = pd.DataFrame({"time_s": [0.0, 5.0, 9.0]} | {name: [1, 0, 2] for name in BY_STATE})
+BANDS = pd.DataFrame(
+    {
+        "resource": ["write streams", "write streams", "lock of the image"],
+        "where": ["a", "a", None],
+        "time_s": [0.0, 4.0, 2.0],
+        "in_use": [1, 2, 1],
+        "limit": [2, 2, 1],
+        "waiting": [0, 3, 5],
+    }
+)
+
 DRAWN: dict[str, tuple[Callable[..., Axes], tuple[Any, ...], dict[str, Any]]] = {
     "hit_rate_by_limit": (
         plots.hit_rate_by_limit,
@@ -72,6 +85,8 @@ DRAWN: dict[str, tuple[Callable[..., Axes], tuple[Any, ...], dict[str, Any]]] = 
     ),
     "create_seconds": (plots.create_seconds, (SECONDS,), {"limit_s": 15.0}),
     "images_worth": (plots.images_worth, (IMAGES,), {}),
+    "storm_states": (plots.storm_states, (STATES,), {"within_s": 6.0}),
+    "storm_bands": (plots.storm_bands, (BANDS,), {"end_s": 9.0}),
 }
 
 
@@ -81,7 +96,7 @@ def drawn(name: str) -> Axes:
 
 
 def test_all_that_is_exported_is_drawn_here() -> None:
-    assert set(plots.__all__) == set(DRAWN)
+    assert set(plots.__all__) == {*DRAWN, "storm"}  # which is a figure of two: tests/planner/test_storm.py
     assert sim.plots is plots
 
 
