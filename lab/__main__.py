@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lab import clone_first as weigher
 from lab import cloud, killed
 from lab import experiment as everything
 from lab import short as short_run
@@ -63,6 +64,15 @@ def report(results: Path = everything.RESULTS, picture: Path = everything.PICTUR
 def kill(folder: Folder, out: Path = everything.RESULTS / "killed.csv") -> None:
     """Kill a cinder-volume in the middle of fills, on a lab in the new folder DIR; write what is left."""
     print(killed.watch(folder.absolute(), out).to_string())
+
+
+@app.command()
+def clone_first(folder: Folder, out: Path = everything.RESULTS / "clone-first") -> None:
+    """Measure hits without plugins/clone-first, with it, and with its option removed, in half an hour.
+
+    Each on a new lab below the new folder DIR; write into OUT what was measured and simulated.
+    """
+    print(weigher.measured(folder.absolute(), out).to_string(index=False))
 
 
 @app.command()

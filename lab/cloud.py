@@ -88,8 +88,13 @@ class Lab:
 
 
 @contextmanager
-def running(case: Case, folder: Path, say: Callable[[str], None] = print) -> Iterator[Lab]:
-    """A lab of a scenario in a new folder. Its end ends all its processes; the files stay."""
+def running(
+    case: Case, folder: Path, say: Callable[[str], None] = print, plugin: Path | None = None
+) -> Iterator[Lab]:
+    """A lab of a scenario in a new folder. Its end ends all its processes; the files stay.
+
+    `plugin`: the source of a package that is installed for it.
+    """
     conf.check(case)
     if folder.exists() and any(folder.iterdir()):
         raise Broken(f"{folder}: is not empty: remove it, or give another folder")
@@ -109,6 +114,8 @@ def running(case: Case, folder: Path, say: Callable[[str], None] = print) -> Ite
             (folder / "state" / node).mkdir()
             (folder / "conversion" / node).mkdir(parents=True)
         conf.write(folder, case.scenario, ports, reflinks)
+        if plugin is not None:
+            _install(folder, plugin)
         _start(folder, case.scenario, ports)
         lab = Lab(folder, ports, case.scenario, time.monotonic() - start)
         (folder / "lab.json").write_text(json.dumps({"ports": ports, "start_s": lab.start_s}))
@@ -233,7 +240,7 @@ def _env(folder: Path, more: dict[str, str]) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": PATHS,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder / "plugins"))),
         "PYTHONWARNINGS": "ignore",
         "OS_GLANCE_CONFIG_DIR": str(folder),
         "HOME": str(folder),
@@ -359,6 +366,13 @@ def _start(folder: Path, scenario: Scenario, ports: dict[str, int]) -> None:
     _wait(folder, "2-glance", lambda: _listens(ports["glance"]))
     _wait(folder, "3-cinder-api", lambda: _listens(ports["cinder"]))
     _prepare(Lab(folder, ports, scenario, 0))
+
+
+def _install(folder: Path, plugin: Path) -> None:
+    """Into a folder that the lab's processes look into, without a network; the build writes beside a copy."""
+    source = shutil.copytree(plugin, folder / "source" / plugin.name)
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--target", folder / "plugins"]
+    _run(folder, [sys.executable, "-m", "pip", "install", *options, source])
 
 
 def _listens(port: int) -> bool:

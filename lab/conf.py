@@ -17,6 +17,7 @@ GIB = 1 << 30
 # What the lab sets up. Whatever else a scenario says must have its default.
 OF_CINDER = {"lock_scope", "lock_order", "scheduler_max_attempts", "backend_stats_polling_interval"}
 OF_CINDER |= {"internal_tenant_quota_volumes", "internal_tenant_quota_gigabytes"}
+OF_CINDER |= {"scheduler_default_weighers"}
 OF_BACKENDS = {
     "volume_types",
     "pools",
@@ -42,7 +43,7 @@ OF_SCENARIO = {
     "workload",
     "boot_timeout_s",
 }
-OF_SCENARIO |= {"strategies", "today"}
+OF_SCENARIO |= {"strategies", "today", "what_if"}
 OF_GLANCE = {"streams", "stream_mib_s"}
 EVENTS = {"create", "delete", "update_image"}
 
@@ -54,6 +55,7 @@ def check(case: Case) -> None:
     problems += _changed(scenario.cinder, OF_CINDER, "cinder.") + _changed(
         scenario.glance, OF_GLANCE, "glance."
     )
+    problems += _changed(scenario.what_if, {"prefer_clones"}, "what_if.")
     for name, backend in scenario.backends.items():
         problems += _changed(backend, OF_BACKENDS, f"backends.{name}.")
         if len(backend.pools) > 1 or len(backend.volume_types) > 1:
@@ -114,6 +116,7 @@ def database(ports: dict[str, int], name: str = "cinder") -> str:
 
 def _shared(folder: Path, scenario: Scenario, ports: dict[str, int]) -> dict[str, dict[str, Any]]:
     options = scenario.cinder
+    first = ["PreferClonesWeigher"] if scenario.what_if.prefer_clones else []  # of plugins/clone-first
     quotas = (options.internal_tenant_quota_volumes, options.internal_tenant_quota_gigabytes)
     # A quota class counts for every project: users get quotas of their own, without limits (see cloud.py).
     volumes, gigabytes = (-1 if quota is None else quota for quota in quotas)
@@ -139,6 +142,7 @@ def _shared(folder: Path, scenario: Scenario, ports: dict[str, int]) -> dict[str
             "quota_volumes": volumes,
             "quota_gigabytes": gigabytes,
             "scheduler_max_attempts": options.scheduler_max_attempts,
+            "scheduler_default_weighers": ",".join([*first, *options.scheduler_default_weighers]),
             "backend_stats_polling_interval": int(options.backend_stats_polling_interval),
         },
         "database": {"connection": database(ports)},

@@ -20,7 +20,7 @@ from cinder import exception
 from cinder.volume import configuration
 from oslo_config import cfg
 
-from lab import compare, conf, experiment, plot, short
+from lab import clone_first, compare, conf, experiment, plot, short
 from lab.driver import OPTIONS, ReflinkDriver
 from sim.importers.importing import Given, import_cloud
 from sim.inputs.problems import BadInput
@@ -68,6 +68,20 @@ class TestConfiguration:
             "disk-a: the lab's arrays have one pool",
         ):
             assert part in text
+
+    def test_the_plugin_is_one_option(self, tmp_path: Path) -> None:
+        said = []
+        for option in (False, True):
+            scenario = clone_first.case_of(option).scenario
+            conf.check(clone_first.case_of(option))
+            folder = tmp_path / str(option)
+            folder.mkdir()
+            conf.write(folder, scenario, PORTS, True)
+            lines = (folder / "cinder.conf").read_text().replace(str(folder), "").splitlines()
+            said.append(dict(line.split(" = ", 1) for line in lines if " = " in line))
+        assert {name: value for name, value in said[1].items() if said[0][name] != value} == {
+            "scheduler_default_weighers": "PreferClonesWeigher,AllocatedCapacityWeigher"
+        }
 
 
 class Volume(SimpleNamespace):
