@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from sim.cinder.engine import run
+from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from tests.whole.build import Builder
 from tests.whole.random_case import random_builder
@@ -50,12 +53,12 @@ def _caches_that_are_on(builder: Builder, strategy: str) -> None:
     builder.initial = [row for row in builder.initial if cached or row["kind"] != "cache"]
 
 
-def cases(requests: int, seed: int, folder: Path, whole_seconds: bool = False) -> Iterator[tuple[Case, str]]:
-    """Cases, from a seed on, until the scheduler has placed so many creates from images."""
-    while requests > 0:
-        case, strategy = drawn(seed, folder / str(seed), whole_seconds)
-        events = case.trace.events
-        asked = (events["event"] == "create") & (events["image_id"] != "") & (events["host"] == "")
-        requests -= int((asked & (events["first_host"] == "")).sum())
-        seed += 1
+def cases(seed: int, folder: Path, whole_seconds: bool = False) -> Iterator[tuple[Case, str]]:
+    """One case after another, from a seed on; without those whose store does not fit at the start."""
+    for number in itertools.count(seed):
+        case, strategy = drawn(number, folder / str(number), whole_seconds)
+        try:
+            run(case, strategy)
+        except BadInput:
+            continue
         yield case, strategy

@@ -1,6 +1,6 @@
-"""The plugin decides as the what-if, on many drawn requests: `python -m tests.plugins.proved 1000 mariadb`.
+"""The plugin decides as the what-if, on many drawn creates: `python -m tests.plugins.proved 1000 mariadb`.
 
-Arguments: how many requests the scheduler places, the kind of database, and the first seed.
+Arguments: how many creates from images, the kind of database, and the first seed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ def main(requests: int, kind: str, seed: int) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         plugin = stack.enter_context(importable(install(folder)))
         server = stack.enter_context(SERVERS[kind]()) if kind in SERVERS else None
-        for case, strategy in cases(requests, seed, folder / "cases", whole_seconds=kind == "mariadb"):
+        for case, strategy in cases(seed, folder / "cases", whole_seconds=kind == "mariadb"):
             with _database(server) as url:
                 whole = run_preferring(case, strategy, url)
             print(case.path.parent.name, strategy, len(whole.requests), flush=True)
             agree(case, strategy, whole, fast=False, used_s=USED_S[kind])
             assert not plugin.PreferClonesWeigher.failing
             compared += len(whole.requests)
+            if compared >= requests:
+                break
     return compared
 
 
