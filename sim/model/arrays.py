@@ -131,7 +131,7 @@ class PoolState:
 
 
 def written_bytes(image: Image, spec: Backend) -> int:
-    """What is written to a volume of an image: its data, and the zeros between if they are not skipped.
+    """How many bytes an array writes for a volume of an image: the data, and zeros that it does not skip.
 
     `qemu-img convert` skips zeros if the target reads as zeros, or can be made to (`convert_do_copy` in
     qemu-img.c). Cinder gives `-S 0`, against this, only when it reimages a volume (`disable_sparse`).

@@ -76,7 +76,7 @@ class Ask:
 
 
 def problems_of(ask: Ask, case: Case, strategy: str | None) -> list[str]:
-    """What is wrong with a storm in this scenario, a line an option."""
+    """A line for each option that this scenario cannot take."""
     scenario, found = case.scenario, []
     tiers = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
     if ask.tier is not None and ask.tier not in tiers:
@@ -91,7 +91,7 @@ def problems_of(ask: Ask, case: Case, strategy: str | None) -> list[str]:
 
 
 def bad_numbers(ask: Ask) -> list[str]:
-    """What is wrong with a storm in any scenario."""
+    """A line for each option whose number no scenario can take."""
     bounds = {
         "--creates": (ask.creates, 1, MOST_CREATES),
         "--images": (ask.images, 1, MOST_CREATES),
