@@ -34,7 +34,7 @@ def run(
     one, engine `cinder` runs in a process of that Cinder's own. `progress` is called now and then with
     the number of finished trace events. `cinder_log` lets Cinder log. With `watch`, engine `cinder` checks
     invariants all the while, and `Records.broken` tells which did not hold. Raises `BadInput` for an unknown
-    strategy or engine, and RuntimeError if the other Cinder cannot be installed.
+    strategy or engine, and NotInstalled if the other Cinder cannot be installed.
     """
     if problems := unknown(engine, [strategy]):
         raise BadInput(problems)

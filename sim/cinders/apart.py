@@ -51,7 +51,8 @@ def run(
 ) -> Records:
     """`sim.run.run` with another Cinder. Its process stays for the next run.
 
-    Raises RuntimeError if the Cinder cannot be installed, and CinderFailed for what fails in its process.
+    Raises NotInstalled if the Cinder cannot be installed, CinderFailed for what fails in its process, and
+    RuntimeError if that process ends.
     """
     process = _process(cinder)
     assert process.stdin is not None and process.stdout is not None

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sim.inputs.beside import beside
-from sim.inputs.cinders import SUPPORTED
+from sim.inputs.cinders import SUPPORTED, NotInstalled
 from sim.inputs.problems import printable
 
 DATA = Path(__file__).parents[1] / "data" / "cinders"
@@ -32,7 +32,7 @@ class Kept:
 def python_of(release: str, said: Callable[[str], None]) -> Path:
     """The Python of a release's environment, which is made if it is not there; `said` tells that it is.
 
-    Raises RuntimeError, with what pip or uv printed last, if it cannot be made.
+    Raises NotInstalled, with what pip or uv printed last, if it cannot be made.
     """
     folder = _folder(release)
     python = folder / "bin" / "python"
@@ -43,7 +43,8 @@ def python_of(release: str, said: Callable[[str], None]) -> Path:
                 _make(new, release)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was first
-                raise
+                where, why = printable(str(folder)), error.strerror or error
+                raise NotInstalled(f"Cinder {release} could not be installed into {where}: {why}") from None
     return python
 
 
@@ -102,6 +103,6 @@ def _run(release: str, command: list[str]) -> None:
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         last = printable(lines[-1]) if lines else f"exit code {done.returncode}"
-        raise RuntimeError(
+        raise NotInstalled(
             f"Cinder {release} could not be installed. Its first use needs a package index: {last}"
         )

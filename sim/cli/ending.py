@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from sim.inputs.cinders import CinderFailed
+from sim.inputs.cinders import CinderFailed, NotInstalled
 from sim.inputs.problems import LONGEST, BadInput
 from sim.inputs.shown import Secrets, Stream, one_line, plainly
 
@@ -135,7 +135,7 @@ def words(error: Exception) -> str:
         return f"not enough memory: {error}".removesuffix(": ")
     if isinstance(error, RecursionError):
         return "RecursionError: something is nested too deeply"
-    if isinstance(error, CinderFailed):
+    if isinstance(error, CinderFailed | NotInstalled):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         file = error.filename

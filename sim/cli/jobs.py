@@ -26,6 +26,7 @@ from sim.cli.shared import (
     wrong_warm_up,
 )
 from sim.inputs.beside import scratch
+from sim.inputs.cinders import Cinder, NotInstalled
 from sim.inputs.problems import BadInput, printable
 from sim.run import run
 
@@ -180,12 +181,17 @@ def outcomes_of(job: Job) -> list[Outcome]:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     # A trace of too many events has not been read.
     simulate = _in_memory if len(job.case.trace.events) else _streamed
-    outcomes = []
+    outcomes, lost = [], set[Cinder]()
     for row in job.rows:
+        if row.cinder in lost:
+            continue
         try:
             outcomes.append(simulate(job, row))
         except BadInput:
             raise
+        except NotInstalled as error:
+            lost.add(row.cinder)
+            print_failure(row.name, error, job.options.verbose)
         except Exception as error:
             if full(error):
                 raise

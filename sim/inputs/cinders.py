@@ -44,6 +44,10 @@ class CinderFailed(RuntimeError):
     """A run with another Cinder failed: the text names the exception, and its traceback is a note."""
 
 
+class NotInstalled(RuntimeError):
+    """The environment of a Cinder could not be made: the text says why, and no other run with it can be."""
+
+
 INSTALLED = Cinder("installed", None)
 
 

@@ -164,6 +164,15 @@ def test_without_an_index_the_message_says_what_is_missing(tmp_path: Path) -> No
     assert list(tmp_path.rglob("26.3.0-*")) == []
 
 
+def test_a_cache_folder_that_cannot_be_made_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(tmp_path / "file", "compare", FULL, "--cinder", "26", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    (told,) = (line for line in done.stderr.splitlines() if "could not be installed" in line)
+    assert told.startswith("strategy none failed: Cinder 26.3.0 could not be installed into")
+    assert "Not a directory" in told
+
+
 def test_kept_environments_are_listed_and_removed(
     cache: Path, compared: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
