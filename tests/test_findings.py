@@ -268,5 +268,10 @@ def test_downloads_that_could_not_attach_are_counted(tmp_path: Path) -> None:
     home = Store(home=next(iter(case.scenario.pools())))
     case = replace(case, scenario=case.scenario.model_copy(update={"tiers": tiers, "store": home}))
     error = {"status": "error", "source": "none", "error": "NoValidBackend: GlanceMetadataNotFound: x"}
-    found = findings(records_of([error, {}]), case, "store-only")
+    lasts = {"lock_wait_s": 0.0, "stream_wait_s": 0.0, "attempts": 1, "time": 5.0}
+    tried, full = (
+        {**error, **lasts, "end": 29.0},
+        {**error, **lasts, "end": 5.0},
+    )  # 24 s, or a directory is full
+    found = findings(records_of([tried, full, {}]), case, "store-only")
     assert any(line.startswith("1 create failed because Glance could not attach") for line in found)

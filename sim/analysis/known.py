@@ -59,7 +59,7 @@ def known_between(case: Case, strategy: str, first: Cinder, second: Cinder) -> l
 
 def _reschedules(case: Case, strategy: Strategy) -> bool:
     several = any(len(case.scenario.hosts_of(tier)) > 1 for tier in case.scenario.tiers)
-    return several and case.trace.schedules and case.scenario.cinder.scheduler_max_attempts > 1
+    return several and case.schedules and case.scenario.cinder.scheduler_max_attempts > 1
 
 
 def _limits_clones(case: Case, strategy: Strategy) -> bool:

@@ -12,10 +12,12 @@ from sim.analysis.wording import by, clone_limits, count, name_of, some
 from sim.inputs.strategies import Strategy
 from sim.model.initial import store_hosts
 from sim.model.records import Records
+from sim.model.rules import ATTACH_TRIES, CLOCK_S, attach_wait_s
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
+TRIES_S = sum(attach_wait_s(refused) for refused in range(1, ATTACH_TRIES))  # of glance_store, for a volume
 CLONING_UPLOADS = ("no-op", "raw-twin-location")  # these put image-volumes into the store
 
 
@@ -24,10 +26,11 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
     hosts = {image.image_id: store_hosts(case, strategy, image) for image in case.images.values()}
     stored = [image for image in case.images.values() if hosts[image.image_id]]
     if not stored and not case.stored_later:
-        uploaded = (records.uploads["status"] == "active").any() and case.scenario.upload in CLONING_UPLOADS
-        return (
-            [] if uploaded else ["no image is in the Cinder store: set store.home, or store_hosts of images"]
-        )
+        placed = case.scenario.store is not None and case.scenario.store.volume_type is not None
+        kept = placed or case.scenario.upload in CLONING_UPLOADS
+        if kept and (records.uploads["status"] == "active").any():
+            return []
+        return ["no image is in the Cinder store: set store.home, or store_hosts of images"]
     useful = {i.image_id for i in stored if (i.disk_format, i.container_format) == ("raw", "bare")}
     useless = [image for image in stored if image.image_id not in useful]
     requests = records.requests
@@ -70,9 +73,17 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
 
 
 def _unread(requests: pd.DataFrame, case: Case) -> list[str]:
-    """Downloads that failed because others read the image at the same time."""
+    """Downloads that failed because others read the image at the same time.
+
+    A conversion directory that fills while a download waits raises the same error. But only glance_store has
+    tried for 24 s in each attempt before.
+    """
     types = [name for name, tier in case.scenario.tiers.items() if not tier.multiattach]
-    failed = int(requests["error"].str.contains("GlanceMetadataNotFound").sum()) if types else 0
+    if not types:
+        return []
+    lost = requests[requests["error"].str.contains("GlanceMetadataNotFound")]
+    waited_s = lost["lock_wait_s"] + lost["stream_wait_s"] + TRIES_S * lost["attempts"].astype(float)
+    failed = int((lost["end"] - lost["time"] >= waited_s - CLOCK_S).sum())
     if not failed:
         return []
     return [

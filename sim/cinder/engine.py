@@ -19,7 +19,6 @@ from sim.cinder.api import Actions, Checked, CreateRequest, VolumeAPI
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, STORE_PROJECT, Context, Entry, Volume
 from sim.cinder.directories import Directories
-from sim.cinder.driver import of_a_driver
 from sim.cinder.glance import owner_of
 from sim.cinder.manager import Changes, Shared, VolumeManager
 from sim.cinder.ondemand import OnDemand, OnDemandStore
@@ -30,16 +29,15 @@ from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler, request_spec_of
 from sim.cinder.services import Services
 from sim.cinder.snapshots import Snapshots
-from sim.cinder.storing import store_image
+from sim.cinder.storing import keep, store_image
 from sim.cinder.trace_rows import rows_of
 from sim.cinder.uploads import UPLOAD_ERRORS, MarkedLocations, Upload, twin
 from sim.cinder.what_if import create_task, fill
-from sim.inputs.hosts import backend_of
 from sim.inputs.quotas import PROJECT
-from sim.inputs.scenario import Case, Image
+from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES, Strategy
-from sim.model.arrays import Array, Refusal
-from sim.model.initial import Placed, place, put, stored
+from sim.model.arrays import Array
+from sim.model.initial import Placed, place
 from sim.model.links import links_of
 from sim.model.prefetch import with_prefetches
 from sim.model.records import Records
@@ -107,7 +105,7 @@ class Simulation:
         # A version from before the start, so that every update of an image changes it.
         version = start - timedelta(days=1)
         self._transfers = parts.transfers(self.clock, links_of(scenario))
-        images = case.images, version, case.uploaded, self.db.volumes, self._store, self._transfers
+        images = case.images, version, case.uploaded, self.db.volumes, partial(keep, self), self._transfers
         one_at_a_time = frozenset(name for name, tier in scenario.tiers.items() if not tier.multiattach)
         directories = Directories(self.clock, scenario)
         self.glance = parts.glance(self.clock, scenario.glance, *images, one_at_a_time, directories)
@@ -122,7 +120,7 @@ class Simulation:
         self._progress = progress
         self._events = events
         self._happened = 0
-        self._schedules = case.trace.schedules
+        self._schedules = case.schedules
         self._live: dict[str, Request] = {}  # creates in progress, by volume
         self._uploads: dict[str, Upload] = {}  # uploads in progress, by volume
         self._awaited: dict[str, Upload] = {}  # uploads whose volumes do not exist yet, by image
@@ -247,7 +245,7 @@ class Simulation:
 
     def _exists(self, placed: Placed) -> None:
         """Add a volume that exists at time 0 to the database, the cache and Glance's locations."""
-        image, volume = placed.image, self._enter(placed, self._services.at(placed.host))
+        image, volume = placed.image, self.enter(placed, self._services.at(placed.host))
         self.quotas.count(volume.project_id, volume.size, volume.volume_type_id)
         if placed.kind == "store" and image is not None:
             owner = image.image_owner or owner_of(image)
@@ -261,7 +259,7 @@ class Simulation:
             if cache is not None:
                 cache.entry_made(entry)
 
-    def _enter(self, placed: Placed, services: Sequence[VolumeManager]) -> Volume:
+    def enter(self, placed: Placed, services: Sequence[VolumeManager]) -> Volume:
         """Add a volume that is on its array already to the database; these services count it."""
         projects = {"user": placed.project or PROJECT, "cache": INTERNAL_PROJECT}
         volume = Volume(
@@ -279,22 +277,9 @@ class Simulation:
             service._update_allocated_capacity(volume)
         return volume
 
-    def _store(self, image: Image, version: datetime) -> list[Volume]:
-        """Put an uploaded image's file into the Cinder store, everywhere or, if one does not fit, nowhere."""
-        context = Context(INTERNAL_USER, self.store_project)
-        done: list[Placed] = []
-        try:
-            for volume in stored(self.case, self.strategy, image):
-                array = self.arrays[backend_of(volume.host)]
-                self.quotas.take(context, volume.size_gib, volume.tier)
-                done.append(volume)
-                put(array, volume, version)
-        except (Refusal, exception.CinderException) as error:
-            for each in done:
-                self.arrays[backend_of(each.host)].end_delete(each.volume_id)
-                self.quotas.count(self.store_project, each.size_gib, each.tier, -1)
-            raise of_a_driver(error) if isinstance(error, Refusal) else error from None
-        return [self._enter(volume, self._services.at(volume.host)[:1]) for volume in done]
+    def first_service(self, host: str) -> Sequence[VolumeManager]:
+        """The first service of a pool's backend, which counts what Glance puts there."""
+        return self._services.at(host)[:1]
 
     def _report(self, index: int) -> None:
         """Let every service report to the scheduler, as long as other events are to come.

@@ -1,29 +1,35 @@
-"""Images that come into the Cinder store later: what Glance's store does, over Cinder's own creates."""
+"""Images that come into the Cinder store: what Glance's store does, over Cinder's own creates."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 from cinder import exception
+from glanceclient.exc import HTTPInternalServerError
 
 from sim.cinder.addresses import address
 from sim.cinder.api import Checked
 from sim.cinder.clock import Clock, current_process
-from sim.cinder.database import Context, Database, Volume
+from sim.cinder.database import INTERNAL_USER, Context, Database, Volume
+from sim.cinder.driver import of_a_driver
 from sim.cinder.glance import Glance, Registered, owner_of
+from sim.cinder.manager import VolumeManager
 from sim.cinder.quotas import Quotas
 from sim.cinder.recorder import Request
 from sim.inputs.hosts import backend_of
-from sim.inputs.scenario import Case
+from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import Strategy
 from sim.model.arrays import Array, Refusal, file_of
+from sim.model.initial import Placed, put, store_type, stored
 from sim.model.rules import polled_s
 
 
 class Run(Protocol):
-    """The parts of a run (`sim.cinder.engine.Simulation`) that `store_image` uses."""
+    """The parts of a run (`sim.cinder.engine.Simulation`) that the store uses."""
 
     case: Case
     strategy: Strategy
@@ -48,6 +54,53 @@ class Run(Protocol):
 
     def delete(self, volume: Volume) -> None: ...
 
+    def enter(self, placed: Placed, services: Sequence[VolumeManager], /) -> Volume: ...
+
+    def first_service(self, host: str, /) -> Sequence[VolumeManager]: ...
+
+
+def keep(run: Run, image: Image, version: datetime) -> list[Volume]:
+    """Put an uploaded image's file into the Cinder store; an image without a place there has no volume.
+
+    Either Glance asks Cinder for a volume, which takes time, or, on known pools, all volumes are there at
+    once, or none if one does not fit. Raises the exception of a real Glance or driver.
+    """
+    volume_type = store_type(run.case, run.strategy, image)
+    if volume_type is not None:
+        return [_asked_for(run, image, volume_type)]
+    context = Context(INTERNAL_USER, run.store_project)
+    done: list[Placed] = []
+    try:
+        for volume in stored(run.case, run.strategy, image):
+            array = run.arrays[backend_of(volume.host)]
+            run.quotas.take(context, volume.size_gib, volume.tier)
+            done.append(volume)
+            put(array, volume, version)
+    except (Refusal, exception.CinderException) as error:
+        for each in done:
+            run.arrays[backend_of(each.host)].end_delete(each.volume_id)
+            run.quotas.count(run.store_project, each.size_gib, each.tier, -1)
+        raise of_a_driver(error) if isinstance(error, Refusal) else error from None
+    return [run.enter(volume, run.first_service(volume.host)) for volume in done]
+
+
+def _asked_for(run: Run, image: Image, volume_type: str) -> Volume:
+    """Have Cinder make the volume of an upload, and wait for it. Raises HTTPInternalServerError.
+
+    Glance answers so whatever Cinder refuses or does not finish (`upload` in glance/api/v2/image_data.py).
+    """
+    found, answer = run.glance.images[image.image_id], run.clock.event()
+    try:
+        begin = _new_volume(run, image, volume_type, "", "", "", lambda *of: answer.succeed(_kept(run, *of)))
+    except exception.CinderException:
+        raise HTTPInternalServerError from None
+    run.clock.cast(begin, found)
+    run.clock.wait(answer)
+    if answer.value is None:
+        raise HTTPInternalServerError
+    volume: Volume = answer.value
+    return volume
+
 
 def store_image(
     run: Run,
@@ -69,14 +122,35 @@ def store_image(
     if found is None or found.status != "active" or not run.strategy.stores_later:
         return
     run.glance.update(image_id)
-    context, size_gib = Context(run.store_project, run.store_project), max(1, found.image.size_gib)
     volume_type = volume_type or run.case.scenario.backend_at(host).volume_types[0]
     try:
-        zones = run.checked(context, "", size_gib, availability_zone)[0]
-        run.quotas.take(context, size_gib, volume_type)
+        begin = _new_volume(
+            run, found.image, volume_type, host, first_host, availability_zone, partial(_write_file, run)
+        )
     except exception.CinderException:
         run.glance.update(image_id)
         return
+    begin(found)
+
+
+def _new_volume(
+    run: Run,
+    image: Image,
+    volume_type: str,
+    host: str,
+    first_host: str,
+    availability_zone: str,
+    then: Callable[[Registered, float, Volume], object],
+) -> Callable[[Registered], None]:
+    """Ask Cinder's API for a volume for an image's file. Returns what has it made.
+
+    `then` is called in the end, with the image, when the volume was asked for (seconds), and the volume.
+    Raises the API's exception.
+    """
+    context, size_gib = Context(run.store_project, run.store_project), max(1, image.size_gib)
+    zones = run.checked(context, "", size_gib, availability_zone)[0]
+    run.quotas.take(context, size_gib, volume_type)
+    asked_s = run.clock.now
     volume = Volume(
         run.db,
         id=run.db.new_id(),
@@ -85,37 +159,51 @@ def store_image(
         project_id=run.store_project,
         user_id=run.store_project,
         volume_type_id=volume_type,
-        display_name=f"image-{image_id}",
+        display_name=f"image-{image.image_id}",
     )
-    request = Request(volume.id, None)
-    request.then = partial(_write_file, run, found, run.clock.now)
-    process = current_process()
-    process.request, process.makes = request, "store"
-    run.begin(request, context, volume, "", first_host, zones)
+
+    def begin(found: Registered) -> None:
+        request = Request(volume.id, None)
+        request.then = partial(then, found, asked_s)
+        process = current_process()
+        process.request, process.makes = request, "store"
+        run.begin(request, context, volume, "", first_host, zones)
+
+    return begin
+
+
+def _kept(run: Run, found: Registered, asked_s: float, volume: Volume) -> Volume | None:
+    """The volume, with the space of the image's file taken, when Glance has seen that it is there.
+
+    If the create failed or took too long, glance_store leaves the volume as it is. It deletes the volume if
+    the file does not fit. None in both cases.
+    """
+    current_process().request = Request(volume.id, None)
+    elapsed_s = run.clock.now - asked_s
+    seen_s = polled_s(elapsed_s)
+    if seen_s == math.inf:
+        return None
+    run.clock.sleep(seen_s - elapsed_s)
+    if volume.status != "available":
+        return None
+    try:
+        array = run.arrays[backend_of(volume.pool)]
+        array.write(volume.id, file_of(found.image, found.updated_at, array.spec))
+    except Refusal:
+        run.delete(volume)
+        return None
+    return volume
 
 
 def _write_file(run: Run, found: Registered, asked_s: float, volume: Volume) -> None:
     """Write an image's file to its new image-volume, and register the location.
 
-    If the create failed or took too long, glance_store leaves the volume as it is. It deletes the volume if
-    the file does not fit; Glance deletes it if the image is gone meanwhile.
+    Glance deletes the volume if the image is gone meanwhile.
     """
     image = found.image
-    current_process().request = Request(volume.id, None)
-    elapsed_s = run.clock.now - asked_s
-    seen_s = polled_s(elapsed_s)
-    if seen_s < math.inf:
-        run.clock.sleep(seen_s - elapsed_s)
-    stored = False
-    if volume.status == "available" and seen_s < math.inf:
-        try:
-            array = run.arrays[backend_of(volume.pool)]
-            array.write(volume.id, file_of(image, found.updated_at, array.spec))
-            run.glance.transfer(image)
-            owner = image.image_owner or owner_of(image)
-            stored = run.glance.add_location(image.image_id, volume, owner)
-        except Refusal:
-            pass
-        if not stored:
+    if _kept(run, found, asked_s, volume) is not None:
+        run.glance.transfer(image)
+        owner = image.image_owner or owner_of(image)
+        if not run.glance.add_location(image.image_id, volume, owner):
             run.delete(volume)
     run.glance.update(image.image_id)

@@ -9,6 +9,7 @@ from typing import Any
 import cinder.context
 from castellan.common.exception import CastellanException
 from cinder import coordination, exception, objects
+from glanceclient.exc import HTTPInternalServerError
 from oslo_concurrency.processutils import ProcessExecutionError
 from webob.exc import HTTPBadRequest
 
@@ -20,7 +21,13 @@ from sim.cinder.what_if import image_lock
 from sim.inputs.scenario import Scenario
 
 # What Cinder raises of an upload, in its API and on the node.
-UPLOAD_ERRORS = (exception.CinderException, CastellanException, HTTPBadRequest, ProcessExecutionError)
+UPLOAD_ERRORS = (
+    exception.CinderException,
+    CastellanException,
+    HTTPBadRequest,
+    HTTPInternalServerError,
+    ProcessExecutionError,
+)
 
 
 class Marking:

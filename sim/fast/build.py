@@ -26,7 +26,7 @@ from sim.inputs.strategies import Strategy
 from sim.inputs.trace import EVENTS
 from sim.inputs.units import GIB, MIB, MIB_PER_GIB
 from sim.model.arrays import content_of, file_of
-from sim.model.initial import Placed, store_hosts
+from sim.model.initial import Placed, store_hosts, store_type
 from sim.model.links import Links, links_of
 from sim.model.lottery import LOCKS, SCHEDULER, first_state
 from sim.model.repeats import repeats
@@ -328,13 +328,16 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
         for image in images
     ]
     s.store_start[1:] = np.cumsum([len(pools) for pools in kept])
+    types = {store_type(case, strategy, image) for image in images} - {None}
+    s.options[0]["store_tier"] = names.tiers.index(types.pop()) if types else NONE
+    s.options[0]["store_zone"] = names.default_zone
     return s._replace(store_pools=np.array([pool for pools in kept for pool in pools], np.int64))
 
 
 def _fill_options(s: State, case: Case, strategy: Strategy, shared: Links) -> None:
     o, scenario = s.options[0], case.scenario
     o["uses_store"], o["on_demand"] = strategy.uses_store, strategy.on_demand
-    o["schedules"], o["stores_later"] = case.trace.schedules, strategy.stores_later
+    o["schedules"], o["stores_later"] = case.schedules, strategy.stores_later
     o["eviction"] = EVICTIONS[scenario.what_if.eviction]
     o["upload"] = UPLOADS[scenario.upload]
     o["uploads_to_tenant"] = scenario.cinder.image_upload_use_internal_tenant

@@ -69,6 +69,7 @@ UPLOAD_ERRORS = {
     state.NO_VOLUME: "VolumeNotFound",
     state.NOT_AVAILABLE: "InvalidVolume",
     state.NOT_RAW: "HTTPBadRequest",
+    state.NO_STORE: "HTTPInternalServerError",
     state.NO_KEY: "ManagedObjectNotFoundError",
     state.OVER_QUOTA: "OverQuota",
     NO_SPACE: "VolumeBackendAPIException",

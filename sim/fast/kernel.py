@@ -50,7 +50,6 @@ from sim.fast.state import (
     DROP_SNAPSHOT,
     IMAGE_GONE,
     IMAGE_TOO_LARGE,
-    INTERNAL,
     INVALID_ZONE,
     NONE,
     NOT_ACTIVE,
@@ -67,6 +66,7 @@ from sim.fast.state import (
     State,
 )
 from sim.fast.steps import STEPS_MARGIN
+from sim.fast.storing import ask_for_volume
 from sim.fast.threads import GRANTED
 from sim.fast.upload import begin_upload
 from sim.fast.usage import pass_edges
@@ -342,18 +342,12 @@ def store_image(s: State, at: int) -> None:
     i.version += 1
     if tier == NONE:
         tier = s.backends[s.pools[pool].backend].tier
-    tenant, size_gib = INTERNAL if o.tenant_owns_store else NONE, max(1, i.size_gib)
-    if s.trace_zone[at] == NONE or reserve_new(s, tenant, tier, size_gib) != 0:  # the API refuses it
+    v = ask_for_volume(s, image, tier, s.trace_zone[at])
+    if v == NONE:  # the API refuses it
         read_clock(s)
         i.version += 1
         return
-    v = new_volume(s)
-    r = s.volumes[v]
-    r.code = r.row = r.image = r.project = NONE
-    r.holds, r.asked_s, r.tenant = image, s.world[0].now, tenant
-    r.tier, r.pool, r.first_pool = tier, pool, s.trace_first[at]
-    r.asked_gib = r.size_gib = size_gib
-    r.encrypted, r.zone = False, s.trace_zone[at]
+    s.volumes[v].pool, s.volumes[v].first_pool = pool, s.trace_first[at]
     begin(s, v)
 
 

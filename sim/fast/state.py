@@ -60,6 +60,7 @@ NOT_ACTIVE = 15
 COPY = 20  # FAMILY_LIMIT, which is not final either, lies below
 # Of uploads, besides.
 NO_VOLUME, NOT_AVAILABLE = range(32, 34)
+NO_STORE = 38  # Glance has no volume for the data
 # Of the scheduler, besides.
 NO_MAXIMUM = 34
 # Of the API, besides.
@@ -96,6 +97,7 @@ OPTIONS = np.dtype(
         ("preference", "f8"), ("stochastic", "?"), ("locks_by_chance", "?"),
         ("stores_later", "?"), ("hashes", "?"),
         ("noted", "?"),  # the steps of creates are noted
+        ("store_tier", "i8"), ("store_zone", "i8"),  # of the volumes that Glance asks Cinder for, in uploads
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
         ("families", "?"),  # counts the volumes of families, because some array limits them
         ("stream_mib_s", "f8"), ("of_glance", "i8"),  # of a transfer's own; the route of one without a node
@@ -186,6 +188,7 @@ VOLUMES = np.dtype(
         ("cloned", "i8"), ("cloned_serial", "i8"),
         ("snapshots", "i8"), ("running", "i8"),  # how many it has; of these, whose create or delete runs
         ("holds", "i8"), ("asked_s", "f8"),  # an image-volume of the store: its image, and when it was asked
+        ("awaited_by", "i8"),  # the volume whose upload waits for it
         ("keyless", "?"),  # encrypted, and Cinder has deleted its key
         # its stream over shared links, in the heap of a flow; what a clone copies, and the phase after that
         ("ends_mib", "f8"), ("order", "i8"), ("left", "i8"), ("right", "i8"),

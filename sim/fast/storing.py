@@ -1,7 +1,8 @@
-"""Images that come into the Cinder store later (see sim/cinder/storing.py): after the create of the volume.
+"""Images that come into the Cinder store (see sim/cinder/storing.py): Glance asks for a volume.
 
-CREATED_TO_STORE: glance_store sees the end of the create at one of its looks (WRITE_FILE), and sends the
-file on one of Glance's streams (SENDING_FILE, SENT_FILE).
+CREATED_TO_STORE, after its create: glance_store sees the end of the create at one of its looks (WRITE_FILE).
+Then the upload that waits for it goes on, or the file is sent on one of Glance's streams (SENDING_FILE,
+SENT_FILE).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sim.fast.cache import add_location
 from sim.fast.deletes import leave
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
+    RESUME,
     cast,
     give_stream_back,
     next_phase,
@@ -21,10 +23,28 @@ from sim.fast.events import (
 )
 from sim.fast.jit import compiled
 from sim.fast.links import carry
+from sim.fast.quotas import reserve_new
 from sim.fast.rules import polled_s
-from sim.fast.state import NONE, State
+from sim.fast.state import INTERNAL, NONE, State
+from sim.fast.volumes import new_volume
 
-CREATED_TO_STORE, WRITE_FILE, SENDING_FILE, SENT_FILE = range(46, 50)
+CREATED_TO_STORE, WRITE_FILE, SENDING_FILE, SENT_FILE = range(47, 51)
+
+
+@compiled
+def ask_for_volume(s: State, image: int, tier: int, zone: int) -> int:
+    """A volume for an image's file, which the scheduler is to place; NONE: the API refuses it."""
+    tenant = INTERNAL if s.options[0].tenant_owns_store else NONE
+    size_gib = max(1, s.images[image].size_gib)
+    if zone == NONE or reserve_new(s, tenant, tier, size_gib) != 0:
+        return NONE
+    v = new_volume(s)
+    r = s.volumes[v]
+    r.code = r.row = r.image = r.project = r.pool = NONE
+    r.holds, r.asked_s, r.tenant, r.tier, r.zone = image, s.world[0].now, tenant, tier, zone
+    r.asked_gib = r.size_gib = size_gib
+    r.encrypted = False
+    return v
 
 
 @compiled
@@ -60,6 +80,9 @@ def write_file(s: State, v: int) -> bool:
         read_clock(s)
         cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
         return over(s, v)
+    if r.awaited_by != NONE:
+        s.volumes[r.awaited_by].fill = slot
+        return over(s, v)
     r.phase = SENDING_FILE
     return not o.glance_takes_time or take_stream(s, s.world[0], o.streams, v)
 
@@ -82,9 +105,11 @@ def sent_file(s: State, v: int) -> None:
 
 @compiled
 def over(s: State, v: int) -> bool:
-    """End it, well or not: Glance saves the image."""
+    """End it, well or not: Glance saves the image, or the upload that waits for it goes on."""
     i = s.images[s.volumes[v].holds]
-    if not i.deleted:
+    if s.volumes[v].awaited_by != NONE:
+        cast(s, RESUME, s.volumes[v].awaited_by, NONE)
+    elif not i.deleted:
         read_clock(s)
         i.version += 1
     leave(s, v)

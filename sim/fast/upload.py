@@ -3,9 +3,9 @@
 The phases go on from those of a create, which the volume has behind it:
 
     UPLOAD: a clone as a location (LOCATED), or a copy: CONVERTING on a write stream, CONVERTED, KEEP (the
-    Cinder store's image-volumes), SENDING on Glance's stream, SENT; then, as proposals, TWIN: a clone as a
-    marked location (TWINNED) or as an entry of the cache (HELD, ENTER, ENTERED: the image's lock, the entry);
-    UPLOADED.
+    Cinder store's image-volumes; KEPT: Cinder has made one), SENDING on Glance's stream, SENT; then, as
+    proposals, TWIN: a clone as a marked location (TWINNED) or as an entry of the cache (HELD, ENTER, ENTERED:
+    the image's lock, the entry); UPLOADED.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sim.fast.deletes import delete_image
 from sim.fast.directories import drop_file, keep_file
 from sim.fast.events import (
     RESUME,
+    SCHEDULE,
     USER_DELETES,
     acquire_lock,
     cast,
@@ -40,6 +41,7 @@ from sim.fast.state import (
     NO_CONVERSION,
     NO_KEY,
     NO_OP,
+    NO_STORE,
     NO_VOLUME,
     NONE,
     NOT_AVAILABLE,
@@ -52,12 +54,14 @@ from sim.fast.state import (
     TWIN_LOCATION,
     State,
 )
+from sim.fast.storing import ask_for_volume
 from sim.fast.threads import give_thread, take_thread
 from sim.model.repeats import repeats
 from sim.model.rules import NO_SPACE
 
 UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(32, 39)
 TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(39, 46)
+KEPT = 46
 
 
 @repeats("cinder.volume.api:API", "copy_volume_to_image", "_merge_volume_image_meta")
@@ -120,6 +124,8 @@ def upload_step(s: State, v: int) -> bool:
         return True
     if phase == KEEP:
         return keep(s, v)
+    if phase == KEPT:
+        return no_store(s, v) if r.fill == NONE else take_glance_stream(s, v)
     if phase == SENDING:
         return send(s, v)
     if phase == SENT:
@@ -196,8 +202,18 @@ def located(s: State, v: int) -> None:
 @compiled
 def keep(s: State, v: int) -> bool:
     """Glance's Cinder store takes its space, on all its pools or none; then the data are sent."""
-    r = s.volumes[v]
+    r, o = s.volumes[v], s.options[0]
     r.fill = last = NONE
+    if scheduled(s, r.image):
+        wanted = ask_for_volume(s, r.image, o.store_tier, o.store_zone)
+        if wanted == NONE:
+            return no_store(s, v)
+        r.phase = KEPT
+        w = s.volumes[wanted]
+        w.awaited_by, w.pinned, w.under_way = v, False, True
+        s.world[0].under_way += 1
+        cast(s, SCHEDULE, wanted, NONE)
+        return False
     for place in range(s.store_start[r.image], s.store_start[r.image + 1]):
         error = put_file(s, r.image, s.store_pools[place])
         if error != 0:
@@ -221,8 +237,28 @@ def keep(s: State, v: int) -> bool:
         allocate(s, s.slots[slot].pool, 0, s.slots[slot].size_gib)
         s.pools[s.slots[slot].pool].rows += 1
         slot = s.slots[slot].next
-    r.phase = SENDING
+    return take_glance_stream(s, v)
+
+
+@compiled
+def take_glance_stream(s: State, v: int) -> bool:
+    """Wait for one of Glance's streams."""
+    s.volumes[v].phase = SENDING
     return not s.options[0].glance_takes_time or take_stream(s, s.world[0], s.options[0].streams, v)
+
+
+@compiled
+def no_store(s: State, v: int) -> bool:
+    """Glance has got no volume for the data from Cinder."""
+    if not s.images[s.volumes[v].image].raw:
+        drop_file(s, v)
+    return upload_fails(s, v, NO_STORE)
+
+
+@compiled
+def scheduled(s: State, image: int) -> bool:
+    """Whether Glance asks Cinder for the volume of an uploaded image, which the scheduler places."""
+    return s.options[0].store_tier != NONE and s.store_start[image] == s.store_start[image + 1]
 
 
 @compiled
@@ -266,6 +302,9 @@ def sent(s: State, v: int) -> bool:
         drop_file(s, v)
     i.stored_first = r.fill != NONE
     slot = r.fill
+    if scheduled(s, r.image):  # it is among the slots of its own volume
+        add_location(s, r.image, slot)
+        slot = NONE
     while slot != NONE:
         following, s.slots[slot].next = s.slots[slot].next, NONE
         add_location(s, r.image, slot)

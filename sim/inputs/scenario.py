@@ -164,10 +164,20 @@ class CinderOptions(Spec):
 
 
 class Store(Spec):
-    """The Cinder store of Glance."""
+    """The Cinder store of Glance: either `home` or `volume_type`."""
 
-    home: Host
+    home: Host | None = None
     """The pool (`backend#pool`) that holds the image-volume of each image without `store_hosts`."""
+    volume_type: TierName | None = None
+    """The tier of the image-volumes that Glance asks Cinder for when an upload sends it the data of an image
+    without `store_hosts` (`cinder_volume_type` of Glance's default store): the scheduler places them. Images
+    that are there from the start are in the store only if they have `store_hosts`."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.home is None) == (self.volume_type is None):
+            raise ValueError("either home or volume_type")
+        return self
 
 
 class WhatIf(Spec):
@@ -388,6 +398,12 @@ class Case:
         """The images that come into the Cinder store during the trace."""
         events = self.trace.events
         return frozenset(events.loc[events["event"] == "store_image", "image_id"])
+
+    @property
+    def schedules(self) -> bool:
+        """Whether the scheduler places a volume: of the trace, or the image-volume of an upload."""
+        placed = self.scenario.store is not None and self.scenario.store.volume_type is not None
+        return self.trace.schedules or (placed and bool(self.uploaded))
 
     @property
     def creates(self) -> int:

@@ -119,8 +119,16 @@ def store_hosts(case: Case, strategy: Strategy, image: Image) -> tuple[str, ...]
         return ()
     if strategy.replicated:
         return tuple(case.scenario.pools()) if image.disk_format == "raw" else ()
-    home = None if strategy.on_demand else case.scenario.store
-    return image.store_hosts or ((home.home,) if home else ())
+    store = None if strategy.on_demand else case.scenario.store
+    return image.store_hosts or ((store.home,) if store and store.home else ())
+
+
+def store_type(case: Case, strategy: Strategy, image: Image) -> str | None:
+    """The volume type in which the scheduler places an uploaded image's image-volume; None: it does not."""
+    store = case.scenario.store
+    if store is None or image.store_hosts or strategy.on_demand or not strategy.stores_later:
+        return None
+    return store.volume_type
 
 
 def _store(case: Case, strategy: Strategy) -> list[Placed]:

@@ -441,6 +441,9 @@ class Cloud:
     def keep(self, image: GlanceImage) -> list[str]:
         raise NotImplementedError
 
+    def asked(self, image: GlanceImage, tier: str) -> list[str]:
+        raise NotImplementedError
+
     def save(self, image: GlanceImage) -> None:
         raise NotImplementedError
 

@@ -46,6 +46,8 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _directories(random.Random(f"directories {seed}"), b)
     b.scenario["glance"]["do_secure_hash"] = random.Random(f"hash {seed}").random() < 0.5
     _queues(random.Random(f"queues {seed}"), b)
+    if "store" in b.scenario and random.Random(f"placed {seed}").random() < 0.3:
+        b.scenario["store"] = {"volume_type": "disk"}
     b.scenario["cinder"]["lock_order"] = random.Random(f"locks {seed}").choice(("arrival", "chance"))
     return b
 

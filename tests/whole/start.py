@@ -40,6 +40,7 @@ from .process import admin, user
 
 CLUSTER, SHARED = "cl", "shared"  # a cluster's name, and the host of nodes without one
 EPOCH = datetime.datetime(2026, 1, 1)
+PLACED = ("store-only", "combined")  # Glance asks Cinder for image-volumes
 WITH_STORE = ("store-only", "combined", "replicated-store")
 WITH_CACHE = ("cache-only", "combined")
 HANDLERS = {
@@ -296,6 +297,10 @@ class StartedCloud(Cloud):
     def keep(self, image: GlanceImage) -> list[str]:
         """Make an image's volumes in the Cinder store, or none if one of them does not fit."""
         kept: list[Any] = []
+        store = self.scenario.store
+        placed = image.status == "saving" and self.strategy in PLACED and not image.spec.store_hosts
+        if placed and store is not None and store.volume_type is not None:
+            return self.asked(image, store.volume_type)
         try:
             for host in self._store_hosts(image.spec):
                 kept.append(self._put_image(host, image, image.status == "saving"))
@@ -316,7 +321,11 @@ class StartedCloud(Cloud):
             return []
         if self.strategy == "replicated-store":
             return list(self.scenario.pools()) if spec.disk_format == "raw" else []
-        return list(spec.store_hosts) or ([self.scenario.store.home] if self.scenario.store else [])
+        return list(spec.store_hosts) or self._home
+
+    @property
+    def _home(self) -> list[str]:
+        return [self.scenario.store.home] if self.scenario.store and self.scenario.store.home else []
 
     def _put_image(self, host: str, image: GlanceImage, asks: bool) -> Any:
         """`asks`: Glance asks Cinder's API for the volume."""

@@ -324,3 +324,48 @@ def uploaded_twice_at_once(upload: str) -> Builder:
     b.backend("a", clone_s=0, delete_s=0, convert_mib_s=None).create(0, "i0").create(0, "")
     b.upload(60, "v0", "n0").upload(60, "v0", "n1").delete(60, "v0").create(60, "n0").create(60.3, "n0")
     return b.upload(90, "v1", "n2").upload(90, "v1", "n3").create(90, "n2").create(90.3, "n2")
+
+
+# Copies into a store whose image-volumes the scheduler places
+
+
+@scenario("store-only", "combined", streams=(1,))
+def upload_placed(streams: int | None) -> Builder:
+    """Glance asks Cinder for a volume, sees it at one of its looks, and sends; creates clone it there."""
+    b = Builder(
+        *small(2),
+        *uploaded("raw", "qcow2", "raw", "raw", gib=1.6),
+        glance={"streams": streams, "stream_mib_s": 75},
+        tiers={"flash": TIER, "disk": TIER},
+        store={"volume_type": "disk"},
+    )
+    b.backend("a", read_mib_s=500).backend("b", "disk", pools={"p0": {}, "p1": {}}, create_s=3.3)
+    b.create(0, "i0").create(0.3, "i1").upload(40.1, "v0", "n0").upload(40.7, "v1", "n1")
+    b.upload(90.1, "v0", "n2").event(92.3, "delete_image", image_id="n2").delete(93.3, "v0")
+    for number, name in enumerate(("n0", "n1", "n0", "n1")):
+        for pool in range(2):
+            b.create(150.1 + 60.37 * number + pool, name, f"b#p{pool}", volume_type="disk")
+    return b.upload(400.1, "v1", "n3").create(450.1, "n3", "")
+
+
+@scenario("combined", full=("volumes", "gib", "space", "quota"))
+def upload_not_placed(full: str) -> Builder:
+    """Cinder refuses the image-volume, or its create fails, or the file does not fit: no image."""
+    pool = {"volumes": {"max_volumes": 1}, "gib": {"capacity_gib": 6}, "space": {"capacity_gib": 4}}
+    quota = {"internal_tenant_owns_store": True, "internal_tenant_quota_gigabytes": 2}
+    b = Builder(
+        *small(1),
+        *uploaded("raw", "qcow2", "raw", gib=3),
+        tiers={"flash": TIER, "disk": TIER},
+        store={"volume_type": "disk"},
+        cinder=quota if full == "quota" else {},
+    )
+    b.backend("a", read_mib_s=500).backend(
+        "b",
+        "disk",
+        pools={"p0": pool.get(full, {})},
+        max_over_subscription_ratio=20 if full == "space" else 1,
+    )
+    b.create(0, "i0").create(0.4, "i0", "b#p0", size=4, volume_type="disk").upload(400.1, "v0", "n0")
+    b.upload(400.3, "v0", "n2").upload(450.3, "v0", "n1").create(900.1, "n0", "", volume_type="disk")
+    return b.create(910.3, "n1", "", volume_type="disk")
