@@ -212,7 +212,7 @@ class Simulation:
                 self._parts.manager(array, driver, cache, shared, changed, node)
                 for node in range(len(array.spec.node_names))
             ]
-        self._services = Services(by_backend)
+        self._services: Services = Services(by_backend)
 
     def _service_of(self, volume: Volume) -> VolumeManager:
         return self._services.of(volume)

@@ -90,8 +90,12 @@ def _asked_for(run: Run, image: Image, volume_type: str) -> Volume:
     Glance answers so whatever Cinder refuses or does not finish (`upload` in glance/api/v2/image_data.py).
     """
     found, answer = run.glance.images[image.image_id], run.clock.event()
+
+    def over(found: Registered, asked_s: float, volume: Volume) -> None:
+        answer.succeed(_kept(run, found, asked_s, volume))
+
     try:
-        begin = _new_volume(run, image, volume_type, "", "", "", lambda *of: answer.succeed(_kept(run, *of)))
+        begin = _new_volume(run, image, volume_type, "", "", "", over)
     except exception.CinderException:
         raise HTTPInternalServerError from None
     run.clock.cast(begin, found)
@@ -140,7 +144,7 @@ def _new_volume(
     host: str,
     first_host: str,
     availability_zone: str,
-    then: Callable[[Registered, float, Volume], object],
+    then: Callable[[Registered, float, Volume], None],
 ) -> Callable[[Registered], None]:
     """Ask Cinder's API for a volume for an image's file. Returns what has it made.
 

@@ -328,8 +328,8 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
         for image in images
     ]
     s.store_start[1:] = np.cumsum([len(pools) for pools in kept])
-    types = {store_type(case, strategy, image) for image in images} - {None}
-    s.options[0]["store_tier"] = names.tiers.index(types.pop()) if types else NONE
+    types = [tier for image in images if (tier := store_type(case, strategy, image)) is not None]
+    s.options[0]["store_tier"] = names.tiers.index(types[0]) if types else NONE
     s.options[0]["store_zone"] = names.default_zone
     return s._replace(store_pools=np.array([pool for pools in kept for pool in pools], np.int64))
 
