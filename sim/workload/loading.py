@@ -290,8 +290,8 @@ def _check_pools(
                 where = f"backends.{printable(str(name))}.volume_type"
                 problems.add(path, where, f"{quoted(tier)} is not in tiers", "is not in tiers")
     store = _mapping(raw, "store") or {}
-    home, tier = store.get("home"), store.get("volume_type")
-    if isinstance(tier, str) and tiers is not None and tier not in tiers:
-        problems.add(path, "store.volume_type", f"{quoted(tier)} is not in tiers")
+    home, placed_in = store.get("home"), store.get("volume_type")
+    if isinstance(placed_in, str) and tiers is not None and placed_in not in tiers:
+        problems.add(path, "store.volume_type", f"{quoted(placed_in)} is not in tiers")
     if isinstance(home, str) and SEPARATOR in home and hosts is not None and home not in hosts:
         problems.add(path, "store.home", f"unknown pool {quoted(home)}")
