@@ -25,7 +25,7 @@ from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import Strategy
 from sim.model.arrays import Array, Refusal, file_of
 from sim.model.initial import Placed, put, store_type, stored
-from sim.model.rules import polled_s
+from sim.model.rules import CLOCK_S, polled_s
 
 
 class Run(Protocol):
@@ -89,21 +89,27 @@ def _asked_for(run: Run, image: Image, volume_type: str) -> Volume:
 
     Glance answers so whatever Cinder refuses or does not finish (`upload` in glance/api/v2/image_data.py).
     """
-    found, answer = run.glance.images[image.image_id], run.clock.event()
-
-    def over(found: Registered, asked_s: float, volume: Volume) -> None:
-        answer.succeed(_kept(run, found, asked_s, volume))
-
+    found = run.glance.images[image.image_id]
     try:
-        begin = _new_volume(run, image, volume_type, "", "", "", over)
+        volume, begin = _new_volume(run, image, volume_type, "", "", "")
     except exception.CinderException:
         raise HTTPInternalServerError from None
-    run.clock.cast(begin, found)
-    run.clock.wait(answer)
-    if answer.value is None:
+    run.clock.cast(begin, None)
+    _look(run, volume, "creating")
+    if volume.status != "available" or not _kept(run, found, volume):
         raise HTTPInternalServerError
-    volume: Volume = answer.value
     return volume
+
+
+def _look(run: Run, volume: Volume, changing: str) -> None:
+    """Wait until glance_store sees that a volume is not in this status any more, or gives up."""
+    asked_s = run.clock.now
+    while volume.status == changing:
+        elapsed_s = run.clock.now - asked_s
+        seen_s = polled_s(elapsed_s + 2 * CLOCK_S)
+        if seen_s == math.inf:
+            return
+        run.clock.sleep(seen_s - elapsed_s)
 
 
 def store_image(
@@ -128,33 +134,23 @@ def store_image(
     run.glance.update(image_id)
     volume_type = volume_type or run.case.scenario.backend_at(host).volume_types[0]
     try:
-        begin = _new_volume(
-            run, found.image, volume_type, host, first_host, availability_zone, partial(_write_file, run)
-        )
+        volume, begin = _new_volume(run, found.image, volume_type, host, first_host, availability_zone)
     except exception.CinderException:
         run.glance.update(image_id)
         return
-    begin(found)
+    begin(partial(_write_file, run, found, run.clock.now))
 
 
 def _new_volume(
-    run: Run,
-    image: Image,
-    volume_type: str,
-    host: str,
-    first_host: str,
-    availability_zone: str,
-    then: Callable[[Registered, float, Volume], None],
-) -> Callable[[Registered], None]:
-    """Ask Cinder's API for a volume for an image's file. Returns what has it made.
+    run: Run, image: Image, volume_type: str, host: str, first_host: str, availability_zone: str
+) -> tuple[Volume, Callable[[Callable[[Volume], None] | None], None]]:
+    """Ask Cinder's API for a volume for an image's file. Returns it, and what has it made.
 
-    `then` is called in the end, with the image, when the volume was asked for (seconds), and the volume.
-    Raises the API's exception.
+    That takes what follows the create, if anything does. Raises the API's exception.
     """
     context, size_gib = Context(run.store_project, run.store_project), max(1, image.size_gib)
     zones = run.checked(context, "", size_gib, availability_zone)[0]
     run.quotas.take(context, size_gib, volume_type)
-    asked_s = run.clock.now
     volume = Volume(
         run.db,
         id=run.db.new_id(),
@@ -166,48 +162,42 @@ def _new_volume(
         display_name=f"image-{image.image_id}",
     )
 
-    def begin(found: Registered) -> None:
+    def begin(then: Callable[[Volume], None] | None) -> None:
         request = Request(volume.id, None)
-        request.then = partial(then, found, asked_s)
+        request.then = then
         process = current_process()
         process.request, process.makes = request, "store"
         run.begin(request, context, volume, "", first_host, zones)
 
-    return begin
+    return volume, begin
 
 
-def _kept(run: Run, found: Registered, asked_s: float, volume: Volume) -> Volume | None:
-    """The volume, with the space of the image's file taken, when Glance has seen that it is there.
+def _kept(run: Run, found: Registered, volume: Volume) -> bool:
+    """Take the space of an image's file on its volume. glance_store deletes a volume that has no room."""
+    array = run.arrays[backend_of(volume.pool)]
+    try:
+        array.write(volume.id, file_of(found.image, found.updated_at, array.spec))
+    except Refusal:
+        run.delete(volume)
+        return False
+    return True
 
-    If the create failed or took too long, glance_store leaves the volume as it is. It deletes the volume if
-    the file does not fit. None in both cases.
+
+def _write_file(run: Run, found: Registered, asked_s: float, volume: Volume) -> None:
+    """Write an image's file to its new image-volume, when Glance sees it, and register the location.
+
+    If the create failed or took too long, glance_store leaves the volume as it is. Glance deletes the volume
+    if the image is gone meanwhile.
     """
     current_process().request = Request(volume.id, None)
     elapsed_s = run.clock.now - asked_s
     seen_s = polled_s(elapsed_s)
-    if seen_s == math.inf:
-        return None
-    run.clock.sleep(seen_s - elapsed_s)
-    if volume.status != "available":
-        return None
-    try:
-        array = run.arrays[backend_of(volume.pool)]
-        array.write(volume.id, file_of(found.image, found.updated_at, array.spec))
-    except Refusal:
-        run.delete(volume)
-        return None
-    return volume
-
-
-def _write_file(run: Run, found: Registered, asked_s: float, volume: Volume) -> None:
-    """Write an image's file to its new image-volume, and register the location.
-
-    Glance deletes the volume if the image is gone meanwhile.
-    """
     image = found.image
-    if _kept(run, found, asked_s, volume) is not None:
-        run.glance.transfer(image)
-        owner = image.image_owner or owner_of(image)
-        if not run.glance.add_location(image.image_id, volume, owner):
-            run.delete(volume)
+    if seen_s < math.inf:
+        run.clock.sleep(seen_s - elapsed_s)
+        if volume.status == "available" and _kept(run, found, volume):
+            run.glance.transfer(image)
+            owner = image.image_owner or owner_of(image)
+            if not run.glance.add_location(image.image_id, volume, owner):
+                run.delete(volume)
     run.glance.update(image.image_id)

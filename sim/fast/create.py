@@ -100,7 +100,7 @@ from sim.fast.state import (
     State,
 )
 from sim.fast.steps import note_step
-from sim.fast.storing import CREATED_TO_STORE, store_step
+from sim.fast.storing import CREATED_TO_STORE, store_step, tell
 from sim.fast.threads import give_thread, take_thread
 from sim.fast.upload import UPLOAD, make_image, upload_step
 from sim.model.repeats import repeats
@@ -441,6 +441,7 @@ def end(s: State, v: int, available: bool) -> None:
         row.done = True
     r.ready = available
     if r.holds != NONE:
+        tell(s, v)
         r.phase = CREATED_TO_STORE
         cast(s, RESUME, v, NONE)
     elif r.upload != NONE:

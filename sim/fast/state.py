@@ -188,7 +188,7 @@ VOLUMES = np.dtype(
         ("cloned", "i8"), ("cloned_serial", "i8"),
         ("snapshots", "i8"), ("running", "i8"),  # how many it has; of these, whose create or delete runs
         ("holds", "i8"), ("asked_s", "f8"),  # an image-volume of the store: its image, and when it was asked
-        ("awaited_by", "i8"),  # the volume whose upload waits for it
+        ("awaited_by", "i8"), ("awaits", "i8"),  # the volume whose upload waits for it; and the other way
         ("keyless", "?"),  # encrypted, and Cinder has deleted its key
         # its stream over shared links, in the heap of a flow; what a clone copies, and the phase after that
         ("ends_mib", "f8"), ("order", "i8"), ("left", "i8"), ("right", "i8"),

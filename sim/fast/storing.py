@@ -1,8 +1,8 @@
 """Images that come into the Cinder store (see sim/cinder/storing.py): Glance asks for a volume.
 
-CREATED_TO_STORE, after its create: glance_store sees the end of the create at one of its looks (WRITE_FILE).
-Then the upload that waits for it goes on, or the file is sent on one of Glance's streams (SENDING_FILE,
-SENT_FILE).
+CREATED_TO_STORE, after its create: glance_store sees the end of the create at one of its looks (WRITE_FILE),
+and sends the file on one of Glance's streams (SENDING_FILE, SENT_FILE). Of an upload, sim/fast/upload.py does
+that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from sim.fast.cache import add_location
 from sim.fast.deletes import leave
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
-    RESUME,
     cast,
     give_stream_back,
     next_phase,
@@ -27,8 +26,10 @@ from sim.fast.quotas import reserve_new
 from sim.fast.rules import polled_s
 from sim.fast.state import INTERNAL, NONE, State
 from sim.fast.volumes import new_volume
+from sim.model.rules import CLOCK_S
 
 CREATED_TO_STORE, WRITE_FILE, SENDING_FILE, SENT_FILE = range(47, 51)
+GIVEN_UP = -2  # the upload that asked for a volume waits no more
 
 
 @compiled
@@ -52,6 +53,9 @@ def store_step(s: State, v: int) -> bool:
     """Run a phase of an image-volume. Returns whether it goes on at once."""
     r = s.volumes[v]
     if r.phase == CREATED_TO_STORE:
+        if r.awaited_by != NONE:  # the rest is the upload's
+            leave(s, v)
+            return False
         elapsed_s = s.world[0].now - r.asked_s
         seen_s = polled_s(elapsed_s)
         if seen_s == math.inf:
@@ -80,9 +84,6 @@ def write_file(s: State, v: int) -> bool:
         read_clock(s)
         cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
         return over(s, v)
-    if r.awaited_by != NONE:
-        s.volumes[r.awaited_by].fill = slot
-        return over(s, v)
     r.phase = SENDING_FILE
     return not o.glance_takes_time or take_stream(s, s.world[0], o.streams, v)
 
@@ -105,12 +106,42 @@ def sent_file(s: State, v: int) -> None:
 
 @compiled
 def over(s: State, v: int) -> bool:
-    """End it, well or not: Glance saves the image, or the upload that waits for it goes on."""
+    """End it, well or not: Glance saves the image."""
     i = s.images[s.volumes[v].holds]
-    if s.volumes[v].awaited_by != NONE:
-        cast(s, RESUME, s.volumes[v].awaited_by, NONE)
-    elif not i.deleted:
+    if not i.deleted:
         read_clock(s)
         i.version += 1
     leave(s, v)
+    return False
+
+
+# -- for an upload: the volume of the upload is `v`, the one that it waits for is `s.volumes[v].awaits` --------
+
+
+@compiled
+def tell(s: State, v: int) -> None:
+    """The create of this volume has ended: an upload that waits for it will find it at its next look."""
+    r = s.volumes[v]
+    if r.awaited_by >= 0:
+        u = s.volumes[r.awaited_by]
+        u.awaits = NONE
+        u.fill = find(s, v, s.pools[r.pool].backend) if r.ready else NONE
+
+
+@compiled
+def next_look_s(s: State, v: int) -> float:
+    """Seconds until glance_store looks again at the volume that an upload waits for; infinity: it gives up."""
+    r = s.volumes[v]
+    elapsed_s = s.world[0].now - r.asked_s
+    return polled_s(elapsed_s + 2 * CLOCK_S) - elapsed_s
+
+
+@compiled
+def fits(s: State, v: int) -> bool:
+    """Take the space of an upload's file; without it, glance_store deletes the volume."""
+    r = s.volumes[v]
+    if write(s, r.fill, r.image, True, s.images[r.image].version)[0] == 0:
+        return True
+    read_clock(s)
+    cast(s, BEGIN_IMAGE_DELETE, r.fill, NONE)
     return False

@@ -3,12 +3,14 @@
 The phases go on from those of a create, which the volume has behind it:
 
     UPLOAD: a clone as a location (LOCATED), or a copy: CONVERTING on a write stream, CONVERTED, KEEP (the
-    Cinder store's image-volumes; KEPT: Cinder has made one), SENDING on Glance's stream, SENT; then, as
+    Cinder store's image-volumes; KEPT: a look at one that Cinder makes), SENDING on Glance's stream, SENT; then, as
     proposals, TWIN: a clone as a marked location (TWINNED) or as an entry of the cache (HELD, ENTER, ENTERED:
     the image's lock, the entry); UPLOADED.
 """
 
 from __future__ import annotations
+
+import math
 
 from sim.fast.arrays import begin_delete, create, end_delete, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
@@ -54,7 +56,7 @@ from sim.fast.state import (
     TWIN_LOCATION,
     State,
 )
-from sim.fast.storing import ask_for_volume
+from sim.fast.storing import GIVEN_UP, ask_for_volume, fits, next_look_s
 from sim.fast.threads import give_thread, take_thread
 from sim.model.repeats import repeats
 from sim.model.rules import NO_SPACE
@@ -125,7 +127,7 @@ def upload_step(s: State, v: int) -> bool:
     if phase == KEEP:
         return keep(s, v)
     if phase == KEPT:
-        return no_store(s, v) if r.fill == NONE else take_glance_stream(s, v)
+        return kept(s, v)
     if phase == SENDING:
         return send(s, v)
     if phase == SENT:
@@ -208,12 +210,12 @@ def keep(s: State, v: int) -> bool:
         wanted = ask_for_volume(s, r.image, o.store_tier, o.store_zone)
         if wanted == NONE:
             return no_store(s, v)
-        r.phase = KEPT
         w = s.volumes[wanted]
         w.awaited_by, w.pinned, w.under_way = v, False, True
         s.world[0].under_way += 1
         cast(s, SCHEDULE, wanted, NONE)
-        return False
+        r.awaits, r.asked_s = wanted, w.asked_s
+        return next_phase(s, v, KEPT, next_look_s(s, v))
     for place in range(s.store_start[r.image], s.store_start[r.image + 1]):
         error = put_file(s, r.image, s.store_pools[place])
         if error != 0:
@@ -238,6 +240,20 @@ def keep(s: State, v: int) -> bool:
         s.pools[s.slots[slot].pool].rows += 1
         slot = s.slots[slot].next
     return take_glance_stream(s, v)
+
+
+@compiled
+def kept(s: State, v: int) -> bool:
+    """glance_store looks at the volume that Cinder makes."""
+    r = s.volumes[v]
+    if r.awaits != NONE:
+        seconds = next_look_s(s, v)
+        if seconds < math.inf:
+            return next_phase(s, v, KEPT, seconds)
+        s.volumes[r.awaits].awaited_by = GIVEN_UP
+    elif r.fill != NONE and fits(s, v):
+        return take_glance_stream(s, v)
+    return no_store(s, v)
 
 
 @compiled

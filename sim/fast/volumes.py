@@ -19,7 +19,7 @@ def new_volume(s: State) -> int:
     r = s.volumes[v]
     w.stamp += 1
     r.made = w.stamp
-    r.holds = r.awaited_by = NONE
+    r.holds = r.awaited_by = r.awaits = NONE
     r.snapshots = r.running = 0
     r.read = r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
     r.clone_lock = NONE

@@ -99,11 +99,11 @@ def clone_s(gib: float, least_s: float, copy_mib_s: float) -> float:
 def polled_s(elapsed_s: float) -> float:
     """Seconds from the create of an image-volume until Glance sees its end, which was after `elapsed_s`.
 
-    glance_store asks Cinder at once, when nothing can have been done yet, then after waits of 0.5, 1, 2, 4,
-    8, 15, 15, ... seconds, and gives up after `cinder_state_transition_timeout` (300 s): infinity
-    (`Store._wait_volume_status` in glance_store/_drivers/cinder/store.py).
+    glance_store asks Cinder at once, then after waits of 0.5, 1, 2, 4, 8, 15, 15, ... seconds, and gives up
+    after `cinder_state_transition_timeout` (300 s): infinity (`Store._wait_volume_status` in
+    glance_store/_drivers/cinder/store.py).
     """
-    asked_s, wait_s = 0.5, 1.0
+    asked_s, wait_s = 0.0, 0.5
     while asked_s + CLOCK_S < elapsed_s:
         if asked_s >= STATE_TIMEOUT_S:
             return math.inf

@@ -519,13 +519,10 @@ class Run(StartedCloud):
             self.save(image)
 
     def _seen(self, volume_id: str) -> Any:
-        """A volume when glance_store sees that it is no longer being created, or gives up.
-
-        At its first look, which is at once, Cinder has done nothing yet.
-        """
+        """A volume when glance_store sees that it is no longer being created, or gives up."""
         wait, waited = 0.5, 0.0
         volume = objects.Volume.get_by_id(admin(), volume_id)
-        while not waited or (volume.status == "creating" and waited < 300):
+        while volume.status == "creating" and waited < 300:
             self.time.sleep(min(wait, 15))
             waited += min(wait, 15)
             wait *= 2

@@ -369,3 +369,17 @@ def upload_not_placed(full: str) -> Builder:
     b.create(0, "i0").create(0.4, "i0", "b#p0", size=4, volume_type="disk").upload(400.1, "v0", "n0")
     b.upload(400.3, "v0", "n2").upload(450.3, "v0", "n1").create(900.1, "n0", "", volume_type="disk")
     return b.create(910.3, "n1", "", volume_type="disk")
+
+
+@scenario("combined", create_s=(0, 1.5, 299.7, 300.5, 330))
+def upload_waits(create_s: float) -> Builder:
+    """Glance looks first when nothing can be done yet, and gives up after 300 s; the volume stays."""
+    b = Builder(
+        *small(1),
+        *uploaded("raw", "qcow2", gib=3),
+        tiers={"flash": TIER, "disk": TIER},
+        store={"volume_type": "disk"},
+    )
+    b.backend("a", read_mib_s=500).backend("b", "disk", create_s=create_s, max_volumes=2)
+    b.create(0, "i0").upload(400.1, "v0", "n0").upload(1400.1, "v0", "n1")
+    return b.create(1900.1, "n0", "", volume_type="disk").create(2500.1, "n1", "", volume_type="disk")
