@@ -501,7 +501,9 @@ WHOLE = "Input should be a valid integer"
          "nodes.c1.image_conversion_gib: Input should be greater than 0"),
         (changed(nodes={"c1": {"image_conversion_gb": 1}}), "nodes.c1.image_conversion_gb: unknown key"),
         (changed(store={"home": "a"}), "store.home: a host is written backend#pool"),
-        (changed(store={}), "store.home: Field required"),
+        (changed(store={}), "store: either home or volume_type"),
+        (changed(store={"home": "a#p", "volume_type": "flash"}), "store: either home or volume_type"),
+        (changed(store={"volume_type": "tape"}), "store.volume_type: 'tape' is not in tiers"),
         (changed(strategies=["nine"]), "strategies.0: unknown strategy 'nine': "
          "must be one of none, store-only, cache-only, combined, replicated-store, on-demand-store"),
         (changed(strategies=["none", "none"]), "strategies: given twice: 'none'"),

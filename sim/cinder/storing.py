@@ -134,7 +134,7 @@ def store_image(
     run.glance.update(image_id)
     volume_type = volume_type or run.case.scenario.backend_at(host).volume_types[0]
     try:
-        volume, begin = _new_volume(run, found.image, volume_type, host, first_host, availability_zone)
+        _, begin = _new_volume(run, found.image, volume_type, host, first_host, availability_zone)
     except exception.CinderException:
         run.glance.update(image_id)
         return

@@ -115,7 +115,7 @@ def over(s: State, v: int) -> bool:
     return False
 
 
-# -- for an upload: the volume of the upload is `v`, the one that it waits for is `s.volumes[v].awaits` --------
+# -- for an upload: `v` is its volume, `s.volumes[v].awaits` the image-volume that it waits for -------------
 
 
 @compiled
@@ -130,7 +130,7 @@ def tell(s: State, v: int) -> None:
 
 @compiled
 def next_look_s(s: State, v: int) -> float:
-    """Seconds until glance_store looks again at the volume that an upload waits for; infinity: it gives up."""
+    """Seconds until glance_store looks at the volume that an upload waits for; infinity: it gives up."""
     r = s.volumes[v]
     elapsed_s = s.world[0].now - r.asked_s
     return polled_s(elapsed_s + 2 * CLOCK_S) - elapsed_s

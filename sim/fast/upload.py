@@ -3,9 +3,9 @@
 The phases go on from those of a create, which the volume has behind it:
 
     UPLOAD: a clone as a location (LOCATED), or a copy: CONVERTING on a write stream, CONVERTED, KEEP (the
-    Cinder store's image-volumes; KEPT: a look at one that Cinder makes), SENDING on Glance's stream, SENT; then, as
-    proposals, TWIN: a clone as a marked location (TWINNED) or as an entry of the cache (HELD, ENTER, ENTERED:
-    the image's lock, the entry); UPLOADED.
+    Cinder store's image-volumes; KEPT: a look at one that Cinder makes), SENDING on Glance's stream, SENT;
+    then, as proposals, TWIN: a clone as a marked location (TWINNED) or as an entry of the cache (HELD, ENTER,
+    ENTERED: the image's lock, the entry); UPLOADED.
 """
 
 from __future__ import annotations
