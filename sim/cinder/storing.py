@@ -134,7 +134,7 @@ def store_image(
     run.glance.update(image_id)
     volume_type = volume_type or run.case.scenario.backend_at(host).volume_types[0]
     try:
-        _, begin = _new_volume(run, found.image, volume_type, host, first_host, availability_zone)
+        begin = _new_volume(run, found.image, volume_type, host, first_host, availability_zone)[1]
     except exception.CinderException:
         run.glance.update(image_id)
         return
