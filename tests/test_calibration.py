@@ -114,7 +114,7 @@ def test_command_writes_a_scenario_that_keeps_comments(
     case = load(folder / "calibrated.yaml")
     assert case.scenario.glance.stream_mib_s == pytest.approx(71, rel=0.1)
     document = json.loads(CliRunner().invoke(app, ["calibrate", str(folder), "--json"]).stdout)
-    assert {"pools", "rates", "goodness"} == set(document)
+    assert {"pools", "rates", "shared", "goodness"} == set(document)
 
 
 def test_what_is_missing_is_told(tmp_path: Path, observed: tuple[Path, dict[tuple[str, ...], float]]) -> None:

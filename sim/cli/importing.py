@@ -217,7 +217,7 @@ def calibrate(
         found = calibration.calibrate(folder, done)
     target = calibration.write(found, folder)
     if as_json:
-        tables = {name: plain(getattr(found, name)) for name in ("pools", "rates", "goodness")}
+        tables = {name: plain(getattr(found, name)) for name in ("pools", "rates", "shared", "goodness")}
         print_json(tables)
     else:
         show(calibration_text(found), coloured=True)

@@ -13,12 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
+from sim.importers.shared_rates import SEEN, Fitting, shared_rates
 from sim.inputs.beside import beside
 from sim.inputs.cells import plain_series
 from sim.inputs.hosts import backend_of
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.inputs.units import MIB
+from sim.model.arrays import written_bytes
 from sim.workload.loading import load
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +31,7 @@ TIMES = ("stream_mib_s", "create_s", "clone_s", "write_mib_s", "convert_mib_s")
 FITTED_EVENTS = 100_000
 # Many databases store whole seconds, which says nothing about durations below one second.
 RESOLUTION_S = 1.0
+SHARED, STEP = ("total_mib_s", "array_mib_s"), 0.05  # keys of shared rates, and a step of their logarithm
 # Weight of the prior, which holds a value at its assumption if the history does not determine it: the
 # weight of a hundredth of a create that consists of nothing else.
 PRIOR = 0.5
@@ -47,6 +50,10 @@ class Calibration:
     - pools: one row per pool, with `simulated_*` and `observed_*` (NaN: not observed).
     - rates: one row for each assumed time and rate: the `path` of its key, `assumed`, `fitted`, `low`, `high`
       (95 %), `told` (True if the history determines it within a factor of two).
+    - shared: one row for each rate that transfers may share: the `path` of its key, `verdict` (seen, no
+      sharing seen, cannot tell), `fitted`, `low`, `high` (95 %), `depends` (creates that a link of one
+      stream's rate would slow down), and `without_off_by`, `with_off_by`: the typical factor
+      between simulated and observed seconds of every second create, which the fit did not see.
     - goodness: `rms_factor` (1 = exact) and `r2` of the logarithms of create seconds, before and after the
       fit.
     - case: the scenario with the fitted values.
@@ -54,6 +61,7 @@ class Calibration:
 
     pools: pd.DataFrame
     rates: pd.DataFrame
+    shared: pd.DataFrame
     goodness: pd.DataFrame
     case: Case
 
@@ -73,10 +81,14 @@ def calibrate(folder: Path, progress: Callable[[int], None] | None = None) -> Ca
     if _simulated(case, strategy, fit.observed).empty:
         raise BadInput([f"{folder}: no observed create succeeds in the simulation: check its limits"])
     rates, fitted = fit.without_waits(*fit.solve())
+    free = fit.unlocked(replace(fit.case, scenario=case.scenario.varied(fitted)))
+    # From the assumed values again: the fit without sharing took slower creates for lower rates.
+    shared, rates, more = shared_rates(fit.case, free, keys, rates, _fitting(strategy, progress))
+    fitted |= more
     after = replace(case, scenario=case.scenario.varied(fitted))
     before_s, after_s = _simulated(case, strategy, observed), _simulated(after, strategy, observed)
     goodness = pd.DataFrame([_goodness("assumed", before_s), _goodness("fitted", after_s)])
-    return Calibration(_pools(after, strategy, observed, document), rates, goodness, after)
+    return Calibration(_pools(after, strategy, observed, document), rates, shared, goodness, after)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], Case, pd.DataFrame]:
@@ -106,6 +118,13 @@ def _read(folder: Path) -> tuple[dict[str, Any], Case, pd.DataFrame]:
     if problems or observed is None:
         raise BadInput(problems)
     return document, case, observed
+
+
+def _fitting(strategy: str, progress: Callable[[int], None] | None) -> Fitting:
+    def fit(case: Case, observed: pd.DataFrame, keys: list[Key]) -> _Fit:
+        return _Fit(case, strategy, observed, keys, progress)
+
+    return fit
 
 
 def _first(case: Case, events: int) -> Case:
@@ -164,16 +183,26 @@ class _Fit:
         Who of several gets a lock next is chance in a cloud, and not in the simulation. So these creates say
         little, and the first fit takes a part of their waits for times. It stays if this one determines less.
         """
-        from sim.fast.engine import run
-
-        requests = run(replace(self.case, scenario=self.case.scenario.varied(fitted)), self.strategy).requests
-        waited = requests.loc[requests["lock_wait_s"] > 0, "volume_id"].astype("str")
-        left_out = self.observed["volume_id"].isin(waited).to_numpy()
+        free = self.unlocked(replace(self.case, scenario=self.case.scenario.varied(fitted)))
+        left_out = ~self.observed["volume_id"].isin(free["volume_id"]).to_numpy()
         if self.other_way is None or not left_out.any():
             return rates, fitted
         self.other_way, self.last = self.other_way | left_out, None
         again = self.solve()
         return again if again[0]["told"].sum() >= rates["told"].sum() else (rates, fitted)
+
+    def unlocked(self, case: Case) -> pd.DataFrame:
+        """The observed creates without those that wait for a lock in a simulation."""
+        from sim.fast.engine import run
+
+        requests = run(case, self.strategy).requests
+        waited = requests.loc[requests["lock_wait_s"] > 0, "volume_id"].astype("str")
+        return self.observed[~self.observed["volume_id"].isin(waited)]
+
+    def off(self) -> Floats:
+        """How far the logarithm of each create's simulated seconds is off, with the values of the case."""
+        residuals, _ = self.model(np.zeros(len(self.keys)))
+        return np.asarray(residuals[: -len(self.keys)] * self.scale)
 
     def solve(self) -> tuple[pd.DataFrame, dict[Key, object]]:
         """The rates' table, and the fitted value of each key that the history determines."""
@@ -257,7 +286,7 @@ class _Fit:
             self.rounding = np.nan_to_num((logarithms - smooth) / self.scale)
         off = np.nan_to_num((logarithms - _logarithms(self.seconds)) / self.scale)
         off[self.other_way] = 0.0
-        parts = np.stack([_part(case, seen, key) for key in self.keys], axis=1)
+        parts = np.stack([self._slope(case, seen, key) for key in self.keys], axis=1)
         total = ((simulated_s + RESOLUTION_S) * self.scale)[:, None]
         residuals = np.concatenate([off, PRIOR * shift])
         slopes = np.nan_to_num(parts / total)
@@ -269,6 +298,16 @@ class _Fit:
             self.progress(self.runs)
         return residuals, slopes
 
+    def _slope(self, case: Case, seen: pd.DataFrame, key: Key) -> Floats:
+        """What each create's seconds gain with the logarithm of a value; of a shared rate, by simulation."""
+        if key[-1] not in SHARED:
+            return _part(case, seen, key)
+        faster = replace(case, scenario=case.scenario.varied({key: _value(case, key) * np.exp(STEP)}))
+        other = seen[["volume_id"]].merge(
+            _simulated(faster, self.strategy, self.observed), on="volume_id", how="left"
+        )
+        return np.nan_to_num((other["simulated_s"] - seen["simulated_s"]).to_numpy(dtype=np.float64) / STEP)
+
 
 def _part(case: Case, seen: pd.DataFrame, key: Key) -> Floats:
     """The part of each create's seconds that a time (its seconds) or a rate (minus its seconds) causes."""
@@ -276,15 +315,20 @@ def _part(case: Case, seen: pd.DataFrame, key: Key) -> Floats:
     images = pd.DataFrame(
         {
             "size": [image.size_bytes for image in case.images.values()],
-            "virtual": [image.virtual_size_bytes for image in case.images.values()],
+            "data": [image.data_bytes for image in case.images.values()],
             "raw": [image.disk_format == "raw" for image in case.images.values()],
         },
         index=list(case.images),
     ).reindex(seen["image_id"])
+    written = images["data"]
+    if key[0] == "backends":
+        spec = case.scenario.backends[key[1]]
+        written = pd.Series({name: written_bytes(image, spec) for name, image in case.images.items()})
+        written = written.reindex(seen["image_id"])
     mib = {
         "stream_mib_s": images["size"] / MIB,
-        "write_mib_s": images["virtual"] / MIB,
-        "convert_mib_s": (images["virtual"] / MIB).where(images["raw"] != True, 0.0),  # noqa: E712  NaN too
+        "write_mib_s": written / MIB,
+        "convert_mib_s": (images["data"] / MIB).where(images["raw"] != True, 0.0),  # noqa: E712  NaN too
     }
     downloaded = (seen["source"] == "download").to_numpy()
     backends = seen["host"].map(backend_of, na_action="ignore")
@@ -362,15 +406,17 @@ def _ks(seen: pd.DataFrame) -> float:
 def write(calibration: Calibration, folder: Path) -> Path:
     """Write `calibrated.yaml` with the fitted values beside the imported scenario; return its path."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
 
     yaml = YAML()  # it keeps comments and order
     yaml.width = 4096
     scenario = yaml.load((folder / "scenario.yaml").read_text())
-    for row in calibration.rates[calibration.rates["told"]].to_dict("records"):
+    shared = calibration.shared[calibration.shared["verdict"] == SEEN]
+    for row in [*calibration.rates[calibration.rates["told"]].to_dict("records"), *shared.to_dict("records")]:
         *path, key = row["path"]
         place = scenario
         for part in path:
-            place = place[part]
+            place = place.setdefault(part, CommentedMap())
         place[key] = row["fitted"]
         place.yaml_add_eol_comment(f"fitted: {row['low']:.3g} to {row['high']:.3g} (95 %)", key)
     target = folder / "calibrated.yaml"

@@ -20,7 +20,8 @@ CALIBRATION_LEGEND = (
     "sim: simulated with the fitted values, obs: observed, of creates that succeed in\n"
     "both; clone %: clones among them; hit %: of the look-ups in the cache; p50, p95:\n"
     "create seconds; KS: distance of their distributions, 0: the same; off by: the\n"
-    "typical factor between simulated and observed create seconds"
+    "typical factor between simulated and observed create seconds. Under shared\n"
+    "rates: without / with the rate, of every second create, which the fit did not see"
 )
 
 
@@ -31,7 +32,7 @@ def calibration_text(found: Calibration) -> str:
         f" off by {row['rms_factor']:.2f}, R2 {or_dash(row['r2'], format(row['r2'], '.2f'))}"
         for row in found.goodness.to_dict("records")
     ]
-    tables = _calibrated_pools(found.pools), "", _calibrated_rates(found.rates), ""
+    tables = _calibrated_pools(found.pools), "", _calibrated_rates(found.rates), "", _shared(found.shared), ""
     return text_of(*tables, *map(Text, goodness), Text(CALIBRATION_LEGEND, style="dim"))
 
 
@@ -67,6 +68,20 @@ def _calibrated_rates(rates: pd.DataFrame) -> Table:
         between = f"{row['low']:.3g} to {row['high']:.3g}" if row["told"] else "the history does not tell"
         fitted = f"{row['fitted']:.4g}" if row["told"] else "-"
         table.add_row(".".join(row["path"]), f"{row['assumed']:.4g}", fitted, between)
+    return table
+
+
+def _shared(shared: pd.DataFrame) -> Table:
+    """Whether creates were slower while others ran, for each rate that they may share."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    for heading in ("shared", "fitted", "95 %", "off by, without / with"):
+        table.add_column(heading, justify="left" if heading == "shared" else "right", overflow="fold")
+    for row in shared.to_dict("records"):
+        seen = row["verdict"] == "seen"
+        between = f"{row['low']:.3g} to {row['high']:.3g}" if seen else row["verdict"]
+        fitted = f"{row['fitted']:.4g}" if seen else "-"
+        off = [or_dash(row[name], f"{row[name]:.2f}") for name in ("without_off_by", "with_off_by")]
+        table.add_row(".".join(row["path"]), fitted, between, " / ".join(off))
     return table
 
 
