@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 from sim.cli import app
 from sim.fast.engine import run
-from sim.importers.calibration import PRIOR, SCALE, _Fit, calibrate
+from sim.importers.calibration import Calibration, calibrate
+from sim.importers.rate_fit import PRIOR, SCALE, Fit
+from sim.importers.shared_rates import SEEN
 from sim.inputs.problems import BadInput
 from sim.inputs.trace import write_trace
 from sim.workload.loading import load
@@ -68,15 +70,21 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple
     return folder, truth
 
 
+@pytest.fixture(scope="module")
+def found(observed: tuple[Path, dict[tuple[str, ...], float]]) -> Calibration:
+    return calibrate(observed[0])
+
+
 def put(raw: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     for part in path[:-1]:
         raw = raw[part]
     raw[path[-1]] = value
 
 
-def test_true_values_are_found(observed: tuple[Path, dict[tuple[str, ...], float]]) -> None:
-    folder, truth = observed
-    found = calibrate(folder)
+def test_true_values_are_found(
+    observed: tuple[Path, dict[tuple[str, ...], float]], found: Calibration
+) -> None:
+    _, truth = observed
     told = found.rates[found.rates["told"]]
     assert len(told) >= 10
     # All intervals at once hold with 99 %, each therefore wider than its own 95 %.
@@ -89,10 +97,11 @@ def test_true_values_are_found(observed: tuple[Path, dict[tuple[str, ...], float
     assert "disk-b" in untold
     before, after = found.goodness.to_dict("records")
     assert after["rms_factor"] < before["rms_factor"] and after["r2"] > before["r2"]
+    assert SEEN not in set(found.shared["verdict"])
 
 
-def test_what_was_observed_stands_beside(observed: tuple[Path, dict[tuple[str, ...], float]]) -> None:
-    pools = calibrate(observed[0]).pools.set_index("host")
+def test_what_was_observed_stands_beside(found: Calibration) -> None:
+    pools = found.pools.set_index("host")
     pool = pools.loc["flash-a#p0"]
     assert (pool["observed_hit_rate"], pool["observed_evictions"], pool["observed_fills"]) == (0.5, 7, 3)
     assert pool["simulated_clone_hit_rate"] == pytest.approx(pool["observed_clone_hit_rate"], abs=0.01)
@@ -137,7 +146,7 @@ def test_what_is_missing_is_told(tmp_path: Path, observed: tuple[Path, dict[tupl
 def test_intervals_hold_as_often_as_they_say(noise: float) -> None:
     draw, held = np.random.default_rng(8), 0
     for _ in range(TRIALS):
-        fit = _Fit.__new__(_Fit)
+        fit = Fit.__new__(Fit)
         fit.keys, fit.whole = [("a",), ("b",)], False
         slopes = draw.uniform(0, 1, (200, 2))
         residuals = draw.normal(0, noise / SCALE, 200)

@@ -22,11 +22,12 @@ OWN = {"glance": {"stream_mib_s": 75}, "a": {"write_mib_s": 200}}  # truths of a
 ASSUMED = {("glance", "stream_mib_s"): 60, ("backends", "a", "write_mib_s"): 300}
 
 
-def history(folder: Path, every_s: float, **shared: dict[str, Any]) -> Path:
+def history(folder: Path, every_s: float, seed: int = 3, **shared: dict[str, Any]) -> Path:
     """An imported folder: 120 downloads, `every_s` apart on average, with the rates `shared` or without."""
-    draw = np.random.default_rng(3)
-    images = [(f"i{n}", gib) for n, gib in enumerate((0.5, 1, 2, 4, 8))]
-    rows = [f"{name},{name},raw,bare,{int(gib * GIB)},{int(gib * GIB)}" for name, gib in images]
+    draw = np.random.default_rng(seed)
+    # Files and virtual sizes in different proportions tell downloads from writes.
+    images = [(0.5, 4), (1, 1), (2, 8), (4, 5), (6, 6)]
+    rows = [f"i{n},i{n},qcow2,bare,{int(f * GIB)},{v * GIB}" for n, (f, v) in enumerate(images)]
     header = "image_id,name,disk_format,container_format,size_bytes,virtual_size_bytes"
     (folder / "images.csv").write_text("\n".join((header, *rows)) + "\n")
     times = np.cumsum(draw.exponential(every_s, 120))

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from sim.inputs.scenario import Case
-
-Floats = npt.NDArray[np.float64]
-Key = tuple[str, ...]
+from sim.importers.rate_fit import Fit, Floats, Key, Simulation
+from sim.inputs.scenario import Scenario
 
 # Verdicts.
 SEEN, NOT_SEEN, UNTOLD = "seen", "no sharing seen", "cannot tell"
 COLUMNS = ("path", "verdict", "fitted", "low", "high", "depends", "without_off_by", "with_off_by")
-# The fit begins with links of so many streams' own rates: it has several local minima.
-STARTS = (1.2, 2.5, 6.0)
+# Links of so many streams' own rates are tried: a fit has several local minima.
+STREAMS = (1.2, 2.5, 6.0)
 LEAST_CREATES = 5  # creates that a link must slow down, if it had one stream's rate,
 LEAST_CHANGE = 0.05  # and by how much of their logarithm
-SURE = 1.96  # standard errors by which creates that the fit did not see must gain
+SURE = 1.96  # standard errors
 
 
-class Fit(Protocol):
-    """A fit of keys to observed creates (see sim/importers/calibration.py)."""
-
-    def solve(self) -> tuple[pd.DataFrame, dict[Key, object]]: ...
-
-    def off(self) -> Floats: ...
-
-
-Fitting = Callable[[Case, pd.DataFrame, list[Key]], Fit]
-
-
-def candidates(case: Case) -> Iterator[tuple[Key, float]]:
+def candidates(scenario: Scenario) -> Iterator[tuple[Key, float]]:
     """The shared rates that the scenario does not give, and the own rate of a stream on each."""
-    scenario, rate = case.scenario, case.scenario.glance.stream_mib_s
+    rate = scenario.glance.stream_mib_s
     nodes = sorted({node for backend in scenario.backends.values() for node in backend.node_names})
     if rate is not None:
         if scenario.glance.total_mib_s is None:
@@ -53,68 +38,83 @@ def candidates(case: Case) -> Iterator[tuple[Key, float]]:
 
 
 def shared_rates(
-    case: Case, observed: pd.DataFrame, keys: list[Key], rates: pd.DataFrame, fitting: Fitting
+    simulation: Simulation,
+    observed: pd.DataFrame,
+    keys: list[Key],
+    rates: pd.DataFrame,
+    fitted: dict[Key, object],
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[Key, object]]:
-    """Look for each shared rate in a history. Returns the table `Calibration.shared`, and the rates' table
-    and the values, both fitted anew with the shared rates that are seen.
+    """Look for shared rates in a history, beside the fit of `keys`: its table and its values.
 
-    Every second create is left out of a first fit with and without sharing. A rate is seen if these creates
-    fit better with it.
+    Returns the table `Calibration.shared`, and the table of the keys' rates and all values, both fitted anew
+    if there is a shared rate. The one that explains most is taken first. The others then must explain what
+    is left.
     """
-    rows: list[dict[str, Any]] = []
-    values: dict[Key, object] = {}
-    for key, own in list(candidates(case)):
-        row, found = _look(case, observed, keys, key, own, fitting)
-        rows.append({"path": key, **row})
-        if found is None:
-            continue
-        table, fitted = found
-        keys = [*keys, key]
-        values |= fitted
-        case = _with(case, fitted)
-        assumed = dict(zip(rates["path"], rates["assumed"], strict=True))
-        rates = table[table["path"].isin(rates["path"])]
-        rates = rates.assign(assumed=rates["path"].map(assumed)).reset_index(drop=True)
-    return pd.DataFrame(rows, columns=list(COLUMNS)), rates, values
+    scenario = simulation.case.scenario
+    rows: dict[Key, dict[str, Any]] = {}
+    assumed = dict(zip(rates["path"], rates["assumed"], strict=True))
+    while True:
+        left = list(candidates(scenario.varied(fitted)))
+        looks = {key: _look(simulation, observed, keys, fitted, key, own) for key, own in left}
+        rows |= looks
+        seen = {key: look for key, look in looks.items() if look["verdict"] == SEEN}
+        if not seen:
+            break
+        best = max(seen, key=lambda key: seen[key]["gain"])
+        keys, rates, fitted = [*keys, best], seen[best]["rates"], seen[best]["values"]
+    for row in rates.to_dict("records"):
+        if row["path"] in rows:
+            rows[row["path"]] |= {name: row[name] for name in ("fitted", "low", "high")}
+    table = pd.DataFrame([{"path": key, **row} for key, row in rows.items()], columns=list(COLUMNS))
+    rates = rates[rates["path"].isin(list(assumed))]
+    return table, rates.assign(assumed=rates["path"].map(assumed)).reset_index(drop=True), fitted
 
 
 def _look(
-    case: Case, observed: pd.DataFrame, keys: list[Key], key: Key, own: float, fitting: Fitting
-) -> tuple[dict[str, Any], tuple[pd.DataFrame, dict[Key, object]] | None]:
-    """One row of the table, and a fit to all creates if the rate is seen."""
-    row: dict[str, Any] = {"verdict": UNTOLD, "fitted": np.nan, "low": np.nan, "high": np.nan}
-    row |= {"without_off_by": np.nan, "with_off_by": np.nan}
-    alone, slowest = (fitting(one, observed, keys).off() for one in (case, _with(case, {key: own})))
-    row["depends"] = depends = int((np.abs(slowest - alone) > LEAST_CHANGE).sum())
-    if depends < LEAST_CREATES:
-        return row, None
+    simulation: Simulation,
+    observed: pd.DataFrame,
+    keys: list[Key],
+    fitted: dict[Key, object],
+    key: Key,
+    own: float,
+) -> dict[str, Any]:
+    """One row of the table; if the rate is seen, the fit with it too: its `rates` and `values`, and how much
+    it explains (`gain`)."""
+    row: dict[str, Any] = dict.fromkeys(COLUMNS[2:], np.nan) | {"verdict": UNTOLD}
+
+    def fit(scenario: Scenario, creates: pd.DataFrame, *more: Key) -> Fit:
+        return Fit(simulation, scenario, creates, [*keys, *more])
+
+    # The fit so far took slower creates for lower rates of streams. It is where new fits begin: a stream's
+    # rate above that of its link would not matter, and no fit would move it.
+    base = simulation.case.scenario.varied(fitted)
+    alone = fit(base, observed)
+    slowest = fit(base.varied({key: own}), observed)
+    row["depends"] = int((np.abs(slowest.off() - alone.off()) > LEAST_CHANGE).sum())
+    if row["depends"] < LEAST_CREATES:
+        return row
+    row["verdict"] = NOT_SEEN
+    scores = {s: alone.score(fit(base.varied({key: s * own}), observed)) for s in STREAMS}
+    streams = max(scores, key=lambda s: scores[s])
+    if scores[streams] < SURE:
+        return row
+    # Fit every second create, with and without the rate, and compare on the others.
     first, second = observed.iloc[::2], observed.iloc[1::2]
-    without = _with(case, fitting(case, first, keys).solve()[1])
-    start, best = own, (np.inf, case)
-    for streams in STARTS:
-        trial = _with(case, {key: streams * own})
-        trial = _with(trial, fitting(trial, first, [*keys, key]).solve()[1])
-        loss = float(_loss(fitting(trial, first, keys).off()).sum())
-        if loss < best[0]:
-            start, best = streams * own, (loss, trial)
-    off = [fitting(one, second, keys).off() for one in (without, best[1])]
+    start = base.varied({key: streams * own})
+    off = [
+        fit(scenario.varied(fit(scenario, first, *more).solve()[1]), second).off()
+        for scenario, more in ((base, ()), (start, (key,)))
+    ]
     row["without_off_by"], row["with_off_by"] = (float(np.exp(np.sqrt(np.mean(each**2)))) for each in off)
     gain = _loss(off[0]) - _loss(off[1])
-    row["verdict"] = NOT_SEEN
     if not gain.mean() > SURE * gain.std() / np.sqrt(max(1, len(gain))):
-        return row, None
-    found = fitting(_with(case, {key: start}), observed, [*keys, key]).solve()
-    told = found[0][found[0]["path"] == key].iloc[0]
-    if not told["told"]:
-        return row, None
-    row |= {"verdict": SEEN} | {name: float(told[name]) for name in ("fitted", "low", "high")}
-    return row, found
+        return row
+    rates, values = fit(start, observed, key).solve()
+    if key in values:
+        row |= {"verdict": SEEN, "gain": float(gain.mean()), "rates": rates, "values": values}
+    return row
 
 
 def _loss(off: Floats) -> Floats:
     """Least squares, but creates that went another way count less (soft L1, in units of 20 %)."""
     return np.asarray(np.sqrt(1 + (off / 0.2) ** 2) - 1)
-
-
-def _with(case: Case, values: dict[Key, object]) -> Case:
-    return replace(case, scenario=case.scenario.varied(values)) if values else case
