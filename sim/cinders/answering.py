@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import queue
@@ -61,11 +62,7 @@ def _one(asked: Asked | Exception, tell: Callable[..., None]) -> None:
     try:
         if isinstance(asked, Exception):
             raise asked
-        if asked.watch:
-            from sim.cinder.watch.parts import run
-        else:
-            from sim.cinder.engine import run
-
+        run = importlib.import_module(asked.how).run
         step, told = max(1, len(asked.case.trace.events) // STEPS), 0
 
         def progress(done: int) -> None:

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from sim.cinders.environments import python_of
 from sim.inputs.cinders import Cinder, CinderFailed
 from sim.inputs.scenario import Case
 from sim.model.records import Records
+
+if TYPE_CHECKING:
+    from sim.cinder.changes import Change
 
 SIM = Path(__file__).parents[1]
 # The environment has no `sim`, and the folder that holds this one may have another Cinder.
@@ -32,12 +35,12 @@ answer(*sys.argv[2:])
 
 @dataclass(frozen=True)
 class Asked:
-    """What a process is asked to run."""
+    """What a process is asked to run: `run` of the module `how`."""
 
     case: Case
     strategy: str
-    cinder_log: bool
-    watch: bool
+    how: Literal["sim.cinder.engine", "sim.cinder.watch.parts", "sim.cinder.changes"]
+    cinder_log: bool = False
 
 
 def run(
@@ -54,10 +57,28 @@ def run(
     Raises NotInstalled if the Cinder cannot be installed, CinderFailed for what fails in its process, and
     RuntimeError if that process ends.
     """
+    how: Any = "sim.cinder.watch.parts" if watch else "sim.cinder.engine"
+    records: Records = _asked(cinder, Asked(case, strategy, how, cinder_log), progress)
+    return records
+
+
+def measured(case: Case, strategy: str, cinder: Cinder) -> tuple[Records, list[Change]]:
+    """`sim.cinder.changes.run` with another Cinder. Raises as `run` does."""
+    found: tuple[Records, list[Change]] = _asked(cinder, Asked(case, strategy, "sim.cinder.changes"))
+    return found
+
+
+def ready(cinder: Cinder) -> None:
+    """Install what a Cinder runs in, if it is not there. Raises NotInstalled."""
+    if cinder.release is not None:
+        python_of(cinder.release, _said)
+
+
+def _asked(cinder: Cinder, asked: Asked, progress: Callable[[int], None] | None = None) -> Any:
     process = _process(cinder)
     assert process.stdin is not None and process.stdout is not None
     try:
-        pickle.dump(Asked(case, strategy, cinder_log, watch), process.stdin)
+        pickle.dump(asked, process.stdin)
         process.stdin.flush()
         return _answer(process.stdout, progress)
     except (EOFError, BrokenPipeError):
@@ -66,12 +87,11 @@ def run(
         raise RuntimeError(f"the process of Cinder {cinder.name} ended with exit code {code}") from None
 
 
-def _answer(messages: IO[bytes], progress: Callable[[int], None] | None) -> Records:
+def _answer(messages: IO[bytes], progress: Callable[[int], None] | None) -> Any:
     while True:
         what, value = pickle.load(messages)
         if what == "done":
-            found: Records = value
-            return found
+            return value
         if what == "failed":
             text, trace = value
             failed = CinderFailed(text)

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sim.inputs.beside import beside
-from sim.inputs.cinders import SUPPORTED, NotInstalled
+from sim.inputs.cinders import SUPPORTED, Cinder, NotInstalled, described_in
 from sim.inputs.problems import printable
 
 DATA = Path(__file__).parents[1] / "data" / "cinders"
@@ -46,6 +46,23 @@ def python_of(release: str, said: Callable[[str], None]) -> Path:
                 where, why = printable(str(folder)), error.strerror or error
                 raise NotInstalled(f"Cinder {release} could not be installed into {where}: {why}") from None
     return python
+
+
+def identity(cinder: Cinder) -> list[str]:
+    """What tells a Cinder from another: its name, what is installed for it, and the content of a checkout."""
+    if cinder.release is None:
+        return [cinder.name]
+    of_checkout = [] if cinder.checkout is None else [_content(cinder.checkout)]
+    return [cinder.name, _folder(cinder.release).name, *of_checkout]
+
+
+def _content(checkout: Path) -> str:
+    """A hash of a checkout's code, without its tests, and of the files that describe it."""
+    digest, package = hashlib.sha256(), checkout / "cinder"
+    code = (path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "tests")
+    for path in sorted([*code, *filter(Path.is_file, described_in(checkout))]):
+        digest.update(bytes(path.relative_to(checkout)) + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def kept() -> list[Kept]:

@@ -47,7 +47,7 @@ def cinders(
     elif kept:
         show("\n".join(f"{one.release}  {one.size_bytes / 2**20:,.0f} MiB  {one.folder}" for one in kept))
     else:
-        show("no environment is kept: --cinder of run, compare and verify makes them")
+        show("no environment is kept: --cinder of run, compare, verify and sweep makes them")
 
 
 def _chosen(kept: Sequence[Kept], text: str) -> list[Kept]:

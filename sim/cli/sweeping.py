@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from sim.cli.ending import command
 from sim.cli.shared import (
+    Cinders,
     Dask,
     Json,
     Scenario,
@@ -22,6 +24,7 @@ from sim.cli.shared import (
     WarmUp,
     Workers,
     checked,
+    deciding,
     folder_for,
     handed_over,
     plain,
@@ -36,6 +39,7 @@ from sim.cli.shared import (
     wrong_workers,
 )
 from sim.inputs.beside import unwritable
+from sim.inputs.cinders import INSTALLED, Cinder
 from sim.inputs.problems import BadInput, printable
 
 if TYPE_CHECKING:
@@ -78,6 +82,7 @@ def sweep(
         int, typer.Option(min=1, help="How many times to redraw a generated workload.")
     ] = 1,
     warm_up: WarmUp = "0",
+    cinder: Cinders = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the results of every cell (default: sweep-NAME)."),
@@ -92,6 +97,7 @@ def sweep(
     """Simulate a scenario with many values of its keys.
 
     A cell is one run: a strategy with one combination of values. Cells run on engine `fast`, on all cores.
+    With --cinder, each cell runs on engine `cinder` with each Cinder, and the tables have a column for it.
     DIR keeps every finished cell: after an interruption, the same command continues. DIR/sweep.csv has the
     results: for each cell, one row per tier, pool and backend, and one for all together. DIR/intervals.csv
     has their confidence intervals: over replications, or over blocks of one history.
@@ -104,10 +110,18 @@ def sweep(
     """
     problems = wrong_workers(workers) + wrong_warm_up(warm_up) + (unwritable(out) if out else [])
     scheduler = scheduler_of(dask, tls_ca_file, tls_cert, tls_key, problems)
+    cinders = None if cinder is None else deciding(cinder, "cinder", problems)
     case = checked(scenario, None, problems, replications=replications)
-    handed_over(case.scenario, "fast")
+    if cinders is None:
+        handed_over(case.scenario, "fast")
     folder = folder_for("sweep", case) if out is None else out
-    points = _points(case, vary or [], rows, sample, sampling, replications)
+    deciding_each = len(cinders or [None])
+
+    def bounded(points: int) -> None:
+        if problems := too_many(replications, points * deciding_each, case.creates):
+            raise BadInput(problems)
+
+    points = _points(case, vary or [], rows, sample, sampling, bounded)
     from sim.analysis.results import together
     from sim.sweep.intervals import intervals
     from sim.sweep.results import value_text
@@ -117,10 +131,11 @@ def sweep(
 
     check(case.scenario, points, rows or VARY)
     counted_from_s = warm_up_s(warm_up, case, list(dict.fromkeys(point.strategy for point in points)))
-    with progress("cells", len(points) * replications, shown=True) as done:
+    with progress("cells", len(points) * deciding_each * replications, shown=True) as done:
         results = run_cells(
             case,
             points,
+            cinders=cinders,
             replications=replications,
             warm_up_s=counted_from_s,
             folder=folder,
@@ -132,8 +147,8 @@ def sweep(
     with together(folder) as new:
         write_csv(table, new / "sweep.csv")
         write_csv(certain, new / "intervals.csv")
-        if len(certain):
-            _report(case, certain, results, counted_from_s, new)
+        if len(certain) and deciding_each == 1:  # of several Cinders none is recommended
+            _report(case, certain, results, counted_from_s, new, cinders[0] if cinders else None)
     if as_json:
         print_json({"scenario": case.scenario.name, "cells": plain(table), "intervals": plain(certain)})
     else:
@@ -141,12 +156,20 @@ def sweep(
     print(f"sweep: written to {printable(str(folder / 'sweep.csv'))}", file=sys.stderr)
     failed = [result for result in results if result.error]
     for result in failed:
-        values = ", ".join(f"{key}={value_text(value)}" for key, value in result.values.items())
-        print(f"cell {result.strategy} {values} failed: {result.error}", file=sys.stderr)
+        strategy, *rest = ((key, value_text(value)) for key, value in result.point.items())
+        values = ", ".join(f"{key}={value}" for key, value in rest)
+        print(f"cell {strategy[1]} {values} failed: {result.error}", file=sys.stderr)
     raise typer.Exit(1 if failed else 0)
 
 
-def _report(case: Case, certain: pd.DataFrame, results: list[Result], warm_up_s: float, folder: Path) -> None:
+def _report(
+    case: Case,
+    certain: pd.DataFrame,
+    results: list[Result],
+    warm_up_s: float,
+    folder: Path,
+    cinder: Cinder | None,
+) -> None:
     """Write `report.html` next to the tables."""
     from sim.api import curve
     from sim.inputs.strategies import STRATEGIES
@@ -154,17 +177,18 @@ def _report(case: Case, certain: pd.DataFrame, results: list[Result], warm_up_s:
     from sim.report.swept import recommended, sweep_page
     from sim.sweep.intervals import points
 
-    chosen = _ran(case, points(results)[recommended(certain)][0], warm_up_s)
+    chosen = _ran(case, points(results)[recommended(certain)][0], warm_up_s, cinder)
     curves, strategies = None, [chosen.strategy, *certain["strategy"].unique()]
     cached = [name for name in strategies if STRATEGIES[name].image_volume_cache_enabled]
     if cached:
         with suppress(BadInput):  # another eviction than Cinder's
             curves = cached[0], curve(case, cached[0], engine="fast")
     failed = sum(bool(result.error) for result in results)
-    write(sweep_page(case, certain, failed, curves, chosen, made_of(case, "fast", warm_up_s)), folder)
+    made = made_of(case, "cinder" if cinder else "fast", warm_up_s)
+    write(sweep_page(case, certain, failed, curves, chosen, made), folder)
 
 
-def _ran(case: Case, point: Result, warm_up_s: float) -> Ran:
+def _ran(case: Case, point: Result, warm_up_s: float, cinder: Cinder | None) -> Ran:
     """Run a point once more, because a cell keeps no rows of its run."""
     from sim.analysis.comparison import counted
     from sim.analysis.findings import findings
@@ -177,7 +201,8 @@ def _ran(case: Case, point: Result, warm_up_s: float) -> Ran:
     raw = case.scenario.model_dump(by_alias=True)
     values = {path: value for key, value in point.values.items() for path in paths_of(key, raw)}
     at, strategy = load(case.path, values=values), point.strategy
-    records = counted(run(at, strategy, "fast"), warm_up_s)
+    engine, decides = ("fast", INSTALLED) if cinder is None else ("cinder", cinder)
+    records = counted(run(at, strategy, engine, cinder=decides), warm_up_s)
     return Ran(
         "recommended", strategy, at, aggregates(records, at, warm_up_s), findings(records, at, strategy)
     )
@@ -189,13 +214,9 @@ def _points(
     rows: Path | None,
     sample: int | None,
     sampling: Sampling,
-    replications: int,
+    bounded: Callable[[int], None],
 ) -> list[Point]:
     from sim.sweep import varying
-
-    def bounded(points: int) -> None:
-        if problems := too_many(replications, points, case.creates):
-            raise BadInput(problems)
 
     strategies = case.scenario.strategies
     if (rows is None) == (not vary):

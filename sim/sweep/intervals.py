@@ -23,21 +23,21 @@ MEASURES = (
 def intervals(case: Case, results: Sequence[Result]) -> pd.DataFrame:
     """One row for each point and scope, from the results of a sweep. Pools need several replications.
 
-    Columns: strategy, the varied keys, scope, name, of (`replications` | `blocks`), units, then each of
-    MEASURES with `{measure}_low` and `{measure}_high`: its mean over replications, or its value in one
-    history, and the ends of its 95 % interval (NaN without one). Failed cells are left out.
+    Columns: strategy, cinder (if the sweep was given any), the varied keys, scope, name, of (`replications` |
+    `blocks`), units, then each of MEASURES with `{measure}_low` and `{measure}_high`: its mean over
+    replications, or its value in one history, and the ends of its 95 % interval (NaN without one). Failed
+    cells are left out.
     """
     rows: list[dict[str, Any]] = []
     for cells in points(results):
-        about = {"strategy": cells[0].strategy, **cells[0].values}
         told = _of_replications(cells) if len(cells) > 1 else _of_blocks(case, cells[0])
-        rows += [about | row for row in told]
+        rows += [cells[0].point | row for row in told]
     return table_of(rows, results)
 
 
 def points(results: Sequence[Result]) -> list[list[Result]]:
     """The results of each point that `intervals` has a row for, in its order."""
-    groups = itertools.groupby(results, lambda one: (one.strategy, repr(one.values)))
+    groups = itertools.groupby(results, lambda one: repr(one.point))
     done = [[result for result in group if result.rows] for _, group in groups]
     return [cells for cells in done if len(cells) > 1 or (cells and _in_blocks(cells[0]))]
 

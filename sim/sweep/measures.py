@@ -1,4 +1,4 @@
-"""Measures of a run of engine `fast`, without the tables that a sweep would throw away."""
+"""Measures of a run, without the tables that a sweep would throw away."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sim.analysis.statistics import Blocks
 from sim.fast.engine import Prepared
 from sim.fast.state import ACCOUNTS, FIELDS, Array, State
 from sim.fast.tally import COUNTS, OTHER_ERRORS, tally
+from sim.inputs.cinders import Cinder
 from sim.inputs.scenario import Scenario
 from sim.inputs.units import GIB
 from sim.model.records import SOURCES
@@ -57,9 +58,9 @@ class Measurer:
         self._block = blocks.of(self._asked)
         self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, ALL)])
 
-    def play(self, scenario: Scenario, strategy: str) -> tuple[State, float]:
+    def play(self, scenario: Scenario, strategy: str, cinder: Cinder | None = None) -> tuple[State, float]:
         """Run a strategy so that `rows` can measure it: `played` with the edges of the blocks."""
-        return played(self.prepared, scenario, strategy, self._edges)
+        return played(self.prepared, scenario, strategy, self._edges, cinder)
 
     def rows(self, s: State, scenario: Scenario) -> Rows:
         """Measure what `play` returned: a row for each tier, pool and backend, and one for all."""

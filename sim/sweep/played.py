@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,53 +11,43 @@ import numpy.typing as npt
 from sim.fast.build import NO_EDGES, build
 from sim.fast.engine import Prepared
 from sim.fast.state import ACCOUNTS, FIELDS, NONE, Array, State
+from sim.inputs.cinders import INSTALLED, Cinder
 from sim.inputs.hosts import backend_of
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES
 from sim.model.records import SOURCES, Records
-from sim.model.usage import KINDS, OWNERS, UsageMeter
+from sim.model.usage import KINDS, OWNERS
 from sim.run import engine_of
 
-Change = tuple[float, str, str, str, float, float, float]
+if TYPE_CHECKING:
+    from sim.cinder.changes import Change
 
 
 def played(
-    prepared: Prepared, scenario: Scenario, strategy: str, edges: Array = NO_EDGES
+    prepared: Prepared,
+    scenario: Scenario,
+    strategy: str,
+    edges: Array = NO_EDGES,
+    cinder: Cinder | None = None,
 ) -> tuple[State, float]:
-    """The state at the end of a run, and the seconds in the engine.
+    """The state at the end of a run, and the seconds in the engine. With a `cinder`, that one decides.
 
     After a run of engine `cinder`, the state has the rows of creates, the accounts, those at the `edges`, and
     the peaks of volumes: what a sweep measures. Raises `BadInput` as `Prepared.play` does.
     """
-    if engine_of(scenario, "fast") == "fast":
+    if cinder is None and engine_of(scenario, "fast") == "fast":
         state, _, engine_s = prepared.play(scenario, strategy, edges=edges)
         return state, engine_s
-    from sim.cinder import engine  # slow to import: it loads Cinder
-    from sim.cinder.parts import PARTS
+    case = replace(prepared.case, scenario=scenario)
+    if cinder is None or cinder == INSTALLED:
+        from sim.cinder.changes import run  # slow to import: it loads Cinder
 
-    case, changes = replace(prepared.case, scenario=scenario), Changes()
-    parts = replace(PARTS, meter=changes.meter)
-    records = engine.played(engine.Simulation(case, STRATEGIES[strategy], parts=parts))
-    return _state(prepared, case, strategy, edges, records, changes.rows), records.engine_s
+        records, changes = run(case, strategy)
+    else:
+        from sim.cinders.apart import measured
 
-
-@dataclass(frozen=True)
-class Changes:
-    """The changes on the arrays, in order: the arguments of `UsageMeter.add` after the time."""
-
-    rows: list[Change] = field(default_factory=list)
-
-    @property
-    def meter(self) -> type[UsageMeter]:
-        """A meter that notes them too."""
-        rows = self.rows
-
-        class Noting(UsageMeter):
-            def add(self, *change: Any) -> None:
-                super().add(*change)
-                rows.append((self.last, *change))
-
-        return Noting
+        records, changes = measured(case, strategy, cinder)
+    return _state(prepared, case, strategy, edges, records, changes), records.engine_s
 
 
 def _state(

@@ -50,18 +50,26 @@ Rows = Mapping[tuple[Scope, str], Row]
 class Result:
     """The result of a cell: its `rows` by scope and name, and the number of `requests` simulated.
 
-    `values` are the varied values by key. A failed cell has an `error` and no rows.
+    `values` are the varied values by key. `cinder` is the Cinder that decided; None if the sweep has
+    no choice of them. A failed cell has an `error` and no rows.
     """
 
     digest: str
     values: Mapping[str, Any]
     strategy: str
     replication: int
+    cinder: str | None = None
     rows: Rows = field(default_factory=dict)
     requests: int = 0
     engine_s: float = 0.0
     cell_s: float = 0.0
     error: str = ""
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """Which point the cell belongs to: the first columns of a table."""
+        of_cinder = {} if self.cinder is None else {"cinder": self.cinder}
+        return {"strategy": self.strategy, **of_cinder, **self.values}
 
     def to_json(self) -> str:
         """The result as text, below its SHA-256. JSON has no NaN, so a figure without a value is null."""

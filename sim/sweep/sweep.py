@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +17,12 @@ import joblib
 import pandas as pd
 
 from sim.analysis.pool import results
+from sim.cinders import answering
+from sim.cinders.apart import ready
+from sim.cinders.environments import identity
 from sim.fast.engine import Prepared
 from sim.inputs.beside import beside, remove_left
+from sim.inputs.cinders import Cinder, CinderFailed
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.model.sources import digest_of
@@ -48,12 +53,15 @@ class Cell:
     counted: Counted
     base: str
     digest: str
+    cinder: Cinder | None = None  # None: engine `fast`
+    identity: Sequence[str] = ()  # of the Cinder, when the sweep began
 
 
 def sweep(
     case: Case,
     points: Sequence[Point],
     *,
+    cinders: Sequence[Cinder] | None = None,
     replications: int = 1,
     warm_up_s: float = 0.0,
     slow_s: Mapping[str, float] | None = None,
@@ -62,18 +70,23 @@ def sweep(
     dask: Scheduler | str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Result]:
-    """Run every cell. Returns the results, by point, then by replication.
+    """Run every cell. Returns the results, by point, then by Cinder and by replication.
 
-    `folder` keeps each finished cell, and cells that it already has do not run again. It does not keep failed
-    cells. `workers`: number of processes (-1: one per core). `dask`: address of a scheduler whose workers run
-    the cells instead. `progress` is called with the number of finished cells. Raises BadInput.
+    With `cinders`, engine `cinder` runs each point with each of them, else engine `fast` runs it. `folder`
+    keeps each finished cell, and cells that it already has do not run again. It does not keep failed cells.
+    `workers`: number of processes (-1: one per core). `dask`: address of a scheduler whose workers run the
+    cells instead. `progress` is called with the number of finished cells. Raises BadInput, and NotInstalled
+    if the environment of a Cinder cannot be made.
     """
     check(case.scenario, points)
     if replications > 1 and case.scenario.workload.generate is None:
         raise BadInput([f"{case.path}: a trace has one history: replications need workload.generate"])
-    refuse_many(len(points) * replications, f"{case.path}: {{}} cells")
+    deciding: Sequence[Cinder | None] = [None] if cinders is None else cinders
+    refuse_many(len(points) * len(deciding) * replications, f"{case.path}: {{}} cells")
+    if cinders is not None and any(key == "cinder" for point in points for key, _ in point.values):
+        raise BadInput(["--cinder: the varied key cinder would have the same column in the results"])
     counted = Counted(warm_up_s, tuple(sorted((slow_s or {}).items())))
-    cells = _cells(case, points, replications, counted)
+    cells = _cells(case, points, deciding, replications, counted)
     kept = {}
     if folder is not None:
         remove_left(folder / "cells", "[0-9a-f]*")
@@ -82,6 +95,8 @@ def sweep(
     todo = sorted((cell for cell in cells if cell.digest not in kept), key=_workload_of)
     if progress is not None:
         progress(len(cells) - len(todo))
+    for cinder in dict.fromkeys(cell.cinder for cell in todo if cell.cinder is not None):
+        ready(cinder)
     found = dict(kept)
     for result in _run(case, todo, workers, dask):
         found[result.digest] = result
@@ -99,12 +114,7 @@ def tidy(results: Sequence[Result]) -> pd.DataFrame:
     """
     rows = []
     for result in results:
-        about = {
-            "strategy": result.strategy,
-            **result.values,
-            "replication": result.replication,
-            "error": result.error,
-        }
+        about = {**result.point, "replication": result.replication, "error": result.error}
         own = [row.flat() for row in result.rows.values()] or [{"scope": "all", "name": ALL}]
         rows += [about | row for row in own]
     return table_of(rows, results)
@@ -113,14 +123,20 @@ def tidy(results: Sequence[Result]) -> pd.DataFrame:
 # -- cells ---------------------------------------------------------------------------------------------
 
 
-def _cells(case: Case, points: Sequence[Point], replications: int, counted: Counted) -> list[Cell]:
+def _cells(
+    case: Case,
+    points: Sequence[Point],
+    cinders: Sequence[Cinder | None],
+    replications: int,
+    counted: Counted,
+) -> list[Cell]:
     base = _base(case)
+    of_cinders = [(cinder, identity(cinder) if cinder is not None else []) for cinder in cinders]
     cells = []
-    for point in points:
-        for replication in range(replications):
-            own = [base, sorted(point.values), point.strategy, replication, asdict(counted)]
-            digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
-            cells.append(Cell(point, replication, counted, base, digest[:32]))
+    for point, (cinder, told), replication in itertools.product(points, of_cinders, range(replications)):
+        own = [base, sorted(point.values), point.strategy, replication, asdict(counted), told]
+        digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+        cells.append(Cell(point, replication, counted, base, digest[:32], cinder, told))
     return cells
 
 
@@ -148,7 +164,8 @@ def _base(case: Case) -> str:
 @lru_cache(maxsize=1)
 def _sources() -> str:
     """A hash of the code and data that simulate a cell: a change is another version, released or not."""
-    digest = hashlib.sha256(digest_of(__name__, "sim").encode())
+    both = digest_of(__name__, "sim") + digest_of(answering.__name__, "sim")  # which another process imports
+    digest = hashlib.sha256(both.encode())
     for source in sorted(Path(__file__).parents[1].glob("data/*.csv")):
         digest.update(source.read_bytes())
     return digest.hexdigest()
@@ -201,12 +218,16 @@ def run_cell(path: Path, cell: Cell) -> Result:
     try:
         measurer = _measurer(path, cell.base, cell.replication, cell.counted, _reloading(cell))
         scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values), measurer.raw)
-        state, engine_s = measurer.play(scenario, cell.point.strategy)
+        state, engine_s = measurer.play(scenario, cell.point.strategy, cell.cinder)
+        if cell.cinder is not None and identity(cell.cinder) != cell.identity:
+            raise RuntimeError(f"{cell.cinder.name} is not the Cinder that the sweep began with")
         rows = measurer.rows(state, scenario)
         found = {"rows": rows, "requests": int((~measurer.other).sum()), "engine_s": engine_s}
     except Exception as error:
-        found = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
-    about = (cell.digest, dict(cell.point.values), cell.point.strategy, cell.replication)
+        text = str(error) if isinstance(error, CinderFailed) else f"{type(error).__name__}: {error}"
+        found = {"error": " ".join(text.split())}
+    name = None if cell.cinder is None else cell.cinder.name
+    about = (cell.digest, dict(cell.point.values), cell.point.strategy, cell.replication, name)
     return Result(*about, cell_s=time.perf_counter() - began, **found)
 
 

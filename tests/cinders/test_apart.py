@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from sim.analysis.results import read
-from sim.cinders.environments import kept
-from sim.inputs.cinders import SUPPORTED
+from sim.cinders.environments import identity, kept
+from sim.inputs.cinders import SUPPORTED, cinders_of
 from sim.model.records import MAKES_PLACE
 
 pytestmark = pytest.mark.skipif(version("cinder") != SUPPORTED[-1], reason="once is enough")
@@ -98,6 +98,47 @@ def test_verify_compares_engine_fast_with_another_cinder(cache: Path) -> None:
     assert "cache-only: differs" in done.stdout and "GlanceMetadataExists" in done.stdout
 
 
+def test_a_sweep_runs_each_cell_with_each_cinder_and_goes_on_where_it_ended(
+    cache: Path, compared: tuple[Path, str], checkout: Path, tmp_path: Path
+) -> None:
+    way = ("sweep", FULL, "--vary", "strategy=cache-only", "--out", tmp_path / "sweep")
+    asked = (*way, "--vary", "cinder.scheduler_max_attempts=3", "--workers", 2)  # 3 is the default
+    here = {"NUMBA_DISABLE_JIT": "1"}  # its cache folder has no compiled code
+    broken = patched(checkout, "entry = entries[bug]")
+    done = run(cache, *asked, "--cinder", f"{OLDEST},{broken}", **here)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("cell cache-only cinder=my-cinder, cinder.scheduler_max_attempts=3 failed: ")
+    assert "NameError: name 'bug' is not defined" in last
+    assert " at cinder/image/cache.py:" in last and "in the create of volume-" in last
+    (kept_cell,) = (tmp_path / "sweep" / "cells").iterdir()
+    written = kept_cell.stat().st_mtime_ns
+    patched(checkout, LRU, "entry = entries[bug]")
+    assert run(cache, *asked, "--cinder", f"{OLDEST},{checkout}", **here).returncode == 0
+    assert kept_cell.stat().st_mtime_ns == written  # not run a second time
+    table = pd.read_csv(tmp_path / "sweep" / "sweep.csv").set_index(["cinder", "scope", "name"])
+    for name, of in ((OLDEST, OLDEST), ("my-cinder", NEWEST)):
+        expected = read(compared[0] / f"cache-only@{of}")[0]["summary"].set_index("tier")
+        for tier in ("flash", "disk"):
+            for column in ("creates", "clone_hit_rate", "create_s_p95", "errors"):
+                assert table.loc[(name, "tier", tier), column] == expected.loc[tier, column]
+
+
+def test_the_identity_of_a_checkout_is_its_code(checkout: Path) -> None:
+    def identities() -> set[tuple[str, ...]]:
+        (found,), _ = cinders_of(f"{checkout}")
+        return {tuple(identity(found))}
+
+    before = identities()
+    (checkout / "cinder" / "tests" / "more.py").write_text("")
+    assert identities() == before
+    for name in ("cinder/more.py", "cinder/volume/manager.py", "setup.cfg"):
+        with (checkout / name).open("a") as file:
+            file.write("\n")
+        before |= identities()
+    assert len(before) == 4
+
+
 @pytest.fixture
 def checkout(cache: Path, compared: tuple[Path, str], tmp_path: Path) -> Path:
     """A checkout of the newest Cinder, as pip unpacked it, in a folder with a space."""
@@ -110,12 +151,12 @@ def checkout(cache: Path, compared: tuple[Path, str], tmp_path: Path) -> Path:
     return tmp_path / "my cinder"
 
 
-def patched(checkout: Path, line: str) -> Path:
-    """The checkout with another line in place of LRU."""
+def patched(checkout: Path, line: str, before: str = LRU) -> Path:
+    """The checkout with another line in place of LRU, or of the line `before`."""
     cache_py = checkout / "cinder" / "image" / "cache.py"
     text = cache_py.read_text()
-    assert text.count(LRU) == 1
-    cache_py.write_text(text.replace(LRU, line))
+    assert text.count(before) == 1
+    cache_py.write_text(text.replace(before, line))
     return checkout
 
 

@@ -72,6 +72,19 @@ def test_every_bad_name_is_a_problem(text: str) -> None:
     assert "Traceback" not in done.output and "\x1b" not in done.stderr
 
 
+def test_a_sweep_tells_bad_names_with_its_other_problems() -> None:
+    done = cli("sweep", SMALLEST, "--vary", "seed=1", "--workers", 0, "--cinder", "29,30,./none")
+    assert done.exit_code == 2
+    assert done.stderr.count("--cinder: ") == 2 and "--workers: " in done.stderr
+
+
+def test_a_sweep_with_cinders_has_no_other_column_cinder(tmp_path: Path) -> None:
+    (tmp_path / "cells.csv").write_text("cinder\n{scheduler_max_attempts: 2}\n")
+    asked = ("sweep", SMALLEST, "--list", tmp_path / "cells.csv", "--out", tmp_path / "out")
+    done = cli(*asked, "--cinder", "installed")
+    assert done.exit_code == 2 and "--cinder: the varied key cinder would have" in done.stderr
+
+
 def test_only_engine_cinder_runs_another_cinder() -> None:
     done = cli("run", SMALLEST, "--strategy", "none", "--engine", ENGINES[1], "--cinder", "26,27,99")
     assert done.exit_code == 2
