@@ -47,8 +47,9 @@ def tables_text(summaries: pd.DataFrame) -> str:
 def told_columns(columns: Columns, rows: pd.DataFrame) -> Columns:
     """The columns that tell something, as few as fit 80 columns.
 
-    Without other errors there is no column of them; else both kinds have few letters. With clones by the
-    driver itself there is a column of them, and another one goes: that of the store if nothing came from it.
+    Without other errors there is no column of them; else both kinds have few letters, and a count of volumes
+    goes. With clones by the driver itself there is a column of them, and another one goes: that of the store
+    if nothing came from it.
     """
     there = {
         key
@@ -56,8 +57,11 @@ def told_columns(columns: Columns, rows: pd.DataFrame) -> Columns:
         if key in rows and rows[key].any()
     }
     without = {"driver_hit_rate", "other_errors"} - there
+    counts = ["image_volumes_mean", "image_volumes_peak"]
     if "driver_hit_rate" in there:
-        without.add("image_volumes_mean" if "store_hit_rate" in there else "store_hit_rate")
+        without.add(counts.pop(0) if "store_hit_rate" in there else "store_hit_rate")
+    if "other_errors" in there:
+        without.add(counts.pop(0))
     told = {key: column for key, column in columns.items() if key not in without}
     return told | {"errors": ("err.", whole)} if "other_errors" in there else told
 
