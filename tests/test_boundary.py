@@ -156,6 +156,27 @@ class TestSignals:
         assert self.stopped(command, signal.SIGTERM, 0.2, False) == (143, "", "terminated\n")
         assert self.stopped(command, signal.SIGHUP, 0.2, False) == (129, "", "hung up\n")
 
+    def test_what_swallows_exceptions_cannot_keep_it(self) -> None:
+        """What is interrupted may catch whatever the handler raises, and a process must not wait for it."""
+        code = """
+import signal, sys
+from sim.cli import stopping
+from sim.inputs import beside
+
+def fails():
+    raise KeyError("x")
+
+beside.remove_all = fails
+stopping.begin()
+while True:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except Exception:
+        sys.exit("went on")
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
     def test_what_is_ignored_stays_so(self) -> None:
         """As `nohup` does, and a shell for what runs in the background."""
         done = subprocess.Popen(

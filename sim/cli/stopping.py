@@ -73,17 +73,27 @@ def _stop(number: int, _: FrameType | None) -> None:
     """End the process: a handler, and not a moment more for whoever is second."""
     if not _once.acquire(blocking=False):
         time.sleep(3600)
-    _kill_workers()
+    try:
+        _kill_workers()
+        _remove_unfinished()
+    finally:  # what is interrupted may swallow an exception, and would then go on
+        with contextlib.suppress(BaseException):
+            _say(number)
+        os._exit(128 + number)
+
+
+def _remove_unfinished() -> None:
     if "sim.inputs.beside" in sys.modules:
         from sim.inputs.beside import remove_all
 
         remove_all()
+
+
+def _say(number: int) -> None:
     clear = b""
     if "rich.live" in sys.modules and os.isatty(2):  # a progress bar hides the cursor
         clear = b"\r\x1b[K\x1b[?25h"
-    with contextlib.suppress(OSError):
-        os.write(2, clear + WORDS[signal.Signals(number)].encode() + b"\n")
-    os._exit(128 + number)
+    os.write(2, clear + WORDS[signal.Signals(number)].encode() + b"\n")
 
 
 def _exit(code: int) -> None:
