@@ -69,6 +69,13 @@ class TestConfiguration:
         ):
             assert part in text
 
+    def test_the_plugins_page_tells_what_was_kept(self) -> None:
+        kept = pd.read_csv(LAB / "results" / "clone-first" / "hits.csv")
+        found = kept.pivot(index="run", columns="of", values="cache")
+        page = (LAB.parent / "plugins" / "clone-first" / "README.md").read_text()
+        for run in ("before", "installed", "undone"):
+            assert f"| {run} | {found['measured'][run]} | {found['simulated'][run]} |" in page
+
     def test_the_plugin_is_one_option(self, tmp_path: Path) -> None:
         said = []
         for option in (False, True):
