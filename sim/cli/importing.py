@@ -26,7 +26,7 @@ class PlacementOption(StrEnum):
 HEADINGS = {"read": "Read", "assumed": "Assumed", "unknown": "Not known"}
 
 
-def _instant(option: str, text: str | None, problems: list[str]) -> datetime | None:
+def time_given(option: str, text: str | None, problems: list[str]) -> datetime | None:
     """Parse a point in time in ISO 8601; without a zone it is UTC."""
     if text is None:
         return None
@@ -43,7 +43,7 @@ class Files(tuple[Path, ...]):
     """The files of one service."""
 
 
-def _files(text: str) -> Files:
+def files_given(text: str) -> Files:
     """Parse file names with commas between them."""
     files = Files(Path(name) for name in text.split(",") if name)
     if not files:
@@ -65,7 +65,7 @@ def import_(
     service: Annotated[
         list[Files] | None,
         typer.Option(
-            parser=_files,
+            parser=files_given,
             metavar="FILE[,FILE]",
             help="cinder.conf of one more service, such as one on another node or in another zone. Give the"
             " option once for each service.",
@@ -143,7 +143,7 @@ def import_(
           --db mysql+pymysql://reader:secret@db/cinder
     """
     problems = unwritable(out)
-    begin, end = _instant("--since", since, problems), _instant("--until", until, problems)
+    begin, end = time_given("--since", since, problems), time_given("--until", until, problems)
     from sim.importers.importing import Given, import_cloud, wrong
 
     given = Given(

@@ -190,7 +190,7 @@ class Schema:
         )
 
     @property
-    def _launched(self) -> sa.ColumnElement[bool]:
+    def launched(self) -> sa.ColumnElement[bool]:
         """Volumes that an array has or had: each has a host."""
         v = self.volumes
         status = sa.func.coalesce(v.c.status, "")
@@ -199,25 +199,25 @@ class Schema:
         return sa.and_(placed, sa.or_(v.c.launched_at.is_not(None), sa.not_(never)))
 
     @property
-    def _sized(self) -> sa.ColumnElement[bool]:
+    def sized(self) -> sa.ColumnElement[bool]:
         return sa.func.coalesce(self.volumes.c.size, 0) > 0
 
     @property
-    def _stored(self) -> sa.ColumnElement[bool]:
+    def in_store(self) -> sa.ColumnElement[bool]:
         """Image-volumes of the Cinder store.
 
         Made by glance_store's cinder driver, or by `VolumeManager._clone_image_volume_and_add_location`.
         """
         v, key = self.volumes, self._metadata
         marked = sa.exists().where(key.c.volume_id == v.c.id, key.c.key == "glance_image_id")
-        return sa.and_(self._named_as_image, marked)
+        return sa.and_(self.named_as_image, marked)
 
     @property
-    def _named_as_image(self) -> sa.ColumnElement[bool]:
+    def named_as_image(self) -> sa.ColumnElement[bool]:
         return sa.func.coalesce(self.volumes.c.display_name, "").like(f"{FILL}%")
 
     @property
-    def _lasting(self) -> sa.ColumnElement[bool]:
+    def lasting(self) -> sa.ColumnElement[bool]:
         """Volumes other than those that Cinder makes for a while, to migrate, revert or back up."""
         v, key = self.volumes, self._admin_metadata
         target = sa.func.coalesce(self.column(v, "migration_status"), "").like("target:%")
@@ -228,47 +228,47 @@ class Schema:
         return sa.not_(sa.or_(target, left, marked))
 
     @property
-    def _internal(self) -> sa.ColumnElement[bool]:
+    def internal(self) -> sa.ColumnElement[bool]:
         return sa.func.coalesce(self.volumes.c.project_id, "") == (self.tenant or "")
 
-    def _users(self) -> list[sa.ColumnElement[bool]]:
-        found = [self._lasting, sa.not_(self._stored), self._sized]
-        return [*found, sa.not_(self._internal)] if self.tenant else found
+    def of_users(self) -> list[sa.ColumnElement[bool]]:
+        found = [self.lasting, sa.not_(self.in_store), self.sized]
+        return [*found, sa.not_(self.internal)] if self.tenant else found
 
     def users(self) -> sa.Subquery:
         """Users' volumes that were made: the rows of a trace."""
-        return self._rows(*self._users(), self._launched)
+        return self._rows(*self.of_users(), self.launched)
 
     def failed(self) -> sa.Subquery:
         """Users' volumes whose create failed; Cinder does not keep their image."""
-        return self._rows(*self._users(), sa.not_(self._launched))
+        return self._rows(*self.of_users(), sa.not_(self.launched))
 
     def fills(self) -> sa.Subquery:
         """Image-volumes of the cache, evicted ones included (`VolumeManager._clone_image_volume`)."""
-        internal = self._internal if self.tenant else sa.false()
-        named = self._named_as_image
+        internal = self.internal if self.tenant else sa.false()
+        named = self.named_as_image
         # A name of the prefix alone is not that of an image.
         named = sa.and_(named, self.volumes.c.display_name != FILL)
-        made = self._lasting, sa.not_(self._stored), self._launched, self._sized
+        made = self.lasting, sa.not_(self.in_store), self.launched, self.sized
         return self._rows(internal, named, *made)
 
     def others(self) -> sa.Subquery:
         """The internal tenant's other volumes."""
-        internal = self._internal if self.tenant else sa.false()
-        named = self._named_as_image
-        return self._rows(internal, self._lasting, sa.not_(named), self._launched, self._sized)
+        internal = self.internal if self.tenant else sa.false()
+        named = self.named_as_image
+        return self._rows(internal, self.lasting, sa.not_(named), self.launched, self.sized)
 
     def stored(self) -> sa.Subquery:
         """Image-volumes of the Cinder store."""
-        return self._rows(self._stored, self._lasting, self._launched, self._sized)
+        return self._rows(self.in_store, self.lasting, self.launched, self.sized)
 
     def unsized(self) -> sa.Subquery:
         """Volumes without a size that a volume can have."""
-        return self._plain(self._lasting, self._launched, sa.not_(self._sized))
+        return self._plain(self.lasting, self.launched, sa.not_(self.sized))
 
     def undated(self) -> sa.Subquery:
         """Volumes of which it is not known when they were made."""
-        return self._plain(self._lasting, self._launched, self.volumes.c.created_at.is_(None))
+        return self._plain(self.lasting, self.launched, self.volumes.c.created_at.is_(None))
 
     def _plain(self, *where: sa.ColumnElement[bool]) -> sa.Subquery:
         return sa.select(self.volumes.c.id).where(*where).subquery()

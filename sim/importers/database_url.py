@@ -42,10 +42,10 @@ class Database:
         return sa.create_engine(self.url, connect_args=timeout, poolclass=sa.NullPool)
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[sa.Connection]:
+    def snapshot(self, whole: bool = True) -> Iterator[sa.Connection]:
         """One read-only transaction that sees the database as it is at its first statement.
 
-        Raises SQLAlchemyError.
+        `whole`: it reads whole tables; False: a few rows, by their indexes. Raises SQLAlchemyError.
         """
         try:
             connected = self.engine.connect()
@@ -59,10 +59,11 @@ class Database:
                 connection = connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
-                # The importer reads all rows; by default the planner optimises for the first tenth.
-                connection.exec_driver_sql("SET LOCAL cursor_tuple_fraction = 1")
-                # The planner underestimates the number of rows and would search a whole table for each one.
-                connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
+                if whole:
+                    # The importer reads all rows; by default the planner optimises for the first tenth.
+                    connection.exec_driver_sql("SET LOCAL cursor_tuple_fraction = 1")
+                    # The planner underestimates the number of rows and would search a whole table for each.
+                    connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
             else:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 connection.exec_driver_sql("COMMIT")
