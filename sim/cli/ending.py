@@ -27,6 +27,7 @@ from sim.inputs.shown import Secrets, Stream, one_line, plainly
 Command = TypeVar("Command", bound=Callable[..., None])
 FULL = {errno.ENOSPC, errno.EDQUOT}
 OUTPUTS = ("out",)
+DATABASE = "CINDER_CACHE_DB"  # the URL of a database, where it is not on the command line
 
 
 class _Commands(typer.core.TyperGroup):
@@ -61,7 +62,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Trace = Annotated[bool, typer.Option("-v", "--verbose", help="Print the traceback of an error.")]
-secrets = Secrets(sys.argv[1:])
+secrets = Secrets([*sys.argv[1:], os.environ.get(DATABASE, "")])
 
 
 def safe_streams() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.ending import command
+from sim.cli.ending import DATABASE, command
 from sim.cli.importing import Files, files_given, time_given
 from sim.cli.shared import show
 from sim.inputs.problems import BadInput, Problems, printable, quoted
@@ -23,7 +23,13 @@ LAST_PORT = 2**16 - 1
 @command()
 def watch(
     db: Annotated[
-        str, typer.Option(metavar="URL", help="Cinder's database, written as in [database] connection.")
+        str,
+        typer.Option(
+            metavar="URL",
+            envvar=DATABASE,
+            help="Cinder's database, written as in [database] connection. The variable keeps a password out"
+            " of the command line.",
+        ),
     ],
     conf: Annotated[
         list[Path] | None,

@@ -21,6 +21,7 @@ from sim.live.promise import Promise
 from sim.live.reader import GRACE, Reader
 from sim.live.service import Watch
 from sim.live.settings import Settings
+from sim.run import run
 from tests.importers import workload
 from tests.importers.reading import text
 from tests.importers.rows import HOST, INTERNAL, Rows, at, image_id, writing
@@ -89,10 +90,13 @@ def test_figures_are_those_of_the_whole_of_cinder(empty_database: URL, tmp_path:
         clones[key] += row.source != "download"
     assert found["image_creates"] == creates
     assert found["image_clones"] == clones and 0 < sum(clones.values()) < sum(creates.values())
-    events = known.result.cache_events.astype("str")
+    # The whole of Cinder keeps no list of fills and evictions; engine cinder, which is proved equal, does.
+    events = run(known.run.case, "combined", "cinder").cache_events.astype({"host": "str", "event": "str"})
     for name, kinds in {"fills": ["create"], "evictions": ["evict", "stale", "clone_limit"]}.items():
         mine = Counter(pool(hosts[host]) for host in events[events["event"].isin(kinds)]["host"])
         assert {key: count for key, count in found[name].items() if count} == mine and mine
+    orphans = Counter(pool(hosts[str(host)]) for host in known.result.orphans["host"])
+    assert {key: count for key, count in found["orphans"].items() if count} == orphans
     cache = known.result.cache.astype({"host": "str"})
     entries = Counter(pool(hosts[host]) for host in cache["host"])
     gib = cache.groupby("host")["size_gib"].sum()
@@ -142,7 +146,7 @@ def test_more_rows_are_added_to_what_is_known(empty_database: URL) -> None:
             (*pool(HOST), "gold", "download"): pytest.approx(180, abs=1),
             (*pool(HOST), "gold", "clone"): pytest.approx(36, abs=1),
         }
-        assert read(first) | {"read_rows": {}} == before | {"read_rows": {}}
+        assert counted(read(first)) == counted(before)
         end(rows, 4, slow)
         rows.delete(5, evicted)
         short = rows.fill(5.5, "short-lived")
@@ -242,7 +246,9 @@ def test_creates_that_no_volume_is(sqlite: URL) -> None:
         rows.now(7)
         db_api.volume_glance_metadata_delete_by_volume(rows.context, mine.id)
         rows.metadata(mine, "other")
-        rows.metadata(rows.volume(8), "other")
+        blank = rows.volume(8)
+        rows.now(8.5)
+        rows.metadata(blank, "other")
     found = read(watching(sqlite))
     assert found["image_creates"] == {(*pool(HOST), "gold"): 1}
     assert found["image_clones"] == {(*pool(HOST), "gold"): 0}
@@ -325,7 +331,7 @@ def test_a_cluster_is_one_pool(sqlite: URL) -> None:
         for number, node in enumerate(("c1", "c2")):
             download(rows, 1 + number, "golden", host=f"{node}@a#p0", cluster_name="all@a#p0")
         rows.fill(3, "golden", host="c1@a#p0", cluster_name="all@a#p0")
-        db_api.image_volume_cache_include_in_cluster(rows.context, "all@a", True, host="c1@a#p0")
+        db_api.image_volume_cache_include_in_cluster(rows.context, "all@a", True, host="c1@a")
     found = read(watching(sqlite, tenant=INTERNAL))
     assert found["image_creates"] == {("all", "a", "p0", "gold"): 2}
     assert found["fills"] == {("all", "a", "p0"): 1}
