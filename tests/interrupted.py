@@ -35,6 +35,7 @@ COMMANDS = {
     "generate": ["generate", GENERATED, "--out", "OUT/trace.csv"],
     "import": ["import", "--conf", "CLOUD/cinder.conf", "--out", "OUT/new"],
     "calibrate": ["calibrate", "CLOUD"],
+    "watch": ["watch", "--once", "--db", "sqlite:///DATABASE", "--conf", "CLOUD/cinder.conf"],
     "fit": ["fit", SMALLEST.with_suffix("") / "trace.csv"],
     "verify": ["verify", SMALLEST, "--strategies", "cache-only"],
     "help": ["compare", "--help"],  # imports, and the reading of options
@@ -137,8 +138,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started does not ignore Ctrl-C
     wrong = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        places = {"IMPORTED": f"{folder}/cloud"}
-        if "calibrate" in given.commands:
+        places = {"IMPORTED": f"{folder}/cloud", "DATABASE": f"{folder}/cinder.sqlite"}
+        if {"calibrate", "watch"} & set(given.commands):
             imported(Path(folder))
         if "Dask" in given.commands:
             from distributed import LocalCluster
