@@ -70,6 +70,7 @@ KEPT = {
     "image_volume_cache_max_size_gb": 0,
     "image_volume_cache_max_count": 5,
 }
+LARGER = {**KEPT, "image_volume_cache_max_count": 80}
 LINES = "[DEFAULT]\nallowed_direct_url_schemes = {}\n[a]\nimage_volume_cache_max_count = {}\n"
 SCENARIO = """
 today: {}
