@@ -151,7 +151,7 @@ class Driver:
             return {}, False
         request = current_process().request
         content = self._content(self._images[image_meta["id"]])
-        with self._clone_turns.stream:
+        with self._clone_turns.stream():
             with Noted(self.array, volume):
                 seconds = self.array.clone_from_glance(
                     volume.id,
@@ -227,13 +227,22 @@ class Driver:
             return
         with self._write_streams.request() as turn:
             if not turn.triggered:
+                since = self._clock.now
                 self._clock.wait(turn)
+                current_process().request.write_wait_s += self._clock.now - since
             yield
 
     def _copy(self, gib: float) -> None:
-        """The full copy of a clone, if copies share the array's rate (else its seconds have it)."""
-        if self.array.spec.clone_mib_s is not None:
-            self._carry(gib * MIB_PER_GIB, self.array.spec.clone_mib_s)
+        """The full copy of a clone, if it comes apart (else its seconds have it)."""
+        spec = self.array.spec
+        if spec.clone_mib_s is None or not spec.copies_apart or not gib:
+            return
+        mib = gib * MIB_PER_GIB
+        with self._write_stream() if spec.clone_copied_by == "node" else nullcontext():
+            if self._route == NONE:
+                self._clock.sleep(mib / spec.clone_mib_s)
+            else:
+                self._carry(mib, spec.clone_mib_s)
 
     def _carry(self, mib: float, own_mib_s: float | None) -> None:
         """Move data over the array's shared link, if it has one."""

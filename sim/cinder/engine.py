@@ -98,7 +98,7 @@ class Simulation:
         self.strategy = strategy
         self.clock = Clock(start)
         self.volume_rpcapi = VolumeRPC(self.clock, lambda: self._services)
-        self.recorder = parts.recorder(events, self.clock)
+        self.recorder = parts.recorder(events, self.clock, scenario.queues)
         self.db = parts.database(self.clock, self._entry_event)
         self.quotas = parts.quotas(scenario.cinder, scenario.tiers)
         self.store_project = INTERNAL_PROJECT if scenario.cinder.internal_tenant_owns_store else STORE_PROJECT

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import takewhile
+from itertools import cycle, takewhile
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,7 +85,8 @@ class Glance:
         self.clock = clock
         self.directories = directories
         self._spec = spec
-        self._streams = simpy.Resource(clock, spec.streams) if spec.streams else None
+        nodes = [simpy.Resource(clock, spec.streams) for _ in range(spec.nodes)] if spec.streams else []
+        self._nodes = cycle(nodes) if nodes else None
         self._transfers = transfers
         shared = transfers.shared
         self._takes_time = spec.stream_mib_s is not None or shared.of_glance != NONE or bool(shared.of_node)
@@ -246,11 +247,11 @@ class Glance:
 
     @contextmanager
     def _stream(self) -> Iterator[None]:
-        """One of Glance's streams, first come, first served; a transfer that takes no time needs none."""
-        if self._streams is None or not self._takes_time:
+        """One of the streams of Glance's next node, first come, first served; in no time none is needed."""
+        if self._nodes is None or not self._takes_time:
             yield
             return
-        with self._streams.request() as turn:
+        with next(self._nodes).request() as turn:
             if not turn.triggered:
                 since = self.clock.now
                 self.clock.wait(turn)

@@ -20,6 +20,7 @@ from sim.model.records import (
     MAKES_ROOM,
     OUTDATED,
     SOURCES,
+    WAITS,
     Records,
     cache_events_table,
     cache_table,
@@ -38,7 +39,7 @@ class Request:
 
     __slots__ = (
         "attempts", "cache_held", "delete_wanted", "error", "fill_error", "image_version",
-        "lock_wait_s", "row", "source", "stream_wait_s", "then", "upload", "volume_id",
+        "lock_wait_s", "row", "source", "stream_wait_s", "then", "upload", "volume_id", *WAITS,
     )  # fmt: skip
 
     def __init__(self, volume_id: str, row: int | None) -> None:
@@ -51,6 +52,7 @@ class Request:
         self.image_version: object = None
         self.lock_wait_s = 0.0
         self.stream_wait_s = 0.0
+        self.thread_wait_s = self.clone_wait_s = self.write_wait_s = 0.0
         self.cache_held = 0
         self.delete_wanted = False
         self.upload: Upload | None = None  # requested before the create has ended
@@ -60,7 +62,7 @@ class Request:
 class Recorder:
     """Collects the rows of a run: some bytes for each create, in arrays; a tuple for each cache event."""
 
-    def __init__(self, events: pd.DataFrame, clock: Clock) -> None:
+    def __init__(self, events: pd.DataFrame, clock: Clock, queues: bool) -> None:
         self._asked = events.loc[events["event"] == "create", list(ASKED)].reset_index(drop=True)
         count = len(self._asked)
         self._clock = clock
@@ -71,6 +73,7 @@ class Recorder:
         self._attempts = np.zeros(count, dtype=np.int16)
         self._lock_wait_s = np.zeros(count)
         self._stream_wait_s = np.zeros(count)
+        self._waits = {name: np.zeros(count) for name in WAITS if queues}
         self._cache_held = np.zeros(count, dtype=np.int64)
         self._hosts: list[str] = [""] * count
         self._errors: dict[int, str] = {}
@@ -91,6 +94,8 @@ class Recorder:
         self._attempts[row] = request.attempts
         self._lock_wait_s[row] = request.lock_wait_s
         self._stream_wait_s[row] = request.stream_wait_s
+        for name, seconds in self._waits.items():
+            seconds[row] = getattr(request, name)
         if volume is not None:
             self._hosts[row] = volume.pool
         if volume is not None and volume.status == "available":
@@ -167,6 +172,7 @@ class Recorder:
             lock_wait_s=self._lock_wait_s,
             stream_wait_s=self._stream_wait_s,
             cache_held=self._cache_held,
+            **self._waits,
         )
         cache = cache_table(
             [(e["pool"], e["image_id"], e["size"], clock.seconds(e["last_used"])) for e in entries]

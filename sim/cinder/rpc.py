@@ -46,19 +46,17 @@ class VolumeRPC:
         allow_reschedule: bool = True,
     ) -> None:
         """One attempt. It starts at once, in the process of the request."""
-        current_process().request.attempts += 1
+        request, asked = current_process().request, self._clock.now
+        request.attempts += 1
         manager = self._services().next(volume)
+
+        def create(*args: Any) -> None:
+            request.thread_wait_s += self._clock.now - asked
+            manager.create_volume(*args)
+
         # The service would log a failure; the volume's status has the result.
         with suppress(exception.CinderException, HTTPInternalServerError):
-            handle(
-                manager,
-                manager.create_volume,
-                context,
-                volume,
-                request_spec,
-                filter_properties,
-                allow_reschedule,
-            )
+            handle(manager, create, context, volume, request_spec, filter_properties, allow_reschedule)
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
         """A cast: it starts later in this instant, in the process of the upload, which waits for it."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import simpy
 
-from sim.cinder.clock import Clock
+from sim.cinder.clock import Clock, current_process
 from sim.model.rules import bound_of
 
 
@@ -57,14 +57,22 @@ class CloneTurns:
     def turn(self, source_id: str) -> Iterator[None]:
         """A turn to clone this volume."""
         lock = self._locks.setdefault(source_id, Turns(self._clock, self._limit))
+        since = self._clock.now
         try:
             with lock, self._streams:
+                self._waited(since)
                 yield
         finally:
             if lock.idle:
                 self._locks.pop(source_id, None)
 
-    @property
-    def stream(self) -> Turns:
+    @contextmanager
+    def stream(self) -> Iterator[None]:
         """A stream for a clone that has no volume as its source."""
-        return self._streams
+        since = self._clock.now
+        with self._streams:
+            self._waited(since)
+            yield
+
+    def _waited(self, since: float) -> None:
+        current_process().request.clone_wait_s += self._clock.now - since

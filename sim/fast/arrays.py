@@ -88,9 +88,9 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
 
 @compiled
 def copies(s: State, backend: int, gib: float) -> float:
-    """Seconds of a clone. What it copies after them, over the array's shared link, is `world.copy_mib`."""
+    """Seconds of a clone. What it copies after them is `world.copy_mib`."""
     b = s.backends[backend]
-    s.world[0].copy_mib = gib * MIB_PER_GIB if b.copies and b.route != NONE else 0.0
+    s.world[0].copy_mib = gib * MIB_PER_GIB if b.copies_apart else 0.0
     return clone_s(gib, b.clone_s, b.clone_mib_s)
 
 

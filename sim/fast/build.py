@@ -225,6 +225,7 @@ def build(
         flows=np.zeros(START, state.FLOWS),
         threads=threads_of(scenario, nodes),
         messages=np.zeros(START, state.MESSAGES),
+        glances=np.zeros(scenario.glance.nodes, state.GLANCES),
         steps=np.zeros(START, state.STEPS),
         turns=np.zeros(START + backends, state.TURNS),
         families=np.zeros(START, state.FAMILIES),
@@ -402,11 +403,10 @@ def _fill_world(s: State) -> None:
         "free_family",
         "free_turn",
         "free_message",
-        "first",
-        "last",
         "made",
     ):
         w[name] = NONE
+    s.glances["first"] = s.glances["last"] = NONE
     w["next_edge"] = s.edges[0] if len(s.edges) else math.inf
     w["report_at"] = 0.0 if s.options[0]["schedules"] else math.inf
 
@@ -418,7 +418,8 @@ def _fill_backend(
     values = {
         "nodes": len(backend.node_names), "first_pool": first, "pools": len(backend.pools),
         "max_volumes": limit_of(backend.max_volumes), "copies": backend.clone_mib_s is not None,
-        "clone_mib_s": bound_of(None if backend.array_mib_s else backend.clone_mib_s),
+        "clone_mib_s": bound_of(None if backend.copies_apart else backend.clone_mib_s),
+        "copies_apart": backend.copies_apart, "copied_by_node": backend.clone_copied_by == "node",
         "copy_mib_s": bound_of(backend.clone_mib_s), "write_mib_s": bound_of(backend.write_mib_s),
         "busy": backend.delete_with_clones == "busy",
         "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,

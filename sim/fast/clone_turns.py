@@ -1,15 +1,16 @@
 """When a clone may begin, and how long it lasts.
 
 It waits for the lock of its source, then for a stream of the array (see sim/cinder/turns.py). It lasts its
-seconds, then the full copy over the array's shared link, if it has one. Then its turns go to others.
+seconds, then the full copy: over the array's shared link, if it has one, and on a write stream, if a node
+copies. Then its turns go to others.
 """
 
 from __future__ import annotations
 
-from sim.fast.events import RESUME, cast, next_phase
+from sim.fast.events import RESUME, cast, give_stream_back, next_phase, take_stream
 from sim.fast.jit import compiled
 from sim.fast.links import carry
-from sim.fast.phases import COPIED, COPYING
+from sim.fast.phases import COPIED, COPYING, TO_COPY
 from sim.fast.state import NO_LIMIT, NONE, State
 
 BEFORE, LOCKED, TAKEN = range(3)  # what a clone has of its turns
@@ -28,7 +29,7 @@ def may_clone(s: State, v: int, source: int) -> bool:
         missing = source == NONE or s.pools[s.slots[source].pool].backend != backend
         if missing or not (b.clone_lock or b.clone_streams != NO_LIMIT):
             return True
-        r.turns = LOCKED
+        r.turns, r.since = LOCKED, s.world[0].now
         if b.clone_lock:
             r.clone_lock = lock_of(s, source)
             if not take_turn_of(s, v, r.clone_lock, 1):
@@ -43,19 +44,21 @@ def may_clone_from_glance(s: State, v: int) -> bool:
     if s.backends[s.pools[r.pool].backend].clone_streams == NO_LIMIT:
         return True
     if r.turns == BEFORE:
-        r.turns = LOCKED
+        r.turns, r.since = LOCKED, s.world[0].now
     return has_stream(s, v)
 
 
 @compiled
 def has_stream(s: State, v: int) -> bool:
     r = s.volumes[v]
-    if r.turns == TAKEN:
-        return True
-    r.turns = TAKEN
-    backend = s.pools[r.pool].backend
-    limit = s.backends[backend].clone_streams
-    return limit == NO_LIMIT or take_turn_of(s, v, backend, limit)
+    if r.turns != TAKEN:
+        r.turns = TAKEN
+        backend = s.pools[r.pool].backend
+        limit = s.backends[backend].clone_streams
+        if limit != NO_LIMIT and not take_turn_of(s, v, backend, limit):
+            return False
+    r.clone_wait_s += s.world[0].now - r.since
+    return True
 
 
 @compiled
@@ -66,7 +69,20 @@ def clone_lasts(s: State, v: int, after: int, seconds: float) -> bool:
     if r.copy_mib == 0 and r.turns == BEFORE:
         return next_phase(s, v, after, seconds)
     r.after = after
-    return next_phase(s, v, COPYING if r.copy_mib > 0 else COPIED, seconds)
+    if r.copy_mib == 0:
+        return next_phase(s, v, COPIED, seconds)
+    by_node = s.backends[s.pools[r.pool].backend].copied_by_node
+    return next_phase(s, v, TO_COPY if by_node else COPYING, seconds)
+
+
+@compiled
+def to_copy(s: State, v: int) -> bool:
+    """A node copies the source's data, on a write stream."""
+    r = s.volumes[v]
+    b = s.backends[s.pools[r.pool].backend]
+    r.phase = COPYING
+    r.since = s.world[0].now
+    return take_stream(s, b, b.write_streams, v)
 
 
 @compiled
@@ -74,14 +90,22 @@ def copy(s: State, v: int) -> bool:
     """Copy the source's data."""
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
+    if b.copied_by_node:
+        r.write_wait_s += s.world[0].now - r.since
+    if b.route == NONE:
+        return next_phase(s, v, COPIED, r.copy_mib / b.copy_mib_s)
     return carry(s, v, COPIED, r.copy_mib, b.copy_mib_s, b.route)
 
 
 @compiled
 def copied(s: State, v: int) -> bool:
     """The clone is there."""
+    r = s.volumes[v]
+    backend = s.pools[r.pool].backend
+    if r.copy_mib > 0 and s.backends[backend].copied_by_node:
+        give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
     clone_over(s, v)
-    s.volumes[v].phase = s.volumes[v].after
+    r.phase = r.after
     return True
 
 

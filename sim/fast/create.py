@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, clone_from_glance, create, end_delete, find
 from sim.fast.cache import caches, location, look_up_or_drop
-from sim.fast.clone_turns import clone_lasts, clone_over, copied, copy, may_clone_from_glance
+from sim.fast.clone_turns import clone_lasts, clone_over, copied, copy, may_clone_from_glance, to_copy
 from sim.fast.cloning import clone_cached, clone_from_cache, clone_from_store, clone_stored
 from sim.fast.download import (
     converted,
@@ -73,6 +73,7 @@ from sim.fast.phases import (
     LOOK,
     STORE_CLONED,
     STORE_LOOK,
+    TO_COPY,
     UNLOCK,
     WRITING,
     WRITTEN,
@@ -160,6 +161,8 @@ def step(s: State, v: int) -> bool:
         return write_image(s, v)
     if phase == CONVERTED:
         return converted(s, v)
+    if phase == TO_COPY:
+        return to_copy(s, v)
     if phase == COPYING:
         return copy(s, v)
     if phase == COPIED:
@@ -238,7 +241,7 @@ def attempt(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.attempts += 1
     take_turn(s, v)
-    r.phase = HANDLE
+    r.phase, r.since = HANDLE, s.world[0].now
     return take_thread(s, r.pool, r.node, RESUME, v)
 
 
@@ -256,6 +259,7 @@ def attempt(s: State, v: int) -> bool:
 def handle(s: State, v: int) -> bool:
     """`VolumeManager.create_volume`, `ExtractVolumeSpecTask` and the start of `_create_from_image`."""
     r = s.volumes[v]
+    r.thread_wait_s += s.world[0].now - r.since
     r.failed = r.retried = False
     b = s.backends[s.pools[r.pool].backend]
     set_host(s, v)
@@ -433,6 +437,11 @@ def end(s: State, v: int, available: bool) -> None:
         row = s.rows[r.row & (len(s.rows) - 1)]
         row.end, row.host, row.attempts, row.available = w.now, r.pool, r.attempts, available
         row.lock_wait_s, row.stream_wait_s = r.lock_wait_s, r.stream_wait_s
+        row.thread_wait_s, row.clone_wait_s, row.write_wait_s = (
+            r.thread_wait_s,
+            r.clone_wait_s,
+            r.write_wait_s,
+        )
         row.source = r.source if available else NO_SOURCE
         row.cache_held = 0 if available else r.cache_held
         row.error = 0 if available else r.error

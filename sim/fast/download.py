@@ -9,10 +9,12 @@ from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     acquire_lock,
     cast,
+    give_glance,
     give_stream_back,
     next_phase,
     read_clock,
     release_lock,
+    take_glance,
     take_stream,
 )
 from sim.fast.fill import clone_image_volume
@@ -64,7 +66,7 @@ def download(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.phase = FETCHING  # `TemporaryImages.fetch`
     r.since = s.world[0].now
-    return not s.options[0].glance_takes_time or take_stream(s, s.world[0], s.options[0].streams, v)
+    return take_glance(s, v)
 
 
 @repeats("cinder.image.image_utils", "fetch")
@@ -87,7 +89,7 @@ def fetched(s: State, v: int) -> bool:
     r = s.volumes[v]
     if s.options[0].glance_takes_time:
         detach(s, v)
-        give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+        give_glance(s, v)
     if s.images[r.image].virtual_gib > r.size_gib:
         return give_up(s, v, VIRTUAL_TOO_LARGE)
     if r.fills:
@@ -133,6 +135,7 @@ def copy_image(s: State, v: int) -> bool:
         note_cache_held(s, v)
         return give_up(s, v, COPY + error)
     r.phase = WRITING
+    r.since = s.world[0].now
     return take_stream(s, s.backends[backend], s.backends[backend].write_streams, v)
 
 
@@ -140,6 +143,7 @@ def copy_image(s: State, v: int) -> bool:
 def write_image(s: State, v: int) -> bool:
     """Convert and write. Where writes share a rate, `write_s` has the conversion alone."""
     r = s.volumes[v]
+    r.write_wait_s += s.world[0].now - r.since
     backend = s.pools[r.pool].backend
     after = WRITTEN if s.backends[backend].route == NONE else CONVERTED
     return next_phase(s, v, after, s.write_s[r.image, backend])

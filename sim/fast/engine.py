@@ -31,6 +31,7 @@ from sim.model.records import (
     MAKES_ROOM,
     OUTDATED,
     TOO_LARGE,
+    WAITS,
     Records,
     cache_events_table,
     cache_table,
@@ -281,6 +282,7 @@ def tables_of(
         lock_wait_s=rows["lock_wait_s"],
         stream_wait_s=rows["stream_wait_s"],
         cache_held=rows["cache_held"],
+        **{name: rows[name] for name in WAITS if case.scenario.queues},
     )
 
 

@@ -169,7 +169,7 @@ def drawn_by_lot(s: State, first: int) -> tuple[int, int]:
 
 @compiled
 def take_stream(s: State, streams: Any, limit: int, v: int) -> bool:
-    """Take a stream, or queue for one; `streams` is the world (Glance's streams) or a backend (writes).
+    """Take a stream, or queue for one; `streams` is a Glance node or a backend (writes).
 
     As with SimPy, whoever comes while others wait may see the first of them served, but goes to the end.
     """
@@ -205,3 +205,23 @@ def give_stream_back(s: State, streams: Any, limit: int, backend: int) -> None:
     if limit != NO_LIMIT:
         streams.in_use -= 1
         cast(s, GRANT, NONE, backend)
+
+
+@compiled
+def take_glance(s: State, v: int) -> bool:
+    """Take a stream of the Glance node whose turn it is, or queue; a transfer in no time needs none."""
+    o, w = s.options[0], s.world[0]
+    if not o.glance_takes_time:
+        return True
+    s.volumes[v].glance = w.next_glance
+    w.next_glance = (w.next_glance + 1) % len(s.glances)
+    return take_stream(s, s.glances[s.volumes[v].glance], o.streams, v)
+
+
+@compiled
+def give_glance(s: State, v: int) -> None:
+    """End the use of a Glance node's stream."""
+    o, number = s.options[0], s.volumes[v].glance
+    if o.glance_takes_time and o.streams != NO_LIMIT:
+        s.glances[number].in_use -= 1
+        cast(s, GRANT, number, NONE)

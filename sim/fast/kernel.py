@@ -219,7 +219,7 @@ def run(s: State, what: int, who: int, pool: int) -> None:
             cast(s, RESUME, who, NONE)
     elif what == GRANT:
         if pool == NONE:
-            grant_stream(s, s.world[0], s.options[0].streams)
+            grant_stream(s, s.glances[who], s.options[0].streams)
         else:
             grant_stream(s, s.backends[pool], s.backends[pool].write_streams)
     elif what == TRANSFER:
@@ -389,6 +389,6 @@ def refuse(s: State, row: int, error: int, limit: int, gib: float) -> None:
     """Write the row of a create that the API refuses. `limit`: the quota that it exceeds, else NONE."""
     r = s.rows[row & (len(s.rows) - 1)]
     r.end, r.host, r.attempts, r.available, r.done = s.world[0].now, NONE, 0, False, True
-    r.lock_wait_s = r.stream_wait_s = 0.0
+    r.lock_wait_s = r.stream_wait_s = r.thread_wait_s = r.clone_wait_s = r.write_wait_s = 0.0
     r.source, r.cache_held, r.unplaced = 0, 0, False
     r.error, r.error_pool, r.error_gib = error, limit, gib

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sim.fast.deletes import leave
 from sim.fast.directories import keep_file
-from sim.fast.events import RESUME, cast, give_stream_back, next_phase, read_clock
+from sim.fast.events import RESUME, cast, give_glance, next_phase, read_clock
 from sim.fast.jit import compiled
 from sim.fast.links import carry
 from sim.fast.phases import ATTACHING, FETCHED, HASHED, HASHING, UNLOCK, fails_with
@@ -41,7 +41,7 @@ def try_next(s: State, v: int, tried: int) -> bool:
         r.read = NONE
         if r.hashes:
             return next_phase(s, v, HASHED, 0.0)
-        give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+        give_glance(s, v)
         fails_with(s, v, NOT_ATTACHED)
         return next_phase(s, v, UNLOCK, 0.0)
     r.read, r.read_serial, r.read_located, r.refused = slot, s.slots[slot].serial, s.slots[slot].located, 0
@@ -73,7 +73,7 @@ def send(s: State, v: int) -> bool:
     if not keep_file(s, v):
         if s.options[0].glance_takes_time:
             detach(s, v)
-            give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+            give_glance(s, v)
         fails_with(s, v, DISK_FULL)
         return next_phase(s, v, UNLOCK, 0.0)
     i, route = s.images[r.image], s.glance_routes[r.pool, r.node]

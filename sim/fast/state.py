@@ -112,7 +112,7 @@ WORLD = np.dtype(
         ("used_volumes", "i8"), ("free_volume", "i8"), ("under_way", "i8"),
         ("used_slots", "i8"), ("free_slot", "i8"), ("used_lineages", "i8"), ("free_lineage", "i8"),
         ("used_entries", "i8"), ("free_entry", "i8"), ("entries", "i8"), ("made", "i8"),
-        *QUEUE,
+        ("next_glance", "i8"),  # the node that the next transfer asks
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
         ("next_edge", "f8"), ("edges", "i8"),
         ("uploads", "i8"),
@@ -137,8 +137,10 @@ BACKENDS = np.dtype(
         ("cluster", "?"),
         ("store_across", "?"), ("cache_across", "?"),  # whether it clones from any pool
         ("snapshots", "?"),  # takes places for snapshots: they are volumes
-        # over the array's shared link, if it has one: its route, and rates of a stream's own
         ("clone_lock", "?"), ("clone_streams", "i8"),
+        # whether a full copy comes after the other seconds of a clone, and whether a node makes it
+        ("copies_apart", "?"), ("copied_by_node", "?"),
+        # over the array's shared link, if it has one: its route, and rates of a stream's own
         ("route", "i8"), ("write_mib_s", "f8"), ("copy_mib_s", "f8"),
     ], align=True,
 )  # fmt: skip
@@ -182,6 +184,8 @@ VOLUMES = np.dtype(
         ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
         ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
         ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
+        ("thread_wait_s", "f8"), ("clone_wait_s", "f8"), ("write_wait_s", "f8"),
+        ("glance", "i8"),  # the node of Glance that serves its transfer
         ("upload", "i8"), ("ready", "?"), ("project", "i8"), ("zone", "i8"), ("tenant", "i8"),
         ("node", "i8"), ("made", "i8"),  # of its backend's, the one that made it; and in which order
         ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
@@ -226,6 +230,7 @@ LINEAGES = np.dtype(
 TURNS = np.dtype(
     [*QUEUE, ("slot", "i8"), ("serial", "i8"), ("next", "i8")], align=True
 )  # fmt: skip
+GLANCES = np.dtype(QUEUE, align=True)  # Glance's nodes
 THREADS = np.dtype([("limit", "i8"), *QUEUE], align=True)  # of a cinder-volume
 MESSAGES = np.dtype([("what", "i8"), ("who", "i8"), ("next", "i8")], align=True)  # that wait for a thread
 FAMILIES = np.dtype([("volumes", "i8"), ("next", "i8")], align=True)
@@ -261,6 +266,7 @@ ACCOUNT = np.dtype(
 ROWS = np.dtype(
     [
         ("end", "f8"), ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
+        ("thread_wait_s", "f8"), ("clone_wait_s", "f8"), ("write_wait_s", "f8"),
         ("error_gib", "f8"), ("host", "i4"), ("error_pool", "i4"), ("attempts", "i2"), ("source", "i1"),
         ("error", "i1"), ("available", "?"), ("unplaced", "?"), ("done", "?"),
     ], align=True,
@@ -397,6 +403,7 @@ class State(NamedTuple):
     turns: Array
     threads: Array
     messages: Array
+    glances: Array
     store_start: Array
     store_pools: Array
     placed: Array
@@ -439,7 +446,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "quota_limits": "i8", "quota_used": "i8",
     "send_mib_s": "f8", "links": LINKS, "routes": ROUTES, "components": COMPONENTS, "flows": FLOWS,
     "glance_routes": "i8", "families": FAMILIES, "turns": TURNS,
-    "threads": THREADS, "messages": MESSAGES,
+    "threads": THREADS, "messages": MESSAGES, "glances": GLANCES,
 }  # fmt: skip
 DIMENSIONS = {
     "members": 2,

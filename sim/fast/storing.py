@@ -15,10 +15,10 @@ from sim.fast.deletes import leave
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     cast,
-    give_stream_back,
+    give_glance,
     next_phase,
     read_clock,
-    take_stream,
+    take_glance,
 )
 from sim.fast.jit import compiled
 from sim.fast.links import carry
@@ -28,7 +28,7 @@ from sim.fast.state import INTERNAL, NONE, State
 from sim.fast.volumes import new_volume
 from sim.model.rules import CLOCK_S
 
-CREATED_TO_STORE, WRITE_FILE, SENDING_FILE, SENT_FILE = range(47, 51)
+CREATED_TO_STORE, WRITE_FILE, SENDING_FILE, SENT_FILE = range(48, 52)
 GIVEN_UP = -2  # the upload that asked for a volume waits no more
 
 
@@ -75,7 +75,7 @@ def store_step(s: State, v: int) -> bool:
 @compiled
 def write_file(s: State, v: int) -> bool:
     """Take the space of the file; without it, glance_store deletes the volume."""
-    r, o = s.volumes[v], s.options[0]
+    r = s.volumes[v]
     i = s.images[r.holds]
     if not r.ready:  # it stays as it is
         return over(s, v)
@@ -85,15 +85,14 @@ def write_file(s: State, v: int) -> bool:
         cast(s, BEGIN_IMAGE_DELETE, slot, NONE)
         return over(s, v)
     r.phase = SENDING_FILE
-    return not o.glance_takes_time or take_stream(s, s.world[0], o.streams, v)
+    return take_glance(s, v)
 
 
 @compiled
 def sent_file(s: State, v: int) -> None:
     """Register the location; if the image is gone, delete the volume."""
-    r, o = s.volumes[v], s.options[0]
-    if o.glance_takes_time:
-        give_stream_back(s, s.world[0], o.streams, NONE)
+    r = s.volumes[v]
+    give_glance(s, v)
     i = s.images[r.holds]
     slot = find(s, v, s.pools[r.pool].backend)
     if i.deleted:

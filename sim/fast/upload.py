@@ -22,10 +22,12 @@ from sim.fast.events import (
     USER_DELETES,
     acquire_lock,
     cast,
+    give_glance,
     give_stream_back,
     next_phase,
     read_clock,
     release_lock,
+    take_glance,
     take_stream,
 )
 from sim.fast.fill import clone_image_volume
@@ -61,9 +63,9 @@ from sim.fast.threads import give_thread, take_thread
 from sim.model.repeats import repeats
 from sim.model.rules import NO_SPACE
 
-UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(32, 39)
-TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(39, 46)
-KEPT = 46
+UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(33, 40)
+TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(40, 47)
+KEPT = 47
 
 
 @repeats("cinder.volume.api:API", "copy_volume_to_image", "_merge_volume_image_meta")
@@ -260,7 +262,7 @@ def kept(s: State, v: int) -> bool:
 def take_glance_stream(s: State, v: int) -> bool:
     """Wait for one of Glance's streams."""
     s.volumes[v].phase = SENDING
-    return not s.options[0].glance_takes_time or take_stream(s, s.world[0], s.options[0].streams, v)
+    return take_glance(s, v)
 
 
 @compiled
@@ -312,8 +314,7 @@ def sent(s: State, v: int) -> bool:
     """The data are in Glance, and the image is active."""
     r = s.volumes[v]
     i = s.images[r.image]
-    if s.options[0].glance_takes_time:
-        give_stream_back(s, s.world[0], s.options[0].streams, NONE)
+    give_glance(s, v)
     if not i.raw:
         drop_file(s, v)
     i.stored_first = r.fill != NONE

@@ -30,5 +30,6 @@ def new_volume(s: State) -> int:
     r.source = r.error = r.node = 0
     r.attempts = r.tries = r.deletes = 0
     r.error_gib = r.lock_wait_s = r.stream_wait_s = 0.0
+    r.thread_wait_s = r.clone_wait_s = r.write_wait_s = 0.0
     r.cache_held = 0
     return v

@@ -86,6 +86,9 @@ class Backend(Spec):
     """Time to clone a volume."""
     clone_mib_s: Rate | None = None
     """Rate of a full copy: a clone then takes `clone_s` and the copy. Null: clones are copy-on-write."""
+    clone_copied_by: Literal["array", "node"] = "array"
+    """Who makes full copies. `array`: the array by itself. `node`: a cinder-volume node reads and writes
+    (Cinder's `volume_utils.copy_volume`), on one of the backend's `write_streams`."""
     delete_s: Seconds = 0.0
     """Time to delete a volume; its space and its place are free at the end."""
     extend_s: Seconds = 0.0
@@ -102,7 +105,7 @@ class Backend(Spec):
     read_mib_s: Rate | None = None
     """Rate at which an upload reads a volume."""
     write_streams: Count | None = None
-    """Conversions and writes at the same time; null: no limit."""
+    """Conversions and writes at the same time, and full copies that a node makes; null: no limit."""
     array_mib_s: Rate | None = None
     """Rate that all writes and full copies on the array share; null: no limit. A write or a copy without a
     rate of its own then takes what it gets."""
@@ -157,3 +160,16 @@ class Backend(Spec):
     def node_names(self) -> tuple[str, ...]:
         """The nodes that run its cinder-volume, the first one first."""
         return self.nodes or (self.node or DEFAULT_NODE,)
+
+    @property
+    def copies_apart(self) -> bool:
+        """Whether a full copy is no part of a clone's seconds: it shares a rate, or takes a write stream."""
+        return self.clone_mib_s is not None and (
+            self.array_mib_s is not None or self.clone_copied_by == "node"
+        )
+
+    @property
+    def queues(self) -> bool:
+        """Whether its clones wait for anything."""
+        limited = self.clone_lock != "none" or self.clone_streams is not None
+        return limited or self.clone_copied_by == "node"

@@ -69,7 +69,11 @@ class Glance(Spec):
     """Glance, from which Cinder downloads images."""
 
     streams: Count | None = 16
-    """Downloads and uploads that Glance serves at the same time, for the whole cloud; null: no limit."""
+    """Downloads and uploads that Glance serves at the same time, for the whole cloud or on each of its
+    `nodes`; null: no limit."""
+    nodes: Annotated[int, Field(ge=1, le=1000)] = 1
+    """API nodes of Glance, each with `streams` of its own. Transfers go to them in turn, as Cinder takes its
+    `glance_api_servers`, and wait there even if another node has a stream free."""
     stream_mib_s: Rate | None = None
     """Largest rate of each download and upload; null: they take no time, unless they share a rate."""
     total_mib_s: Rate | None = None
@@ -333,6 +337,15 @@ class Scenario(Spec):
         `nova` is Cinder's `storage_availability_zone`, which the API always knows (`volume.API.create`).
         """
         return tuple(dict.fromkeys((NOVA, *(one.availability_zone for one in self.backends.values()))))
+
+    @property
+    def queues(self) -> bool:
+        """Whether requests wait for more than locks of images, Glance's streams and streams of writes."""
+        return (
+            self.glance.nodes > 1
+            or any(node.executor_thread_pool_size is not None for node in self.nodes.values())
+            or any(backend.queues for backend in self.backends.values())
+        )
 
     def conversion_limits(self) -> dict[str, float | None]:
         """GiB of the conversion directory of each of `nodes`; None: unlimited."""

@@ -158,7 +158,7 @@ class Array:
         self.name = name
         self.spec = spec
         self.meter = meter
-        self.shares = spec.array_mib_s is not None  # writes and full copies share a rate
+        self.shares = spec.array_mib_s is not None  # writes share a rate
         self.volumes: dict[str, ArrayVolume] = {}
         hosts = {host_of(name, pool): limits for pool, limits in spec.pools.items()}
         self.pools = {host: PoolState(host, limits) for host, limits in hosts.items()}
@@ -198,7 +198,7 @@ class Array:
     def clone(self, volume_id: str, source_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
         """Clone by copy-on-write or, with `clone_mib_s`, by a full copy; return the seconds it takes.
 
-        If copies share a rate (`array_mib_s`), the copy of the source's size comes after these seconds.
+        With `copies_apart`, the copy of the source's size comes after these seconds.
         """
         pool, source = self.pools[host], self._get(source_id)
         lineage, copies = source.lineage, self.spec.clone_mib_s is not None
@@ -246,8 +246,8 @@ class Array:
         return self._clone_s(content.gib)
 
     def _clone_s(self, gib: float) -> float:
-        """Seconds of a clone; without the copy, if copies share a rate."""
-        copy_mib_s = None if self.shares else self.spec.clone_mib_s
+        """Seconds of a clone; without the copy, if it comes apart."""
+        copy_mib_s = None if self.spec.copies_apart else self.spec.clone_mib_s
         return rules.clone_s(gib, self.spec.clone_s, rules.bound_of(copy_mib_s))
 
     def extend(self, volume_id: str, size_gib: int) -> float:

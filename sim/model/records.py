@@ -33,6 +33,8 @@ NODES = (
     *("node", "image_conversion_gib", "image_conversion_mean_gib", "image_conversion_peak_gib"),
     *("image_conversion_needed_gib", "image_conversion_refused"),
 )
+# Columns of a create where the scenario has queues besides Glance's streams and the locks of images.
+WAITS = ("thread_wait_s", "clone_wait_s", "write_wait_s")
 UPLOAD_TEXT = ("volume_id", "image_id", "host", "error")
 
 
@@ -44,7 +46,9 @@ class Records:
       `host` (the last tried, '' if none), `size_gib`, `time`, `end`, `source` (driver | store | cache |
       download | none), `status` (available | error), `error` ('' or "ExceptionName: text"), `attempts`; and
       `lock_wait_s`, `stream_wait_s` (seconds waited for the image's lock and for Glance), `cache_held`
-      (cached image-volumes on the array when its volume limit refused the last attempt, else 0).
+      (cached image-volumes on the array when its volume limit refused the last attempt, else 0). With
+      `Scenario.queues` also WAITS: seconds waited for a thread, for the turns of clones (its fill's too), and
+      for a write stream.
     - others: one row per create without an image, in trace order: OTHERS, as in requests.
     - cache_events: events of the cache, sorted by time: `time`, `host`, `event` (create | evict | skip |
       stale | clone_limit), `image_id`, `size_gib`, `reason`, `volume_id` (the create during which it

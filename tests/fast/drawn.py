@@ -61,6 +61,9 @@ def _storms(draw: random.Random, builder: Builder) -> None:
         spec["array_mib_s"] = draw.choice((None, 90, 600))
         spec["write_zeroes"] = draw.choice(("skipped", "written"))
         spec["write_mib_s"] = draw.choice((None, 90, 600))
+        spec["clone_copied_by"] = draw.choice(("array", "node"))
+        spec["clone_mib_s"] = draw.choice((None, spec["clone_mib_s"], 300))
+    scenario["glance"]["nodes"] = draw.choice((1, 2, 3))
 
 
 def nodes_of(scenario: dict[str, Any]) -> list[str]:

@@ -281,7 +281,7 @@ class SimDriver(volume_driver.VolumeDriver):
         copy_s = source["size"] * 1024 / spec.clone_mib_s if spec.clone_mib_s else 0.0
         with self.queues.of_clones(source["id"] if source["id"] in self.array.volumes else None):
             self.array.clone(volume["id"], self._pool(volume), volume["size"], source["id"])
-            self.time.sleep(spec.clone_s + copy_s)
+            self._copy(copy_s)
         stored = source["id"] in self.cloud.glance.located
         self.cloud.made(volume, "store" if stored else "cache")
 
@@ -296,9 +296,18 @@ class SimDriver(volume_driver.VolumeDriver):
         key = (meta["id"], image.version)
         with self.queues.clone_streams.held():
             self.array.put(volume["id"], self._pool(volume), volume["size"], copied, key)
-            self.time.sleep(spec.clone_s + copy_s)
+            self._copy(copy_s)
         self.cloud.made(volume, "driver")
         return None, True
+
+    def _copy(self, copy_s: float) -> None:
+        """Clone, and copy if it is a full copy: on a write stream, if the node does it."""
+        spec = self.array.spec
+        if spec.clone_copied_by == "array" or not copy_s:
+            self.time.sleep(spec.clone_s + copy_s)
+            return
+        self.time.sleep(spec.clone_s)
+        self.queues.writes.use(copy_s)
 
     def copy_image_to_volume(
         self, context: Any, volume: Any, service: ImageService, image_id: str, **_: Any

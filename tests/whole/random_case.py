@@ -182,6 +182,8 @@ def _queues(draw: random.Random, b: Builder) -> None:
         for name in spec.get("nodes") or [spec["node"]]:
             limits = b.scenario.setdefault("nodes", {})
             limits[name] = limits.get(name, {}) | {"executor_thread_pool_size": draw.choice((None, 1, 3))}
+    for spec in b.scenario["backends"].values():
+        spec["clone_copied_by"] = draw.choice(("array", "node"))
 
 
 def _initial(draw: random.Random, b: Builder) -> None:
