@@ -13,6 +13,7 @@ from scipy import stats
 
 import sim
 from sim.inputs.scenario import Case
+from sim.model.records import WAITS
 
 ENGINES = pytest.mark.parametrize("engine", ["cinder", "fast"])
 DOWNLOAD_S = 10.24  # of 1 GiB at 100 MiB/s
@@ -105,6 +106,59 @@ def test_a_clone_waits_for_its_source_then_for_a_stream(engine: str) -> None:
     case = drawn_case([0.0] * 4, [0, 0, 0, 1], 1e6, images=images, backends={"array": one})
     # The turn of i0's lock goes to the next clone at 10 s, which queues behind that of i1.
     assert ends(case, engine, "store-only") == [10.0, 30.0, 40.0, 20.0]
+
+
+@ENGINES
+def test_copies_and_writes_of_a_node_share_its_write_streams(engine: str) -> None:
+    """One stream. The copy of i0 has it from 1 to 11.24 s, and the write of i1 would begin at 10.24 s.
+
+    With copies by the array, nobody waits.
+    """
+    image = {"name": "", "disk_format": "raw", "container_format": "bare"}
+    image |= {"size_bytes": GIB, "virtual_size_bytes": GIB}
+    images = [image | {"image_id": "i0", "store_hosts": "array#p0"}, image | {"image_id": "i1"}]
+    keys = {"clone_s": 1.0, "clone_mib_s": 100.0, "write_mib_s": 100.0, "write_streams": 1}
+    for by, wait_s in (("node", 1.0), ("array", 0.0)):
+        backend = array(**keys, clone_copied_by=by, clone_streams=1)
+        case = drawn_case([0.0, 0.0], [0, 1], 1e6, images=images, glance=GLANCE, backends={"array": backend})
+        requests = sim.run(case, "store-only", engine=engine).requests
+        assert requests["end"].tolist() == pytest.approx([1 + DOWNLOAD_S, 2 * DOWNLOAD_S + wait_s])
+        assert requests["write_wait_s"].tolist() == pytest.approx([0.0, wait_s])
+
+
+@ENGINES
+def test_transfers_take_nodes_of_glance_in_turn(engine: str) -> None:
+    """Two nodes of one stream each. The third transfer waits, though the second node is free."""
+    image = {"name": "", "disk_format": "raw", "container_format": "bare"}
+    images = [
+        image | {"image_id": f"i{size}", "size_bytes": size * GIB, "virtual_size_bytes": size * GIB}
+        for size in (3, 1)
+    ]
+    case = drawn_case(
+        [0.0, 1.0, 2.0, 3.0],
+        [3, 1, 1, 1],
+        1e6,
+        images=images,
+        glance=GLANCE | {"streams": 1, "nodes": 2},
+        backends={"array": array()},
+    )
+    expected = [3 * DOWNLOAD_S, 1 + DOWNLOAD_S, 4 * DOWNLOAD_S, 1 + 2 * DOWNLOAD_S]
+    assert ends(case, engine) == pytest.approx(expected)
+
+
+@ENGINES
+def test_creates_tell_what_they_waited_for(engine: str) -> None:
+    """One thread: the second create waits for it. With a clone stream alone, it waits for that instead."""
+    image = {"image_id": "i0", "name": "", "disk_format": "raw", "container_format": "bare"}
+    image |= {"size_bytes": GIB, "virtual_size_bytes": GIB, "store_hosts": "array#p0"}
+    for keys, nodes, column in (
+        ({}, {"c1": {"executor_thread_pool_size": 1}}, "thread_wait_s"),
+        ({"clone_streams": 1}, {}, "clone_wait_s"),
+    ):
+        backend = array(clone_s=10.0, **keys)
+        case = drawn_case([0.0, 4.0], 0, 1e6, images=[image], nodes=nodes, backends={"array": backend})
+        requests = sim.run(case, "store-only", engine=engine).requests
+        assert requests[list(WAITS)].sum().to_dict() == {name: 6.0 * (name == column) for name in WAITS}
 
 
 @ENGINES

@@ -158,6 +158,8 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     spec = scenario.backends["a"]
     assert (scenario.name, scenario.seed, scenario.boot_timeout_s) == ("s", 7, 180)
     assert (scenario.glance.streams, scenario.glance.stream_mib_s) == (16, None)
+    assert scenario.glance.nodes == 1
+    assert not scenario.queues
     assert scenario.store is None
     assert scenario.nodes == {}
     assert scenario.strategies == ("none", "store-only", "cache-only", "combined")
@@ -193,6 +195,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "create_s": 0,
         "clone_s": 0,
         "clone_mib_s": None,
+        "clone_copied_by": "array",
         "delete_s": 0,
         "extend_s": 0,
         "write_mib_s": None,

@@ -67,9 +67,10 @@ class Simulation:
         return pd.DataFrame({**text, **seconds, "downloaded": both["downloaded"]})
 
     def unlocked(self, scenario: Scenario, observed: pd.DataFrame) -> pd.DataFrame:
-        """The observed creates without those that wait for a lock."""
+        """The observed creates without those that wait for a lock, for a turn to clone or for a thread."""
         requests = self.requests(scenario)
-        waited = requests.loc[requests["lock_wait_s"] > 0, "volume_id"].astype("str")
+        named = [name for name in ("lock_wait_s", "clone_wait_s", "thread_wait_s") if name in requests]
+        waited = requests.loc[(requests[named] > 0).any(axis=1), "volume_id"].astype("str")
         return observed[~observed["volume_id"].isin(waited)]
 
 
@@ -108,10 +109,10 @@ class Fit:
         self.other_way: npt.NDArray[np.bool_] | None = None  # clones here, downloads there
 
     def without_waits(self, rates: pd.DataFrame, fitted: dict[Key, object]) -> tuple[pd.DataFrame, Any]:
-        """Fit once more, without the creates that waited for a lock in the simulation of the first fit.
+        """Fit once more, without the creates that waited in the simulation of the first fit (`unlocked`).
 
-        Who of several gets a lock next is chance in a cloud, and not in the simulation. So these creates say
-        little, and the first fit takes a part of their waits for times. It stays if this one determines less.
+        Who of several is next is chance in a cloud, and not in the simulation. So these creates say little,
+        and the first fit takes a part of their waits for times. It stays if this one determines less.
         """
         free = self.simulation.unlocked(self.scenario.varied(fitted), self.observed)
         left_out = ~self.observed["volume_id"].isin(free["volume_id"]).to_numpy()

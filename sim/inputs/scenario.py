@@ -72,8 +72,8 @@ class Glance(Spec):
     """Downloads and uploads that Glance serves at the same time, for the whole cloud or on each of its
     `nodes`; null: no limit."""
     nodes: Annotated[int, Field(ge=1, le=1000)] = 1
-    """API nodes of Glance, each with `streams` of its own. Transfers go to them in turn, as Cinder takes its
-    `glance_api_servers`, and wait there even if another node has a stream free."""
+    """API nodes of Glance, each with `streams` of its own. Transfers go to them in turn, as a proxy sends
+    them, and wait there even if another node has a stream free."""
     stream_mib_s: Rate | None = None
     """Largest rate of each download and upload; null: they take no time, unless they share a rate."""
     total_mib_s: Rate | None = None

@@ -44,6 +44,7 @@ _BY_NEXT = {
     phases.CONVERTED: CONVERTING,
     phases.WRITTEN: WRITING,
     phases.EXTENDED: WRITING,
+    phases.TO_COPY: CLONING,
     phases.COPYING: CLONING,
     phases.COPIED: CLONING,
     phases.CACHE_CLONED: CLONING,
@@ -205,6 +206,7 @@ class _Sharing:
         t["state"] = t["next_phase"].map(_BY_NEXT).fillna(WRITING).astype(int)
         waits = (t["phase"] == t["next_phase"]) & t["phase"].isin(_CLONES)
         t.loc[waits, "state"] = TO_CLONE
+        t.loc[t["phase"] == phases.TO_COPY, "state"] = TO_WRITE
         t["server"] = self.server[t["row"]]
         # Without a shared link, one step converts and writes.
         both = (t["phase"] == phases.WRITING) & (t["next_phase"] == phases.WRITTEN)
@@ -237,15 +239,11 @@ class _Sharing:
         for number, (name, backend) in enumerate(self.backends):
             here = self.intervals["backend"] == number
             if backend.write_streams is not None:
-                yield self._queue(
-                    "write streams",
-                    name,
-                    backend.write_streams,
-                    here,
-                    TO_WRITE,
-                    phases.WRITTEN,
-                    "write_streams",
-                )
+                copies = backend.clone_copied_by == "node"
+                writes = ([phases.WRITING, phases.COPYING], [phases.WRITTEN, phases.COPIED])
+                spans = writes if copies else (writes[0][:1], writes[1][:1])
+                limit = backend.write_streams
+                yield self._queue("write streams", name, limit, here, TO_WRITE, spans, "write_streams")
             if backend.clone_lock == "source" or backend.clone_streams is not None:
                 yield from self._clones(number, name)
         yield from self._links("array link")
@@ -263,12 +261,19 @@ class _Sharing:
         return spans.assign(since=spans["since"].clip(lower=0.0))
 
     def _queue(
-        self, resource: str, where: str, limit: float, here: pd.Series[bool], state: int, end: int, lever: str
+        self,
+        resource: str,
+        where: str,
+        limit: float,
+        here: pd.Series[bool],
+        state: int,
+        spans: tuple[list[int], list[int]],
+        lever: str,
     ) -> Thing:
+        """A queue for streams. `spans`: the phases in which a create takes one, and gives it back."""
         waits = self.intervals[here & (self.intervals["state"] == state)]
-        begin = {TO_WRITE: phases.WRITING, GLANCE: phases.FETCHING}[state]
         numbers = self.steps["backend"].isin(self.intervals.loc[here, "backend"].unique())
-        return Thing(resource, where, "streams", limit, (lever,), self._spans([begin], [end], numbers), waits)
+        return Thing(resource, where, "streams", limit, (lever,), self._spans(*spans, numbers), waits)
 
     def _threads(self) -> Iterator[Thing]:
         for number, (name, backend) in enumerate(self.backends):
@@ -332,9 +337,9 @@ class _Sharing:
     def _glance(self) -> Iterator[Thing]:
         if self.scenario.glance.streams is not None and bool(self.s.options[0]["glance_takes_time"]):
             every = pd.Series(True, self.intervals.index)
-            yield self._queue(
-                "Glance's streams", "", self.scenario.glance.streams, every, GLANCE, phases.FETCHED, "streams"
-            )
+            limit, spans = self.scenario.glance.streams, ([phases.FETCHING], [phases.FETCHED])
+            limit *= self.scenario.glance.nodes
+            yield self._queue("Glance's streams", "", limit, every, GLANCE, spans, "streams")
         yield from self._links("Glance's link")
         yield from self._links("node link")
 

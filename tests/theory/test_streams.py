@@ -88,11 +88,23 @@ def glance_waits(times: Array, streams: int) -> Array:
     return requests["stream_wait_s"].to_numpy()
 
 
-@pytest.mark.parametrize("key", [{"clone_lock": "source"}, {"clone_streams": 1}, {"clone_streams": 4}])
-@pytest.mark.parametrize("copies", [False, True])
-def test_wait_to_clone(key: dict[str, object], copies: bool) -> None:
-    """Clones of one volume wait for its lock, or for the array's streams; full copies do, too: M/D/c."""
-    streams = 4 if key == {"clone_streams": 4} else 1
+BY_NODE = {"write_streams": 4, "clone_copied_by": "node"}
+
+
+@pytest.mark.parametrize(
+    ("key", "streams", "copies", "column"),
+    [
+        *(({"clone_lock": "source"}, 1, copies, "clone_wait_s") for copies in (False, True)),
+        *(({"clone_streams": 1}, 1, copies, "clone_wait_s") for copies in (False, True)),
+        *(({"clone_streams": 4}, 4, copies, "clone_wait_s") for copies in (False, True)),
+        (BY_NODE, 4, True, "write_wait_s"),
+    ],
+)
+def test_wait_to_clone(key: dict[str, object], streams: int, copies: bool, column: str) -> None:
+    """Clones of one volume wait for its lock, or for the array's streams; full copies do, too: M/D/c.
+
+    Copies that a node makes wait for write streams.
+    """
     times = poisson(np.random.default_rng([streams, copies]), COUNTED, SERVICE_S / streams / 0.8)
     rate = {"clone_mib_s": 1024 / SERVICE_S} if copies else {"clone_s": SERVICE_S}
     image = {"image_id": "i0", "name": "", "disk_format": "raw", "container_format": "bare"}
@@ -103,6 +115,7 @@ def test_wait_to_clone(key: dict[str, object], copies: bool) -> None:
     assert set(requests["source"]) == {"store"}
     waited = (requests["end"] - requests["time"]).to_numpy() - SERVICE_S
     np.testing.assert_allclose(waited, waits(times, streams), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(requests[column], waited, rtol=0, atol=1e-6)
 
 
 def erlang_b(places: int, offered: float) -> float:
