@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": ["compare", SMALLEST, "--engine", "fast", "--out", "OUT"],
     "sweep": ["sweep", SMALLEST, "--vary", LIMITS, "--workers", "2", "--out", "OUT"],
     "plan": ["plan", SMALLEST, "--target-hit-rate", "flash=0.5", "--workers", "2", "--out", "OUT"],
+    "advise": ["advise", SMALLEST, "--workers", "2", "--out", "OUT"],
     "curve": ["curve", SMALLEST, "--engine", "fast", "--out", "OUT"],
     "generate": ["generate", GENERATED, "--out", "OUT/trace.csv"],
     "import": ["import", "--conf", "CLOUD/cinder.conf", "--out", "OUT/new"],

@@ -17,7 +17,7 @@ from sim.cli import app
 ROOT = Path(__file__).parents[1]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 # These need the history of a cloud: other tests run them, this one parses their options.
-PARSED = ("calibrate", "import", "watch")
+PARSED = ("calibrate", "import", "advise", "watch")
 
 
 def help_of(command: str) -> str:

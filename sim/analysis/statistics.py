@@ -130,6 +130,19 @@ class Sample:
         point = _shares(part.sum(axis=-1), whole.sum(axis=-1), np.nan)
         return self._resampled(point, _shares(part @ self._draws, whole @ self._draws, point[..., None]))
 
+    def percentile(self, values: Floats, unit: Ints, percent: float) -> Estimate:
+        """Estimate a percentile of the values (n,) of one history, by the block (n,) that each is in."""
+        if self._draws is None:
+            raise ValueError("replications have a percentile each: take their mean")
+        order = np.argsort(values, kind="stable")
+        ordered, block = values[order], unit[order]
+        drawn = np.empty(self._draws.shape[1])
+        for number, often in enumerate(self._draws.T):
+            total = np.cumsum(often[block])
+            at = int(np.searchsorted(total, percent / 100 * total[-1])) if total[-1] else len(total) - 1
+            drawn[number] = ordered[min(at, len(ordered) - 1)]
+        return self._resampled(np.asarray(np.percentile(values, percent), np.float64), drawn)
+
     def _resampled(self, point: Floats, drawn: Floats) -> Estimate:
         """Deviations whose norm is the standard deviation of the drawn values (..., draws), corrected."""
         scale = np.sqrt(self.units / self.df / (drawn.shape[-1] - 1))

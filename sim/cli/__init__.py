@@ -4,8 +4,9 @@ stopping.py  signals and the end of the process
 ending.py    exit codes, and what is said of an error
 shared.py    the app, common options, printing
 jobs.py      what run and compare do
-simulate.py, sweeping.py, planning.py, curves.py, storming.py, workload.py, importing.py, watching.py  the
-  commands
+sources.py   the options of a real cloud's sources
+simulate.py, sweeping.py, planning.py, curves.py, storming.py, workload.py, importing.py, advising.py,
+             watching.py  the commands
 """
 
 from __future__ import annotations

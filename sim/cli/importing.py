@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,20 @@ import typer
 
 from sim.cli.ending import command
 from sim.cli.shared import Fmt, Format, Json, plain, print_json, progress, show
+from sim.cli.sources import (
+    Conf,
+    Db,
+    Dump,
+    GlanceCloud,
+    Images,
+    Notifications,
+    Pools,
+    Service,
+    Since,
+    Until,
+    Volumes,
+    given_of,
+)
 from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable
 
@@ -26,101 +39,20 @@ class PlacementOption(StrEnum):
 HEADINGS = {"read": "Read", "assumed": "Assumed", "unknown": "Not known"}
 
 
-def time_given(option: str, text: str | None, problems: list[str]) -> datetime | None:
-    """Parse a point in time in ISO 8601; without a zone it is UTC."""
-    if text is None:
-        return None
-    from sim.importers.values import instant
-
-    try:
-        return instant(text)
-    except ValueError as error:
-        problems.append(f"{option}: {error}, such as 2026-01-31T08:00")
-        return None
-
-
-class Files(tuple[Path, ...]):
-    """The files of one service."""
-
-
-def files_given(text: str) -> Files:
-    """Parse file names with commas between them."""
-    files = Files(Path(name) for name in text.split(",") if name)
-    if not files:
-        raise typer.BadParameter("name a file")
-    return files
-
-
 @command("import")
 def import_(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The new folder to create.")],
-    conf: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="cinder.conf of one service, or a folder of such files. Give several in the order that"
-            " Cinder reads them.",
-        ),
-    ] = None,
-    service: Annotated[
-        list[Files] | None,
-        typer.Option(
-            parser=files_given,
-            metavar="FILE[,FILE]",
-            help="cinder.conf of one more service, such as one on another node or in another zone. Give the"
-            " option once for each service.",
-        ),
-    ] = None,
-    db: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Cinder's database, written as in [database] connection."),
-    ] = None,
-    dump: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="In place of --db: what mysqldump or pg_dump wrote of Cinder's database, gzip'd or not."
-            " The command executes nothing of it.",
-        ),
-    ] = None,
-    glance: Annotated[
-        str | None,
-        typer.Option(metavar="CLOUD", help="Read images from the Glance of this cloud in clouds.yaml."),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="In place of --glance: JSON of `openstack image list --long -f json` or of the images API.",
-        ),
-    ] = None,
-    pools: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Capacities of pools: what `cinder get-pools --detail` or the API wrote."
-        ),
-    ] = None,
-    volumes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Where there is no database: JSON of the volumes API, or of `openstack volume list"
-            " --all-projects --long -f json`.",
-        ),
-    ] = None,
-    notifications: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Cinder's notifications in JSON or in a log. Give the option once for each file.",
-        ),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Start of the period in UTC (default: all history).")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End of the period in UTC (default: now).")
-    ] = None,
+    conf: Conf = None,
+    service: Service = None,
+    db: Db = None,
+    dump: Dump = None,
+    glance: GlanceCloud = None,
+    images: Images = None,
+    pools: Pools = None,
+    volumes: Volumes = None,
+    notifications: Notifications = None,
+    since: Since = None,
+    until: Until = None,
     placement: Annotated[
         PlacementOption,
         typer.Option(
@@ -143,22 +75,10 @@ def import_(
           --db mysql+pymysql://reader:secret@db/cinder
     """
     problems = unwritable(out)
-    begin, end = time_given("--since", since, problems), time_given("--until", until, problems)
-    from sim.importers.importing import Given, import_cloud, wrong
+    from sim.importers.importing import import_cloud, wrong
 
-    given = Given(
-        conf=conf or (),
-        services=service or (),
-        db=db,
-        dump=dump,
-        glance=glance,
-        images=images,
-        pools=pools,
-        volumes=volumes,
-        notifications=notifications or (),
-        since=begin,
-        until=end,
-    )
+    sources = conf, service, db, dump, glance, images, pools, volumes, notifications
+    given = given_of(*sources, since, until, problems)
     if problems:
         raise BadInput(problems + wrong(out, given))
     with progress("importing", None, shown=True) as done:

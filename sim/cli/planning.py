@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +34,10 @@ from sim.cli.shared import (
 )
 from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, printable
+
+if TYPE_CHECKING:
+    from sim.inputs.scenario import Case
+    from sim.planner.targets import Targets
 
 MOST_CREATES = 50_000_000  # of all replications, which are in memory together
 REPLICATIONS = 8  # draws of a generated workload, unless --replications says otherwise
@@ -89,6 +94,30 @@ Folder = Annotated[
 ]
 
 
+def targets_of(
+    bounds: Sequence[list[str] | None], spare_volumes: int, confidence: float, problems: list[str]
+) -> Targets:
+    """The targets that the options give, in the order of `KINDS`; notes problems with them."""
+    from sim.planner.requirements import KINDS
+    from sim.planner.targets import Targets, parse
+
+    try:
+        texts = {kind: texts or [] for kind, texts in zip(KINDS, bounds, strict=True)}
+        return parse(texts, spare_volumes, confidence)
+    except BadInput as error:
+        problems += error.problems
+        return Targets()
+
+
+def replications_of(replications: int | None, case: Case) -> int:
+    """The draws of the workload to plan on. Raises BadInput if they are too many."""
+    if replications is None:
+        replications = 1 if case.scenario.workload.generate is None else REPLICATIONS
+    if problems := too_many(replications, 1, case.creates, MOST_CREATES // max(1, case.creates)):
+        raise BadInput(problems)
+    return replications
+
+
 @command()
 def plan(
     scenario: Scenario,
@@ -122,31 +151,17 @@ def plan(
       cinder-cache plan scenarios/smallest.yaml --target-hit-rate flash=0.5 \\
           --growth 1.5
     """
-    from sim.planner.targets import parse
-
     problems = unwritable(out) if out else []
     problems += wrong_workers(workers) + wrong_warm_up(warm_up)
     if train is not None and not 0 < train < 1:
         problems.append("--train: a share between 0 and 1")
-    bounds = {
-        "hit_rate": target_hit_rate,
-        "p95_s": max_p95_s,
-        "space_gib": budget_gib,
-        "price_month": budget_price,
-        "errors": max_errors,
-    }
-    try:
-        targets = parse({kind: texts or [] for kind, texts in bounds.items()}, spare_volumes, confidence)
-    except BadInput as error:
-        problems += error.problems
+    bounds = target_hit_rate, max_p95_s, budget_gib, budget_price, max_errors
+    targets = targets_of(bounds, spare_volumes, confidence, problems)
     scheduler = scheduler_of(dask, tls_ca_file, tls_cert, tls_key, problems)
     case = checked(scenario, [], problems)
     handed_over(case.scenario, "fast")
     folder = out or folder_for("plan", case)
-    if replications is None:
-        replications = 1 if case.scenario.workload.generate is None else REPLICATIONS
-    if problems := too_many(replications, 1, case.creates, MOST_CREATES // max(1, case.creates)):
-        raise BadInput(problems)
+    replications = replications_of(replications, case)
     with progress("cells", None, shown=True) as done:
         answer = api.plan(
             scenario,

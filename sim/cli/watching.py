@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from sim.cli.ending import DATABASE, command
-from sim.cli.importing import Files, files_given, time_given
 from sim.cli.shared import show
+from sim.cli.sources import Service, time_given
 from sim.inputs.problems import BadInput, Problems, printable, quoted
 
 LISTEN = "127.0.0.1:9877"
@@ -39,14 +39,7 @@ def watch(
             " tenant. It is read again when it changes.",
         ),
     ] = None,
-    service: Annotated[
-        list[Files] | None,
-        typer.Option(
-            parser=files_given,
-            metavar="FILE[,FILE]",
-            help="cinder.conf of one more service. Give the option once for each service.",
-        ),
-    ] = None,
+    service: Service = None,
     promise: Annotated[
         Path | None,
         typer.Option(

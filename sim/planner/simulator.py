@@ -85,6 +85,13 @@ class Simulator:
 
     def run(self, wanted: Sequence[Point]) -> list[Runs]:
         """Simulate points: the results of each by replication. Raises BadInput if cells fail."""
+        found = self.tried(wanted)
+        if failed := sorted({result.error for runs in found for result in runs if result.error}):
+            raise BadInput([f"{self.load.plain.path}: {error}" for error in failed])
+        return found
+
+    def tried(self, wanted: Sequence[Point]) -> list[Runs]:
+        """Simulate points, as `run` does; the results of cells that fail say why."""
         load, options, before = self.load, self._options, self._total
         count = len(load.cases)
         self._total += len(wanted) * count
@@ -104,8 +111,6 @@ class Simulator:
             dask=options.dask,
             progress=told,
         )
-        if failed := sorted({result.error for result in results if result.error}):
-            raise BadInput([f"{load.plain.path}: {error}" for error in failed])
         self.cells += len(results)
         self.requests += sum(result.requests for result in results)
         return [results[at : at + count] for at in range(0, len(results), count)]

@@ -78,7 +78,7 @@ def _limits(document: Document) -> Table:
         table.add_row(
             name,
             *limits,
-            _between(of, "hit_rate", 100),
+            between(of, "hit_rate", 100),
             number(of["p95_s"]),
             number(of["space_gib_peak"]),
             number(of["volumes_peak"]),
@@ -99,12 +99,12 @@ def _tiers(document: Document) -> Table:
             table.add_row(
                 tier if word == "today" else "",
                 word,
-                _between(of, "hit_rate", 100),
-                _between(of, "p95_s"),
-                _between(of, "errors"),
-                _between(of, "space_gib_mean"),
+                between(of, "hit_rate", 100),
+                between(of, "p95_s"),
+                between(of, "errors"),
+                between(of, "space_gib_mean"),
                 number(of["space_gib_peak"]),
-                _between(of, "price_month"),
+                between(of, "price_month"),
             )
     return table
 
@@ -140,10 +140,10 @@ def _back_test(rows: list[Document]) -> Table:
     for row in rows:
         table.add_row(
             row["which"],
-            _between(row, "hit_rate", 100),
-            _between(row, "p95_s"),
-            _between(row, "errors"),
-            _between(row, "space_gib_mean"),
+            between(row, "hit_rate", 100),
+            between(row, "p95_s"),
+            between(row, "errors"),
+            between(row, "space_gib_mean"),
             number(row["space_gib_peak"]),
         )
     return table
@@ -155,7 +155,7 @@ def _sensitivity(rows: list[Document]) -> Table:
         needed = row["limits_factor"]
         table.add_row(
             row["change"],
-            _between(row, "hit_rate", 100),
+            between(row, "hit_rate", 100),
             number(row["p95_s"]),
             number(row["errors"]),
             "yes" if row["met"] else "no",
@@ -164,15 +164,22 @@ def _sensitivity(rows: list[Document]) -> Table:
     return table
 
 
-def _between(of: Document, name: str, times: float = 1) -> str:
-    """A figure, and below it its interval, if there is one."""
+def between(of: Document, name: str, times: float = 1, signed: bool = False) -> str:
+    """A figure, and below it its interval, if there is one. `signed`: it is a difference."""
     if of[name] is None:
         return "-"
     low, high = of.get(f"{name}_low"), of.get(f"{name}_high")
-    text = number(times * of[name])
+    sign = "+" if signed and of[name] > 0 else ""
+    text = f"{sign}{number(times * of[name])}"
     if low is None or high is None or (low == high == of[name]):
         return text
+    if signed:  # ends may have signs, too
+        return f"{text}\n{_short(times * low)} to {_short(times * high)}"
     return f"{text}\n{number(times * low)}-{number(times * high)}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def number(value: float | None) -> str:

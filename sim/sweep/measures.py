@@ -26,6 +26,7 @@ TIMES = ["create_s_mean", *(f"create_s_p{percent}" for percent in PERCENTILES)]
 USED = KINDS[:-1]
 USAGE = [f"{kind}_{quantity}_{stat}" for kind in USED for quantity in FIELDS for stat in ("mean", "peak")]
 MEANS = [f"image_{quantity}" for quantity in FIELDS]
+MADE_S = "made_s"  # seconds of all creates that succeed
 
 
 class Measurer:
@@ -79,7 +80,9 @@ class Measurer:
         rows: dict[tuple[Scope, str], Row] = {}
         total = 0.0
         for scope, of_scope in scopes.items():
-            sources, late, downloaded, blocks = (_of_creates(scope, array, s).tolist() for array in counts)
+            sources, late, downloaded, blocks, made_s = (
+                _of_creates(scope, array, s).tolist() for array in counts
+            )
             held, its_means = (_of_usage(scope, array, s).tolist() for array in (usage, means))
             for number, name in enumerate(of_scope):
                 figures = {
@@ -95,21 +98,22 @@ class Measurer:
                 figures["gib_per_point"] = (
                     figures["image_provisioned_gib_mean"] / hits if hits > 0 else np.nan
                 )
-                its_blocks = zip((*COUNTS, *MEANS), [*blocks[number], *its_means[number]], strict=True)
+                in_blocks = [*blocks[number], made_s[number], *its_means[number]]
+                its_blocks = zip((*COUNTS, MADE_S, *MEANS), in_blocks, strict=True)
                 rows[scope, name] = Row(
                     scope,
                     name,
                     figures,
                     peaks[scope][number] if scope in peaks else None,
                     {} if scope == "pool" else dict(its_blocks),
-                    self._tiers(counts[-1], number, s) if scope == "backend" else {},
+                    self._tiers(counts[3], counts[4], number, s) if scope == "backend" else {},
                 )
         return rows
 
     def _count(
         self, done: Array, s: State, boot_timeout_s: float
     ) -> tuple[tuple[Array, ...], dict[str, list[list[float]]]]:
-        """The counts of `sim.fast.tally` for `done`, the rows after the warm-up; and `_times`."""
+        """The counts of `sim.fast.tally` for `done`, the rows after the warm-up, MADE_S; and `_times`."""
         pools, tiers = len(s.pools), int(s.options[0]["tiers"])
         sources = np.zeros((pools + 1, tiers, len(SOURCES)), np.int64)
         late, downloaded = np.zeros((pools + 1, tiers), np.int64), np.zeros((pools + 1, tiers))
@@ -119,17 +123,32 @@ class Measurer:
         counted = (sources, late, downloaded, blocks, first, seconds)
         became = (done["end"], done["host"], done["source"], done["available"])
         tally(*became, *of_creates, self._slow_s, boot_timeout_s, *counted)
-        return (sources, late, downloaded, blocks), _times(seconds, first, s)
+        return (sources, late, downloaded, blocks, self._made_s(done, s)), _times(seconds, first, s)
 
-    def _tiers(self, blocks: Ints, backend: int, s: State) -> dict[str, dict[str, list[int]]]:
+    def _made_s(self, done: Array, s: State) -> Floats:
+        """MADE_S of `done` by pool (from 1 on), tier and block (P + 1, T, blocks)."""
+        shape = len(s.pools) + 1, int(s.options[0]["tiers"]), self.blocks
+        made = done["available"] & ~self.other[self._first :]
+        place = np.ravel_multi_index((done["host"][made] + 1, self._tier[made], self._block[made]), shape)
+        spent = done["end"][made] - self._asked[made]
+        sums: Floats = np.bincount(place, spent, int(np.prod(shape))).astype(float).reshape(shape)
+        return sums
+
+    def _tiers(
+        self, blocks: Ints, made_s: Floats, backend: int, s: State
+    ) -> dict[str, dict[str, list[float]]]:
         """The counts in blocks of a backend that serves several tiers, by tier."""
         served = np.flatnonzero(s.serves[backend])
         if len(served) < 2:
             return {}
         first = int(s.backends["first_pool"][backend]) + 1
-        of_tiers = blocks[first : first + int(s.backends["pools"][backend])].sum(axis=0)
+        its = slice(first, first + int(s.backends["pools"][backend]))
+        counts, seconds = blocks[its].sum(axis=0), made_s[its].sum(axis=0)
         return {
-            self.prepared.names.tiers[tier]: dict(zip(COUNTS, of_tiers[tier].tolist(), strict=True))
+            self.prepared.names.tiers[tier]: {
+                **dict(zip(COUNTS, counts[tier].tolist(), strict=True)),
+                MADE_S: seconds[tier].tolist(),
+            }
             for tier in served
         }
 

@@ -25,7 +25,8 @@ class Row:
     - volumes_peak: the most volumes of any kind at once (see max_volumes); only for pools and backends.
     - blocks: for each measure, one number per block of time; empty for pools. The counts are `creates` (that
       began in the block) and how they ended: `clones`, `errors`, `made` (successful), `slow` and `slow_all`;
-      and `other_errors`, failed creates without an image. `image_volumes`, `image_provisioned_gib` and
+      and `other_errors`, failed creates without an image. `made_s` is the sum of the seconds of those that
+      succeeded. `image_volumes`, `image_provisioned_gib` and
       `image_physical_gib` are means over time.
     - tiers: the counts of `blocks` by tier, for a backend that serves several tiers; else empty.
     """

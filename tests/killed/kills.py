@@ -47,6 +47,7 @@ COMMANDS = {
     "run": "run {scenario} --strategy combined --out {out}",
     "compare": "compare {scenario} --strategies none,cache-only,combined --engine fast --out {out}",
     "curve": "curve {scenario} --engine fast --out {out}",
+    "advise": "advise {scenario} --workers 1 --out {out}",
     "plan": "plan {scenario} --target-hit-rate 0.1 --workers 1 --out {out}",
     "sweep": f"sweep {{scenario}} --vary {COUNT}=1..3 --workers 1 --out {{out}}",
     "generate": "generate {generated} --out {out}/trace.csv",

@@ -142,6 +142,8 @@ def test_creates_without_an_image_count_as_other_errors_alone(mixed: Case, warm_
     assert table["other_errors"]["all"] > 0
     for tier in ("flash", "disk", "cold", "all"):
         row = rows["all", ""] if tier == "all" else rows["tier", tier]
+        if made := sum(row.blocks["made"]):
+            assert row.figures["create_s_mean"] == pytest.approx(sum(row.blocks["made_s"]) / made)
         assert row.figures["other_errors"] == sum(row.blocks["other_errors"]) == table["other_errors"][tier]
         assert (row.figures["creates"], row.figures["errors"]) == (
             table["creates"][tier],

@@ -1,0 +1,210 @@
+"""Trials: what a set of changes brings, in the money that users' waiting and image-volumes cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sim.analysis.statistics import Interval, Sample
+from sim.inputs.limits import OFF, Limits
+from sim.inputs.scenario import Scenario
+from sim.planner.advise_ground import in_one_pool
+from sim.planner.advise_levers import Lever, Option
+from sim.planner.measured import Batch, Floats, Measured, Runs, Table, sample_of, table_of, tiers_of
+from sim.planner.search import ENOUGH, WITHOUT
+from sim.planner.simulator import Simulator
+from sim.planner.targets import Targets
+from sim.planner.task import Task, required_of
+from sim.sweep.measures import MADE_S
+from sim.sweep.results import ALL
+from sim.sweep.varying import Point, apply
+
+MONTH_S = 30 * 86_400.0
+HOUR_S = 3600.0
+CONFIDENCE = 0.95
+LEAST_SHARE = 0.01  # of today's cost, which an action must save
+LITTLE = 0.05  # of what good days save, which bad days may cost
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What things cost, in the currency of the tiers' prices.
+
+    - hour: an hour that a user waits for a create.
+    - failed: a create that fails.
+    - gib_month: a GiB of image-volumes for a month, where no tier has a price.
+    """
+
+    hour: float = 10.0
+    failed: float = 10.0
+    gib_month: float = 0.1
+
+    def cost(self, of: Measured, tier: str, scenario: Scenario, months: float) -> Floats:
+        """(candidates, units): the cost a month of the tier's creates and of the image-volumes of `of`.
+
+        The mean over replications, or the sum over the blocks of one history, is the cost.
+        """
+        waited = self.hour / HOUR_S / months * of.units(MADE_S, tier)
+        failed = self.failed / months * of.failures(tier)
+        priced = any(each.price_gib_month or each.price_volume_month for each in scenario.tiers.values())
+        prices = of.prices(scenario) if priced else self.gib_month * of.levels("image_physical_gib")
+        cost: Floats = waited + failed + prices / (1 if of.replicated else prices.shape[1])
+        return cost
+
+
+DEFAULT = Worth()
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A scenario as it is today, on which changes are tried: its simulator, and what they must keep."""
+
+    simulator: Simulator
+    task: Task
+
+    @property
+    def scenario(self) -> Scenario:
+        return self.task.scenario
+
+
+def grounds_of(simulators: Mapping[bool, Simulator], targets: Targets) -> dict[bool, Ground]:
+    """The grounds, by `State.one_pool`. Today and no image-volumes at all say how many creates may fail."""
+    scenario = simulators[False].load.case.scenario
+    today, without = simulators[False].run([Point((), scenario.todays_strategy()), Point((), WITHOUT)])
+    sample = sample_of(today, scenario.seed)
+    found = {}
+    for key, simulator in simulators.items():
+        its = simulator.load.case.scenario
+        found[key] = Ground(simulator, Task(its, targets, sample, required_of(targets, its, today, without)))
+    return found
+
+
+@dataclass(frozen=True)
+class State:
+    """Changes of today: the strategy, other values by key, and whether they are on the one pool."""
+
+    strategy: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    one_pool: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a state brings: its cost a month by unit (see `Worth.cost`), and what it lacks of the targets (0:
+    it keeps all).
+    """
+
+    state: State
+    units: Floats
+    cost: float
+    short: float
+    runs: Runs
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Smaller is better."""
+        return round(self.short, 9), self.cost
+
+
+class Trials:
+    """Simulates states, each once, and tells their outcomes.
+
+    `grounds`: by `State.one_pool`. `one_array`: whether backends that are alike lie on one array.
+    """
+
+    def __init__(self, grounds: Mapping[bool, Ground], worth: Worth, one_array: bool) -> None:
+        self.grounds, self.worth, self.one_array = grounds, worth, one_array
+        self._known: dict[str, Outcome | None] = {}
+
+    @property
+    def sample(self) -> Sample:
+        return self.grounds[False].task.sample
+
+    @property
+    def today(self) -> State:
+        """The state without changes."""
+        return State(self.grounds[False].scenario.todays_strategy())
+
+    @cached_property
+    def months(self) -> float:
+        """The length of the workload in which creates count."""
+        load = self.grounds[False].simulator.load
+        return max(load.case.last_create_s - load.warm_up_s, HOUR_S) / MONTH_S
+
+    def scenario(self, state: State) -> Scenario:
+        """The scenario with the changes of a state."""
+        return apply(self.grounds[state.one_pool].scenario, state.values)
+
+    def after(self, state: State, option: Option) -> State:
+        """The state with one more change."""
+        values = {**state.values, **option.values}
+        if option.one_pool:
+            settings = in_one_pool(self.scenario(state), self.grounds[True].scenario, self.one_array)
+            values = {key: of for key, of in values.items() if not key.startswith("backends.")} | settings
+        return State(option.strategy or state.strategy, values, state.one_pool or option.one_pool)
+
+    def __call__(self, states: Sequence[State]) -> list[Outcome | None]:
+        """The outcome of each; None where the engine refuses it, such as image-volumes that do not fit."""
+        for one_pool, ground in self.grounds.items():
+            new = {repr(s): s for s in states if s.one_pool == one_pool and repr(s) not in self._known}
+            points = [Point(tuple(sorted(s.values.items())), s.strategy) for s in new.values()]
+            for (key, state), runs in zip(
+                new.items(), ground.simulator.tried(points) if points else [], strict=True
+            ):
+                failed = any(result.error for result in runs)
+                self._known[key] = None if failed else self._outcome(state, runs)
+        return [self._known[repr(state)] for state in states]
+
+    def _outcome(self, state: State, runs: Runs) -> Outcome:
+        scenario, task = self.scenario(state), self.grounds[state.one_pool].task
+        every = tiers_of(scenario, [runs])
+        costs = [self.worth.cost(every[tier], tier, scenario, self.months)[0] for tier in scenario.tiers]
+        units = np.sum(costs, axis=0)
+        alone = {name: (name,) for name in scenario.backends}
+        limits = {name: [OFF] for name in alone}  # of the one candidate, whatever it is
+        table = table_of(scenario, state.strategy, alone, [Batch(limits, [runs])])
+        margins = replace(task, scenario=scenario).margins(table)
+        short = sum(max(0.0, ENOUGH - margin) / each.scale for each, margin in margins.items())
+        return Outcome(state, units, float(self.sample.total(units).point), short, runs)
+
+    def saved(self, new: Outcome, old: Outcome) -> Interval:
+        """What a state saves a month against another, with the interval of the paired difference."""
+        return self.sample.interval(self.sample.total(old.units - new.units), CONFIDENCE)
+
+    def worth_it(self, new: Outcome, old: Outcome, sure: bool = False) -> bool:
+        """Whether a state is better: nearer to the targets, or as near and cheaper beyond chance.
+
+        A failure of one day has a wide interval. So it is also enough, unless `sure`, if nearly all units
+        cost less, or as much: what the others cost more is little beside it.
+        """
+        if round(new.short, 9) != round(old.short, 9):
+            return new.short < old.short
+        (today,) = self([self.today])
+        assert today is not None
+        saved, units = self.saved(new, old), old.units - new.units
+        little = not sure and -units[units < 0].sum() <= LITTLE * units[units > 0].sum()
+        return bool((saved.low > 0 or little) and saved.mean > 0 and saved.mean >= LEAST_SHARE * today.cost)
+
+
+def cheapest(table: Table, scenario: Scenario, worth: Worth, months: float) -> dict[str, Limits]:
+    """The limits of each group of backends with the least cost, by what a plan's grid measured."""
+    found: dict[str, Limits] = {}
+    for group, members in table.groups.items():
+        each = [worth.cost(table.backends[name], ALL, scenario, months) for name in members]
+        units = np.sum(each, axis=0)
+        costs = units.mean(axis=1) if table.backends[members[0]].replicated else units.sum(axis=1)
+        unplaced = worth.failed / months * table.unplaced[ALL][group].mean(axis=1)
+        found |= dict.fromkeys(members, table.limits[group][int(np.argmin(costs + unplaced))])
+    return found
+
+
+@dataclass(frozen=True)
+class Action:
+    """A lever with the option that was taken."""
+
+    lever: Lever
+    option: Option

@@ -1,0 +1,209 @@
+"""Advice: each action's gain afresh, known answers, one pool, and refused options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from sim import api
+from sim.analysis.metrics import summary
+from sim.cli import app
+from sim.planner.advise_ground import BEFORE_S, joined, one_pool, with_releases
+from sim.run import run
+
+GIB = 2**30
+DAY_S = 86_400
+MIB_S = 100
+DOWNLOAD_S = 10 * 1024 / MIB_S + 10 * 1024 / 200 + 1  # send, write, create
+
+
+def scenario(folder: Path, backends: dict[str, Any], rows: list[str], **more: Any) -> Path:
+    """Two raw images of 10 GiB; a scenario whose trace has `rows`."""
+    images = [
+        {
+            "image_id": name,
+            "name": name,
+            "disk_format": "raw",
+            "container_format": "bare",
+            "size_bytes": 10 * GIB,
+            "virtual_size_bytes": 10 * GIB,
+        }
+        for name in ("i", "j")
+    ]
+    base = {"create_s": 1, "clone_s": 2, "delete_s": 2, "write_mib_s": 200}
+    raw = {
+        "glance": {"streams": 4, "stream_mib_s": MIB_S},
+        "tiers": {"t": {"price_gib_month": 0.1}},
+        "backends": {
+            name: {"volume_type": "t", "pools": {"p": {}}, **base, **keys} for name, keys in backends.items()
+        },
+        "images": images,
+        "workload": {"trace": "trace.csv"},
+        **more,
+    }
+    (folder / "trace.csv").write_text(
+        "\n".join(["time,event,volume_id,image_id,size_gib,volume_type,host", *rows]) + "\n"
+    )
+    path = folder / "scenario.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+def daily(days: int, each: int, host: str = "") -> list[str]:
+    """Creates of an image every day, an hour apart; each lives for half an hour."""
+    rows = []
+    for day in range(days):
+        for n in range(each):
+            at, name = day * DAY_S + n * 3600 + 7200, f"v{day}-{n}"
+            rows += [f"{at},create,{name},i,10,t,{host}", f"{at + 1800},delete,{name},,,,"]
+    return rows
+
+
+def advise(path: Path, out: Path, *options: str) -> dict[str, Any]:
+    result = CliRunner().invoke(
+        app, ["advise", str(path), "--out", str(out), "--workers", "1", "--json", *options]
+    )
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_a_cache_that_is_off_is_turned_on(tmp_path: Path) -> None:
+    """All downloads but the first become clones: the hours saved are known."""
+    path = scenario(
+        tmp_path,
+        {"a": {"image_volume_cache_enabled": False}},
+        daily(12, 5),
+        strategies=["none", "cache-only"],
+    )
+    found = advise(path, tmp_path / "out")
+    first = found["actions"][0]
+    assert (first["lever"], first["effort"]) == ("cache on: every backend", "a setting")
+    assert first["gain"]["all"]["hit_rate"] == pytest.approx(59 / 60)
+    # A fill clones after the download: its create takes 2 s more; all others take 2 s.
+    saved_s = 59 * (DOWNLOAD_S - 2) - 2
+    months = (11 * DAY_S + 4 * 3600 + 7200) / (30 * DAY_S)
+    assert -first["gain"]["all"]["waited_h_month"] == pytest.approx(saved_s / 3600 / months, rel=1e-3)
+    assert first["gain"]["all"]["errors"] == 0
+    assert first["hurts"] == []
+
+
+def test_every_gain_is_what_its_scenario_shows(tmp_path: Path) -> None:
+    """The difference between the scenarios of an action and of the one before, run afresh."""
+    found = advise(Path("scenarios/smallest.yaml"), tmp_path / "out", "--one-array")
+    assert found["actions"]
+    files = [found["today"], *found["actions"]]
+    shown = []
+    for each in files:
+        case = api.load(tmp_path / "out" / each["scenario"])
+        assert case.scenario.todays_strategy() == each["strategy"]
+        table = summary(run(case, each["strategy"], "fast"), case, each["strategy"])
+        shown.append(table.set_index("tier"))
+    for number, action in enumerate(found["actions"], start=1):
+        for tier, gain in action["gain"].items():
+            new, old = (table.loc[tier] for table in (shown[number], shown[number - 1]))
+            for name, column in (
+                ("hit_rate", "clone_hit_rate"),
+                ("p95_s", "create_s_p95"),
+                ("price_month", "price_month"),
+            ):
+                assert gain[name] == pytest.approx(new[column] - old[column], abs=1e-9), (number, tier, name)
+            failed = [
+                table.loc[tier, ["errors", "other_errors"]].sum()
+                for table in (shown[number], shown[number - 1])
+            ]
+            assert gain["errors"] == failed[0] - failed[1]
+
+
+def test_nothing_is_worth_doing_where_nothing_can_be_gained(tmp_path: Path) -> None:
+    rows = ["10,create,v,i,10,t,", "2000,create,w,j,10,t,"]
+    path = scenario(tmp_path, {"a": {"image_volume_cache_enabled": False}}, rows)
+    found = advise(path, tmp_path / "out")
+    assert found["actions"] == []
+    result = CliRunner().invoke(app, ["advise", str(path), "--out", str(tmp_path / "o"), "--workers", "1"])
+    assert "Nothing is worth doing" in result.output
+
+
+def test_a_quota_that_binds_is_found_and_one_that_is_not_set_is_not_tried(tmp_path: Path) -> None:
+    rows = [row.replace(",i,", f",{'ij'[n // 2 % 2]},") for n, row in enumerate(daily(12, 6))]
+    path = scenario(tmp_path, {"a": {}}, rows, cinder={"internal_tenant_quota_volumes": 1})
+    found = advise(path, tmp_path / "out")
+    assert found["actions"][0]["lever"] == "quota"
+    without = scenario(tmp_path, {"a": {}}, rows)
+    assert "quota" not in {each["lever"] for each in advise(without, tmp_path / "o")["tried"]}
+
+
+def test_one_pool_has_the_space_and_the_limits_of_all(tmp_path: Path) -> None:
+    pools = {"p": {"capacity_gib": 100, "max_volumes": 5}, "q": {"capacity_gib": 50, "max_volumes": 7}}
+    limits = {"image_volume_cache_max_count": 3, "image_volume_cache_max_size_gb": 40}
+    path = scenario(
+        tmp_path,
+        {"a": {"pools": pools, **limits}, "b": {"pools": {"p": pools["p"]}, "node": "c2", **limits}},
+        [*daily(1, 2, "a#q"), f"{DAY_S},create,w,i,10,t,b#p"],
+        store={"home": "b#p"},
+    )
+    alone = one_pool(path, tmp_path / "alone", one_array=False)
+    both = one_pool(path, tmp_path / "both", one_array=True)
+    assert alone is not None and both is not None
+    a = api.load(alone).scenario.backends
+    assert list(a) == ["a", "b"] and a["b"] == api.load(path).scenario.backends["b"]
+    assert a["a"].pools["p"].model_dump() == {"capacity_gib": 150, "max_volumes": 12}
+    joint = api.load(both)
+    (only,) = joint.scenario.backends.values()
+    assert only.pools["p"].model_dump() == {"capacity_gib": 250, "max_volumes": 17}
+    assert only.node_names == ("c1", "c2")
+    assert (only.image_volume_cache_max_count, only.image_volume_cache_max_size_gb) == (9, 120)
+    assert set(joint.trace.events["host"]) <= {"", "a#p"}
+    assert joint.scenario.store is not None and joint.scenario.store.home == "a#p"
+
+
+def test_pools_of_which_one_has_no_limit_stay(tmp_path: Path) -> None:
+    path = scenario(tmp_path, {"a": {"pools": {"p": {"max_volumes": 5}, "q": {}}}}, daily(1, 1))
+    assert joined(api.load(path).scenario, one_array=True) == {"a#p": "a#p", "a#q": "a#q"}
+    assert one_pool(path, tmp_path / "new", one_array=True) is None
+
+
+def test_releases_come_an_hour_before_and_change_nothing(tmp_path: Path) -> None:
+    path = scenario(
+        tmp_path, {"a": {}}, ["10,create,v,i,10,t,", *(f"{t},create,v{t},j,10,t," for t in (9000, 9999))]
+    )
+    new = with_releases(path, tmp_path / "base")
+    events = api.load(new).trace.events
+    released = events[events["event"] == "release"]
+    assert list(zip(released["image_id"], released["time"], strict=True)) == [("j", 9000 - BEFORE_S)]
+    before, after = (run(api.load(each), "cache-only", "fast").requests for each in (path, new))
+    assert np.array_equal(before["end"], after["end"])
+    assert with_releases(new, tmp_path / "again") == new
+
+
+def test_targets_come_before_cost(tmp_path: Path) -> None:
+    """Without room for an image-volume, hits are not asked for at any price."""
+    path = scenario(tmp_path, {"a": {"image_volume_cache_enabled": False}}, daily(12, 5))
+    found = advise(path, tmp_path / "out", "--budget-gib", "5")
+    assert all(each["lever"] != "cache on: every backend" for each in found["actions"])
+    assert advise(path, tmp_path / "o", "--target-hit-rate", "0.9")["met"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        ([], ["give a scenario, or the sources"]),
+        (["scenarios/smallest.yaml", "--conf", "cinder.conf"], ["not both"]),
+        (
+            ["missing.yaml", "--target-hit-rate", "2", "--warm-up", "x", "--workers", "0"],
+            ["missing.yaml", "--target-hit-rate", "--warm-up", "--workers"],
+        ),
+        (["--conf", "no.conf", "--since", "x", "--max-p95-s", "y"], ["no.conf", "--since", "--max-p95-s"]),
+    ],
+)
+def test_every_problem_at_once(arguments: list[str], texts: list[str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["advise", *arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert all(text in result.output for text in texts), result.output
+    assert not (tmp_path / "out").exists()
