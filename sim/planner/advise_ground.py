@@ -76,7 +76,7 @@ def one_pool(path: Path, folder: Path, one_array: bool) -> Path | None:
     changed = replace(case, images=images, initial=initial)
     changed = replace(changed, trace=replace(case.trace, events=events))
     values: dict[tuple[str, ...], object] = {("backends",): _backends(case.scenario, names)}
-    if case.scenario.store is not None:
+    if case.scenario.store is not None and case.scenario.store.home is not None:
         values["store", "home"] = names[case.scenario.store.home]
     target = folder / "scenario.yaml"
     _write(changed, target, values, {"trace", "images", "initial"})

@@ -128,7 +128,7 @@ class Measurer:
     def _made_s(self, done: Array, s: State) -> Floats:
         """MADE_S of `done` by pool (from 1 on), tier and block (P + 1, T, blocks)."""
         shape = len(s.pools) + 1, int(s.options[0]["tiers"]), self.blocks
-        made = done["available"] & ~self.other[self._first :]
+        made = done["available"] & ~self.other
         place = np.ravel_multi_index((done["host"][made] + 1, self._tier[made], self._block[made]), shape)
         spent = done["end"][made] - self._asked[made]
         sums: Floats = np.bincount(place, spent, int(np.prod(shape))).astype(float).reshape(shape)
