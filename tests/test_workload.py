@@ -358,6 +358,48 @@ def test_images_are_needed_unless_they_are_generated(put: Put) -> None:
     assert "image 'i@2' exists already" in found
 
 
+def dated(name: str, version: str, released: str | None, gib: int = 1) -> dict[str, Any]:
+    image = {"image_id": f"{name}-{version}", "name": name, "disk_format": "raw", "container_format": "bare"}
+    return image | {"size_bytes": gib << 30, "virtual_size_bytes": gib << 30, "released": released}
+
+
+def test_versions_come_at_the_dates_of_the_image_list(put: Put) -> None:
+    """With `takeover` near 0, each request asks for the newest version, and for a volume that holds it."""
+    images = [
+        dated("a", "3", "2026-01-08T12:00:00+00:00", 50),
+        dated("a", "1", None),
+        dated("a", "2", "2025-12-01"),
+        dated("a", "4", "2027-01-01"),
+        dated("b", "1", "2026-01-04"),
+        dated("b", "2", "2026-01-05"),
+        dated("c", "1", "2027-01-01"),
+    ]
+    popularity = {"release_every": None, "takeover": "1s"}
+    spec = BASE | {"start": "2026-01-01", "popularity": popularity, "blank_share": 0}
+    case = sim.load(put(images=images, workload={"generate": spec}))
+    assert set(case.images) == {"a-1", "a-2", "a-3", "b-1", "b-2"}
+    events, start = case.trace.events, case.trace.start
+    assert start is not None
+    events = events.assign(at=start + pd.to_timedelta(events["time"], unit="s"))
+    released = events[events["event"] == "release"].set_index("image_id")["at"].dt.round("s").astype(str)
+    assert released.to_dict() == {"b-2": "2026-01-05 00:00:00+00:00", "a-3": "2026-01-08 12:00:00+00:00"}
+    made = events[(events["event"] == "create") & events["image_id"].str.startswith("a")]
+    late = made["at"] >= pd.Timestamp("2026-01-08T12:01:00Z")
+    early = made["at"] < pd.Timestamp("2026-01-08T12:00:00Z")
+    assert set(made.loc[early, "image_id"]) == {"a-2"} and set(made.loc[late, "image_id"]) == {"a-3"}
+    assert set(made.loc[early, "size_gib"]) == {20, 40} and set(made.loc[late, "size_gib"]) == {50}
+
+
+def test_dates_of_images_need_a_start_and_no_other_releases(put: Put) -> None:
+    spec = BASE | {"popularity": {"release_every": "4d"}}
+    assert problems(put(images=[dated("a", "1", "2026-01-01")], workload={"generate": spec})) == [
+        "workload.generate.start: is needed: the image list has dates in released",
+        "workload.generate.popularity.release_every: write null: the image list has dates in released",
+    ]
+    (found,) = problems(put(images=[dated("a", "1", "soon")], workload={"generate": {}}))
+    assert "'soon' is not an ISO 8601 date" in found
+
+
 def test_the_initial_state_goes_with_what_is_generated(put: Put, tmp_path: Path) -> None:
     head = "kind,volume_id,image_id,size_gib,host,last_used\n"
     (tmp_path / "initial.csv").write_text(

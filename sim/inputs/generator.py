@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -20,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scipy import special
 
 from sim.inputs.problems import Problems, quoted
-from sim.inputs.spec import Name, Spec, some
+from sim.inputs.spec import Date, Name, Spec, some
 from sim.inputs.trace import MAX_GIB
 
 HOUR, DAY, WEEK = 3600.0, 86_400.0, 7 * 86_400.0
@@ -40,18 +39,6 @@ def _duration(text: object) -> object:
     if not found:
         raise ValueError(f"{quoted(text)} is not a duration: write 30d, 12h or 90s")
     return float(found[1]) * UNITS[found[2]]
-
-
-def _date(text: object) -> object:
-    if isinstance(text, str):
-        try:
-            date = datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError(f"{quoted(text)} is not an ISO 8601 date") from None
-        if not 1000 <= date.year <= 9000:
-            raise ValueError(f"{quoted(text)} is too far away: the years 1000 to 9000 are known")
-        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
-    return text
 
 
 def _not_all_zero(weights: tuple[float, ...]) -> tuple[float, ...]:
@@ -131,7 +118,8 @@ class Popularity(Spec):
     """Number of lines, if the scenario has no images; null: one for each image of the catalogue,
     sim/data/cloud_images.csv. A larger number uses the catalogue again from its start. Assumed."""
     release_every: Duration | None = 30 * DAY
-    """Time between new versions of a line; each line has its own phase; null: no new versions. Assumed."""
+    """Time between new versions of a line; each line has its own phase; null: no new versions. Assumed. It
+    has to be null where the image list has dates in `released`."""
     takeover: Duration = 3 * DAY
     """Time after a release until half of new requests use the new version. After the same time again, half of
     the rest use it too. Assumed."""
@@ -162,7 +150,7 @@ class Generate(Spec):
 
     duration: Duration = 31 * DAY
     """Length of the workload. Default: (a)."""
-    start: Annotated[datetime, BeforeValidator(_date)] | None = None
+    start: Date | None = None
     """Start of the workload, ISO 8601; null: a Monday, 0:00, and times are seconds."""
     creates_per_day: Annotated[float, Field(gt=0, le=1e9)] = 543.0
     """Mean number of creates per day over whole weeks; double it for twice the load. Default: (a)."""

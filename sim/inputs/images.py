@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from sim.inputs.cells import guarded
 from sim.inputs.problems import Problems, quoted
-from sim.inputs.spec import Bytes, Hosts, Limit, Name, Spec, listed, validated
+from sim.inputs.spec import Bytes, Date, Hosts, Limit, Name, Spec, listed, validated
 from sim.inputs.tables import read_table
 from sim.inputs.units import GIB, whole_gib
 
@@ -29,6 +29,7 @@ OPTIONAL = (
     "min_disk",
     "virtual_size_unknown",
     "allocated_bytes",
+    "released",
 )
 LISTS = ("store_hosts", "members")
 
@@ -70,6 +71,10 @@ class Image(Spec):
     allocated_bytes: Annotated[int, Field(ge=0, le=2**60)] | None = None
     """Bytes of the virtual size that hold data; the rest are holes, which read as zeros. Null, or an empty
     cell in CSV: all of it is data. Glance does not know this number (see `write_zeroes`)."""
+    released: Date | None = None
+    """When Glance has it, ISO 8601: a generated workload takes the images of one name for the versions of one
+    line, and asks for a version from then on; for the first of a line, from the start. Null, or an empty cell
+    in CSV: from the start."""
 
     @model_validator(mode="after")
     def _whose(self) -> Self:
@@ -137,6 +142,7 @@ def read_images(
         raw = {**row, **{name: _whole(row[name]) for name in _SIZES if name in row}}
         raw["min_disk"] = _whole(row.get("min_disk") or "0")
         raw["allocated_bytes"] = _whole(row["allocated_bytes"]) if row.get("allocated_bytes") else None
+        raw["released"] = row.get("released") or None
         raw["virtual_size_unknown"] = _flag(row.get("virtual_size_unknown", ""))
         image = validated(Image, raw, path, line, problems, lacking)
         if image is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Sized
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -49,6 +50,18 @@ def some(values: V) -> V:
     return values
 
 
+def _date(text: object) -> object:
+    if isinstance(text, str):
+        try:
+            date = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"{quoted(text)} is not an ISO 8601 date") from None
+        if not 1000 <= date.year <= 9000:
+            raise ValueError(f"{quoted(text)} is too far away: the years 1000 to 9000 are known")
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    return text
+
+
 def listed(separator: str | None, names: object) -> object:
     """One name, or several in a text, as a list."""
     if not isinstance(names, str):
@@ -56,6 +69,7 @@ def listed(separator: str | None, names: object) -> object:
     return names.split(separator) if names and separator else [names] if names else []
 
 
+Date = Annotated[datetime, BeforeValidator(_date)]
 LONGEST_NAME = 255  # as long as Cinder's database keeps it
 Name = Annotated[str, Field(min_length=1)]
 HostPart = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_host_part)]

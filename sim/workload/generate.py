@@ -26,12 +26,12 @@ from scipy import special
 
 from sim.inputs.generator import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_creates, weekly_shape
 from sim.inputs.images import Image
-from sim.inputs.problems import BadInput, quoted
+from sim.inputs.problems import BadInput
 from sim.inputs.trace import EVENTS, OPTIONAL, REQUIRED, Trace
 from sim.inputs.units import GIB
+from sim.workload.releases import Dated, Even, Releases, image_ids, least_gib, texts, versions
 from sim.workload.streams import Streams, ranked, weighted
 
-MOST_IMAGES = 1_000_000
 MOST_BEFORE = 3_000_000  # creates
 GRID = 2_000  # time slots in which following requests are counted
 Floats = npt.NDArray[np.float64]
@@ -65,14 +65,12 @@ def generate(
     image has the id of another.
     """
     streams = Streams(seed, replication)
-    lines = list(images) or catalogue(spec, streams)
+    released = _releases(spec, images, streams)
     requests = arrivals(spec, streams)
-    released = _Releases(spec, lines, streams)
-    creates = _creates(spec, lines, tiers, requests, released, streams)
-    known = _versions(lines, released, path)
-    updates = _updates(spec, lines, released, streams)
+    creates = _creates(spec, released, tiers, requests, streams)
+    known, releases = versions(released, spec.duration, path)
+    updates = _updates(spec, released, streams)
     uploads, uploaded = _uploads(spec, creates, streams)
-    releases = _released(lines, released)
     # In the order in which they happen within one instant.
     parts = {"release": releases, "update_image": updates, "create": creates, "upload": uploads}
     if not len(creates):
@@ -81,6 +79,12 @@ def generate(
     events = _events(spec.duration, parts)
     start, events = _dated(spec.start, events)
     return Generated(Trace(events, start, path), known | uploaded)
+
+
+def _releases(spec: Generate, images: Sequence[Image], streams: Streams) -> Releases:
+    if spec.start is not None and any(image.released is not None for image in images):
+        return Dated(images, spec.start, spec.duration)
+    return Even(list(images) or catalogue(spec, streams), spec.popularity.release_every, streams)
 
 
 def arrivals(spec: Generate, streams: Streams) -> Requests:
@@ -151,32 +155,12 @@ def _midnight(date: datetime) -> datetime:
     return date.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-class _Releases:
-    """The release times of versions of lines (L lines); version 1 exists from the start."""
-
-    def __init__(self, spec: Generate, lines: Sequence[Image], streams: Streams) -> None:
-        self.every = spec.popularity.release_every or math.inf
-        phase = streams("releases").random(len(lines))
-        self.first = phase * self.every if spec.popularity.release_every else np.full(len(lines), math.inf)
-        self.last = self.newest(np.arange(len(lines)), np.full(len(lines), spec.duration))
-
-    def newest(self, line: Whole, time: Floats) -> Whole:
-        """The newest version of lines at instants, both (N,)."""
-        if math.isinf(self.every):
-            return np.ones(len(line), np.int64)
-        return np.maximum(np.floor((time - self.first[line]) / self.every).astype(np.int64) + 2, 1)
-
-
 def _creates(
-    spec: Generate,
-    lines: Sequence[Image],
-    tiers: Sequence[str],
-    requests: Requests,
-    released: _Releases,
-    streams: Streams,
+    spec: Generate, released: Releases, tiers: Sequence[str], requests: Requests, streams: Streams
 ) -> pd.DataFrame:
     """A row per create: time, request parameters, and lifetime in seconds (inf: kept)."""
     session, count, popularity = requests.session, len(requests.time), spec.popularity
+    lines = released.lines
     line = ranked(streams("images"), popularity.zipf, len(lines), requests.sessions)[session]
     behind = streams("takeover").exponential(popularity.takeover / math.log(2), requests.sessions)[session]
     blank = (streams("blank").random(requests.sessions) < spec.blank_share)[session]
@@ -185,7 +169,7 @@ def _creates(
     weights = spec.tiers if spec.tiers is not None else dict.fromkeys(tiers, 1.0)
     tier = weighted(streams("tiers"), list(weights.values()), count)
     sizes = weighted(streams("sizes"), list(spec.volume_gib.values()), count)
-    least = np.array([image.virtual_gib for image in lines])[line]
+    least = least_gib(released, line, version)
     size = np.maximum(np.array(list(spec.volume_gib))[sizes], np.where(blank, 1, least))
     encrypted = streams("encrypted").random(count) < spec.encrypted_share
     row, time = _storms(spec, requests.time, streams)
@@ -212,8 +196,8 @@ def _creates(
     numbers = pc.cast(pa.array(np.arange(1, len(frame) + 1)), pa.large_string())
     before, between = pa.scalar("volume-", pa.large_string()), pa.scalar("", pa.large_string())
     named = pc.binary_join_element_wise(before, pc.utf8_lpad(numbers, 7, "0"), between)
-    frame["volume_id"] = _texts(named)
-    frame["image_id"] = _image_ids(lines, frame["line"].to_numpy(), frame["version"].to_numpy())
+    frame["volume_id"] = texts(named)
+    frame["image_id"] = image_ids(released, frame["line"].to_numpy(), frame["version"].to_numpy())
     return frame
 
 
@@ -227,56 +211,13 @@ def _storms(spec: Generate, time: Floats, streams: Streams) -> tuple[Whole, Floa
     return row, np.round(time[row] + np.where(later, spread.uniform(0, storms.spread_s, len(row)), 0), 3)
 
 
-def _image_ids(lines: Sequence[Image], line: Whole, version: Whole) -> pd.Series[str]:
-    """Ids of versions of lines (-1: no image)."""
-    pairs = pd.DataFrame({"line": line, "version": version})
-    pairs["version"] = pairs["version"].where(pairs["line"] >= 0, 1)
-    groups = pairs.groupby(["line", "version"], sort=False)
-    ids = ["" if of < 0 else version_id(lines[of], number) for of, number in groups.size().index]
-    return _texts(pa.array(ids, pa.large_string()).take(pa.array(groups.ngroup().to_numpy())))
-
-
-def _texts(values: pa.Array) -> pd.Series[str]:
-    """Texts that never were Python's: those take three times the memory."""
-    return pd.Series(pd.array(values, dtype="str"))
-
-
-def version_id(line: Image, version: int) -> str:
-    """The id of a version of a line."""
-    return line.image_id if version == 1 else f"{line.image_id}@{version}"
-
-
-def _versions(lines: Sequence[Image], released: _Releases, path: Path) -> dict[str, Image]:
-    """All images by id: the lines, then the released versions, with the same name, size and format."""
-    if released.last.sum() > MOST_IMAGES:
-        what = f"{int(released.last.sum()):,} releases are too many: at most {MOST_IMAGES:,}"
-        raise BadInput([f"{path}: workload.generate.popularity.release_every: {what}"])
-    known = {line.image_id: line for line in lines}
-    for line, last in zip(lines, released.last.tolist(), strict=True):
-        for version in range(2, last + 1):
-            name = version_id(line, version)
-            if name in known:
-                what = f"image {quoted(name)} exists already and would also be released"
-                raise BadInput([f"{path}: workload.generate.popularity.release_every: {what}"])
-            known[name] = line.model_copy(update={"image_id": name})
-    return known
-
-
-def _released(lines: Sequence[Image], released: _Releases) -> pd.DataFrame:
-    """The release time of each version of each line, except the first."""
-    line = np.repeat(np.arange(len(lines)), released.last - 1)
-    version = np.concatenate([np.arange(2, last + 1) for last in released.last.tolist()])
-    time = released.first[line] + (version - 2) * released.every if len(line) else np.zeros(0)
-    return pd.DataFrame({"time": time.round(3), "image_id": _image_ids(lines, line, version)})
-
-
-def _updates(spec: Generate, lines: Sequence[Image], released: _Releases, streams: Streams) -> pd.DataFrame:
+def _updates(spec: Generate, released: Releases, streams: Streams) -> pd.DataFrame:
     """Updates of images' metadata: each takes a random line and its newest version at that time."""
     stream = streams("updates")
     count = int(stream.poisson(spec.updates_per_day * spec.duration / DAY))
     time = np.sort(stream.uniform(0, spec.duration, count)).round(3)
-    line = stream.integers(len(lines), size=count)
-    return pd.DataFrame({"time": time, "image_id": _image_ids(lines, line, released.newest(line, time))})
+    line = stream.integers(len(released.lines), size=count)
+    return pd.DataFrame({"time": time, "image_id": image_ids(released, line, released.newest(line, time))})
 
 
 def _uploads(

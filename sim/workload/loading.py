@@ -75,10 +75,11 @@ def load(
         ids = frozenset(str(image.get("image_id")) for image in named)
     known = Known(ids if named is not None else None, tiers, hosts)
     trace, initial = _read_workload(path.parent, workload, known, problems, most_events)
+    if scenario is not None and isinstance(scenario.images, tuple):
+        images = {image.image_id: image for image in scenario.images}
+    _check_released(path, workload, images, problems)
     problems.raise_any()
     assert scenario is not None
-    if isinstance(scenario.images, tuple):
-        images = {image.image_id: image for image in scenario.images}
     images = _imported(scenario, images)
     case = Case(path, scenario, images, trace, initial) if trace is not None else None
     if case is None:
@@ -240,6 +241,20 @@ CHANGES = ("growth", "image_size_factor", "update_every", "until")  # they need 
 
 def _names_file(name: object) -> TypeGuard[str]:
     return isinstance(name, str) and name != ""
+
+
+def _check_released(
+    path: Path, workload: Mapping[Hashable, Any], images: Mapping[str, Image], problems: Problems
+) -> None:
+    spec = _mapping(workload, "generate")
+    if spec is None or not any(image.released for image in images.values()):
+        return
+    if spec.get("start") is None:
+        problems.add(path, "workload.generate.start", "is needed: the image list has dates in released")
+    popularity = _mapping(spec, "popularity") or {}
+    if popularity.get("release_every", ...) is not None:
+        what = "write null: the image list has dates in released"
+        problems.add(path, "workload.generate.popularity.release_every", what)
 
 
 # The following checks work on the scenario as it was read, whatever else is wrong with it: so a mistake in
