@@ -13,7 +13,7 @@ import pandas as pd
 
 from sim.analysis.statistics import FEW, Blocks, Sample
 from sim.fast import replay
-from sim.fast.build import Names, positions
+from sim.fast.names import Names, positions
 from sim.inputs.backend import Backend
 from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput, quoted

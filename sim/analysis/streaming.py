@@ -31,7 +31,7 @@ from sim.analysis.metrics import (
     tally,
 )
 from sim.fast import state
-from sim.fast.build import Names, build, exists, records_of
+from sim.fast.build import build, exists, records_of
 from sim.fast.engine import (
     cache_events_of,
     cache_of,
@@ -45,6 +45,7 @@ from sim.fast.engine import (
 )
 from sim.fast.jit import table_of
 from sim.fast.kernel import MORE_EVENTS, MORE_ROOM, OVER, advance
+from sim.fast.names import Names
 from sim.fast.state import NONE, State
 from sim.fast.tenants import with_tenants
 from sim.inputs import tables

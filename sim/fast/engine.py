@@ -13,10 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from sim.fast import state
-from sim.fast.build import NO_EDGES, Names, build, exists, records_of
+from sim.fast.build import NO_EDGES, build, exists, records_of
 from sim.fast.errors import error_texts, over_quota
 from sim.fast.jit import table_of
 from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
+from sim.fast.names import Names
 from sim.fast.state import ACCOUNTS, FIELDS, NONE, Array, State
 from sim.fast.steps import STEPS_MARGIN
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE

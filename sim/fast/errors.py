@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sim.fast import state
-from sim.fast.build import Names
+from sim.fast.names import Names
 from sim.fast.state import Array
 from sim.inputs.quotas import PER_VOLUME
 from sim.inputs.scenario import Case, Image

@@ -1,0 +1,123 @@
+"""The names behind the numbers of engine `fast`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sim.fast import state
+from sim.fast.state import NONE
+from sim.fast.tenants import Tenants
+from sim.inputs.backend import Backend
+from sim.inputs.quotas import PROJECT
+from sim.inputs.scenario import Case
+from sim.inputs.trace import EVENTS
+from sim.inputs.units import GIB, MIB
+from sim.model.rules import bound_of, moved_s
+
+
+class Names:
+    """The names behind a run's numbers: hosts, tiers, images and projects by position.
+
+    `rows` are the images' own, as far as they are the same in every run; `size_mib`, `virtual_mib` and
+    `data_mib` (without holes) their sizes.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self.hosts = list(case.scenario.pools())
+        self.tiers = list(case.scenario.tiers)
+        self.images = list(case.images)
+        self.backends = list(case.scenario.backends)
+        taken = case.trace.events
+        self.snapshots = taken.loc[taken["event"] == "snapshot", "snapshot_id"].tolist()
+        self.zones = list(case.scenario.zones())
+        self.default_zone = _position(self.zones, case.scenario.cinder.default_availability_zone)
+        named = (project for image in case.images.values() for project in (image.owner, *image.members))
+        projects = {project: None for project in named if project}
+        projects.pop(PROJECT, None)
+        self.projects = [PROJECT, *projects]  # others may use no private image: which they are is no matter
+        self.tenants = Tenants()
+        self.tenants.of(case.initial["project"])
+        images = list(case.images.values())
+        self.nodes = list(
+            dict.fromkeys(node for backend in case.scenario.backends.values() for node in backend.node_names)
+        )
+        self.size_mib = np.array([image.size_bytes for image in images], np.float64) / MIB
+        self.virtual_mib = np.array([image.virtual_size_bytes for image in images], np.float64) / MIB
+        self.data_mib = np.array([image.data_bytes for image in images], np.float64) / MIB
+        # A column for each project, and one for all others.
+        self.may_use = np.array(
+            [[image.usable_by(project) for project in (*self.projects, "")] for image in images], np.bool_
+        )
+        self.rows = rows = np.zeros(len(images), state.IMAGE)
+        rows["raw"] = [image.disk_format == "raw" for image in images]
+        rows["bare"] = [image.container_format == "bare" for image in images]
+        rows["known"] = [not image.virtual_size_unknown for image in images]
+        rows["size_bytes"] = [image.size_bytes for image in images]
+        rows["owner"] = [self.projects.index(image.owner) if image.owner else NONE for image in images]
+        rows["size_gib"] = [image.size_gib for image in images]
+        rows["min_gib"] = [image.min_disk for image in images]
+        rows["virtual_gib"] = [image.virtual_gib for image in images]
+        rows["file_gib"] = [image.size_bytes / GIB for image in images]
+        rows["size_mib"] = self.size_mib
+        rows["first_location"] = NONE
+        rows["foreign"] = [image.image_owner not in ("", image.owner) for image in images]
+
+    def write_s(self, backend: Backend, mib: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Seconds to convert each image and write `mib` to a volume; without the write, if writes share a
+        rate (images,)."""
+        return self._moved_s(
+            backend, mib, self.data_mib, None if backend.array_mib_s else backend.write_mib_s
+        )
+
+    def read_s(self, backend: Backend) -> npt.NDArray[np.float64]:
+        """Seconds to read each image off a volume and convert it (images,)."""
+        return self._moved_s(backend, self.virtual_mib, self.virtual_mib, backend.read_mib_s)
+
+    def _moved_s(
+        self,
+        backend: Backend,
+        mib: npt.NDArray[np.float64],
+        converted_mib: npt.NDArray[np.float64],
+        mib_s: float | None,
+    ) -> npt.NDArray[np.float64]:
+        converted_mib = np.where(self.rows["raw"], 0.0, converted_mib)
+        return moved_s(mib, converted_mib, bound_of(mib_s), bound_of(backend.convert_mib_s))
+
+    def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
+        """A stretch of a trace as numbers; `codes` tell its volumes apart."""
+        project = positions(events["project"], ["", *self.projects])
+        zone = positions(events["availability_zone"], ["", *self.zones])
+        return {
+            "trace_time": events["time"].to_numpy(np.float64),
+            "trace_event": positions(events["event"], EVENTS),
+            "trace_code": codes,
+            "trace_image": positions(events["image_id"], self.images),
+            "trace_size_gib": events["size_gib"].to_numpy(np.int64),
+            "trace_tier": positions(events["volume_type"], self.tiers),
+            "trace_pool": positions(events["host"], self.hosts),
+            "trace_tenant": self.tenants.of(events["project"]),
+            "trace_project": np.where(project > 0, project - 1, project),  # '' is PROJECT
+            "trace_encrypted": events["encrypted"].to_numpy(np.bool_),
+            "trace_first": positions(events["first_host"], self.hosts),
+            "trace_snapshot": positions(events["snapshot_id"], self.snapshots),
+            "trace_zone": np.where(zone == 0, self.default_zone, np.where(zone > 0, zone - 1, NONE)),
+        }
+
+
+def _position(known: Sequence[str], name: str) -> int:
+    return known.index(name) if name in known else NONE
+
+
+def positions(names: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The position of each name among those known; NONE for others."""
+    index = pd.Index(list(known), dtype="str")
+    if isinstance(names.dtype, pd.CategoricalDtype):
+        of_category = index.get_indexer(names.cat.categories.astype("str"))
+        codes = names.cat.codes.to_numpy()
+        return np.where(codes < 0, NONE, np.append(of_category, NONE)[codes]).astype(np.int64)
+    return index.get_indexer(pd.Index(names.astype("str"))).astype(np.int64)
