@@ -161,6 +161,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
     assert scenario.glance.nodes == 1
     assert not scenario.queues
     assert scenario.store is None
+    assert scenario.stores == {}
     assert scenario.nodes == {}
     assert scenario.strategies == ("none", "store-only", "cache-only", "combined")
     assert scenario.cinder.model_dump() == {
@@ -507,6 +508,10 @@ WHOLE = "Input should be a valid integer"
         (changed(store={}), "store: either home or volume_type"),
         (changed(store={"home": "a#p", "volume_type": "flash"}), "store: either home or volume_type"),
         (changed(store={"volume_type": "tape"}), "store.volume_type: 'tape' is not in tiers"),
+        (changed(stores={"s": {"volume_type": "tape"}}), "stores.s.volume_type: 'tape' is not in tiers"),
+        (changed(stores={"s": {}}), "stores.s.volume_type: Field required"),
+        (changed(tiers={"flash": {"image_service_store_id": "s"}}),
+         "tiers.flash.image_service_store_id: 's' is not in stores"),
         (changed(strategies=["nine"]), "strategies.0: unknown strategy 'nine': "
          "must be one of none, store-only, cache-only, combined, replicated-store, on-demand-store"),
         (changed(strategies=["none", "none"]), "strategies: given twice: 'none'"),

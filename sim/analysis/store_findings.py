@@ -26,8 +26,7 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
     hosts = {image.image_id: store_hosts(case, strategy, image) for image in case.images.values()}
     stored = [image for image in case.images.values() if hosts[image.image_id]]
     if not stored and not case.stored_later:
-        asks = case.scenario.store is not None and case.scenario.store.volume_type is not None
-        kept = asks or case.scenario.upload in CLONING_UPLOADS
+        kept = case.scenario.asks or case.scenario.upload in CLONING_UPLOADS
         if kept and (records.uploads["status"] == "active").any():
             return []
         return ["no image is in the Cinder store: set store.home, or store_hosts of images"]

@@ -109,7 +109,7 @@ class Volume:
 
     @property
     def volume_type(self) -> SimpleNamespace:
-        return SimpleNamespace(extra_specs={})
+        return SimpleNamespace(extra_specs=self._db.extra_specs.get(self.volume_type_id, {}))
 
     @property
     def name(self) -> str:
@@ -204,6 +204,7 @@ class Database(EarlierCalls):
     def __init__(self, clock: Clock, on_entry: Callable[[str, Entry], None]) -> None:
         self.volumes: dict[str, Volume] = {}
         self.snapshots: dict[str, dict[str, Any]] = {}  # by volume, then by ID
+        self.extra_specs: dict[str, dict[str, str]] = {}  # of a volume type, as far as they matter
         self.clock = clock
         self.on_entry = on_entry
         # Per scope (a pool's cluster name, or its host), the last used entry at the end: readings of

@@ -34,6 +34,7 @@ from sim.model.arrays import (
 )
 from sim.model.links import NONE
 from sim.model.records import FILL_FAILED
+from sim.model.repeats import repeats
 from sim.model.rules import Kind, bound_of
 
 
@@ -103,6 +104,7 @@ class Driver:
 
     copy_image_to_encrypted_volume = copy_image_to_volume
 
+    @repeats("cinder.volume.volume_utils", "upload_volume")
     def copy_volume_to_image(
         self, context: Context, volume: Volume, image_service: ImageService, image_meta: dict[str, Any]
     ) -> None:
@@ -110,14 +112,15 @@ class Driver:
         image = self._images[image_meta["id"]]
         image_utils.check_image_conversion_disable(image.disk_format, "raw", image.image_id, upload=True)
         read_s = self.array.read_s(image)
+        store_id = volume.volume_type.extra_specs.get("image_service:store_id")
         if image.disk_format == "raw":
-            image_service.update(context, image.image_id, {}, read_s)
+            image_service.update(context, image.image_id, {}, read_s, store_id)
             return
         with ExitStack() as file:
             with self._write_stream():
                 file.enter_context(self._directories.converted(image))
                 self._clock.sleep(read_s)
-            image_service.update(context, image.image_id, {}, 0.0)
+            image_service.update(context, image.image_id, {}, 0.0, store_id)
 
     def create_cloned_volume(self, volume: Volume, source: Volume) -> None:
         """A clone of a volume, for a user (from the cache or the store) or to fill the cache."""

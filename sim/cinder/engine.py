@@ -100,6 +100,7 @@ class Simulation:
         self.volume_rpcapi = VolumeRPC(self.clock, lambda: self._services)
         self.recorder = parts.recorder(events, self.clock, scenario.queues)
         self.db = parts.database(self.clock, self._entry_event)
+        self.db.extra_specs = {name: tier.extra_specs for name, tier in scenario.tiers.items()}
         self.quotas = parts.quotas(scenario.cinder, scenario.tiers)
         self.store_project = INTERNAL_PROJECT if scenario.cinder.internal_tenant_owns_store else STORE_PROJECT
         # A version from before the start, so that every update of an image changes it.

@@ -56,8 +56,8 @@ class Glance:
     """All images; `service()` returns the image service for Cinder.
 
     The `uploaded` images come later. `volumes` are Cinder's by id; `store` puts the file of an image, with
-    its version, into the Cinder store. `transfers` go over shared links. Volumes of the types `one_at_a_time`
-    are attached once at most. `directories` are the nodes' conversion directories.
+    its version, into one of the stores (None: the default one). `transfers` go over shared links. Volumes of
+    the types `one_at_a_time` are attached once at most. `directories` are the nodes' conversion directories.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Glance:
         updated_at: datetime,
         uploaded: frozenset[str],
         volumes: Mapping[str, Volume],
-        store: Callable[[Image, datetime], list[Volume]],
+        store: Callable[[Image, datetime, str | None], list[Volume]],
         transfers: Transfers,
         one_at_a_time: frozenset[str],
         directories: Directories,
@@ -174,13 +174,13 @@ class Glance:
             if image is not None:
                 self.directories.here().remove(image.size_bytes)
 
-    def send(self, image_id: str, least_s: float) -> None:
-        """Receive an image's file on one of the streams, in no less than `least_s`.
+    def send(self, image_id: str, least_s: float, store_id: str | None) -> None:
+        """Receive an image's file on one of the streams, in no less than `least_s`, for one of the stores.
 
         An image that goes into the Cinder store takes its space there first.
         """
         image = self.images[image_id]
-        volumes = self._store(image.image, image.updated_at)
+        volumes = self._store(image.image, image.updated_at, store_id)
         self.transfer(image.image, least_s)
         for volume in volumes:
             self.add_location(image_id, volume, image.owner, first=True)
@@ -318,9 +318,16 @@ class ImageService:
         glance.images[image_id] = Registered(image, glance.clock.utcnow(), owner, "saving", key=key)
         return {**image_meta, "id": image_id}
 
-    def update(self, context: Context, image_id: str, image_meta: dict[str, Any], least_s: float) -> None:
-        """Send the image's data, in no less than `least_s`."""
-        self._glance.send(image_id, least_s)
+    def update(
+        self,
+        context: Context,
+        image_id: str,
+        image_meta: dict[str, Any],
+        least_s: float,
+        store_id: str | None = None,
+    ) -> None:
+        """Send the image's data, in no less than `least_s`, to one of Glance's stores."""
+        self._glance.send(image_id, least_s, store_id)
 
     def add_location(
         self, context: Context, image_id: str, url: str, metadata: dict[str, Any]
@@ -329,7 +336,7 @@ class ImageService:
         found = self._glance.images.get(image_id)
         if found is None:
             raise exception.ImageNotFound(image_id=image_id)
-        scheme, _, volume_id = url.partition("://")
+        scheme, volume_id = url.partition("://")[0], url.rpartition("/")[2]  # a store's name may be between
         found.store_volumes.append(self._glance.volumes[volume_id])
         if scheme == MARKED:
             found.marked.add(volume_id)

@@ -24,7 +24,7 @@ from sim.inputs.hosts import backend_of
 from sim.inputs.scenario import Case, Image
 from sim.inputs.strategies import Strategy
 from sim.model.arrays import Array, Refusal, file_of
-from sim.model.initial import Placed, put, store_type, stored
+from sim.model.initial import Placed, asked_type, put, stored
 from sim.model.rules import CLOCK_S, polled_s
 
 
@@ -59,14 +59,14 @@ class Run(Protocol):
     def first_service(self, host: str, /) -> Sequence[VolumeManager]: ...
 
 
-def keep(run: Run, image: Image, version: datetime) -> list[Volume]:
-    """Put an uploaded image's file into the Cinder store; an image without a place there has no volume.
+def keep(run: Run, image: Image, version: datetime, store_id: str | None) -> list[Volume]:
+    """Put an uploaded image's file into a store of Glance; an image without a place in Cinder has no volume.
 
     Either Glance asks Cinder for a volume, which takes time, or, on known pools, all volumes are there at
     once, or none if one does not fit. Raises the exception of a real Glance or driver.
     """
-    volume_type = store_type(run.case, run.strategy, image)
-    if volume_type is not None:
+    volume_type = asked_type(run.case, run.strategy, store_id)
+    if volume_type is not None and not image.store_hosts:
         return [_asked_for(run, image, volume_type)]
     context = Context(INTERNAL_USER, run.store_project)
     done: list[Placed] = []

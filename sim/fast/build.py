@@ -23,7 +23,7 @@ from sim.inputs.scenario import Case
 from sim.inputs.strategies import Strategy
 from sim.inputs.units import MIB_PER_GIB
 from sim.model.arrays import content_of, file_of
-from sim.model.initial import Placed, store_hosts, store_type
+from sim.model.initial import Placed, asked_type, store_hosts
 from sim.model.links import Links, links_of
 from sim.model.lottery import LOCKS, SCHEDULER, first_state
 from sim.model.repeats import repeats
@@ -126,6 +126,7 @@ def build(
         glance_routes=glance_routes(scenario, shared, nodes),
         store_start=np.zeros(images + 1, np.int64),
         store_pools=np.zeros(0, np.int64),
+        asked_tiers=np.full(tiers, NONE, np.int64),
         placed=np.zeros(0, state.PLACED),
         quota_limits=np.zeros((0, state.OF_TYPES + 2 * tiers), np.int64),
         quota_used=np.zeros((0, state.OF_TYPES + 2 * tiers), np.int64),
@@ -223,8 +224,8 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
         for image in images
     ]
     s.store_start[1:] = np.cumsum([len(pools) for pools in kept])
-    types = [tier for image in images if (tier := store_type(case, strategy, image)) is not None]
-    s.options[0]["store_tier"] = names.tiers.index(types[0]) if types else NONE
+    asked = [asked_type(case, strategy, tier.image_service_store_id) for tier in case.scenario.tiers.values()]
+    s.asked_tiers[:] = [NONE if tier is None else names.tiers.index(tier) for tier in asked]
     s.options[0]["store_zone"] = names.default_zone
     return s._replace(store_pools=np.array([pool for pools in kept for pool in pools], np.int64))
 

@@ -64,6 +64,7 @@ class Names:
         rows["virtual_gib"] = [image.virtual_gib for image in images]
         rows["file_gib"] = [image.size_bytes / GIB for image in images]
         rows["size_mib"] = self.size_mib
+        rows["chosen"] = [bool(image.store_hosts) for image in images]
         rows["first_location"] = NONE
         rows["foreign"] = [image.image_owner not in ("", image.owner) for image in images]
 

@@ -97,7 +97,7 @@ OPTIONS = np.dtype(
         ("preference", "f8"), ("stochastic", "?"), ("locks_by_chance", "?"),
         ("stores_later", "?"), ("hashes", "?"),
         ("noted", "?"),  # the steps of creates are noted
-        ("store_tier", "i8"), ("store_zone", "i8"),  # of the volumes that Glance asks Cinder for, in uploads
+        ("store_zone", "i8"),  # of the volumes that Glance asks Cinder for, in uploads
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
         ("families", "?"),  # counts the volumes of families, because some array limits them
         ("stream_mib_s", "f8"), ("of_glance", "i8"),  # of a transfer's own; the route of one without a node
@@ -171,6 +171,7 @@ IMAGE = np.dtype(
         ("size_mib", "f8"),
         ("foreign", "?"),  # its image-volumes at the start name another project than its owner
         ("stored_first", "?"),  # its first location, which Glance reads, is in the Cinder store
+        ("chosen", "?"),  # the image list says where its image-volumes lie
     ], align=True,
 )  # fmt: skip
 # A volume of a user (a row of Cinder's table) and, while it is being created, its request.
@@ -338,7 +339,8 @@ class State(NamedTuple):
     `edges`, ascending, the accounts are noted, but for the peaks: edge_accounts (edges, accounts).
     quota_limits and quota_used (tenants, OF_TYPES + 2 T): NONE has no quota. uploads are those of the trace,
     convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new
-    image i, from store_start[i] on. `send_mib_s` (I, B) are the rates of uploads' own; links, routes,
+    image i, from store_start[i] on, asked_tiers (T,) the tier of the image-volume that Glance asks for when a
+    volume of tier t is uploaded. `send_mib_s` (I, B) are the rates of uploads' own; links, routes,
     components and flows are those of sim/model/links.py, glance_routes (P, nodes) the routes between Glance
     and a backend's node, NONE without.
     `placed`: what exists at time 0. The trace_ arrays are a stretch of the trace, a row an event (see
@@ -406,6 +408,7 @@ class State(NamedTuple):
     glances: Array
     store_start: Array
     store_pools: Array
+    asked_tiers: Array
     placed: Array
     trace_time: Array
     trace_event: Array
@@ -435,6 +438,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "raw_weights": "f8", "weighers": "i8", "placed": PLACED,
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
+    "asked_tiers": "i8",
     "trace_time": "f8", "trace_event": "i8",
     "trace_code": "i8", "trace_image": "i8", "trace_size_gib": "i8", "trace_tier": "i8",
     "trace_pool": "i8", "trace_project": "i8", "trace_tenant": "i8", "trace_encrypted": "?",

@@ -208,8 +208,8 @@ def keep(s: State, v: int) -> bool:
     """Glance's Cinder store takes its space, on all its pools or none; then the data are sent."""
     r, o = s.volumes[v], s.options[0]
     r.fill = last = NONE
-    if scheduled(s, r.image):
-        wanted = ask_for_volume(s, r.image, o.store_tier, o.store_zone)
+    if scheduled(s, v):
+        wanted = ask_for_volume(s, r.image, s.asked_tiers[r.tier], o.store_zone)
         if wanted == NONE:
             return no_store(s, v)
         w = s.volumes[wanted]
@@ -274,9 +274,10 @@ def no_store(s: State, v: int) -> bool:
 
 
 @compiled
-def scheduled(s: State, image: int) -> bool:
-    """Whether Glance asks Cinder for the volume of an uploaded image, which the scheduler places."""
-    return s.options[0].store_tier != NONE and s.store_start[image] == s.store_start[image + 1]
+def scheduled(s: State, v: int) -> bool:
+    """Whether Glance asks Cinder for the image-volume of an upload, which the scheduler places."""
+    r = s.volumes[v]
+    return s.asked_tiers[r.tier] != NONE and not s.images[r.image].chosen
 
 
 @compiled
@@ -319,7 +320,7 @@ def sent(s: State, v: int) -> bool:
         drop_file(s, v)
     i.stored_first = r.fill != NONE
     slot = r.fill
-    if scheduled(s, r.image):  # it is among the slots of its own volume
+    if scheduled(s, v):  # it is among the slots of its own volume
         add_location(s, r.image, slot)
         slot = NONE
     while slot != NONE:

@@ -39,6 +39,15 @@ class Tier(Spec):
     """Whether Glance may attach an image-volume of the Cinder store several times at once to read it (the
     type's extra spec `multiattach`). Cinder's default is false: then one reads it and the others wait, 24 s
     at most."""
+    image_service_store_id: Name | None = None
+    """The store, one of `stores`, to which Glance gives the data of an upload of a volume of this type (the
+    type's extra spec `image_service:store_id`); null: Glance's default store."""
+
+    @property
+    def extra_specs(self) -> dict[str, str]:
+        """The extra specs of the volume type that Cinder's code looks at in an upload."""
+        named = self.image_service_store_id
+        return {} if named is None else {"image_service:store_id": named}
 
 
 class Pool(Spec):

@@ -41,6 +41,7 @@ __all__ = [
     "CinderOptions",
     "Glance",
     "Image",
+    "NamedStore",
     "Scenario",
     "Store",
     "WhatIf",
@@ -184,6 +185,13 @@ class Store(Spec):
         return self
 
 
+class NamedStore(Spec):
+    """A Cinder store of Glance that is not its default store."""
+
+    volume_type: TierName
+    """The tier of its image-volumes (`cinder_volume_type`); the scheduler places them."""
+
+
 class WhatIf(Spec):
     """Changes that no release of Cinder has, with the code that each would change.
 
@@ -291,7 +299,11 @@ class Scenario(Spec):
     """The image list: a CSV file, relative to the scenario, or the images themselves. Without it, a generated
     workload makes its own images."""
     store: Store | None = None
-    """The Cinder store; null: it has only the images with `store_hosts`."""
+    """Glance's default store, if it is a Cinder store; null: only images with `store_hosts` have
+    image-volumes."""
+    stores: dict[Name, NamedStore] = Field(default={})
+    """Other Cinder stores of Glance, by name (in `enabled_backends`). `image_service_store_id` of tiers says
+    which uploads go there."""
     upload: Literal["copy", "no-op", "raw-twin-location", "raw-twin-cache"] = "copy"
     """How Cinder makes an image from a volume. `copy`: it copies the data to Glance. `no-op`: it clones the
     volume for raw and bare images and adds a location (Cinder's `image_upload_use_cinder_backend`). The other
@@ -330,6 +342,17 @@ class Scenario(Spec):
             return self.today
         cached = any(backend.image_volume_cache_enabled for backend in self.backends.values())
         return "cache-only" if cached else "none"
+
+    def asked_type(self, store_id: str | None) -> str | None:
+        """The volume type of the image-volume that a store of Glance, None the default one, asks Cinder for
+        when it gets an upload; None: it asks for none."""
+        store = self.store if store_id is None else self.stores[store_id]
+        return store.volume_type if store else None
+
+    @property
+    def asks(self) -> bool:
+        """Whether Glance asks Cinder for the image-volumes of some uploads."""
+        return any(self.asked_type(tier.image_service_store_id) is not None for tier in self.tiers.values())
 
     def zones(self) -> tuple[str, ...]:
         """The availability zones that Cinder's API knows: `nova`, and those of the backends in their order.
@@ -415,8 +438,7 @@ class Case:
     @property
     def schedules(self) -> bool:
         """Whether the scheduler places a volume: of the trace, or the image-volume of an upload."""
-        placed = self.scenario.store is not None and self.scenario.store.volume_type is not None
-        return self.trace.schedules or (placed and bool(self.uploaded))
+        return self.trace.schedules or (self.scenario.asks and bool(self.uploaded))
 
     @property
     def creates(self) -> int:

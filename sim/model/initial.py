@@ -123,12 +123,11 @@ def store_hosts(case: Case, strategy: Strategy, image: Image) -> tuple[str, ...]
     return image.store_hosts or ((store.home,) if store and store.home else ())
 
 
-def store_type(case: Case, strategy: Strategy, image: Image) -> str | None:
-    """The volume type in which the scheduler places an uploaded image's image-volume; None: it does not."""
-    store = case.scenario.store
-    if store is None or image.store_hosts or strategy.on_demand or not strategy.stores_later:
-        return None
-    return store.volume_type
+def asked_type(case: Case, strategy: Strategy, store_id: str | None) -> str | None:
+    """The volume type in which the scheduler places the image-volume of an upload to a store of Glance, if
+    its image has no `store_hosts`; None: it places none."""
+    asks = strategy.stores_later and not strategy.on_demand
+    return case.scenario.asked_type(store_id) if asks else None
 
 
 def _store(case: Case, strategy: Strategy) -> list[Placed]:

@@ -60,6 +60,7 @@ def load(
     scenario = validated(Scenario, {"name": path.stem, **raw}, path, "", problems)
     tiers, hosts = _tiers(raw), _hosts(raw)
     _check_pools(path, raw, tiers, hosts, problems)
+    _check_stores(path, raw, tiers, problems)
     check_quotas(path, raw, tiers, problems)
     check_nodes(path, raw, problems)
     workload = _mapping(raw, "workload") or {}
@@ -304,9 +305,22 @@ def _check_pools(
             if tiers is not None and tier not in tiers:
                 where = f"backends.{printable(str(name))}.volume_type"
                 problems.add(path, where, f"{quoted(tier)} is not in tiers", "is not in tiers")
-    store = _mapping(raw, "store") or {}
-    home, placed_in = store.get("home"), store.get("volume_type")
-    if isinstance(placed_in, str) and tiers is not None and placed_in not in tiers:
-        problems.add(path, "store.volume_type", f"{quoted(placed_in)} is not in tiers")
+    home = (_mapping(raw, "store") or {}).get("home")
     if isinstance(home, str) and SEPARATOR in home and hosts is not None and home not in hosts:
         problems.add(path, "store.home", f"unknown pool {quoted(home)}")
+
+
+def _check_stores(
+    path: Path, raw: Mapping[Hashable, Any], tiers: frozenset[str] | None, problems: Problems
+) -> None:
+    stores = _mapping(raw, "stores") or {}
+    named = {f"stores.{printable(str(name))}": store for name, store in stores.items()}
+    for where, store in {"store": raw.get("store"), **named}.items():
+        placed_in = store.get("volume_type") if isinstance(store, dict) else None
+        if isinstance(placed_in, str) and tiers is not None and placed_in not in tiers:
+            problems.add(path, f"{where}.volume_type", f"{quoted(placed_in)} is not in tiers")
+    for tier, spec in (_mapping(raw, "tiers") or {}).items():
+        store_id = spec.get("image_service_store_id") if isinstance(spec, dict) else None
+        if isinstance(store_id, str) and store_id not in stores:
+            where = f"tiers.{printable(str(tier))}.image_service_store_id"
+            problems.add(path, where, f"{quoted(store_id)} is not in stores")

@@ -137,9 +137,9 @@ class Glance:
         image.status, image.uploader = "saving", project
         return image
 
-    def receive(self, image: GlanceImage, read_s: float) -> None:
-        """The data of an image, which take `read_s` to read where they are."""
-        volumes = self.cloud.keep(image)
+    def receive(self, image: GlanceImage, read_s: float, store_id: str | None) -> None:
+        """The data of an image for a store, which take `read_s` to read where they are."""
+        volumes = self.cloud.keep(image, store_id)
         self.send(image.spec.size_bytes, read_s)
         for volume_id in volumes:
             self.locate(image, volume_id, first=True)
@@ -187,9 +187,16 @@ class ImageService:
         image.key = {name: image_meta[name] for name in KEY if name in image_meta}
         return image.meta()
 
-    def update(self, context: Any, image_id: str, image_meta: dict[str, Any], data: float) -> None:
+    def update(
+        self,
+        context: Any,
+        image_id: str,
+        image_meta: dict[str, Any],
+        data: float,
+        store_id: str | None = None,
+    ) -> None:
         """`data`: the seconds that it takes to read them."""
-        self.glance.receive(self.glance.images[image_id], data)
+        self.glance.receive(self.glance.images[image_id], data, store_id)
 
     def add_location(self, context: Any, image_id: str, url: str, metadata: dict[str, Any]) -> dict[str, Any]:
         image = self.glance.images[image_id]
@@ -331,13 +338,14 @@ class SimDriver(volume_driver.VolumeDriver):
         image_utils.check_image_conversion_disable(image.spec.disk_format, "raw", meta["id"], upload=True)
         mib = image.virtual_gib * 1024
         read_s = mib / spec.read_mib_s if spec.read_mib_s else 0.0
+        store_id = volume.volume_type.extra_specs.get("image_service:store_id")  # as `upload_volume` does
         if image.spec.disk_format == "raw":
-            service.update(context, meta["id"], {}, read_s)
+            service.update(context, meta["id"], {}, read_s, store_id)
             return
         with image_utils.temporary_file(prefix="vol_upload_") as path:
             convert_s = mib / spec.convert_mib_s if spec.convert_mib_s else 0.0
             self.queues.writes.use(read_s, convert_s, begin=lambda: self._write(path, image.spec.size_bytes))
-            service.update(context, meta["id"], {}, 0.0)
+            service.update(context, meta["id"], {}, 0.0, store_id)
 
     def _write(self, path: str, size_bytes: int) -> None:
         """What `qemu-img convert` writes."""
@@ -447,7 +455,7 @@ class Cloud:
     def made(self, volume: Any, source: str) -> None:
         raise NotImplementedError
 
-    def keep(self, image: GlanceImage) -> list[str]:
+    def keep(self, image: GlanceImage, store_id: str | None = None) -> list[str]:
         raise NotImplementedError
 
     def asked(self, image: GlanceImage, tier: str) -> list[str]:

@@ -48,6 +48,7 @@ def random_builder(seed: int, events: int = 30) -> Builder:
     _queues(random.Random(f"queues {seed}"), b)
     if "store" in b.scenario and random.Random(f"placed {seed}").random() < 0.3:
         b.scenario["store"] = {"volume_type": "disk"}
+    _stores(random.Random(f"stores {seed}"), b)
     b.scenario["cinder"]["lock_order"] = random.Random(f"locks {seed}").choice(("arrival", "chance"))
     return b
 
@@ -257,6 +258,14 @@ def _stored(draw: random.Random, b: Builder) -> None:
         tier = draw.choice(("flash", "disk")) if not host else ""
         time = 0.11 + STEP * draw.randrange(int(last / STEP) + 1)
         b.store(time, f"i{draw.randrange(IMAGES)}", host, tier)
+
+
+def _stores(draw: random.Random, b: Builder) -> None:
+    """In a quarter of the cases, uploads of a volume type go to a store of Glance that is not the default."""
+    if draw.random() < 0.25:
+        b.scenario["stores"] = {"other": {"volume_type": draw.choice(("flash", "disk"))}}
+        uploaded = draw.choice(("flash", "disk"))
+        b.scenario["tiers"][uploaded] = {**b.scenario["tiers"][uploaded], "image_service_store_id": "other"}
 
 
 def _upload(draw: random.Random, b: Builder, time: float, volumes: list[str], images: list[str]) -> None:

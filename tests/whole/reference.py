@@ -113,7 +113,7 @@ class Run(StartedCloud):
             call = on[event.event]
             self.time.at(event.time, simtime.TRACE, lambda call=call, e=event: call(e))
         creates = self.case.trace.events.query("event in ('create', 'store_image')")
-        if (creates.host == "").any() or (self.scenario.store and self.scenario.store.volume_type):
+        if (creates.host == "").any() or self.scenario.asks:
             self._schedule_reports(1)
 
     def _schedule_reports(self, number: int) -> None:

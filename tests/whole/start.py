@@ -167,7 +167,7 @@ class StartedCloud(Cloud):
             row.report_count = 1
             row.save()
         self.types = {
-            tier: volume_types.create(context, tier, {"volume_backend_name": tier})["id"]
+            tier: volume_types.create(context, tier, self._extra_specs(tier))["id"]
             for tier in self.scenario.tiers
         }
         self.encrypted_types = {tier: self._encrypted_type(tier) for tier in self.types}
@@ -190,10 +190,14 @@ class StartedCloud(Cloud):
         """The volume type whose quota a volume takes."""
         return next((self.types[tier] for tier, of in self.encrypted_types.items() if of == type_id), type_id)
 
+    def _extra_specs(self, tier: str) -> dict[str, str]:
+        store_id = self.scenario.tiers[tier].image_service_store_id
+        return {"volume_backend_name": tier, **({"image_service:store_id": store_id} if store_id else {})}
+
     def _encrypted_type(self, tier: str) -> str:
         """A second volume type of a tier, for its encrypted volumes."""
         name = f"{tier}, encrypted"
-        made = volume_types.create(admin(), name, {"volume_backend_name": tier})["id"]
+        made = volume_types.create(admin(), name, self._extra_specs(tier))["id"]
         spec = {"provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64"}
         db_api.volume_type_encryption_create(admin(), made, {**spec, "key_size": 256})
         return str(made)
@@ -294,10 +298,10 @@ class StartedCloud(Cloud):
             for volume_id in self.keep(image):
                 self.glance.locate(image, volume_id, first=True)
 
-    def keep(self, image: GlanceImage) -> list[str]:
-        """Make an image's volumes in the Cinder store, or none if one of them does not fit."""
+    def keep(self, image: GlanceImage, store_id: str | None = None) -> list[str]:
+        """Make an image's volumes in a store of Glance, or none if one of them does not fit."""
         kept: list[Any] = []
-        store = self.scenario.store
+        store = self.scenario.stores[store_id] if store_id else self.scenario.store
         placed = image.status == "saving" and self.strategy in PLACED and not image.spec.store_hosts
         if placed and store is not None and store.volume_type is not None:
             return self.asked(image, store.volume_type)

@@ -383,3 +383,33 @@ def upload_waits(create_s: float) -> Builder:
     b.backend("a", read_mib_s=500).backend("b", "disk", create_s=create_s, max_volumes=2)
     b.create(0, "i0").upload(400.1, "v0", "n0").upload(1400.1, "v0", "n1")
     return b.create(1900.1, "n0", "", volume_type="disk").create(2500.1, "n1", "", volume_type="disk")
+
+
+@scenario("combined", default=("home", "disk", "none"))
+def upload_to_several_stores(default: str) -> Builder:
+    """The volume's type says to which of Glance's stores its data go, and the store's type where they lie."""
+    stores = {"home": {"store": {"home": "b#p1"}}, "disk": {"store": {"volume_type": "disk"}}, "none": {}}
+    b = Builder(
+        *small(2),
+        *uploaded("raw", "qcow2", "raw", "raw", "raw", "raw", gib=1.6),
+        tiers={
+            "flash": {**TIER, "image_service_store_id": "fast"},
+            "disk": TIER,
+            "cold": {**TIER, "image_service_store_id": "slow"},
+        },
+        stores={"fast": {"volume_type": "flash"}, "slow": {"volume_type": "cold"}},
+        upload="no-op" if default == "home" else "copy",
+        **stores[default],
+    )
+    b.images[-1]["store_hosts"] = "c#p0"
+    b.backend("a", pools={"p0": {}, "p1": {}}).backend("b", "disk", pools={"p0": {}, "p1": {}})
+    b.backend("c", "cold", create_s=4.7)
+    for number, (host, tier) in enumerate((("a#p1", "flash"), ("b#p0", "disk"), ("c#p0", "cold"))):
+        b.create(0.3 * number, "i0", host, volume_type=tier)
+    b.upload(60.1, "v0", "n0").upload(100.7, "v0", "n1").upload(140.1, "v1", "n2").upload(140.3, "v2", "n3")
+    b.create(150.1, "", "a#p0", encrypted=True).upload(190.7, "v3", "n4").upload(230.1, "v0", "n5")
+    places = (("a#p0", "flash"), ("", "flash"), ("b#p0", "disk"), ("b#p1", "disk"), ("", "cold"))
+    for number in range(6):
+        for place, tier in places:
+            b.create(300.1 + 60.37 * number, f"n{number}", place, volume_type=tier)
+    return b
