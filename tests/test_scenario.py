@@ -212,6 +212,7 @@ def test_absent_keys_have_the_contracts_values(put: Put) -> None:
         "delete_with_clones": "allowed",
         "snapshots": "volumes",
         "driver_clones_raw": False,
+        "imports_raw_file": False,
         "thin": True,
         "dedupe": False,
         "max_over_subscription_ratio": 20,

@@ -57,16 +57,19 @@ class Directories:
             raise exception.ImageTooBig(image_id=image.image_id, reason=reason)
 
     @contextmanager
-    def converted(self, image: Image) -> Iterator[None]:
-        """Keep the file of an upload that is not raw in the directory meanwhile. Raises
+    def converted(self, size_bytes: int) -> Iterator[None]:
+        """Keep a file that is converted in the directory meanwhile (0 bytes: there is none). Raises
         ProcessExecutionError, as `qemu-img convert` does on a full disk."""
+        if size_bytes == 0:
+            yield
+            return
         directory = self.here()
-        if not directory.put(image.size_bytes):
+        if not directory.put(size_bytes):
             raise processutils.ProcessExecutionError(stderr="No space left on device")
         try:
             yield
         finally:
-            directory.remove(image.size_bytes)
+            directory.remove(size_bytes)
 
     def table(self, end: float) -> pd.DataFrame:
         """`Records.nodes`; means over [0, `end`] seconds."""

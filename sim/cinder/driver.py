@@ -95,9 +95,12 @@ class Driver:
         """Convert (if not raw) and write a downloaded image, on one of the backend's write streams."""
         image = self._images[image_id]
         image_utils.check_image_conversion_disable(image.disk_format, "raw", image_id)
-        with Noted(self.array, volume):
-            self.array.write(volume.id, self._content(image))
-        with self._write_stream():
+        imports = self.array.spec.imports_raw_file
+        if not imports:
+            self._take_space(volume, image)
+        with self._write_stream(), self._directories.converted(image.data_bytes if imports else 0):
+            if imports:
+                self._take_space(volume, image)
             self._clock.sleep(self.array.write_s(image))
             self._carry(written_bytes(image, self.array.spec) / MIB, self.array.spec.write_mib_s)
         current_process().request.source = "download"
@@ -118,7 +121,7 @@ class Driver:
             return
         with ExitStack() as file:
             with self._write_stream():
-                file.enter_context(self._directories.converted(image))
+                file.enter_context(self._directories.converted(image.size_bytes))
                 self._clock.sleep(read_s)
             image_service.update(context, image.image_id, {}, 0.0, store_id)
 
@@ -214,6 +217,10 @@ class Driver:
 
     def remove_export(self, context: Context, volume: Volume) -> None:
         """Nothing is exported."""
+
+    def _take_space(self, volume: Volume, image: Image) -> None:
+        with Noted(self.array, volume):
+            self.array.write(volume.id, self._content(image))
 
     def _content(self, image: Image) -> Content:
         return content_of(image, current_process().request.image_version, self.array.spec)

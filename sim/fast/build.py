@@ -328,7 +328,10 @@ def _fill_backend(
         "cache_across": backend.clone_across_pools and not backend.cluster,
         "snapshots": backend.snapshots == "volumes",
     }  # fmt: skip
-    same = ("create_s", "clone_s", "delete_s", "extend_s", "driver_clones_raw", "thin", "dedupe", "cluster")
+    same = (
+        *("create_s", "clone_s", "delete_s", "extend_s", "thin", "dedupe", "cluster"),
+        *("driver_clones_raw", "imports_raw_file"),
+    )
     values |= {field: getattr(backend, field) for field in same}
     for field, value in values.items():
         s.backends[number][field] = value

@@ -32,7 +32,21 @@ def has_space(s: State, v: int) -> bool:
 @compiled
 def keep_file(s: State, v: int) -> bool:
     """Lay the file of a request's image in the directory. False: it does not fit."""
-    d, size = s.directories[directory_row(s, v)], s.images[s.volumes[v].image].size_bytes
+    return keep_bytes(s, v, s.images[s.volumes[v].image].size_bytes)
+
+
+@compiled
+def keep_raw_file(s: State, v: int) -> bool:
+    """Lay the raw file there that the driver imports, without holes. False: it does not fit."""
+    return keep_bytes(s, v, s.images[s.volumes[v].image].data_bytes)
+
+
+@compiled
+def keep_bytes(s: State, v: int, size: float) -> bool:
+    """Lay a file in the directory of a request's node, unless it is empty. False: it does not fit."""
+    d = s.directories[directory_row(s, v)]
+    if size == 0:
+        return True
     d.needed = max(d.needed, d.used + size)
     if not file_fits(d.used, size, d.capacity):
         d.refused += 1
@@ -45,6 +59,12 @@ def keep_file(s: State, v: int) -> bool:
 def drop_file(s: State, v: int) -> None:
     """Remove the file of a request's image."""
     change(s, s.directories[directory_row(s, v)], -s.images[s.volumes[v].image].size_bytes)
+
+
+@compiled
+def drop_raw_file(s: State, v: int) -> None:
+    """Remove the raw file of a request's image, which the driver has imported."""
+    change(s, s.directories[directory_row(s, v)], -s.images[s.volumes[v].image].data_bytes)
 
 
 @compiled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.fast.arrays import create, extend, find, write
 from sim.fast.cache import add_location, create_entry, ensure_space, look_up_or_drop, note
-from sim.fast.directories import drop_file
+from sim.fast.directories import drop_file, drop_raw_file, keep_raw_file
 from sim.fast.events import (
     BEGIN_IMAGE_DELETE,
     acquire_lock,
@@ -44,6 +44,7 @@ from sim.fast.state import (
     INTERNAL,
     NO_CONVERSION,
     NONE,
+    RAW_FULL,
     REFUSED,
     SKIPPED,
     STORE,
@@ -130,10 +131,11 @@ def copy_image(s: State, v: int) -> bool:
     backend = s.pools[r.pool].backend
     if s.options[0].no_conversion and not s.images[r.image].raw:
         return give_up(s, v, NO_CONVERSION)
-    error, _ = write(s, find(s, v, backend), r.image, False, r.version)
-    if error != 0:
-        note_cache_held(s, v)
-        return give_up(s, v, COPY + error)
+    if not s.backends[backend].imports_raw_file:
+        error, _ = write(s, find(s, v, backend), r.image, False, r.version)
+        if error != 0:
+            note_cache_held(s, v)
+            return give_up(s, v, COPY + error)
     r.phase = WRITING
     r.since = s.world[0].now
     return take_stream(s, s.backends[backend], s.backends[backend].write_streams, v)
@@ -145,8 +147,28 @@ def write_image(s: State, v: int) -> bool:
     r = s.volumes[v]
     r.write_wait_s += s.world[0].now - r.since
     backend = s.pools[r.pool].backend
-    after = WRITTEN if s.backends[backend].route == NONE else CONVERTED
+    b = s.backends[backend]
+    if b.imports_raw_file:
+        error = import_refused(s, v)
+        if error != 0:
+            give_stream_back(s, b, b.write_streams, backend)
+            return give_up(s, v, error)
+    after = WRITTEN if b.route == NONE else CONVERTED
     return next_phase(s, v, after, s.write_s[r.image, backend])
+
+
+@compiled
+def import_refused(s: State, v: int) -> int:
+    """Convert to a raw file first, then take the volume's space. Why this is not possible, or 0."""
+    r = s.volumes[v]
+    if not keep_raw_file(s, v):
+        return RAW_FULL
+    error, _ = write(s, find(s, v, s.pools[r.pool].backend), r.image, False, r.version)
+    if error == 0:
+        return 0
+    note_cache_held(s, v)
+    drop_raw_file(s, v)
+    return COPY + error
 
 
 @compiled
@@ -163,6 +185,8 @@ def written(s: State, v: int) -> bool:
     """The image is written. Fill the cache, if the image's lock was kept for that."""
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
+    if s.backends[backend].imports_raw_file:
+        drop_raw_file(s, v)
     give_stream_back(s, s.backends[backend], s.backends[backend].write_streams, backend)
     drop_file(s, v)
     r.source = DOWNLOAD

@@ -150,6 +150,8 @@ def _text(
         return text
     if error in (state.NOT_ATTACHED, state.DISK_FULL):  # Cinder has no metadata to delete yet: this hides why
         return f"GlanceMetadataNotFound: Glance metadata for volume/snapshot {volume_id} cannot be found."
+    if error == state.RAW_FULL:
+        return "ImageCopyFailure: Failed to copy image to volume: No space left on device"
     spec = case.scenario.backend_at(host)
     limits = {CLONE_LIMIT: spec.max_clones_per_volume, FAMILY_LIMIT: spec.clone_family_limit}
     if error in limits:

@@ -58,6 +58,7 @@ class Names:
         rows["bare"] = [image.container_format == "bare" for image in images]
         rows["known"] = [not image.virtual_size_unknown for image in images]
         rows["size_bytes"] = [image.size_bytes for image in images]
+        rows["data_bytes"] = [image.data_bytes for image in images]
         rows["owner"] = [self.projects.index(image.owner) if image.owner else NONE for image in images]
         rows["size_gib"] = [image.size_gib for image in images]
         rows["min_gib"] = [image.min_disk for image in images]

@@ -72,8 +72,9 @@ OVER_SIZE, OVER_GIGABYTES, OVER_GIGABYTES_TYPE, OVER_VOLUMES, OVER_VOLUMES_TYPE 
 
 # Of an image that would have to be converted, or needs a larger volume.
 NO_CONVERSION, BELOW_MINIMUM = range(69, 71)
-# Of conversion directories: what `check_available_space` refuses, and a disk that is full.
-NO_FREE_SPACE, DISK_FULL = range(71, 73)
+# Of conversion directories: what `check_available_space` refuses, and a disk that is full, for the file of a
+# download or an upload, or for the raw file that a driver imports.
+NO_FREE_SPACE, DISK_FULL, RAW_FULL = range(71, 74)
 
 # No location in the Cinder store can be attached. It is not final.
 NOT_ATTACHED = 80
@@ -128,7 +129,8 @@ BACKENDS = np.dtype(
         ("nodes", "i8"), ("turns", "i8"), ("first_pool", "i8"), ("pools", "i8"),
         ("max_volumes", "i8"), ("volumes", "i8"),
         ("create_s", "f8"), ("clone_s", "f8"), ("delete_s", "f8"), ("extend_s", "f8"),
-        ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"), ("thin", "?"),
+        ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"),
+        ("imports_raw_file", "?"), ("thin", "?"),
         ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("max_family", "i8"),
         ("ratio", "f8"), ("reserved", "i8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
@@ -166,7 +168,8 @@ IMAGE = np.dtype(
         ("raw", "?"), ("bare", "?"), ("deleted", "?"), ("known", "?"),  # known: its virtual size, to Glance
         ("owner", "i8"),
         ("size_gib", "i8"), ("virtual_gib", "i8"), ("min_gib", "i8"), ("file_gib", "f8"),
-        ("size_bytes", "f8"), ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
+        ("size_bytes", "f8"), ("data_bytes", "f8"),
+        ("fetch_s", "f8"), ("version", "i8"), ("first_location", "i8"),
         ("saving", "?"), ("delete_wanted", "?"),
         ("size_mib", "f8"),
         ("foreign", "?"),  # its image-volumes at the start name another project than its owner

@@ -12,7 +12,8 @@ from sim.importers.settings import Section
 
 
 def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:
-    """The backend's keys that its driver determines: its limit, and `clone_mib_s` if a clone is a copy."""
+    """The backend's keys that its driver determines: its limit, `clone_mib_s` if a clone is a copy, and whether
+    it imports a raw file."""
     known = driver(section.loaded_driver)
     if known is None:
         return {}
@@ -24,6 +25,8 @@ def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:
         found["clone_mib_s"] = Assumed(
             write_mib_s.value, f"a clone is a full copy, at the write rate ({line})"
         )
+    if known.raw_file_at:
+        found["imports_raw_file"] = True
     if options.get("lvm_type") == "default":
         found["thin"] = False
     return found

@@ -24,7 +24,8 @@ class Driver:
 
     A clone is of kind `clone`, or of kind `then` if the backend's `option` is `when` (a value, or `<=` a
     number). `key` is the scenario's key of a limit: the limit is that of `array` and `limit` in
-    `sim/data/array_limits.csv`, or the value of `limit_option`.
+    `sim/data/array_limits.csv`, or the value of `limit_option`. `raw_file_at` is empty if the driver writes
+    no raw file to import.
     """
 
     volume_driver: str
@@ -44,6 +45,7 @@ class Driver:
     lock_at: str
     clone_image: str
     clone_image_at: str
+    raw_file_at: str
     cloned_at: str
     how: str
 

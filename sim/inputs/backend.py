@@ -137,6 +137,9 @@ class Backend(Spec):
     takes a place and the volume's size, and counts as a clone. `apart`: a snapshot takes nothing."""
     driver_clones_raw: bool = False
     """Whether the driver itself clones raw images that Glance keeps on the same storage (as RBD does)."""
+    imports_raw_file: bool = False
+    """Whether the driver converts each image that it downloads to a raw file in the node's
+    `image_conversion_dir`, and imports that file (as RBD does)."""
     thin: bool = True
     """Whether a volume takes only the space of its data, shared with its clones. False: it takes its full
     size."""

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import datetime
 import math
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 from cinder import exception, objects
 from cinder.image import image_utils
 from cinder.volume import driver as volume_driver
+from cinder.volume import volume_utils
 from glanceclient.exc import HTTPInternalServerError
 from os_brick.initiator.connectors.iscsi import ISCSIConnector
 from oslo_concurrency import processutils
@@ -322,11 +324,26 @@ class SimDriver(volume_driver.VolumeDriver):
         spec, image = self.array.spec, service.read
         assert image is not None
         image_utils.check_image_conversion_disable(image.spec.disk_format, "raw", image_id)
-        self.array.write(volume["id"], image.virtual_gib, (image_id, image.version))
         mib = image.virtual_gib * 1024
         converted = image.spec.disk_format != "raw" and spec.convert_mib_s
         convert_s = mib / spec.convert_mib_s if converted else 0.0
-        self.queues.writes.use(convert_s, mib / spec.write_mib_s if spec.write_mib_s else 0.0)
+        write_s = mib / spec.write_mib_s if spec.write_mib_s else 0.0
+
+        def take_space() -> None:
+            self.array.write(volume["id"], image.virtual_gib, (image_id, image.version))
+
+        if spec.imports_raw_file:  # as `_copy_image_to_volume` of RBD's driver
+            with (
+                self.queues.writes.held(),
+                tempfile.NamedTemporaryFile(dir=volume_utils.image_conversion_dir()) as raw,
+            ):
+                self._write(raw.name, image.spec.virtual_size_bytes)
+                take_space()
+                self.time.sleep(convert_s)
+                self.time.sleep(write_s)
+        else:
+            take_space()
+            self.queues.writes.use(convert_s, write_s)
         self.cloud.made(volume, "download")
 
     copy_image_to_encrypted_volume = copy_image_to_volume

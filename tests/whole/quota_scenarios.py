@@ -159,6 +159,21 @@ def conversion_disk_full(attempts: int) -> Builder:
     return b.upload(340, "v1", "n0").create(500, "i1")
 
 
+@scenario("none", "cache-only")
+def raw_files_to_import() -> Builder:
+    """RBD's driver also writes a raw file: Cinder checks the space for the download alone."""
+    images = [image("i0", 1), image("i1", 2), image("i2", 4, "qcow2", size=1), image("i3", 6, "qcow2")]
+    b = Builder(*images, glance={"streams": 4, "stream_mib_s": 100})
+    b.scenario["nodes"] = {"c1": {"image_conversion_gib": 5.2}, "c2": {"image_conversion_gib": 8.5}}
+    b.backend("a", node="c1", imports_raw_file=True, write_streams=2, write_mib_s=50)
+    b.backend("b", node="c2", imports_raw_file=True, pools={"p0": {"capacity_gib": 9}})
+    for time in (0, 200):
+        b.create(time, "i0").create(time + 1, "i1").create(time + 2, "i2").create(time + 3, "i3", "")
+        b.create(time + 60, "i2").create(time + 61, "i2", encrypted=True).create(time + 65, "i1", "")
+        b.create(time + 66, "i3", "b#p0").create(time + 70, "i1", "b#p0").create(time + 80, "i2", "b#p0")
+    return b
+
+
 @scenario("none", "cache-only", "combined", attempts=(1, 3))
 def unknown_virtual_size(attempts: int) -> Builder:
     """Cinder finds it after the download, and fails volumes that are too small, unless the cache has it."""

@@ -62,6 +62,8 @@ def _directories(draw: random.Random, b: Builder) -> None:
     b.scenario["nodes"] = {
         name: {"image_conversion_gib": draw.choice((1.2, 2.5, 4, None))} for name in sorted(named)
     }
+    for spec in backends:
+        spec["imports_raw_file"] = draw.random() < 0.4
 
 
 def _attached(draw: random.Random, b: Builder) -> None:
