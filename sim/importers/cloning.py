@@ -12,8 +12,8 @@ from sim.importers.settings import Section
 
 
 def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:
-    """The backend's keys that its driver determines: its limit, `clone_mib_s` if a clone is a copy, and whether
-    it imports a raw file."""
+    """The backend's keys that its driver determines: its limit, `clone_mib_s` if a clone is a copy, and
+    `imports_raw_file`."""
     known = driver(section.loaded_driver)
     if known is None:
         return {}
