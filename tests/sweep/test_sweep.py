@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
+from whole.build import Builder, image
 
 import sim
 from sim.cli import app
@@ -58,6 +59,14 @@ def test_a_cell_is_a_run(case: Case, alone: pd.DataFrame) -> None:
     ]
     for column in ("creates", "clone_hit_rate", "create_s_p95", "errors", "image_provisioned_gib_peak"):
         assert mine[column].tolist() == expected[column].tolist()
+
+
+def test_space_to_convert_images_varies(tmp_path: Path) -> None:
+    """Twelve downloads of 1 GiB at once: each needs more free space than its file is large."""
+    b = Builder(image("i0", 1), glance={"streams": None, "stream_mib_s": 100}, nodes={"c1": {}})
+    case = b.backend("a").storm(0, 12, "i0").case(tmp_path)
+    cells = tidy(sweep(case, grid({"nodes.c1.image_conversion_gib": [1, 5, 13]}, ("none",)), workers=1))
+    assert cells.loc[cells["scope"] == "all", "errors"].tolist() == [12, 8, 0]
 
 
 def test_two_workers_give_the_same(case: Case, alone: pd.DataFrame) -> None:
