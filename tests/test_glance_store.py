@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import math
 import time
 import urllib.error
 import urllib.request
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from glanceclient.v2.images import Controller
 
-from sim.model.rules import ATTACH_TRIES, attach_wait_s
+from sim.model.rules import ATTACH_TRIES, attach_wait_s, polled_s
 from tests.importers.glance_server import Server, running
 
-pytest.importorskip("glance_store")
+cinder_store = pytest.importorskip("glance_store._drivers.cinder.store")
+BackendException = cinder_store.exceptions.BackendException
 SCRIPT = Path(__file__).with_name("attached_store.py")
 STORES = "files:file, vol:cinder"
 FREE = "11111111-1111-4111-8111-111111111111"  # of the script: it can be attached
@@ -72,3 +78,84 @@ def test_a_real_glance_saves_an_image_again_when_it_is_hashed(tmp_path: Path) ->
             after = saved_after(glance, image, before["updated_at"])
             assert after["status"] == "active"
             assert not hashed or after["os_hash_value"]
+
+
+class Volumes:
+    """Cinder's client, as glance_store asks it. Whatever it asks for is done when `step_s` have passed."""
+
+    def __init__(self, step_s: float) -> None:
+        self.step_s, self.now, self.done_at = step_s, 0.0, 0.0
+        self.asked: list[int] = []
+        self.volume = SimpleNamespace(id="v", status="available", size=0, extend=self.extend)
+        self.volume.update_all_metadata = self.volume.update_readonly_flag = lambda *_: None
+
+    def create(self, _client: Any, size_gib: int, **_: Any) -> Any:
+        return self.change(size_gib, "creating")
+
+    def extend(self, _volume: Any, size_gib: int) -> None:
+        self.change(size_gib, "extending")
+
+    def change(self, size_gib: int, status: str) -> Any:
+        self.asked.append(size_gib)
+        self.volume.size, self.volume.status = size_gib, status
+        self.done_at = self.now + self.step_s
+        return self.volume
+
+    def get(self, *_: Any) -> Any:
+        if self.now >= self.done_at:
+            self.volume.status = "available"
+        return self.volume
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def added(volumes: Volumes, data: bytes, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have glance_store write data into a volume: `Store.add`, with KiB for GiB."""
+    monkeypatch.setattr(cinder_store, "units", SimpleNamespace(Gi=1024))
+    monkeypatch.setattr(cinder_store, "time", SimpleNamespace(sleep=volumes.sleep))
+    store: Any = cinder_store.Store.__new__(cinder_store.Store)
+    options = {"cinder_state_transition_timeout": 300, "cinder_volume_type": "flash"}
+    store.store_conf = SimpleNamespace(**options, cinder_do_extend_attached=False)
+    store.volume_api, store.backend_group, store.WRITE_CHUNKSIZE = volumes, "vol", 256
+    store.is_capable = lambda *_: True
+    store._check_context = lambda *_, **__: None
+    store.get_cinderclient = lambda *_, **__: None
+    store._open_cinder_volume = lambda *_: nullcontext(io.BytesIO())
+    store.add("i", io.BytesIO(data), size, "sha512", SimpleNamespace(project_id="p"))
+
+
+@pytest.mark.parametrize("create_s", [0.1, 0.5, 0.7, 15.5, 16, 300.5])
+def test_glance_store_sees_a_new_volume_at_its_looks(
+    create_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes = Volumes(create_s)
+    added(volumes, b"data", 4, monkeypatch)
+    assert volumes.now == polled_s(create_s)
+
+
+def test_glance_store_gives_up_after_300_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = Volumes(300.6)
+    with pytest.raises(BackendException, match="Timeout"):
+        added(volumes, b"data", 4, monkeypatch)
+    assert (volumes.now, polled_s(300.6)) == (300.5, math.inf)
+
+
+@pytest.mark.parametrize(("known", "asked"), [(True, [3]), (False, [1, 2, 3])])
+def test_glance_store_extends_a_volume_step_by_step_if_it_does_not_know_the_size(
+    known: bool, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A create or an extension is seen at the same looks."""
+    volumes = Volumes(0.7)
+    added(volumes, bytes(2500), 2500 if known else 0, monkeypatch)
+    assert volumes.asked == asked
+    assert volumes.now == len(asked) * polled_s(0.7)
+
+
+def test_cinder_tells_glance_no_size_of_an_upload() -> None:
+    """It gives its client the data alone (`GlanceImageService.update`), which sends them in chunks."""
+    sent: list[dict[str, Any]] = []
+    answer = SimpleNamespace(headers={})
+    http = SimpleNamespace(put=lambda _, **asked: (sent.append(asked) or answer, None))
+    Controller(http, None).upload("i", io.BytesIO(b"data"))
+    assert sent[0]["headers"] == {"Content-Type": "application/octet-stream"}
