@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sim.live.promise import QUOTAS
 from sim.live.settings import Difference, Settings, quota_limits
 from sim.live.state import BUCKETS_S, DOWNLOAD, Kind, State
 
@@ -166,9 +167,11 @@ def _caches(state: State, settings: Settings) -> Iterator[Metric]:
 def _quotas(state: State, settings: Settings) -> Iterator[Metric]:
     if state.tenant is None:
         return
-    yield _one("quota_used", {(name,): used for name, used in state.quota_used.items()})
     limits = quota_limits(state, settings.configuration)
-    yield _one("quota_limit", {(name,): limit if limit >= 0 else math.inf for name, limit in limits.items()})
+    for name, values in {"quota_used": state.quota_used, "quota_limit": limits}.items():
+        # Of a cache: not snapshots and backups. A negative limit is none.
+        mine = {resource: one for resource, one in values.items() if resource.split("_")[0] in QUOTAS}
+        yield _one(name, {(resource,): one if one >= 0 else math.inf for resource, one in mine.items()})
 
 
 def _limit(value: int) -> float:

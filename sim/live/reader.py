@@ -73,7 +73,7 @@ class Reader:
         with_volumes: bool,
     ) -> None:
         self.database, self.since = database, since
-        self.tenant, self.cloned, self.with_volumes = tenant, cloned, with_volumes
+        self.cloned, self.with_volumes = cloned, with_volumes
         self.state = State(tenant=tenant)
         self.rows = 0
         self._schema: Schema | None = None
@@ -99,14 +99,12 @@ class Reader:
     def _read(self, connection: sa.Connection, now: datetime) -> State:
         schema = self._schema = self._schema or self._reflected(connection)
         state = deepcopy(self.state)
-        schema.tenant = state.tenant = (
-            self.tenant or tables.find_tenant(connection, schema, []) or state.tenant
-        )
+        schema.tenant = state.tenant = state.tenant or tables.find_tenant(connection, schema, [])
         if not self._begun:
             self._begin(connection, schema, state)
         for rows in self._creates(connection, schema, state):
             self._count(connection, schema, state, rows, now)
-        state.counted = {key for key in state.counted if key > state.key - OVERLAP_KEYS}
+            state.counted = {key for key in state.counted if key > state.key - OVERLAP_KEYS}
         self._read_caches(connection, schema, state, now)
         self._read_quotas(connection, schema, state)
         if self.with_volumes and (self._volumes_at is None or now - self._volumes_at >= VOLUMES_EVERY):
@@ -163,9 +161,9 @@ class Reader:
         after = max(0, state.key - OVERLAP_KEYS)
         while after < newest:
             until = min(after + BATCH_KEYS, newest)
+            state.key = max(state.key, until)
             yield self._all(connection, statements.creates(schema, after, until))
             after = until
-        state.key = max(state.key, newest)
 
     def _count(
         self, connection: sa.Connection, schema: Schema, state: State, rows: list[Any], now: datetime
