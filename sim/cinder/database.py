@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -302,9 +303,15 @@ class Database(EarlierCalls):
     def image_volume_cache_get_all(
         self, context: Any, host: str | None = None, cluster_name: str | None = None
     ) -> list[Entry]:
-        """The entries of a pool, the last used first. Nothing here asks for those of all pools at once."""
-        scope = cluster_name or host
-        return list(reversed(self._used.get(scope, {}).values())) if scope else []
+        """The entries of a pool, the last used first. Nothing here asks for those of all pools at once.
+
+        No release asks for a whole backend, but a patched Cinder may: `patches/limits-per-backend` does.
+        """
+        scope = cluster_name or host or ""
+        if not scope or "#" in scope:
+            return list(reversed(self._used.get(scope, {}).values()))
+        pools = (used.values() for name, used in self._used.items() if name.startswith(f"{scope}#"))
+        return sorted(chain(*pools), key=_uses, reverse=True)
 
     def entries(self) -> list[Entry]:
         """All cache entries, pool by pool, least recently used first."""
