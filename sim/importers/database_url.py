@@ -68,7 +68,10 @@ class Database:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 connection.exec_driver_sql("COMMIT")
                 connection.exec_driver_sql("START TRANSACTION READ ONLY")
-            yield connection
+            try:
+                yield connection
+            except UnicodeDecodeError as error:  # sqlite's driver, of names and types in a damaged file
+                raise exc.SQLAlchemyError(f"has text that is not UTF-8: {error}") from None
 
     def reason(self, error: exc.SQLAlchemyError) -> str:
         """A driver's message on one line, without the password in any spelling."""

@@ -17,6 +17,7 @@ from tests.fuzz import seeds
 from tests.fuzz.damage import json_of
 from tests.fuzz.frame import Target
 from tests.fuzz.test_images import LIST as IMAGES
+from tests.fuzz.test_import_databases import BYTES, whole
 from tests.fuzz.test_import_files import API, ASKED, CLOUDS_YAML, asked
 from tests.fuzz.test_sweep_inputs import GENERATED, LIST, VARY
 from tests.fuzz.test_trace import CSV, PARQUET, PARTS
@@ -54,6 +55,11 @@ def corrupt_page() -> bytes:
 
 
 FOUND: dict[str, tuple[Target, Callable[[], bytes], str]] = {
+    "a type of a column that is not UTF-8": (
+        BYTES,
+        lambda: whole().replace(b"description VARCHAR(255)", b"description VARCHAR(\xb255)"),
+        "cannot be read: has text that is not UTF-8",
+    ),
     "a cell of 140,000 characters beside a row of another length": (
         CSV,
         lambda: f"{HEAD}\n0,create,{'x' * 140_000},,1,flash,\n1,create\n".encode(),
