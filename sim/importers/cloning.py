@@ -12,7 +12,7 @@ from sim.importers.settings import Section
 
 
 def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:
-    """The backend's keys that its driver determines: its limit, `clone_mib_s` if a clone is a copy, and
+    """The backend's keys that its driver determines: limits, `clone_mib_s` if a clone is a copy, locks, and
     `imports_raw_file`."""
     known = driver(section.loaded_driver)
     if known is None:
@@ -29,6 +29,10 @@ def keys(section: Section, write_mib_s: Assumed) -> dict[str, Any]:
         found["imports_raw_file"] = True
     if options.get("lvm_type") == "default":
         found["thin"] = False
+    if known.clone_lock == "source":
+        found["clone_lock"] = "source"
+    elif known.clone_lock == "backend":
+        found["clone_streams"] = 1
     return found
 
 
@@ -57,8 +61,9 @@ def _notes(section: Section) -> Iterator[Note]:
     yield from _kind(known, section.driver_options)
     yield from _limit(known, section.driver_options)
     if known.clone_lock:
-        whose = "of one volume" if known.clone_lock == "source" else "on this backend"
-        yield Note("unknown", f"{known.lock_at}: clones {whose} wait for each other: not simulated")
+        of_source = known.clone_lock == "source"
+        whose, key = ("of one volume", "clone_lock") if of_source else ("on this backend", "clone_streams")
+        yield Note("read", f"{known.lock_at}: clones {whose} wait for each other: {key}")
     if known.clone_image:
         yield Note(
             "unknown", f"{known.clone_image_at}: the driver itself makes volumes from {known.clone_image}"

@@ -209,6 +209,19 @@ def test_clones_that_copy(tmp_path: Path, section: str, copies: bool, said: str)
     assert backend.thin == ("lvm_type = default" not in section)
 
 
+@pytest.mark.parametrize(
+    ("path", "lock", "streams"),
+    [
+        ("nfs.NfsDriver", "source", None),  # remotefs.py: locked_volume_id_operation of the source
+        ("quobyte.QuobyteDriver", "none", 1),  # utils.synchronized("quobyte")
+        ("rbd.RBDDriver", "none", None),
+    ],
+)
+def test_locks_around_a_clone_become_keys(tmp_path: Path, path: str, lock: str, streams: int | None) -> None:
+    backend, _ = imported(tmp_path, f"volume_driver = {DRIVERS}{path}")
+    assert (backend.clone_lock, backend.clone_streams) == (lock, streams)
+
+
 FLEX = f"volume_driver = {DRIVERS}dell_emc.vxflexos.driver.VxFlexOSDriver"
 OPTION = "powerflex_max_image_cache_vtree_size"
 XTREMIO = f"volume_driver = {DRIVERS}dell_emc.xtremio.XtremIOISCSIDriver"

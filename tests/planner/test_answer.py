@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sim
+from sim import api
 from sim.analysis.metrics import summary
 from sim.cli import app
 from sim.planner.targets import Targets
@@ -279,3 +280,30 @@ def test_creates_without_an_image_pay_for_a_cache_that_is_too_large(tmp_path: Pa
     assert found["strategy"] == "cache-only"
     limits = found["backends"]["a"]
     assert 1 in (limits["image_volume_cache_max_count"], limits["image_volume_cache_max_size_gb"])
+
+
+@pytest.mark.parametrize(
+    ("total_mib_s", "p95_s", "strategy"), [(None, 10.24, "none"), (100, 40.96, "cache-only")]
+)
+def test_a_plan_respects_shared_rates(
+    tmp_path: Path, total_mib_s: int | None, p95_s: float, strategy: str
+) -> None:
+    """Four downloads of 1 GiB at once: each has 100 MiB/s, or a quarter of them. 15 s are asked for."""
+    image = {"image_id": "i", "name": "i", "disk_format": "raw", "container_format": "bare"}
+    scenario = {
+        "glance": {"streams": None, "stream_mib_s": 100, "total_mib_s": total_mib_s},
+        "tiers": {"t": {"price_gib_month": 1}},
+        "backends": {"a": {"volume_type": "t", "pools": {"p": {}}, "clone_s": 2}},
+        "images": [image | {"size_bytes": 2**30, "virtual_size_bytes": 2**30}],
+        "workload": {"trace": "trace.csv"},
+        "strategies": ["none", "cache-only"],
+    }
+    (tmp_path / "s.yaml").write_text(json.dumps(scenario))
+    rows = [f"{number // 4 * 1000},create,v{number},i,1,t," for number in range(120)]
+    header = "time,event,volume_id,image_id,size_gib,volume_type,host"
+    (tmp_path / "trace.csv").write_text("\n".join((header, *rows)) + "\n")
+    without = summary(sim.run(sim.load(tmp_path / "s.yaml"), "none"), sim.load(tmp_path / "s.yaml"), "none")
+    assert without.set_index("tier").loc["all", "create_s_p95"] == pytest.approx(p95_s)
+    document = api.plan(tmp_path / "s.yaml", Targets(p95_s={"": 15.0}), workers=1).document
+    assert document["met"] and document["strategy"] == strategy
+    assert document["tiers"]["all"]["p95_s"] <= 15.0
