@@ -100,6 +100,7 @@ def storm(
 
     The output says when they are up, and what runs out first. Each lever is simulated alone, and every two
     together. The smallest value that is enough comes from simulations, too: one less is not enough.
+    With --engine cinder, Cinder's own code gives the times and the levers; what is shared is engine fast's.
 
     \b
     Example: will 100 servers boot on Monday at nine?
