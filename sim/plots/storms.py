@@ -105,7 +105,7 @@ def storm_bands(bands: pd.DataFrame, ax: Axes, *, end_s: float | None = None) ->
     ax.set_xlabel("seconds from the storm's instant")
     framed(ax, grid="x")
     ax.tick_params(axis="y", length=0, labelsize=SMALL - 1, colors=MUTED, labelcolor=INK)
-    return titled(ax, "what is shared: in use, and red where creates wait for it")
+    return titled(ax, "what is shared; red: creates wait")
 
 
 def band_count(bands: pd.DataFrame) -> int:

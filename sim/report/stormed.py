@@ -9,13 +9,12 @@ from sim.inputs.beside import beside
 from sim.planner.storm_answer import StormAnswer, tables_of
 from sim.plots.storms import band_count, storm, storm_bands, storm_states
 from sim.report.display_storm import advice, asked, conclusions
-from sim.report.figures import Pictures
+from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import numbers
 from sim.report.page import page
 from sim.report.parts import Section
 
 PICTURE = "storm.png"
-WIDE = 8.6  # inches
 
 
 def write_picture(found: StormAnswer, folder: Path) -> None:
@@ -40,13 +39,15 @@ def storm_page(found: StormAnswer, made: Mapping[str, object]) -> str:
                 storm_states,
                 found.states,
                 label="creates over time by what they do",
-                size=(WIDE, 3.4),
+                size=(SIZE[0], 3.6),
                 within_s=found.within_s,
             ),
         ]
         if len(bands):
             height = 0.9 + 0.5 * band_count(bands)
-            pictures.append(draw(storm_bands, bands, label="what is shared over time", size=(WIDE, height)))
+            pictures.append(
+                draw(storm_bands, bands, label="what is shared over time", size=(SIZE[0], height))
+            )
         shared = numbers(tables["shares"], "What the creates share", "shares.csv", labels=2)
         about = f"Under {found.strategy}. Grey: what there is; blue: in use; red: creates wait for it."
         sections.append(Section("shared", "What is shared", [about], pictures, tables=[shared]))
