@@ -55,7 +55,7 @@ from sim.inputs.problems import BadInput, printable
 BOTH = "SCENARIO: give a scenario, or the sources of a cloud such as --conf and --db, not both"
 NEITHER = "SCENARIO: give a scenario, or the sources of a cloud such as --conf and --db"
 MOST_MONEY = 1e9
-PARTS = ("actions", "base", "one-pool")  # folders of an advice
+PARTS = ("actions", "base", "deploy", "one-pool")  # folders of an advice
 
 Hour = Annotated[
     float,
@@ -152,6 +152,7 @@ def advise(
     from sim.planner.advise import advise as find
     from sim.planner.advise_trials import Worth
     from sim.planner.simulator import PlanOptions
+    from sim.report.deploy import Known, write_deploy
     from sim.report.display_advise import advice_text
 
     with progress("cells", None, shown=True) as told:
@@ -165,6 +166,7 @@ def advise(
         with scratch(out) as new:
             found = find(scenario, new, targets, options, Worth(hour_price, failed_price), one_array)
             write_advice(found.document, new)
+            write_deploy(found, Known.of(scenario.parent), new)
             replaced(out, new)
     if as_json:
         print_json(found.document)
@@ -192,12 +194,12 @@ def write_advice(document: dict[str, Any], folder: Path) -> None:
     from sim.inputs.cells import csv_text
 
     rows = [
-        {key: action[key] for key in ("number", "lever", "action", "effort", "scenario")}
+        {key: action[key] for key in ("number", "lever", "action", "effort", "file", "scenario")}
         | action["gain"]["all"]
         for action in document["actions"]
     ]
     texts = {
-        "advice.csv": csv_text(pd.DataFrame(rows)) if rows else "number,lever,action,effort,scenario\n",
+        "advice.csv": csv_text(pd.DataFrame(rows)) if rows else "number,lever,action,effort,file,scenario\n",
         "advice.json": json.dumps(document, indent=2, allow_nan=False) + "\n",
     }
     for name, text in texts.items():

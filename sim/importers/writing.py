@@ -335,6 +335,21 @@ def _document(cloud: Cloud, counts: Counts) -> dict[str, Any]:
         "fills": fills if history is not None else None,
         "telemetry": None if seen is None else _rows(seen),
         "notes": [asdict(note) for note in cloud.notes],
+        "cinder_conf": _cinder_conf(cloud),
+    }
+
+
+def _cinder_conf(cloud: Cloud) -> dict[str, Any] | None:
+    """What lines for this cloud's cinder.conf need: sections by backend, the cache's tenant, and schemes."""
+    configuration = cloud.sources.configuration
+    if configuration is None:
+        return None
+    whole = configuration.whole
+    tenant = {"project": "cinder_internal_tenant_project_id", "user": "cinder_internal_tenant_user_id"}
+    return {
+        "sections": {place.backend: place.section for place in cloud.places.values()},
+        **{key: whole[option] for key, option in tenant.items() if whole[option]},
+        "schemes": [scheme.strip() for scheme in whole["allowed_direct_url_schemes"]],
     }
 
 

@@ -144,7 +144,7 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
         "binding": [*binding(plan, records, planned.case), *quota_binds(plan, quota)],
         "runners_up": runners_up(plan),
         "cinder_conf": conf_lines(plan),
-        "quota": {**quota, "commands": quota_commands(plan, quota)},
+        "quota": {**quota, "commands": quota_commands(quota)},
         "confidence": task.targets.confidence,
         "intervals": {"of": task.sample.kind, "units": task.sample.units, "confidence": confidence},
         "warm_up_s": plan.load.warm_up_s,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from sim.inputs.conf import conf_of
+from sim.inputs.limits import Limits
+from sim.inputs.scenario import Scenario
 from sim.planner.figures import EVERY
+from sim.planner.measured import Runs
 from sim.planner.search import Plan
 from sim.sweep.results import ALL
 
 # By quantity: the peak of the cache, and the limit of each pool's cache.
 PEAKS = {"volumes": "cache_volumes_peak", "gigabytes": "cache_provisioned_gib_peak"}
 LIMITS = {"volumes": "max_count", "gigabytes": "max_size_gb"}
+PROJECT = "CINDER_INTERNAL_TENANT_PROJECT_ID"  # where its id is not known
 
 
 def conf_lines(plan: Plan) -> str:
@@ -20,17 +26,24 @@ def conf_lines(plan: Plan) -> str:
 
 
 def quotas(plan: Plan) -> dict[str, int | None]:
+    """The quotas that the internal tenant needs under a plan; see `needed_quotas`."""
+    scenario = plan.load.case.scenario
+    return needed_quotas(scenario, scenario, plan.best.choice.backends, plan.best.runs)
+
+
+def needed_quotas(
+    today: Scenario, scenario: Scenario, limits: Mapping[str, Limits], runs: Runs
+) -> dict[str, int | None]:
     """The quotas that the internal tenant needs: all caches at their limits, or their peak if it is more.
 
     None: today's quota is unlimited or large enough. Those of volume types (`volumes_TYPE`) are there only if
-    the scenario has them.
+    the scenario of today has them.
     """
-    scenario, limits = plan.load.case.scenario, plan.best.choice.backends
-    today = scenario.cinder.tenant_limits()
+    now = today.cinder.tenant_limits()
     found: dict[str, int | None] = {}
-    for name in dict.fromkeys((*PEAKS, *today)):
+    for name in dict.fromkeys((*PEAKS, *now)):
         quantity, _, tier = name.partition("_")
-        rows = [result.rows["tier" if tier else "all", tier or ALL].figures for result in plan.best.runs]
+        rows = [result.rows["tier" if tier else "all", tier or ALL].figures for result in runs]
         peak = max(int(row[PEAKS[quantity]]) for row in rows)
         full = [
             getattr(each, LIMITS[quantity]) * len(scenario.backends[backend].pools)
@@ -38,20 +51,21 @@ def quotas(plan: Plan) -> dict[str, int | None]:
             if not tier or tier in scenario.backends[backend].volume_types
         ]
         needed = max(peak, sum(full))
-        found[name] = needed if name in today and today[name] < needed else None
+        found[name] = needed if name in now and now[name] < needed else None
     return found
 
 
-def quota_commands(plan: Plan, quota: dict[str, int | None]) -> list[str]:
-    """The commands that raise the internal tenant's quotas, one for all volume types together first."""
+def quota_commands(quota: Mapping[str, int | None], project: str = PROJECT) -> list[str]:
+    """The commands that set the internal tenant's quotas, one for all volume types together first."""
     of_tier: dict[str, list[str]] = {}
     for name, value in quota.items():
         quantity, _, tier = name.partition("_")
         if value is not None:
             of_tier.setdefault(tier, []).append(f"--{quantity} {value}")
-    project = "CINDER_INTERNAL_TENANT_PROJECT_ID"
     return [
-        f"openstack quota set {' '.join(options)}{f' --volume-type {tier}' if tier else ''} {project}"
+        " ".join(
+            ["openstack quota set", *options, *([f"--volume-type {quote(tier)}"] if tier else []), project]
+        )
         for tier, options in of_tier.items()
     ]
 

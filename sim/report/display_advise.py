@@ -64,7 +64,7 @@ def _parts(document: Document, folder: Path) -> Iterable[RenderableType]:
 def _action(action: Document) -> Iterable[RenderableType]:
     yield Text(filled(action["action"], f"{action['number']}. ", "   "))
     pays = " It pays only together with what follows." if action["pays_with_next"] else ""
-    where = f"Effort: {action['effort']}. Scenario: {action['scenario']}.{pays}"
+    where = f"Effort: {action['effort']}. File: {action['file']}.{pays}"
     yield Text(filled(where, "   ", "   "))
     for hurt in action["hurts"]:
         yield Text(filled(hurt_text(hurt), "   ", "   "))
