@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from sim.cli import app
+from sim.cli.ending import ORDER
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -49,6 +50,10 @@ def test_help_has_an_example_that_works(
         return
     result = CliRunner().invoke(app, [command, *arguments])
     assert (result.exit_code, "Traceback" in result.output) == (0, False), result.output
+
+
+def test_every_command_has_its_place_in_the_help() -> None:
+    assert set(ORDER) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -116,12 +116,12 @@ def advise(
     workers: Workers = -1,
     as_json: Json = False,
 ) -> None:
-    """Say what to do about a cloud: at most seven actions, the one that brings most first.
+    """Say what to do about a cloud, in the order of what it brings.
 
-    Give a scenario or the sources that `import` takes. With sources, the command imports the cloud into
-    DIR/import, and fits the model to its history. It simulates every lever alone, and then the best ones
-    together. What users wait, what fails and what image-volumes cost are added up to a price a month. An
-    action must lower it beyond chance, and must keep the targets if there are some.
+    The advice has at most seven actions. Give a scenario or the sources that `import` takes. With sources,
+    the command imports the cloud into DIR/import, and fits the model to its history. It simulates every lever
+    alone, and then the best ones together. What users wait, what fails and what image-volumes cost are added
+    up to a price a month. An action must lower it beyond chance, and must keep the targets if there are some.
 
     \b
     Example: from the configuration and the database to the answer:

@@ -27,11 +27,18 @@ from sim.inputs.shown import Secrets, Stream, one_line, plainly
 Command = TypeVar("Command", bound=Callable[..., None])
 FULL = {errno.ENOSPC, errno.EDQUOT}
 OUTPUTS = ("out",)
+ORDER = (  # of the commands in the help: from a cloud to an answer, then its reasons, then tools
+    *("advise", "import", "calibrate", "validate", "compare", "plan", "storm", "watch"),
+    *("curve", "sweep", "run", "verify", "generate", "fit", "cinders"),
+)
 DATABASE = "CINDER_CACHE_DB"  # the URL of a database, where it is not on the command line
 
 
 class _Commands(typer.core.TyperGroup):
     """The commands. What was given wrongly is shown escaped, shortened and without its passwords."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def make_context(self, *args: Any, **more: Any) -> Any:
         with _shown():

@@ -84,8 +84,8 @@ Watch = Annotated[
     bool,
     typer.Option(
         "--watch",
-        help="Check invariants of the cache while engine cinder runs, and tell which break (it takes longer)."
-        " If one breaks, the exit code is 1.",
+        help="Check rules that Cinder's cache must keep (invariants) while engine cinder runs. It takes"
+        " longer. If one breaks, the exit code is 1.",
     ),
 ]
 Out = Annotated[
@@ -217,7 +217,7 @@ WarmUp = Annotated[
     str,
     typer.Option(
         metavar="auto|DURATION",
-        help="Do not count creates before this time (2d, 12h). auto finds it by MSER-5.",
+        help="Do not count creates before this time (2d, 12h). auto finds when hits are steady (MSER-5).",
     ),
 ]
 

@@ -37,7 +37,7 @@ def generate(
     `workload: {trace: trace.csv}` and `images: images.csv` then runs the same workload.
 
     \b
-    Example: write the week that generated.yaml describes:
+    Example: write the workload of the smallest scenario:
       cinder-cache generate scenarios/smallest.yaml --out trace.csv
     """
     if problems := unwritable(out, is_file=True):
@@ -53,7 +53,7 @@ def fit(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Its image list, which says which images are private or raw, or versions of one name.",
+            help="Image list of the trace. It says which images are private, raw, or versions of one image.",
         ),
     ] = None,
     as_json: Json = False,
@@ -65,7 +65,7 @@ def fit(
     `release_every: 7d`.
 
     \b
-    Example: fit a trace of two weeks:
+    Example: fit the trace of the smallest scenario:
       cinder-cache fit scenarios/smallest/trace.csv
     """
     fitted = api.fit(trace, images)
