@@ -34,7 +34,6 @@ from sim.model.arrays import (
 )
 from sim.model.links import NONE
 from sim.model.records import FILL_FAILED
-from sim.model.repeats import repeats
 from sim.model.rules import Kind, bound_of
 
 
@@ -107,7 +106,6 @@ class Driver:
 
     copy_image_to_encrypted_volume = copy_image_to_volume
 
-    @repeats("cinder.volume.volume_utils", "upload_volume")
     def copy_volume_to_image(
         self, context: Context, volume: Volume, image_service: ImageService, image_meta: dict[str, Any]
     ) -> None:
@@ -115,7 +113,7 @@ class Driver:
         image = self._images[image_meta["id"]]
         image_utils.check_image_conversion_disable(image.disk_format, "raw", image.image_id, upload=True)
         read_s = self.array.read_s(image)
-        store_id = volume.volume_type.extra_specs.get("image_service:store_id")
+        store_id = volume.volume_type.extra_specs.get("image_service:store_id")  # as in `upload_volume`
         if image.disk_format == "raw":
             image_service.update(context, image.image_id, {}, read_s, store_id)
             return
