@@ -23,6 +23,7 @@ OVERLAP_KEYS = 2_000  # keys that are read again: transactions may end in anothe
 OVERLAP = timedelta(minutes=5)  # deletes that are read again: clocks of nodes differ
 BATCH_KEYS = 200_000  # keys of one statement
 LOOKED_AT_KEYS = 100_000  # newest keys in which a first reading looks for a download
+SCAN_EVERY = timedelta(minutes=5)  # all image-volumes that were deleted: see `Reader._gone`
 VOLUMES_EVERY = timedelta(minutes=5)  # volumes of each host: the one statement that grows with the cloud
 # From the end of a fill to its entry: until then its image-volume is no orphan.
 GRACE = timedelta(minutes=2)
@@ -201,9 +202,9 @@ class Reader:
             cache.used_at = min(row.last_used, cache.used_at or row.last_used)
         for (host, _), times in images.items():
             caches[place_of(host)].duplicates += times - 1
-        after = None if state.deletes is None else state.deletes - OVERLAP
-        here = self._all(connection, statements.image_volumes(schema, None, False))
-        gone = self._all(connection, statements.image_volumes(schema, after, True))
+        here = self._all(connection, statements.image_volumes(schema, sa.false()))
+        scans = state.scanned is None or now - state.scanned >= SCAN_EVERY
+        gone = self._gone(connection, schema, state, {row.id for row in here}, scans)
         known = set(state.filled)
         for row in (*here, *gone):
             self._count_fill(state, row, row.id in cached, row.id in known, now)
@@ -216,6 +217,33 @@ class Reader:
             ):
                 caches.setdefault(place, Cache()).orphans += 1
                 caches[place].orphan_gib += row.size
+        if scans:
+            self._scanned(state, gone, now)
+
+    def _gone(
+        self, connection: sa.Connection, schema: Schema, state: State, here: set[str], scans: bool
+    ) -> list[Any]:
+        """Image-volumes that were deleted: those that were here before, or (`scans`) all of late.
+
+        A scan finds what was made and deleted between two readings. It reads the rows of all image-volumes
+        that were ever deleted, up to the next purge, so it is made from time to time only.
+        """
+        if not scans:
+            lost = [name for name, at in state.filled.items() if at is None and name not in here]
+            return [
+                row
+                for first in range(0, len(lost), CHUNK)
+                for row in self._all(
+                    connection,
+                    statements.image_volumes(schema, sa.true(), volumes=lost[first : first + CHUNK]),
+                )
+            ]
+        after = None if state.deletes is None else state.deletes - OVERLAP
+        return self._all(connection, statements.image_volumes(schema, sa.true(), after))
+
+    def _scanned(self, state: State, gone: list[Any], now: datetime) -> None:
+        """Note the time of a scan, and forget what none will find again."""
+        state.scanned = now
         last = max((row.deleted_at for row in gone), default=None)
         state.deletes = max(filter(None, (state.deletes, last)), default=None)
         if state.deletes is not None:
@@ -226,12 +254,14 @@ class Reader:
 
     def _count_fill(self, state: State, row: Any, cached: bool, known: bool, now: datetime) -> None:
         """Count a fill, and its eviction: Cinder drops the entry first, and deletes the volume then."""
+        if row.launched_at is None:
+            return  # it is not whole yet
         place = place_of(row.host)
         if row.id not in state.filled:
             state.fills[place] += self._counts(row.launched_at)
         state.filled[row.id] = row.deleted_at
         lost = row.asked or row.deleted_at
-        if cached or not (lost or row.launched_at is None or row.launched_at < now - GRACE):
+        if cached or not (lost or row.launched_at < now - GRACE):
             return
         if row.id not in state.evicted:
             state.evictions[place] += self._counts(lost) or (lost is None and known)

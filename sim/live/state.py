@@ -61,7 +61,8 @@ class State:
     `key`: the newest key of image metadata that was read. `counted`: keys of creates that are counted, as far
     back as is read again. `waiting`: volumes whose create had not ended, with the time of their metadata.
     `filled`, `evicted`: image-volumes that are counted, each with the time of its delete once that is known.
-    `deletes`: the time of the newest delete. `tells`: whether the database tells downloads from clones.
+    `deletes`: the time of the newest delete at the last scan for deletes, which was at `scanned`. `tells`:
+    whether the database tells downloads from clones.
     `quotas`, `default_quotas`: limits of the internal tenant, and those of the default class.
     """
 
@@ -71,6 +72,7 @@ class State:
     filled: dict[str, datetime | None] = field(default_factory=dict)
     evicted: dict[str, datetime | None] = field(default_factory=dict)
     deletes: datetime | None = None
+    scanned: datetime | None = None
     tells: bool = False
     creates: Counter[Kind] = field(default_factory=Counter)
     seconds: dict[Kind, Seconds] = field(default_factory=dict)

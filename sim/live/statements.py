@@ -82,8 +82,15 @@ def _by_launch(image: sa.Subquery, volumes: sa.Table) -> sa.ColumnElement[bool]:
     return written
 
 
-def image_volumes(schema: Schema, deleted_since: datetime | None, deleted: bool) -> sa.Select[Any]:
+def image_volumes(
+    schema: Schema,
+    deleted: sa.ColumnElement[bool],
+    since: datetime | None = None,
+    volumes: Iterable[str] | None = None,
+) -> sa.Select[Any]:
     """The cache's image-volumes: those that exist, or those deleted since a time (None: ever).
+
+    `volumes`: of these ids only.
 
     id, host, image_id, size, status, launched_at, asked (to be deleted), deleted_at.
     """
@@ -99,7 +106,7 @@ def image_volumes(schema: Schema, deleted_since: datetime | None, deleted: bool)
         v.c.deleted_at,
     ).where(
         # `= true`, not `IS true`: MariaDB uses the index of (deleted, project_id) only for the first.
-        v.c.deleted == (sa.true() if deleted else sa.false()),
+        v.c.deleted == deleted,
         v.c.project_id == (schema.tenant or ""),
         schema.named_as_image,
         v.c.display_name != FILL,
@@ -108,7 +115,9 @@ def image_volumes(schema: Schema, deleted_since: datetime | None, deleted: bool)
         schema.launched,
         schema.sized,
     )
-    return statement if deleted_since is None else statement.where(v.c.deleted_at >= deleted_since)
+    if volumes is not None:
+        return statement.where(v.c.id.in_(list(volumes)))
+    return statement if since is None else statement.where(v.c.deleted_at >= since)
 
 
 def entries(schema: Schema) -> sa.Select[Any]:
