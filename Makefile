@@ -66,7 +66,7 @@ prove: export HYPOTHESIS_PROFILE = thorough
 prove: export NUMBA_BOUNDSCHECK = 1
 prove: $(READY)  ## for hours: the engines agree and keep their invariants on new drawn cases; SEED= draws old ones
 	@echo "SEED=$(SEED)"
-	$(BIN)/pytest tests/properties --numprocesses auto
+	$(BIN)/pytest tests/properties tests/cinders/test_known.py --numprocesses auto
 
 fuzz: $(READY)  ## damaged files for every reader: FUZZ_MINUTES=10 in all, FUZZ_FILES= for each, SEED= draws old ones
 	$(BIN)/python -m tests.fuzz

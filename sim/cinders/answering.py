@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sim.cinders.apart import Asked
 
 SIM = str(Path(__file__).parents[1])
+FRAMES = 3  # of a traceback, in a line
 STEPS = 500  # of progress, at most, for one run
 
 
@@ -77,14 +78,16 @@ def _one(asked: Asked | Exception, tell: Callable[..., None]) -> None:
 
 
 def _failed(error: Exception) -> str:
-    """An error in a line: where in Cinder it was, and in which create."""
+    """An error in a line: the last FRAMES places in Cinder, the innermost first, and in which create."""
     text = f"{type(error).__name__}: {error}".removesuffix(": ")
     frames = traceback.extract_tb(error.__traceback__)
     of_cinder = [frame for frame in frames if f"{os.sep}cinder{os.sep}" in frame.filename.replace(SIM, "")]
     if of_cinder and not isinstance(error, SyntaxError):
-        last = of_cinder[-1]
-        file = last.filename.rpartition(f"{os.sep}cinder{os.sep}")[2]
-        text += f" at cinder/{file}:{last.lineno} ({last.name})"
+        places = [
+            f"cinder/{each.filename.rpartition(f'{os.sep}cinder{os.sep}')[2]}:{each.lineno} ({each.name})"
+            for each in reversed(of_cinder[-FRAMES:])
+        ]
+        text += f" at {', from '.join(places)}"
     return " ".join([text, *getattr(error, "__notes__", [])])
 
 

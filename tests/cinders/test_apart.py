@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cinders.conftest import unpacked
 from sim.analysis.results import read
 from sim.cinders.environments import identity, kept
 from sim.inputs.cinders import SUPPORTED, cinders_of
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.skipif(version("cinder") != SUPPORTED[-1], reason="once
 
 OLDEST, NEWEST = SUPPORTED[0], SUPPORTED[-1]
 FULL = "scenarios/full_arrays.yaml"
+CACHE = "cinder/image/cache.py"
 LRU = "entry = entries.pop()"  # of `ensure_space`: the entry that was not used for longest
 GENERATED = """
 name: drawn
@@ -124,7 +126,9 @@ def test_a_sweep_runs_each_cell_with_each_cinder_and_goes_on_where_it_ended(
                 assert table.loc[(name, "tier", tier), column] == expected.loc[tier, column]
 
 
-def test_the_identity_of_a_checkout_is_its_code(checkout: Path) -> None:
+def test_the_identity_of_a_checkout_is_its_code(tmp_path: Path) -> None:
+    checkout = unpacked(tmp_path / "cinder")
+
     def identities() -> set[tuple[str, ...]]:
         (found,), _ = cinders_of(f"{checkout}")
         return {tuple(identity(found))}
@@ -139,21 +143,23 @@ def test_the_identity_of_a_checkout_is_its_code(checkout: Path) -> None:
     assert len(before) == 4
 
 
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in a folder with a space."""
+    return unpacked(tmp_path_factory.mktemp("checkout") / "my cinder")
+
+
 @pytest.fixture
-def checkout(cache: Path, compared: tuple[Path, str], tmp_path: Path) -> Path:
-    """A checkout of the newest Cinder, as pip unpacked it, in a folder with a space."""
-    packages = next(cache.glob(f"cinder-cache-planner/cinders/{NEWEST}-*/lib/*/site-packages"))
-    shutil.copytree(packages / "cinder", tmp_path / "my cinder" / "cinder")
-    points = (packages / f"cinder-{NEWEST}.dist-info" / "entry_points.txt").read_text()
-    lines = [f"  {line}" if line and line[0] != "[" else line for line in points.splitlines()]
-    groups = [f"{line[1:-1]} =" if line.startswith("[") else line for line in lines]
-    (tmp_path / "my cinder" / "setup.cfg").write_text("[entry_points]\n" + "\n".join(groups) + "\n")
-    return tmp_path / "my cinder"
+def checkout(tree: Path) -> Iterator[Path]:
+    """The checkout, whose cache is as it was again after the test: what is compiled of the rest stays."""
+    before = (tree / CACHE).read_text()
+    yield tree
+    (tree / CACHE).write_text(before)
 
 
 def patched(checkout: Path, line: str, before: str = LRU) -> Path:
     """The checkout with another line in place of LRU, or of the line `before`."""
-    cache_py = checkout / "cinder" / "image" / "cache.py"
+    cache_py = checkout / CACHE
     text = cache_py.read_text()
     assert text.count(before) == 1
     cache_py.write_text(text.replace(before, line))
@@ -185,6 +191,7 @@ def test_what_a_patch_raises_is_told_with_its_place_and_create(cache: Path, chec
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert f"NameError: name 'bug' is not defined at cinder/image/cache.py:{number} (ensure_space)" in last
+    assert ", from cinder/volume/manager.py:" in last and "(_create_image_cache_volume_entry)" in last
     assert "in the create of volume-" in last
     assert f'File "{where}", line {number}, in ensure_space' in done.stderr  # with -v: the patch's traceback
 
