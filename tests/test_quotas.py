@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,7 +16,6 @@ from sim.inputs.problems import BadInput
 from sim.inputs.quotas import limits_of
 from sim.model.records import Records
 from sim.planner.lines import quota_commands
-from sim.planner.search import Plan
 from sim.workload.loading import load
 
 TRACE = """time,event,volume_id,image_id,size_gib,volume_type,host,project
@@ -108,8 +107,13 @@ def test_a_fill_that_the_tenants_quota_of_a_type_refuses(tmp_path: Path) -> None
 
 
 def test_a_plan_raises_quotas_of_volume_types(tmp_path: Path) -> None:
-    needed = {"volumes": 12, "gigabytes": None, "volumes_flash": 7, "gigabytes_flash": 90}
-    assert quota_commands(cast(Plan, None), needed) == [
+    needed: dict[str, int | None] = {
+        "volumes": 12,
+        "gigabytes": None,
+        "volumes_flash": 7,
+        "gigabytes_flash": 90,
+    }
+    assert quota_commands(needed) == [
         f"openstack quota set {options} CINDER_INTERNAL_TENANT_PROJECT_ID"
         for options in ("--volumes 12", "--volumes 7 --gigabytes 90 --volume-type flash")
     ]
