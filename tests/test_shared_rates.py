@@ -102,3 +102,30 @@ def test_a_history_without_sharing_says_so(tmp_path: Path) -> None:
 def test_creates_one_by_one_cannot_tell(tmp_path: Path) -> None:
     shared = calibrate(history(tmp_path, 3e5)).shared
     assert shared["verdict"].tolist() == [UNTOLD, UNTOLD]
+
+
+def test_waits_for_turns_are_not_taken_for_the_time_of_clones(tmp_path: Path) -> None:
+    """Three clones at once, one stream. Who of two is next is chance in the history, and not in the model."""
+    draw = np.random.default_rng(11)
+    header = "image_id,name,disk_format,container_format,size_bytes,virtual_size_bytes,store_hosts"
+    (tmp_path / "images.csv").write_text(f"{header}\ni,i,raw,bare,{GIB},{GIB},a#p0\n")
+    rows = [f"{n // 3 * 100},create,v{n},i,10,t,a#p0" for n in range(120)]
+    header = "time,event,volume_id,image_id,size_gib,volume_type,host"
+    (tmp_path / "trace.csv").write_text("\n".join((header, *rows)) + "\n")
+    backend = {"volume_type": "t", "pools": {"p0": {}}, "clone_s": 8.0, "clone_streams": 1}
+    scenario = {"tiers": {"t": {}}, "images": "images.csv", "workload": {"trace": "trace.csv"}}
+    path = tmp_path / "scenario.yaml"
+    path.write_text(yaml.safe_dump(scenario | {"backends": {"a": backend}}))
+    made = run(load(path), "store-only").requests
+    assert made["clone_wait_s"].max() == 16
+    seconds = (made["end"] - made["time"]).to_numpy().reshape(-1, 3).copy()
+    seconds[:, 1:] = draw.permuted(seconds[:, 1:], axis=1)
+    seconds = seconds.ravel() * np.exp(draw.normal(0, NOISE, len(made)))
+    observed = {"volume_id": made["volume_id"], "create_s": seconds, "downloaded": 0.0}
+    pd.DataFrame(observed).to_csv(tmp_path / "observed.csv")
+    path.write_text(yaml.safe_dump(scenario | {"backends": {"a": backend | {"clone_s": 5.0}}}))
+    assumed = [{"path": ["backends", "a", "clone_s"], "value": None, "why": ""}]
+    document = {"strategy": "store-only", "assumed": assumed, "fills": None, "telemetry": None}
+    (tmp_path / "import.json").write_text(json.dumps(document))
+    (fitted,) = calibrate(tmp_path).rates.to_dict("records")
+    assert fitted["told"] and fitted["low"] <= 8 <= fitted["high"], fitted
