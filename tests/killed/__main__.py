@@ -22,14 +22,14 @@ def main(kills: int, seed: int, names: list[str]) -> int:
         tempfile.TemporaryDirectory() as temporary,
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
     ):
-        also = {"2 workers": ("--workers", "2"), "Dask": ("--dask", cluster.scheduler_address)}
-        wanted: list[tuple[str, str, tuple[str, ...]]] = [(name, name, ()) for name in COMMANDS]
-        for how, more in also.items():
-            wanted += [(f"{name} with {how}", name, more) for name in ("sweep", "plan")]
-        for title, name, options in wanted:
+        ways = {"2 workers": "--workers 2", "Dask": f"--dask {cluster.scheduler_address}"}
+        wanted = [(name, name, "--workers 1") for name in COMMANDS]
+        for way, workers in ways.items():
+            wanted += [(f"{name} with {way}", name, workers) for name in ("sweep", "plan")]
+        for title, name, workers in wanted:
             if names and title not in names:
                 continue
-            killed = Kills(name, Path(temporary, title), options)
+            killed = Kills(name, Path(temporary, title), workers)
             for moment in moments(seed, kills, killed.seconds):
                 killed.kill(moment)
             killed.end()

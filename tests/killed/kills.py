@@ -42,14 +42,14 @@ LATER = (
 )
 CELLS = "cells"  # each is a file by itself, with a name of its content
 
-# A command's arguments, in which {scenario} and {out} are paths.
+# A command's arguments, in which {scenario} and {out} are paths, and {workers} are where its cells run.
 COMMANDS = {
     "run": "run {scenario} --strategy combined --out {out}",
     "compare": "compare {scenario} --strategies none,cache-only,combined --engine fast --out {out}",
     "curve": "curve {scenario} --engine fast --out {out}",
-    "advise": "advise {scenario} --workers 1 --out {out}",
-    "plan": "plan {scenario} --target-hit-rate 0.1 --workers 1 --out {out}",
-    "sweep": f"sweep {{scenario}} --vary {COUNT}=1..3 --workers 1 --out {{out}}",
+    "advise": "advise {scenario} {workers} --out {out}",
+    "plan": "plan {scenario} --target-hit-rate 0.1 {workers} --out {out}",
+    "sweep": f"sweep {{scenario}} --vary {COUNT}=1..3 {{workers}} --out {{out}}",
     "generate": "generate {generated} --out {out}/trace.csv",
     "import": "import --conf {conf} --out {out}",
 }
@@ -79,7 +79,7 @@ class Kills:
 
     name: str
     folder: Path
-    more: tuple[str, ...] = ()
+    workers: str = "--workers 1"
     told: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: {"old": 0, "new": 0, "without a manifest": 0})
 
@@ -109,8 +109,10 @@ class Kills:
     def arguments(self, age: str) -> list[str]:
         inputs = self.folder / age
         places = {"scenario": inputs / "scenario.yaml", "generated": inputs / "generated.yaml"}
-        text = COMMANDS[self.name].format(**places, conf=inputs / "cinder.conf", out=self.out)
-        return [*text.split(), *self.more]
+        text = COMMANDS[self.name].format(
+            **places, conf=inputs / "cinder.conf", out=self.out, workers=self.workers
+        )
+        return text.split()
 
     def start(self, age: str) -> multiprocessing.process.BaseProcess:
         process = self.context.Process(target=command, args=(self.arguments(age),))
