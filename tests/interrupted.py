@@ -145,7 +145,7 @@ def main() -> None:
         if "Dask" in given.commands:
             from distributed import LocalCluster
 
-            cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+            cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
             places["SCHEDULER"] = stack.enter_context(cluster).scheduler_address
         for command in given.commands:
             wrong += interrupted(command, given.signals, given.seed, places)

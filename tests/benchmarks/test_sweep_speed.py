@@ -33,7 +33,7 @@ def test_cell(strategy: str, benchmark: BenchmarkFixture, tmp_path: Path) -> Non
     raw["workload"]["generate"] |= FEW if benchmark.disabled else MONTH
     path = tmp_path / "month.yaml"
     path.write_text(yaml.safe_dump(raw))
-    cells = _cells(sim.load(path), grid({KEY: COUNTS}, [strategy]), 1, Counted(0.0, (("", 60.0),)))
+    cells = _cells(sim.load(path), grid({KEY: COUNTS}, [strategy]), [None], 1, Counted(0.0, (("", 60.0),)))
     run_cell(path, cells[-1])  # compiled, or loaded; prepared
     left = iter(cells)
     results: list[Result] = []

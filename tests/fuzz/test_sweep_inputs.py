@@ -87,7 +87,7 @@ def _cell() -> tuple[Cell, bytes]:
         folder = Path(name)
         seeds.beside(folder)
         case = sim.load(folder / "scenario.yaml")
-        (cell,) = _cells(case, [POINT], 1, Counted(0.0, ()))
+        (cell,) = _cells(case, [POINT], [None], 1, Counted(0.0, ()))
         sweep(case, [POINT], folder=folder, workers=1)
         return cell, (folder / "cells" / f"{cell.digest}.json").read_bytes()
 

@@ -20,7 +20,7 @@ def main(kills: int, seed: int, names: list[str]) -> int:
     wrong = 0
     with (
         tempfile.TemporaryDirectory() as temporary,
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
     ):
         ways = {"2 workers": "--workers 2", "Dask": f"--dask {cluster.scheduler_address}"}
         wanted = [(name, name, "--workers 1") for name in COMMANDS]

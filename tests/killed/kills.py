@@ -109,10 +109,9 @@ class Kills:
     def arguments(self, age: str) -> list[str]:
         inputs = self.folder / age
         places = {"scenario": inputs / "scenario.yaml", "generated": inputs / "generated.yaml"}
-        text = COMMANDS[self.name].format(
-            **places, conf=inputs / "cinder.conf", out=self.out, workers=self.workers
-        )
-        return text.split()
+        places |= {"conf": inputs / "cinder.conf", "out": self.out}
+        text = COMMANDS[self.name].replace("{workers}", self.workers)
+        return [each.format(**places) for each in text.split()]  # a path may have spaces
 
     def start(self, age: str) -> multiprocessing.process.BaseProcess:
         process = self.context.Process(target=command, args=(self.arguments(age),))
