@@ -48,6 +48,8 @@ def _tell(
     kind = f"table {column.table.name}: {what}"
     for where, value in rows:
         problems.add(shown, f"table {column.table.name}, {where}", f"{what}{value}", kind)
+    if not rows:  # an index of a damaged file tells of rows that the table does not have
+        problems.add(shown, f"table {column.table.name}", f"{what}: {count} rows", kind)
     problems.add_uncounted(shown, kind, max(0, count - SHOWN))
 
 

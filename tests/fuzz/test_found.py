@@ -11,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
-from sim.inputs.problems import BadInput
+from sim.importers.database_values import _tell
+from sim.inputs.problems import BadInput, Problems
 from tests.fuzz import seeds
 from tests.fuzz.damage import json_of
 from tests.fuzz.frame import Target
@@ -177,6 +179,13 @@ def test_a_status_that_glance_does_not_have_is_told(status: object, tmp_path: Pa
     assert "Glance's images without data are left out: 1 of an unknown status" in [
         note.text for note in notes
     ]
+
+
+def test_bad_values_that_only_a_damaged_index_has_are_told() -> None:
+    """sqlite counts in an index; the table has no such row. The database was taken for one without history."""
+    table, problems = sa.Table("volumes", sa.MetaData(), sa.Column("id", sa.String)), Problems()
+    _tell([], table.c.id, 1, "cinder.sqlite", problems)
+    assert problems.lines() == ["cinder.sqlite: table volumes: id is not text: 1 rows"]
 
 
 def test_a_damaged_cell_is_not_read() -> None:
