@@ -182,7 +182,7 @@ def test_a_status_that_glance_does_not_have_is_told(status: object, tmp_path: Pa
 
 
 def test_bad_values_that_only_a_damaged_index_has_are_told() -> None:
-    """sqlite counts in an index; the table has no such row. The database was taken for one without history."""
+    """sqlite counts in an index; the table has no such row. The file was taken for one without a history."""
     table, problems = sa.Table("volumes", sa.MetaData(), sa.Column("id", sa.String)), Problems()
     _tell([], table.c.id, 1, "cinder.sqlite", problems)
     assert problems.lines() == ["cinder.sqlite: table volumes: id is not text: 1 rows"]
