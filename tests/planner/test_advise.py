@@ -16,6 +16,8 @@ from sim.analysis.metrics import summary
 from sim.cli import app
 from sim.planner.advise_ground import BEFORE_S, joined, one_pool, with_releases
 from sim.run import run
+from tests.fuzz.test_import_databases import whole
+from tests.interrupted import CONF
 
 GIB = 2**30
 DAY_S = 86_400
@@ -207,3 +209,20 @@ def test_every_problem_at_once(arguments: list[str], texts: list[str], tmp_path:
     assert result.exit_code == 2
     assert all(text in result.output for text in texts), result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_from_the_sources_of_a_cloud_to_what_to_deploy(tmp_path: Path) -> None:
+    (tmp_path / "cinder.sqlite").write_bytes(whole())
+    tenant = "cinder_internal_tenant_project_id = abc\ncinder_internal_tenant_user_id = def\n"
+    (tmp_path / "cinder.conf").write_text(CONF.replace("[DEFAULT]\n", f"[DEFAULT]\n{tenant}"))
+    out = tmp_path / "out"
+    sources = ["--db", f"sqlite:///{tmp_path}/cinder.sqlite", "--conf", str(tmp_path / "cinder.conf")]
+    result = CliRunner().invoke(app, ["advise", *sources, "--out", str(out), "--workers", "1"])
+    assert result.exit_code == 0, result.output
+    assert (out / "import" / "calibrated.yaml").exists()
+    assert (out / "deploy" / "README.md").exists()
+    told = json.loads((out / "import" / "import.json").read_text())["cinder_conf"]
+    assert (told["project"], told["user"]) == ("abc", "def")
+    assert {told["sections"][name] for name in ("a", "b")} == {"a", "b"}
+    again = CliRunner().invoke(app, ["advise", *sources, "--out", str(out)])
+    assert again.exit_code == 2 and "an import overwrites nothing" in again.output
