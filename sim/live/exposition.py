@@ -58,7 +58,7 @@ FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily, "histogr
 
 @dataclass(frozen=True)
 class View:
-    """What is exposed at a moment. `state` is None before the first reading that worked."""
+    """The metrics of one moment. `state` is None until a reading has worked."""
 
     state: State | None
     settings: Settings

@@ -88,7 +88,7 @@ def _options(
 
 
 def _quotas(path: Path, document: Mapping[Any, Any], problems: Problems) -> dict[str, int]:
-    """Those that a plan raises (`quota`), or that a scenario gives (`cinder`)."""
+    """Return the quotas that a plan raises (`quota`), or that a scenario gives (`cinder`)."""
     found: dict[str, int] = {}
     plan, cinder = document.get("quota"), document.get("cinder")
     for resource, key in QUOTAS.items():

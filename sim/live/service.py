@@ -51,7 +51,7 @@ class Watch:
         self.read_s = self.good_s - began_s
 
     def view(self) -> View:
-        """What is known now."""
+        """Return what the service knows now."""
         behind_s = time.monotonic() - (self.begun_s if self.good_s is None else self.good_s)
         late = behind_s > max(LEAST_LATE_S, LATE * self.interval_s)
         return View(
