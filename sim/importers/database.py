@@ -186,7 +186,7 @@ def _read(
         _database=database,
         _schema=schema,
         _types=names,
-        _tells_downloads=connection.execute(sa.select(schema.downloads).limit(1)).first() is not None,
+        _tells_downloads=connection.scalar(schema.any_download()) is not None,
     )
 
 

@@ -45,6 +45,7 @@ OPTIONAL = {
 # Manager: `finish_volume_migration` gives this description to the volume left at the old place.
 MIGRATED = "migration src for "
 FILL = "image-"
+VERIFIED = "signature_verified"
 ID_LENGTH = 36
 # A volume in such a status that was never launched does not exist yet, or never will.
 NOT_THERE = (
@@ -307,27 +308,34 @@ class Schema:
             ),
         )
 
-    @cached_property
-    def downloads(self) -> sa.Subquery:
-        """Downloaded volumes: Cinder records only for them whether it verified the image's signature.
+    def downloaded(
+        self, volume_id: sa.ColumnElement[str], launched: sa.ColumnElement[datetime]
+    ) -> sa.ColumnElement[bool]:
+        """Whether a volume was downloaded: only then Cinder records whether it verified the signature.
 
         `CreateVolumeFromSpecTask._create_from_image_cache_or_download`, unless `verify_glance_signatures` is
-        disabled.
+        disabled. What an attempt wrote that failed on another backend before does not count: the task deletes
+        its rows then, before the volume is launched.
         """
         row = self.glance.alias("signature")
-        verified = row.c.key == "signature_verified"
-        return sa.select(row.c.volume_id).distinct().where(verified).subquery("download")
+        kept = sa.or_(row.c.deleted_at.is_(None), row.c.deleted_at >= launched)
+        return sa.exists().where(row.c.volume_id == volume_id, row.c.key == VERIFIED, kept)
+
+    def any_download(self, after: int = 0) -> sa.Select[Any]:
+        """A row that only a download writes, among the rows of image metadata after a key."""
+        row = self.glance.c
+        return sa.select(row.id).where(row.id > after, row.key == VERIFIED).limit(1)
 
     def events(self, since: datetime, until: datetime) -> sa.Select[Any]:
         """All events in [since, until), ordered: by time, creates before deletes, by id."""
         made, gone = self.users(), self.users()
         image_id = sa.func.coalesce(self.images.c.image_id, "").label("image_id")
-        download = self.downloads
+        downloaded = self.downloaded(made.c.id, made.c.launched).label("downloaded")
         creates = (
             sa.select(made.c.made.label("time"), sa.literal(0).label("delete"), made.c.id, image_id)
             .add_columns(made.c.size, made.c.type_id, made.c.host, made.c.project, made.c.encrypted)
-            .add_columns(made.c.ready, download.c.volume_id.is_not(None).label("downloaded"), made.c.zone)
-            .select_from(self.with_image(made).outerjoin(download, download.c.volume_id == made.c.id))
+            .add_columns(made.c.ready, downloaded, made.c.zone)
+            .select_from(self.with_image(made))
             .where(made.c.made >= since, made.c.made < until)
         )
         blank = sa.literal("")

@@ -132,13 +132,10 @@ class Reader:
     def _begin(self, connection: sa.Connection, schema: Schema, state: State) -> None:
         """Where the first reading begins."""
         newest = connection.scalar(statements.newest(schema)) or 0
-        state.tells = self._any_download(connection, schema, newest - LOOKED_AT_KEYS)
+        state.tells = connection.scalar(schema.any_download(newest - LOOKED_AT_KEYS)) is not None
         state.deletes = self.since
         if self.since is not None:
             state.key = self._first_key(connection, schema, self.since, newest) - 1
-
-    def _any_download(self, connection: sa.Connection, schema: Schema, after: int) -> bool:
-        return connection.scalar(statements.any_download(schema, after)) is not None
 
     def _first_key(self, connection: sa.Connection, schema: Schema, since: datetime, newest: int) -> int:
         """The first key whose row is not older than a time: keys and times rise together."""

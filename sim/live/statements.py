@@ -15,8 +15,6 @@ import sqlalchemy as sa
 from sim.cinder.release import models
 from sim.importers.database_schema import FILL, Schema
 
-VERIFIED = "signature_verified"  # see `Schema.downloads`
-
 
 def newest(schema: Schema) -> sa.Select[Any]:
     """The last key of image metadata."""
@@ -27,12 +25,6 @@ def at_or_after(schema: Schema, key: int) -> sa.Select[Any]:
     """The first row of image metadata from a key on: its key and its time."""
     row = schema.glance.c
     return sa.select(row.id, row.created_at).where(row.id >= key).order_by(row.id).limit(1)
-
-
-def any_download(schema: Schema, after: int) -> sa.Select[Any]:
-    """A row that only a download writes, among the rows after a key."""
-    row = schema.glance.c
-    return sa.select(row.id).where(row.id > after, row.key == VERIFIED).limit(1)
 
 
 def creates(schema: Schema, after: int, until: int) -> sa.Select[Any]:
@@ -52,10 +44,7 @@ def _creates(schema: Schema, image: sa.Subquery) -> sa.Select[Any]:
 
     Unlike a time of the import, `created_at` of a volume that Cinder migrated is that of its last copy.
     """
-    v, row = schema.volumes, schema.glance.alias("signature")
-    # A create that failed on another backend before may have downloaded there: its rows were deleted then.
-    kept = sa.or_(row.c.deleted_at.is_(None), row.c.deleted_at >= v.c.launched_at)
-    downloaded = sa.exists().where(row.c.volume_id == v.c.id, row.c.key == VERIFIED, kept)
+    v = schema.volumes
     nothing = sa.and_(v.c.source_volid.is_(None), v.c.snapshot_id.is_(None))
     return (
         sa.select(
@@ -69,7 +58,7 @@ def _creates(schema: Schema, image: sa.Subquery) -> sa.Select[Any]:
             v.c.deleted,
             v.c.status,
             schema.column(v, "encryption_key_id").is_not(None).label("encrypted"),
-            downloaded.label("downloaded"),
+            schema.downloaded(v.c.id, v.c.launched_at).label("downloaded"),
         )
         .select_from(image.join(v, v.c.id == image.c.volume_id))
         .where(nothing, *schema.of_users(), sa.or_(v.c.launched_at.is_(None), _by_launch(image, v)))

@@ -80,6 +80,40 @@ class Rows:
         written = {"image_id": image_id(name), **METADATA}
         db_api.volume_glance_metadata_bulk_create(self.context, volume.id, written)
 
+    def signed(self, volume: Any) -> None:
+        """What a download notes, before the image: whether the signature was verified."""
+        db_api.volume_glance_metadata_bulk_create(self.context, volume.id, {"signature_verified": "False"})
+
+    def end(self, hours: float, volume: Any) -> Any:
+        """The end of a create that was under way."""
+        self.now(hours)
+        volume.launched_at, volume.status = at(hours), "available"
+        volume.save()
+        return volume
+
+    def download(self, hours: float, name: str, took: float = 0.05, **values: Any) -> Any:
+        """A volume that is downloaded, and is there so many hours later."""
+        volume = self.volume(hours, None, status="downloading", bootable=True, **values)
+        self.signed(volume)
+        self.metadata(volume, name)
+        return self.end(hours + took, volume)
+
+    def cloned_after_a_failed_download(self, hours: float, name: str) -> Any:
+        """A clone whose first attempt downloaded on another backend, and failed there.
+
+        `CreateVolumeFromSpecTask` deletes the metadata of an attempt that fails; the next writes its own. The
+        delete of the volume deletes all rows.
+        """
+        volume = self.volume(hours, None, status="downloading", bootable=True)
+        self.signed(volume)
+        self.now(hours + 0.1)
+        db_api.volume_glance_metadata_delete_by_volume(self.context, volume.id)
+        self.now(hours + 0.2)
+        self.metadata(volume, name)
+        self.end(hours + 0.3, volume)
+        self.delete(hours + 1, volume)
+        return volume
+
     def fill(self, hours: float, name: str, **values: Any) -> Any:
         """An image-volume of the cache and its entry, as the volume manager makes them."""
         source = str(uuid.uuid4())

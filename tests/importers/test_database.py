@@ -48,6 +48,15 @@ def test_what_cinder_wrote_comes_back(empty_database: URL, tmp_path: Path) -> No
     assert ((took - truth).dropna().abs() <= within).all()
 
 
+def test_a_download_that_failed_before_a_clone_elsewhere_is_a_clone(empty_database: URL) -> None:
+    with writing(empty_database) as rows:
+        downloads = [rows.download(1, "golden"), rows.download(2, "golden")]
+        rows.delete(3, downloads[1])
+        clones = [rows.from_image(4, "golden"), rows.cloned_after_a_failed_download(5, "golden")]
+    found = events(read(empty_database)).query("event == 'create'").set_index("volume_id")["downloaded"]
+    assert found.to_dict() == {volume.id: 1.0 for volume in downloads} | {one.id: 0.0 for one in clones}
+
+
 def test_every_kind_of_rows(empty_database: URL) -> None:
     with writing(empty_database) as rows:
         made = everything(rows)

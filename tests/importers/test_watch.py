@@ -24,7 +24,7 @@ from sim.live.settings import Settings
 from sim.run import run
 from tests.importers import workload
 from tests.importers.reading import text
-from tests.importers.rows import HOST, INTERNAL, Rows, at, image_id, writing
+from tests.importers.rows import HOST, INTERNAL, at, image_id, writing
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Cinder's code and its libraries warn of each other
 
@@ -110,30 +110,11 @@ def test_figures_are_those_of_the_whole_of_cinder(tmp_path: Path) -> None:
     assert sum(found["create_seconds_count"].values()) == len(seconds)
 
 
-def download(rows: Rows, hours: float, name: str, **values: Any) -> Any:
-    """A volume that was downloaded: Cinder notes the check of the signature, before the image."""
-    volume = rows.volume(hours, None, status="downloading", bootable=True, **values)
-    signed(rows, volume)
-    rows.metadata(volume, name)
-    return end(rows, hours + 0.05, volume)
-
-
-def signed(rows: Rows, volume: Any) -> None:
-    db_api.volume_glance_metadata_bulk_create(rows.context, volume.id, {"signature_verified": "False"})
-
-
-def end(rows: Rows, hours: float, volume: Any) -> Any:
-    rows.now(hours)
-    volume.launched_at, volume.status = at(hours), "available"
-    volume.save()
-    return volume
-
-
 def test_more_rows_are_added_to_what_is_known(empty_database: URL) -> None:
     with writing(empty_database) as rows:
         first = watching(empty_database)
         assert "entries" not in read(first)
-        download(rows, 1, "golden")
+        rows.download(1, "golden")
         rows.fill(1.05, "golden")
         rows.from_image(2, "golden")
         half = rows.volume(2.5, None, status="available", project_id=INTERNAL, display_name="image-half")
@@ -148,8 +129,8 @@ def test_more_rows_are_added_to_what_is_known(empty_database: URL) -> None:
             (*pool(HOST), "gold", "clone"): pytest.approx(36, abs=1),
         }
         assert counted(read(first)) == counted(before)
-        end(rows, 4, slow)
-        end(rows, 4.5, half)  # a fill, which has no entry after all
+        rows.end(4, slow)
+        rows.end(4.5, half)  # a fill, which has no entry after all
         rows.delete(5, evicted)
         short = rows.fill(5.5, "short-lived")
         rows.delete(6, short)  # filled and gone between two readings
@@ -184,23 +165,23 @@ def test_many_readings_are_one(sqlite: URL, seed: int) -> None:
     draw = random.Random(seed)
     names = [f"image {number}" for number in range(5)]
     with writing(sqlite) as rows:
-        download(rows, 0.1, names[0])
+        rows.download(0.1, names[0])
         watch = watching(sqlite, tenant=INTERNAL)
         fills, waiting = [], []
         for step in range(60):
             hours, host = 1 + step / 20, draw.choice((HOST, "c1@a#p1", "c2@b#p0"))
             what = draw.randrange(8)
             if what == 0:
-                download(rows, hours, draw.choice(names), host=host)
+                rows.download(hours, draw.choice(names), host=host)
             elif what == 1:
                 rows.from_image(hours, draw.choice(names), host=host)
             elif what == 2:
                 waiting.append(rows.volume(hours, None, status="downloading", bootable=True, host=host))
                 if draw.random() < 0.5:
-                    signed(rows, waiting[-1])
+                    rows.signed(waiting[-1])
                 rows.metadata(waiting[-1], draw.choice(names))
             elif what == 3 and waiting:
-                end(rows, hours, waiting.pop())
+                rows.end(hours, waiting.pop())
             elif what == 4 and waiting:
                 waiting[-1].status = "error"
                 waiting.pop().save()
@@ -219,7 +200,7 @@ def test_many_readings_are_one(sqlite: URL, seed: int) -> None:
 
 def test_only_what_ended_since_a_time_counts(empty_database: URL) -> None:
     with writing(empty_database) as rows:
-        download(rows, 1, "golden")
+        rows.download(1, "golden")
         old = rows.fill(1.05, "golden")
         rows.fill(1.06, "evicted")
         rows.delete(1.5, rows.fill(1.4, "gone"))
@@ -239,7 +220,7 @@ def test_only_what_ended_since_a_time_counts(empty_database: URL) -> None:
 def test_creates_that_no_volume_is(sqlite: URL) -> None:
     """Rows that are no create from an image: clones of volumes, the store's, the cache's, reimages."""
     with writing(sqlite) as rows:
-        mine = download(rows, 1, "golden")
+        mine = rows.download(1, "golden")
         rows.from_image(2, "golden", source_volid=mine.id)
         rows.from_image(3, "golden", snapshot_id=str(uuid.uuid4()))
         rows.from_image(4, "golden", use_quota=False)
@@ -258,17 +239,9 @@ def test_creates_that_no_volume_is(sqlite: URL) -> None:
 
 
 def test_a_download_that_failed_before_a_clone_elsewhere_is_a_clone(sqlite: URL) -> None:
-    """`CreateVolumeFromSpecTask` deletes the metadata of an attempt that fails; the next writes its own."""
     with writing(sqlite) as rows:
-        download(rows, 1, "golden")
-        volume = rows.volume(2, None, status="downloading", bootable=True)
-        signed(rows, volume)
-        rows.now(2.1)
-        db_api.volume_glance_metadata_delete_by_volume(rows.context, volume.id)
-        rows.now(2.2)
-        rows.metadata(volume, "golden")
-        end(rows, 2.3, volume)
-        rows.delete(3, volume)  # deletes all rows of metadata
+        rows.download(1, "golden")
+        rows.cloned_after_a_failed_download(2, "golden")
     assert read(watching(sqlite))["image_clones"] == {(*pool(HOST), "gold"): 1}
 
 
@@ -277,7 +250,7 @@ def test_sources_are_unknown_where_no_signature_is_checked(sqlite: URL) -> None:
         rows.from_image(1, "golden")
         watch = watching(sqlite)
         before = read(watch)
-        download(rows, 2, "golden")
+        rows.download(2, "golden")
         after = read(watch)
     key = (*pool(HOST), "gold")
     assert before["tells_downloads"] == {(): 0} and before["image_creates"] == {key: 0}
@@ -310,7 +283,7 @@ def test_limits_quotas_and_places(sqlite: URL, tmp_path: Path) -> None:
         db_api.quota_create(rows.context, INTERNAL, "gigabytes", -1)
         db_api.quota_class_create(rows.context, "default", "per_volume_gigabytes", 7)
         rows.fill(1, "golden")
-        download(rows, 2, "golden")
+        rows.download(2, "golden")
         rows.from_image(3, "golden")
         rows.volume(4, host="c1@b#p0")
         rows.fill(5, "golden", host="node7@a#p0")  # of another service
@@ -332,7 +305,7 @@ def test_limits_quotas_and_places(sqlite: URL, tmp_path: Path) -> None:
 def test_a_cluster_is_one_pool(sqlite: URL) -> None:
     with writing(sqlite) as rows:
         for number, node in enumerate(("c1", "c2")):
-            download(rows, 1 + number, "golden", host=f"{node}@a#p0", cluster_name="all@a#p0")
+            rows.download(1 + number, "golden", host=f"{node}@a#p0", cluster_name="all@a#p0")
         rows.fill(3, "golden", host="c1@a#p0", cluster_name="all@a#p0")
         db_api.image_volume_cache_include_in_cluster(rows.context, "all@a", True, host="c1@a")
     found = read(watching(sqlite, tenant=INTERNAL))
@@ -357,7 +330,7 @@ def test_what_changes_in_cinder_conf_is_read(sqlite: URL, tmp_path: Path) -> Non
 
 def test_a_purge_takes_nothing_from_the_counters(sqlite: URL) -> None:
     with writing(sqlite) as rows:
-        download(rows, 1, "golden")
+        rows.download(1, "golden")
         rows.delete(2, rows.fill(1.1, "golden"))
         watch = watching(sqlite, tenant=INTERNAL)
         before = read(watch)
@@ -375,7 +348,7 @@ def test_every_metric_has_a_sample_and_help() -> None:
 
 def test_a_reading_that_fails_changes_nothing(sqlite: URL) -> None:
     with writing(sqlite) as rows:
-        download(rows, 1, "golden")
+        rows.download(1, "golden")
         watch = watching(sqlite, tenant=INTERNAL)
         watch.read()
         known = watch.reader.state
