@@ -8,7 +8,7 @@ import pytest
 from handmade import FAILED, case_of, records_of
 
 import sim
-from sim.analysis.findings import findings, overshoot
+from sim.analysis.findings import findings, most, overshoot
 from sim.inputs.scenario import Case, Store, WhatIf
 from sim.model.records import Records
 
@@ -49,7 +49,8 @@ def test_failed_creates_by_exception(case: Case) -> None:
     lost = FAILED | {"error": "NoValidBackend: No valid backend was found"}
     line = only(records_of([FAILED, FAILED, FAILED, spread, spread, lost, {}]), case)
     assert line == (
-        "6 creates of 7 failed: NoSpace 3, NoValidBackend after VolumeBackendAPIException 2, NoValidBackend 1"
+        "flash: 6 creates of 7 failed:"
+        " NoSpace 3, NoValidBackend after VolumeBackendAPIException 2, NoValidBackend 1"
     )
 
 
@@ -57,7 +58,7 @@ def test_failed_creates_without_an_image(case: Case) -> None:
     held = FAILED | {"image_id": "", "cache_held": 2}
     lines = findings(records_of([{}], others=[held, held | {"cache_held": 3}, {}]), case, "cache-only")
     assert lines == [
-        "2 creates without an image of 3 failed: NoSpace 2",
+        "flash: 2 creates without an image of 3 failed: NoSpace 2",
         "flash: 2 creates without an image failed at the array's volume limit while up to 3 cached"
         " image-volumes, which never give way to users, held places: lower image_volume_cache_max_count"
         " or raise max_volumes",
@@ -86,18 +87,19 @@ def test_waits_behind_a_fill(case: Case) -> None:
     waits = [{"lock_wait_s": wait} for wait in (0.0, 10.0, 20.0, 30.0)]
     line = only(records_of(waits), case)
     assert line == (
-        "3 creates of 4 waited for their image's lock, behind another create's fill: p95 29 s, at most 30 s"
+        "flash: 3 creates of 4 waited for their image's lock, behind another create's fill:"
+        " p95 29 s, at most 30 s"
     )
 
 
 def test_slow_creates(case: Case) -> None:
     line = only(records_of([{"end": 180.0}, {"end": 181.0}, {"end": 500.0}]), case)
     assert line == (
-        "2 creates of 3 took longer than boot_timeout_s (180 s), the longest 500 s:"
+        "flash: 2 creates of 3 took longer than boot_timeout_s (180 s), the longest 500 s:"
         " a boot would have given up"
     )
     assert findings(records_of([FAILED | {"end": 500.0}]), case, "none") == [
-        "1 create of 1 failed: NoSpace 1"
+        "flash: 1 create of 1 failed: NoSpace 1"
     ]
 
 
@@ -178,14 +180,13 @@ def test_store_images_that_are_not_cloned(tmp_path_factory: pytest.TempPathFacto
     ]
 
 
-def test_only_the_first_of_many_lines(tmp_path_factory: pytest.TempPathFactory) -> None:
-    pools: dict[str, Any] = {f"p{index}": {} for index in range(9)}
-    backends = {"fast": {"volume_type": ["flash", "disk"], "pools": pools}}
-    case = case_of(tmp_path_factory.mktemp("many"), backends=backends)
-    events = [fill(0, event="clone_limit", host=f"fast#{pool}") for pool in pools]
-    lines = findings(records_of([{}], events), case, "cache-only")
-    assert len(lines) == 6
-    assert lines[-1] == "and 4 more like the last"
+def test_what_a_finding_costs(case: Case) -> None:
+    """Seconds of the creates that it names; a failed one counts boot_timeout_s, 180 s. Waits count too."""
+    slow, waited = {"end": 500.0, "volume_type": "disk"}, {"lock_wait_s": 7.0, "end": 30.0}
+    found = findings(records_of([FAILED, FAILED, slow, waited, waited, {}]), case, "cache-only")
+    told = [(line.tier, line.lost_s, line.split(" create")[0]) for line in most(found, 9)]
+    assert told == [("disk", 500, "disk: 1"), ("flash", 360, "flash: 2"), ("flash", 14, "flash: 2")]
+    assert most(found, 1) == most(found, 9)[:1]
 
 
 class TestOvershoot:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sim.analysis.node_findings import held_on
-from sim.analysis.wording import by, count, creates, name_of, some
+from sim.analysis.wording import Finding, at_host, by, count, creates, lost_s, name_of, some
 from sim.inputs.problems import printable
 from sim.model.records import Records
 from sim.run import run
@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 NO_SPACE = "ImageTooBig: .*: There is no space on "
 
 
-def full_directories(records: Records, case: Case, strategy: str) -> list[str]:
+def full_directories(records: Records, case: Case, strategy: str) -> list[Finding]:
     """A line for each node that refused creates or uploads, and one for each pool with refused clones."""
     full = records.nodes[records.nodes["image_conversion_refused"] > 0]
     if full.empty:
         return []
     enough = _needed(case, strategy)
     lines = [
-        f"node {printable(row['node'])}: image_conversion_dir ({row['image_conversion_gib']:,g} GiB) had no"
-        f" room for {count(row['image_conversion_refused'], 'create or upload', 'creates and uploads')};"
-        f" more than {math.ceil(enough[row['node']] * 100) / 100:,g} GiB would have been enough"
-        for row in full.to_dict("records")
+        Finding(
+            f"node {printable(row['node'])}: image_conversion_dir ({row['image_conversion_gib']:,g} GiB) had"
+            f" no room for {count(refused, 'create or upload', 'creates and uploads')};"
+            f" more than {math.ceil(enough[row['node']] * 100) / 100:,g} GiB would have been enough",
+            lost_s=refused * case.scenario.boot_timeout_s,
+        )
+        for row, refused in zip(full.to_dict("records"), full["image_conversion_refused"], strict=True)
     ]
     return [*lines, *_refused_clones(records, case)]
 
@@ -46,7 +49,7 @@ def _needed(case: Case, strategy: str) -> pd.Series[float]:
     return run(free, strategy, "fast").nodes.set_index("node")["image_conversion_needed_gib"]
 
 
-def _refused_clones(records: Records, case: Case) -> list[str]:
+def _refused_clones(records: Records, case: Case) -> list[Finding]:
     requests = records.requests
     refused = requests[requests["error"].astype(str).str.contains(NO_SPACE)]
     held = held_on(records, case)
@@ -59,8 +62,9 @@ def _refused_clones(records: Records, case: Case) -> list[str]:
     lines = []
     for host, chosen in by(cached, "host"):
         images = some(name_of(case, image_id) for image_id in chosen["image_id"].unique())
-        lines.append(
-            f"{host}: {creates(chosen)} of {images} failed for lack of space for image conversion, though the"
+        line = (
+            f"{creates(chosen)} of {images} failed for lack of space for image conversion, though the"
             " cache had the image: Cinder checks the space before it looks into the cache"
         )
+        lines.append(at_host(line, case, host, lost_s(chosen, case)))
     return lines

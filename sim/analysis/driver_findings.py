@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.analysis.wording import by, count, name_of, some
+from sim.analysis.wording import Finding, at_host, by, count, downloads, lost_s, name_of, some
 from sim.model.records import Records
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
 
-def driver_findings(records: Records, case: Case) -> list[str]:
+def driver_findings(records: Records, case: Case) -> list[Finding]:
     """What the driver cloned by itself, and which images it could not clone because they are not raw."""
     lines = []
     for backend, spec in case.scenario.backends.items():
@@ -24,13 +24,14 @@ def driver_findings(records: Records, case: Case) -> list[str]:
         others = requests[requests["image_id"].isin(converted)]
         if not len(others):
             continue
-        downloads = int((others["source"] == "download").sum())
+        downloaded = downloads(others)
         names = some(dict.fromkeys(name_of(case, image_id) for image_id, _ in by(others, "image_id")))
         gib = sum(case.images[image_id].virtual_gib for image_id in set(others["image_id"]))
-        lines.append(
-            f"{backend}: the driver itself cloned {cloned:,} of {count(len(requests), 'create')}, all of raw"
+        line = (
+            f"the driver itself cloned {cloned:,} of {count(len(requests), 'create')}, all of raw"
             f" images. {count(len(others), 'create')} asked for images that are not raw ({names});"
-            f" {downloads:,} downloaded. If Glance has these as raw images ({gib:,} GiB), the driver clones"
-            " them too, and no cache is needed"
+            f" {len(downloaded):,} downloaded. If Glance has these as raw images ({gib:,} GiB), the driver"
+            " clones them too, and no cache is needed"
         )
+        lines.append(at_host(line, case, backend, lost_s(downloaded, case)))
     return lines

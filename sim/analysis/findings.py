@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +16,16 @@ from sim.analysis.room_findings import entries_of_deleted_images, lack_of_space,
 from sim.analysis.store_findings import store_findings
 from sim.analysis.wording import (
     ENTRIES,
+    Finding,
+    at_host,
     by,
     clone_limits,
     count,
     creates,
     events_of,
     exceptions,
-    first,
+    lost_by,
+    lost_s,
     name_of,
     seconds_text,
     share,
@@ -34,32 +38,37 @@ if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
 
-def findings(records: Records, case: Case, strategy: str) -> list[str]:
+def findings(records: Records, case: Case, strategy: str) -> list[Finding]:
     """One line per finding, the gravest kinds first; empty if nothing stands out."""
     chosen = STRATEGIES[strategy]
     kinds = [
         _no_cache(case, chosen),
-        _errors(records),
-        _other_errors(records),
+        _errors(records, case),
+        _other_errors(records, case),
         refused_by_quotas(records, case),
         full_directories(records, case, strategy),
         _held_by_cache(records, case),
         lack_of_space(records, case, chosen),
         _slow(records, case),
         _refused(records, case),
-        _waits(records),
+        _waits(records, case),
         node_findings(records, case) if chosen.image_volume_cache_enabled else [],
         _overshoots(records, case),
         _failed_fills(records, case),
         _clone_limits(records, case),
-        _orphans(records),
+        _orphans(records, case),
         refused_deletes(records, case, chosen),
         entries_of_deleted_images(records, case),
         driver_findings(records, case),
     ]
     if chosen.uses_store and not chosen.on_demand:  # on demand, they are where creates ask
         kinds.append(store_findings(records, case, chosen))
-    return [line for lines in kinds for line in first(lines)]
+    return [line for lines in kinds for line in lines]
+
+
+def most(findings: Iterable[Finding], number: int) -> list[Finding]:
+    """At most so many of them, those that cost creates most first."""
+    return sorted(findings, key=lambda line: -line.lost_s)[:number]
 
 
 def overshoot(records: Records, case: Case) -> pd.DataFrame:
@@ -114,54 +123,74 @@ def _above(
     return int(levels[over].max()), float(held[over].sum())
 
 
-def _no_cache(case: Case, strategy: Strategy) -> list[str]:
+def _by_tier(
+    table: pd.DataFrame, chosen: pd.DataFrame, case: Case
+) -> Iterator[tuple[str, str, pd.DataFrame, str]]:
+    """By tier: its name, how a line on it begins, what is chosen, and how much of the table that is."""
+    for tier, rows in by(chosen, "volume_type"):
+        told = f"{tier}: " if len(case.scenario.tiers) > 1 else ""
+        yield tier, told, rows, share(rows, table[table["volume_type"] == tier])
+
+
+def _no_cache(case: Case, strategy: Strategy) -> list[Finding]:
     off = not any(backend.image_volume_cache_enabled for backend in case.scenario.backends.values())
     if not (strategy.image_volume_cache_enabled and off):
         return []
-    return ["no backend has a cache: image_volume_cache_enabled is false everywhere, so nothing is cached"]
+    line = "no backend has a cache: image_volume_cache_enabled is false everywhere, so nothing is cached"
+    return [Finding(line)]
 
 
-def _errors(records: Records) -> list[str]:
-    failed = records.requests[records.requests["status"] == "error"]
-    if failed.empty:
-        return []
-    return [f"{share(failed, records)} failed: {exceptions(failed['error'])}"]
+def _errors(records: Records, case: Case) -> list[Finding]:
+    table = records.requests
+    return [
+        Finding(f"{told}{some_of_all} failed: {exceptions(failed['error'])}", tier, lost_s(failed, case))
+        for tier, told, failed, some_of_all in _by_tier(table, table[table["status"] == "error"], case)
+    ]
 
 
-def _other_errors(records: Records) -> list[str]:
-    others = records.others
-    failed = others[others["status"] == "error"]
-    if failed.empty:
-        return []
-    some_of_all = f"{count(len(failed), 'create')} without an image of {len(others):,}"
-    return [f"{some_of_all} failed: {exceptions(failed['error'])}"]
+def _other_errors(records: Records, case: Case) -> list[Finding]:
+    table = records.others
+    return [
+        Finding(
+            f"{told}{count(len(failed), 'create')} without an image of"
+            f" {(table['volume_type'] == tier).sum():,} failed: {exceptions(failed['error'])}",
+            tier,
+            lost_s(failed, case),
+        )
+        for tier, told, failed, _ in _by_tier(table, table[table["status"] == "error"], case)
+    ]
 
 
-def _held_by_cache(records: Records, case: Case) -> list[str]:
+def _held_by_cache(records: Records, case: Case) -> list[Finding]:
     never = "" if case.scenario.what_if.evict_for_users else ", which never give way to users,"
     return [
-        f"{tier}: {count(len(chosen), 'create')}{without} failed at the array's volume limit while up to"
-        f" {count(int(chosen['cache_held'].max()), 'cached image-volume')}{never}"
-        " held places: lower image_volume_cache_max_count or raise max_volumes"
+        Finding(
+            f"{tier}: {count(len(chosen), 'create')}{without} failed at the array's volume limit while up to"
+            f" {count(int(chosen['cache_held'].max()), 'cached image-volume')}{never}"
+            " held places: lower image_volume_cache_max_count or raise max_volumes",
+            tier,
+            lost_s(chosen, case),
+        )
         for table, without in ((records.requests, ""), (records.others, " without an image"))
         for tier, chosen in by(table[table["cache_held"] > 0], "volume_type")
     ]
 
 
-def _slow(records: Records, case: Case) -> list[str]:
-    limit = case.scenario.boot_timeout_s
-    done = records.requests[records.requests["status"] == "available"]
-    seconds = done["end"] - done["time"]
-    slow = seconds[seconds > limit]
-    if slow.empty:
-        return []
+def _slow(records: Records, case: Case) -> list[Finding]:
+    limit, table = case.scenario.boot_timeout_s, records.requests
+    slow = table[(table["status"] == "available") & (table["end"] - table["time"] > limit)]
     return [
-        f"{share(slow, records)} took longer than boot_timeout_s ({seconds_text(limit)}),"
-        f" the longest {seconds_text(slow.max())}: a boot would have given up"
+        Finding(
+            f"{told}{some_of_all} took longer than boot_timeout_s ({seconds_text(limit)}), the longest"
+            f" {seconds_text((chosen['end'] - chosen['time']).max())}: a boot would have given up",
+            tier,
+            lost_s(chosen, case),
+        )
+        for tier, told, chosen, some_of_all in _by_tier(table, slow, case)
     ]
 
 
-def _refused(records: Records, case: Case) -> list[str]:
+def _refused(records: Records, case: Case) -> list[Finding]:
     skips = events_of(records, "skip")
     refused = skips[skips["reason"].astype(str).str.startswith(TOO_LARGE)]
     lines = []
@@ -169,7 +198,7 @@ def _refused(records: Records, case: Case) -> list[str]:
         sizes = chosen.groupby("image_id", observed=True)["size_gib"].max()
         names = some(f"{name_of(case, image_id)} ({size} GiB)" for image_id, size in sizes.items())
         line = (
-            f"{host}: the cache refuses {names}, larger than image_volume_cache_max_size_gb"
+            f"the cache refuses {names}, larger than image_volume_cache_max_size_gb"
             f" ({case.scenario.backend_at(host).image_volume_cache_max_size_gb})"
         )
         asked = chosen[chosen["volume_id"] != ""]  # the other rows are clones of uploaded volumes
@@ -178,27 +207,31 @@ def _refused(records: Records, case: Case) -> list[str]:
                 f"; {creates(asked)} of them"
                 " downloaded one after another inside the image's lock, which is worse than no cache"
             )
-        lines.append(line)
+        lines.append(at_host(line, case, host, lost_by(asked, records, case)))
     return lines
 
 
-def _waits(records: Records) -> list[str]:
-    waits = records.requests["lock_wait_s"]
-    waits = waits[waits > 0]
-    if waits.empty:
-        return []
-    return [
-        f"{share(waits, records)} waited for their image's lock, behind another create's fill:"
-        f" p95 {seconds_text(float(np.percentile(waits, 95)))}, at most {seconds_text(waits.max())}"
-    ]
+def _waits(records: Records, case: Case) -> list[Finding]:
+    table = records.requests
+    lines = []
+    for tier, told, chosen, some_of_all in _by_tier(table, table[table["lock_wait_s"] > 0], case):
+        waits = chosen["lock_wait_s"]
+        p95, longest = (seconds_text(each) for each in (float(np.percentile(waits, 95)), waits.max()))
+        line = f"{told}{some_of_all} waited for their image's lock, behind another create's fill: p95 {p95}"
+        lines.append(Finding(f"{line}, at most {longest}", tier, float(waits.sum())))
+    return lines
 
 
-def _overshoots(records: Records, case: Case) -> list[str]:
+def _overshoots(records: Records, case: Case) -> list[Finding]:
     over = overshoot(records, case).sort_values("over_s", ascending=False, kind="stable")
     return [
-        f"{row['host']}: the cache held up to {row['peak']:,} {_unit(row['limit'])}, though"
-        f" {row['limit']} is {row['allowed']:,}: fills at once each found room;"
-        f" above it for {seconds_text(row['over_s'])} in all"
+        at_host(
+            f"the cache held up to {row['peak']:,} {_unit(row['limit'])}, though"
+            f" {row['limit']} is {row['allowed']:,}: fills at once each found room;"
+            f" above it for {seconds_text(row['over_s'])} in all",
+            case,
+            row["host"],
+        )
         for row in over.to_dict("records")
     ]
 
@@ -207,7 +240,7 @@ def _unit(limit: str) -> str:
     return "GiB" if limit.endswith("_gb") else "entries"
 
 
-def _failed_fills(records: Records, case: Case) -> list[str]:
+def _failed_fills(records: Records, case: Case) -> list[Finding]:
     skips = events_of(records, "skip")
     failed = skips[skips["reason"].astype(str).str.startswith(FILL_FAILED)]
     lines = []
@@ -218,7 +251,8 @@ def _failed_fills(records: Records, case: Case) -> list[str]:
         reasons = exceptions(chosen["reason"].astype(str).str.removeprefix(FILL_FAILED))
         fills = count(len(chosen), "cache fill")
         quota = f"; {tenant_quotas(case)}" if "OverQuota" in reasons else ""
-        lines.append(f"{host}: {fills} failed ({reasons}) and cached nothing{evicted}{quota}")
+        line = f"{fills} failed ({reasons}) and cached nothing{evicted}{quota}"
+        lines.append(at_host(line, case, host, lost_by(chosen, records, case)))
     return lines
 
 
@@ -229,21 +263,30 @@ def _lost(events: pd.DataFrame, failed: pd.DataFrame) -> int:
     return int(((events["event"] == "evict") & in_vain).sum())
 
 
-def _clone_limits(records: Records, case: Case) -> list[str]:
+def _clone_limits(records: Records, case: Case) -> list[Finding]:
     return [
-        f"{host}: {count(len(chosen), 'cache entry', 'cache entries')} lost to the array's clone"
-        f" limit ({clone_limits(case, host)}):"
-        " the next create of such an image downloads it again"
+        at_host(
+            f"{count(len(chosen), 'cache entry', 'cache entries')} lost to the array's clone"
+            f" limit ({clone_limits(case, host)}):"
+            " the next create of such an image downloads it again",
+            case,
+            host,
+            lost_by(chosen, records, case),
+        )
         for host, chosen in by(events_of(records, "clone_limit"), "host")
     ]
 
 
-def _orphans(records: Records) -> list[str]:
+def _orphans(records: Records, case: Case) -> list[Finding]:
     usage = records.usage
     orphans = usage[(usage["scope"] == "pool") & (usage["kind"] == "orphan")]
     orphans = orphans[orphans["volumes_end"] > 0]
     return [
-        f"{row['name']}: orphans, {count(row['volumes_end'], 'image-volume')} without a cache entry"
-        f" (at most {row['volumes_peak']:,.0f} at once): nothing reclaims them, delete them by hand"
+        at_host(
+            f"orphans, {count(row['volumes_end'], 'image-volume')} without a cache entry"
+            f" (at most {row['volumes_peak']:,.0f} at once): nothing reclaims them, delete them by hand",
+            case,
+            row["name"],
+        )
         for row in orphans.sort_values("volumes_end", ascending=False, kind="stable").to_dict("records")
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sim.analysis.wording import ENTRIES, by, count, creates, name_of, some
+from sim.analysis.wording import ENTRIES, Finding, at_host, by, count, creates, lost_s, name_of, some
 from sim.inputs.hosts import backend_of
 from sim.inputs.units import GIB
 from sim.model.records import Records
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
 
-def node_findings(records: Records, case: Case) -> list[str]:
+def node_findings(records: Records, case: Case) -> list[Finding]:
     """What locks of single nodes, and look-ups across arrays, cost."""
     return [*_filled_twice(records, case), *_on_other_arrays(records, case)]
 
@@ -38,7 +38,7 @@ def duplicates(records: Records, case: Case) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["host", "image_id", "size_gib", "time"])
 
 
-def _filled_twice(records: Records, case: Case) -> list[str]:
+def _filled_twice(records: Records, case: Case) -> list[Finding]:
     """Downloads of an image on several nodes at once, which a lock of all nodes would have made clones."""
     if case.scenario.cinder.lock_scope == "cloud":
         return []
@@ -51,11 +51,12 @@ def _filled_twice(records: Records, case: Case) -> list[str]:
         twice = count(len(entries), "duplicate entry", "duplicate entries")
         kept = f" and left {twice} ({entries['size_gib'].sum():,} GiB) in the cache" if len(entries) else ""
         images = some(name_of(case, image_id) for image_id in chosen["image_id"].unique())
-        lines.append(
-            f"{host}: {creates(chosen)} of {images} downloaded on one node while another did"
+        line = (
+            f"{creates(chosen)} of {images} downloaded on one node while another did"
             f" ({gib:,.1f} GiB){kept}: with a shared [coordination] backend_url (lock_scope cloud) they wait"
             " for the first and clone its entry"
         )
+        lines.append(at_host(line, case, host, lost_s(chosen, case)))
     return lines
 
 
@@ -72,7 +73,7 @@ def _at_once(records: Records, case: Case) -> pd.DataFrame:
     return pd.concat(rows) if rows else records.requests.iloc[:0]
 
 
-def _on_other_arrays(records: Records, case: Case) -> list[str]:
+def _on_other_arrays(records: Records, case: Case) -> list[Finding]:
     """Downloads of images whose entry is on an array from which the driver cannot clone."""
     filled = set(records.cache_events["volume_id"])
     held = _held(records, case)
@@ -90,11 +91,12 @@ def _on_other_arrays(records: Records, case: Case) -> list[str]:
         ]
         if len(lost):
             images = some(name_of(case, image_id) for image_id in lost["image_id"].unique())
-            lines.append(
-                f"{name}: {creates(lost)} of {images} downloaded, because their cache entry is on another"
+            line = (
+                f"{creates(lost)} of {images} downloaded, because their cache entry is on another"
                 " array: with clone_across_pools Cinder finds it there, cannot clone it, and caches nothing"
                 " in its place; in a cluster the look-up stays within the pool"
             )
+            lines.append(at_host(line, case, name, lost_s(lost, case)))
     return lines
 
 

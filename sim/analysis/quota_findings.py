@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sim.analysis.wording import by, count
+from sim.analysis.wording import Finding, by, count, lost_s
 from sim.inputs.problems import printable
 from sim.inputs.quotas import DEFAULT, PER_VOLUME, PROJECT, limits_of
 from sim.model.records import Records
@@ -22,9 +22,9 @@ NAMED = (
 TOO_LARGE = "VolumeSizeExceedsLimit:"
 
 
-def refused_by_quotas(records: Records, case: Case) -> list[str]:
+def refused_by_quotas(records: Records, case: Case) -> list[Finding]:
     """A line for each quota of each project that refused creates."""
-    columns = ["volume_id", "size_gib", "error", "attempts"]
+    columns = ["volume_id", "size_gib", "error", "attempts", "status", "time", "end"]
     tables = (records.requests, records.others)
     failed = pd.concat([table.loc[table["status"] == "error", columns] for table in tables])
     error = failed["error"].astype(str)
@@ -57,7 +57,7 @@ def tenant_quotas(case: Case) -> str:
     )
 
 
-def _line(case: Case, project: str, resource: str, refused: pd.DataFrame, asked: pd.DataFrame) -> str:
+def _line(case: Case, project: str, resource: str, refused: pd.DataFrame, asked: pd.DataFrame) -> Finding:
     quotas = case.scenario.cinder.quotas
     limit = limits_of(quotas, project)[resource]
     whose = "" if resource in quotas.get(project, {}) else f", by the class {DEFAULT}"
@@ -66,7 +66,8 @@ def _line(case: Case, project: str, resource: str, refused: pd.DataFrame, asked:
     else:
         needed, why = _at_once(case, project, resource, asked), "with them it asks at once for up to"
     told = f"project {printable(project)}{whose}: the quota {resource} ({limit:,}) refused"
-    return f"{told} {count(len(refused), 'create')}; {why} {needed:,} {_unit(resource)}"
+    line = f"{told} {count(len(refused), 'create')}; {why} {needed:,} {_unit(resource)}"
+    return Finding(line, resource.partition("_")[2] if resource != PER_VOLUME else "", lost_s(refused, case))
 
 
 def _unit(resource: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sim.analysis.wording import ENTRIES, by, count
+from sim.analysis.wording import ENTRIES, Finding, at_host, by, count, lost_s
 from sim.inputs.strategies import Strategy
 from sim.model.initial import stored
 from sim.model.records import Records
@@ -23,9 +23,9 @@ STORED = ("image-volume of a deleted image", "image-volumes of deleted images")
 FILLED = ("create", "skip")  # a create's fill has these events after the download
 
 
-def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[str]:
+def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[Finding]:
     """Creates that failed for lack of space on a pool where image-volumes held some of it."""
-    columns = ["volume_id", "volume_type", "end", "error"]
+    columns = ["volume_id", "volume_type", "status", "time", "end", "error"]
     creates = pd.concat([records.requests, records.others])
     failed = creates.loc[creates["status"] == "error", columns]
     host = failed["error"].str.extract(NO_SPACE, expand=False)
@@ -42,14 +42,15 @@ def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[str]
         late = int(chosen["volume_id"].isin(filled).sum())
         after = f", {late:,} of them after their whole download" if late else ""
         lower = "lower image_volume_cache_max_size_gb or " if cached else ""
-        lines.append(
-            f"{host_name}: {count(len(chosen), 'create')} failed for lack of space{after}, while"
+        line = (
+            f"{count(len(chosen), 'create')} failed for lack of space{after}, while"
             f" image-volumes held some of it ({' and '.join(held)}): {lower}raise capacity_gib"
         )
+        lines.append(at_host(line, case, host_name, lost_s(chosen, case)))
     return [*lines, *_unplaced(records, case, creates)]
 
 
-def _unplaced(records: Records, case: Case, creates: pd.DataFrame) -> list[str]:
+def _unplaced(records: Records, case: Case, creates: pd.DataFrame) -> list[Finding]:
     """Creates for which the scheduler saw too little space on every pool of their tier."""
     lines = []
     unplaced = creates[(creates["status"] == "error") & creates["error"].str.startswith(NO_POOL)]
@@ -57,11 +58,12 @@ def _unplaced(records: Records, case: Case, creates: pd.DataFrame) -> list[str]:
         at = chosen["end"].to_numpy(float)
         cached = sum(_cached_gib(records, case, host, at) for host in case.scenario.hosts_of(tier))
         if np.max(cached, initial=0) > 0:
-            lines.append(
+            line = (
                 f"{tier}: {count(len(chosen), 'create')} found no pool with enough space, while the caches"
                 f" of its pools held up to {np.max(cached):,.0f} GiB:"
                 " lower image_volume_cache_max_size_gb or raise capacity_gib"
             )
+            lines.append(Finding(line, tier, lost_s(chosen, case)))
     return lines
 
 
@@ -87,7 +89,7 @@ def _stored_gib(case: Case, strategy: Strategy, host: str) -> int:
     )
 
 
-def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[str]:
+def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[Finding]:
     """Volumes that stayed after their delete: users' volumes, and the store's of deleted images."""
     events = case.trace.events
     deleted = set(events.loc[events["event"] == "delete", "volume_id"])
@@ -101,8 +103,12 @@ def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[st
     }
     left = records.volumes
     return [
-        f"{host}: {count(len(chosen), *names)} stayed after the delete, {chosen['size_gib'].sum():,} GiB:"
-        f" {why}, and it is not tried again"
+        at_host(
+            f"{count(len(chosen), *names)} stayed after the delete, {chosen['size_gib'].sum():,} GiB:"
+            f" {why}, and it is not tried again",
+            case,
+            host,
+        )
         for kind, ids, why, names in (
             ("user", deleted - snapshot, f"{busy} (delete_with_clones busy)", USERS),
             ("user", snapshot, "Cinder refuses to delete a volume that has snapshots", USERS),
@@ -128,12 +134,16 @@ def _with_snapshots(events: pd.DataFrame) -> set[str]:
     return found
 
 
-def entries_of_deleted_images(records: Records, case: Case) -> list[str]:
+def entries_of_deleted_images(records: Records, case: Case) -> list[Finding]:
     """Cache entries that no create can use any more, because their image was deleted."""
     useless = records.cache[records.cache["image_id"].isin(list(_deleted_images(case)))]
     return [
-        f"{host}: {count(len(chosen), 'cache entry', 'cache entries')} of deleted images,"
-        f" {chosen['size_gib'].sum():,} GiB, stay until they are the least recently used"
+        at_host(
+            f"{count(len(chosen), 'cache entry', 'cache entries')} of deleted images,"
+            f" {chosen['size_gib'].sum():,} GiB, stay until they are the least recently used",
+            case,
+            host,
+        )
         for host, chosen in by(useless, "host")
     ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sim.analysis.wording import by, clone_limits, count, name_of, some
+from sim.analysis.wording import Finding, at_host, by, clone_limits, count, downloads, lost_s, name_of, some
 from sim.inputs.strategies import Strategy
 from sim.model.initial import store_hosts
 from sim.model.records import Records
@@ -21,7 +21,7 @@ TRIES_S = sum(attach_wait_s(refused) for refused in range(1, ATTACH_TRIES))  # o
 CLONING_UPLOADS = ("no-op", "raw-twin-location")  # these put image-volumes into the store
 
 
-def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str]:
+def store_findings(records: Records, case: Case, strategy: Strategy) -> list[Finding]:
     """Why creates do not clone from the store: no image, not raw, elsewhere, or another project's."""
     hosts = {image.image_id: store_hosts(case, strategy, image) for image in case.images.values()}
     stored = [image for image in case.images.values() if hosts[image.image_id]]
@@ -29,49 +29,54 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[str
         kept = case.scenario.asks or case.scenario.upload in CLONING_UPLOADS
         if kept and (records.uploads["status"] == "active").any():
             return []
-        return ["no image is in the Cinder store: set store.home, or store_hosts of images"]
+        return [Finding("no image is in the Cinder store: set store.home, or store_hosts of images")]
     useful = {i.image_id for i in stored if (i.disk_format, i.container_format) == ("raw", "bare")}
     useless = [image for image in stored if image.image_id not in useful]
     requests = records.requests
     lines = []
     if useless:
         gib = sum(i.size_gib * len(hosts[i.image_id]) for i in useless)
-        asked = int(requests["image_id"].isin([image.image_id for image in useless]).sum())
-        lines.append(
+        asked = requests[requests["image_id"].isin([image.image_id for image in useless])]
+        line = (
             f"{len(useless):,} of {len(stored):,} images of the Cinder store are not raw and bare:"
             f" they take {gib:,} GiB there and are never cloned;"
-            f" {count(asked, 'create')} asked for them"
+            f" {count(len(asked), 'create')} asked for them"
         )
+        lines.append(Finding(line, lost_s=lost_s(downloads(asked), case)))
     placed = requests[requests["image_id"].isin(useful - case.stored_later) & (requests["host"] != "")]
-    far = sum(
-        host not in hosts[image] and not case.scenario.backend_at(host).clone_across_pools
-        for image, host in zip(placed["image_id"], placed["host"], strict=True)
-    )
-    if far:
-        lines.append(
-            f"{far:,} of {count(len(placed), 'create')} of raw images of the Cinder store ran on"
+    far = placed[
+        [
+            host not in hosts[image] and not case.scenario.backend_at(host).clone_across_pools
+            for image, host in zip(placed["image_id"], placed["host"], strict=True)
+        ]
+    ]
+    if len(far):
+        line = (
+            f"{len(far):,} of {count(len(placed), 'create')} of raw images of the Cinder store ran on"
             " pools without an image-volume of theirs, and only the same pool can clone it"
         )
+        lines.append(Finding(line, lost_s=lost_s(downloads(far), case)))
     foreign = [i for i in stored if i.image_id in useful and i.image_owner not in ("", i.owner)]
     if foreign:
         theirs = placed[placed["image_id"].isin([image.image_id for image in foreign])]
         beside = [
             host in hosts[image] for image, host in zip(theirs["image_id"], theirs["host"], strict=True)
         ]
-        missed = int((theirs["source"][beside] != "store").sum())
-        if missed:
+        missed = theirs[np.array(beside, bool) & (theirs["source"] != "store")]
+        if len(missed):
             names = some(name_of(case, image.image_id) for image in foreign)
-            lines.append(
+            line = (
                 f"the Cinder store's image-volumes of {names} name a project (image_owner) that does not own"
-                f" the image: {count(missed, 'create')} beside them did not clone them;"
+                f" the image: {count(len(missed), 'create')} beside them did not clone them;"
                 " upload images as the project that owns them"
             )
+            lines.append(Finding(line, lost_s=lost_s(missed, case)))
     own = useful - {image.image_id for image in foreign} - case.uploaded
     lines += _unread(requests, case)
     return [*lines, *_refused_clones(placed[placed["image_id"].isin(own)], case, hosts)]
 
 
-def _unread(requests: pd.DataFrame, case: Case) -> list[str]:
+def _unread(requests: pd.DataFrame, case: Case) -> list[Finding]:
     """Downloads that failed because others read the image at the same time.
 
     A conversion directory that fills while a download waits raises the same error. But only glance_store has
@@ -82,29 +87,29 @@ def _unread(requests: pd.DataFrame, case: Case) -> list[str]:
         return []
     lost = requests[requests["error"].str.contains("GlanceMetadataNotFound")]
     waited_s = lost["lock_wait_s"] + lost["stream_wait_s"] + TRIES_S * lost["attempts"].astype(float)
-    failed = int((lost["end"] - lost["time"] >= waited_s - CLOCK_S).sum())
-    if not failed:
+    failed = lost[lost["end"] - lost["time"] >= waited_s - CLOCK_S]
+    if failed.empty:
         return []
-    return [
-        f"{count(failed, 'create')} failed because Glance could not attach an image-volume that others were"
-        f" reading, for 24 s. Give the Cinder store a volume type that is multiattach ({', '.join(types)}"
-        f" {'is' if len(types) == 1 else 'are'} not), or clone more"
-    ]
+    line = (
+        f"{count(len(failed), 'create')} failed because Glance could not attach an image-volume that others"
+        " were reading, for 24 s. Give the Cinder store a volume type that is multiattach"
+        f" ({', '.join(types)} {'is' if len(types) == 1 else 'are'} not), or clone more"
+    )
+    return [Finding(line, lost_s=lost_s(failed, case))]
 
 
-def _refused_clones(placed: pd.DataFrame, case: Case, hosts: Mapping[str, Collection[str]]) -> list[str]:
+def _refused_clones(placed: pd.DataFrame, case: Case, hosts: Mapping[str, Collection[str]]) -> list[Finding]:
     """Downloads although the pool had an image-volume: the array refused the clone and Cinder went on."""
     events = case.trace.events
     encrypted = events.loc[events["encrypted"], "volume_id"]
     beside = np.array(
         [host in hosts[image] for image, host in zip(placed["image_id"], placed["host"], strict=True)], bool
     )
-    downloads = placed[beside & (placed["source"] == "download") & ~placed["volume_id"].isin(encrypted)]
+    downloaded = downloads(placed[beside & ~placed["volume_id"].isin(encrypted)])
     lines = []
-    for host, chosen in by(downloads, "host"):
+    for host, chosen in by(downloaded, "host"):
         limits = clone_limits(case, host)
         why = f"clone limit ({limits})" if limits else "the array refused the clone"
-        lines.append(
-            f"{host}: {count(len(chosen), 'create')} downloaded although the store had the image there: {why}"
-        )
+        line = f"{count(len(chosen), 'create')} downloaded although the store had the image there: {why}"
+        lines.append(at_host(line, case, host, lost_s(chosen, case)))
     return lines

@@ -1,4 +1,4 @@
-"""The wording of findings: counts, names and times in plain words."""
+"""The wording of findings, in plain words, and what each costs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,47 @@ if TYPE_CHECKING:
 
 # The change of the number of entries by each event.
 ENTRIES = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
-MOST = 5  # lines of one kind, and names in one line
+MOST = 5  # names in one line
+
+
+class Finding(str):
+    """A line on what stood out.
+
+    `tier`: the volume type that it concerns, '' for all together. `lost_s`: the seconds of the creates that
+    it concerns; each failed create counts `boot_timeout_s`, because somebody waited in vain.
+    """
+
+    __slots__ = ("lost_s", "tier")
+    tier: str
+    lost_s: float
+
+    def __new__(cls, line: str, tier: str = "", lost_s: float = 0.0) -> Finding:
+        made = super().__new__(cls, line)
+        made.tier, made.lost_s = tier, lost_s
+        return made
+
+
+def at_host(line: str, case: Case, host: str, lost_s: float = 0.0) -> Finding:
+    """A finding on a pool or a backend, which concerns its tier."""
+    types = case.scenario.backend_at(host).volume_types
+    return Finding(f"{host}: {line}", types[0] if len(types) == 1 else "", lost_s)
+
+
+def lost_s(creates: pd.DataFrame, case: Case) -> float:
+    """See `Finding`. `creates`: rows with `status`, `time` and `end`."""
+    failed = creates["status"] == "error"
+    seconds = (creates["end"] - creates["time"])[~failed].sum()
+    return float(seconds + failed.sum() * case.scenario.boot_timeout_s)
+
+
+def downloads(creates: pd.DataFrame) -> pd.DataFrame:
+    return creates[creates["source"] == "download"]
+
+
+def lost_by(events: pd.DataFrame, records: Records, case: Case) -> float:
+    """See `Finding`: of the creates from an image that have these events."""
+    requests = records.requests
+    return lost_s(requests[requests["volume_id"].isin(events["volume_id"])], case)
 
 
 def name_of(case: Case, image_id: Any) -> str:
@@ -31,11 +71,6 @@ def by(rows: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
     """The rows of each value of a column; the value with the most rows comes first."""
     groups = [(str(value), group) for value, group in rows.groupby(column, observed=True)]
     return sorted(groups, key=lambda group: -len(group[1]))
-
-
-def first(lines: list[str]) -> list[str]:
-    more = len(lines) - MOST
-    return lines if more <= 0 else [*lines[:MOST], f"and {more:,} more like the last"]
 
 
 def some(names: Iterable[str]) -> str:
@@ -65,8 +100,8 @@ def clone_limits(case: Case, host: str) -> str:
     return ", ".join(f"{key} {limit}" for key, limit in limits.items() if limit is not None)
 
 
-def share(creates: pd.DataFrame | pd.Series[Any], records: Records) -> str:
-    return f"{count(len(creates), 'create')} of {len(records.requests):,}"
+def share(creates: pd.DataFrame | pd.Series[Any], of: pd.DataFrame) -> str:
+    return f"{count(len(creates), 'create')} of {len(of):,}"
 
 
 def creates(events: pd.DataFrame) -> str:

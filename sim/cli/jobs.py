@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sim.analysis.recommend import Raises
     from sim.analysis.rows import Row
     from sim.analysis.statistics import Blocks
+    from sim.analysis.wording import Finding
     from sim.inputs.scenario import Case
     from sim.inputs.scenario import Scenario as Spec
     from sim.model.records import Records
@@ -95,7 +96,7 @@ class Outcome:
     row: Row
     summary: pd.DataFrame
     pools: pd.DataFrame
-    findings: list[str]
+    findings: list[Finding]
     manifest: dict[str, Any]
     uploads: pd.DataFrame | None = None
     counts: pd.DataFrame | None = None  # `sim.analysis.comparison.in_blocks`, of a history in memory

@@ -110,6 +110,9 @@ def compare(
         int, typer.Option(min=1, help="How many times to redraw a generated workload.")
     ] = 1,
     warm_up: WarmUp = "0",
+    all_findings: Annotated[
+        bool, typer.Option("--all-findings", help="Print all that stands out, not the ten costliest lines.")
+    ] = False,
     out: Out = None,
     fmt: Fmt = None,
     as_json: Json = False,
@@ -148,7 +151,7 @@ def compare(
             more = {"recommendation": comparing.recommendation(told)}
         print_json({"scenario": job.case.scenario.name, "runs": runs} | intervals | more)
     elif told is not None:
-        _show(outcomes, found, [] if job.several_cinders else told.lines, differ)
+        _show(outcomes, found, [] if job.several_cinders else told.lines, differ, all_findings)
     done = {outcome.row.name for outcome in outcomes}
     if replications > 1:
         done = set() if found is None else set(found.measures["strategy"])
@@ -238,12 +241,14 @@ def _show(
     found: Comparison | None,
     recommends: Sequence[str] = (),
     differ: Sequence[Parting] = (),
+    all_findings: bool = True,
 ) -> None:
-    """Print the tables of the rows, their confidence intervals, the findings of each, then what to run, or
-    where Cinders part."""
+    """Print the tables of the rows, their confidence intervals, what stood out, then what to run, or where
+    Cinders part."""
     import pandas as pd
 
     from sim.report.display import comparison_text, tables_text, uploads_text
+    from sim.report.display_findings import findings_text
     from sim.report.terminal import filled, item
 
     replicated = found is not None and found.of == "replications"
@@ -253,14 +258,13 @@ def _show(
         lines += [uploads_text(pd.concat(uploads)), ""]
     if found is not None:
         lines += [comparison_text(found), ""]
-    told: dict[tuple[str, ...], str] = {}  # by the findings of a way: with which Cinder they were told
-    for outcome in outcomes:
-        if outcome.findings:
-            name, found_before = outcome.row.name, (outcome.row.way, *outcome.findings)
-            earlier = told.setdefault(found_before, name)
-            of = f"{name} (replication 0)" if replicated else name
-            findings = outcome.findings if earlier == name else [f"the same as {earlier}"]
-            lines += [f"{of}:", *map(item, findings), ""]
+    stood_out = findings_text(
+        [(outcome.row.name, outcome.findings) for outcome in outcomes],
+        outcomes[0].row.case.scenario.tiers,
+        " in replication 0" if replicated else "",
+        all_findings,
+    )
+    lines += [stood_out, ""] if stood_out else []
     for outcome in outcomes:
         if outcome.broken is not None:
             what = "these invariants break:" if outcome.broken else "no invariant breaks."

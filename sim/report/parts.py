@@ -10,6 +10,8 @@ from markupsafe import Markup
 
 from sim import plots
 from sim.analysis.curves import Curves
+from sim.analysis.findings import most
+from sim.analysis.wording import Finding
 from sim.inputs.hosts import backend_of
 from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case
@@ -47,7 +49,7 @@ class Section:
     numbers: list[Numbers] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     tables: list[Numbers] = field(default_factory=list)
-    lists: list[tuple[str, list[str]]] = field(default_factory=list)
+    lists: Sequence[tuple[str, Sequence[str]]] = field(default_factory=list)
     pairs: bool = False
 
 
@@ -59,7 +61,7 @@ class Ran:
     strategy: str
     case: Case
     aggregates: Aggregates
-    findings: list[str]
+    findings: Sequence[Finding]
 
 
 def curves_section(
@@ -317,6 +319,7 @@ def _first(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 TOP = 8  # images in a table that is shown
+FINDINGS = 20  # lines of a run
 
 
 def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
@@ -380,6 +383,12 @@ def of_runs(draw: Pictures, runs: Sequence[Ran], best: str) -> list[Section]:
 
 
 def findings_section(runs: Sequence[Ran]) -> Section:
-    """The findings of each run."""
-    lists = [(run.name, run.findings) for run in runs if run.findings]
+    """The findings of each run, what costs creates most first."""
+    lists = [(run.name, _costliest(run.findings)) for run in runs if run.findings]
     return Section("findings", "What stood out", [] if lists else ["Nothing did."], lists=lists)
+
+
+def _costliest(findings: Sequence[Finding]) -> list[str]:
+    left = len(findings) - FINDINGS
+    more = [f"{left:,} more cost less: cinder-cache compare --all-findings prints them"] if left > 0 else []
+    return [*most(findings, FINDINGS), *more]
