@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from sim.analysis.findings import most
 from sim.analysis.wording import Finding
-from sim.report.terminal import item
+from sim.report.terminal import filled, item
 
 SHOWN = 10  # lines that a reader takes in
 
@@ -19,23 +20,39 @@ def findings_text(
 ) -> str:
     """The findings of rows, below the tier that they concern; '' if nothing stood out.
 
-    `found`: the name of each row, and its findings. A line of several rows stands there once. `about`: said
-    in the heading. `whole`: every line, else the `SHOWN` that cost most.
+    `found`: the name of each row, and its findings. `about`: said in the heading. `whole`: every line, else
+    the `SHOWN` kinds that cost most, each with the numbers of the row where it costs most.
     """
     rows: dict[Finding, list[str]] = {}
     for name, lines in found:
         for line in lines:
             rows.setdefault(line, []).append(name)
-    shown = most(rows, len(rows) if whole else SHOWN)
-    left = len(rows) - len(shown)
-    told = [f"What stands out{about}, what costs creates most seconds first:"] if rows else []
+    told = rows if whole else _costliest(rows)
+    shown = most(told, len(told) if whole else SHOWN)
+    first = "" if whole or len(found) < 2 else " Numbers are those of the first name."
+    text = [filled(f"What stands out{about}, what costs creates most seconds first.{first}")] if rows else []
     for tier in ("", *tiers):
         chosen = [line for line in shown if line.tier == tier]
         if chosen and len(tiers) > 1:
-            told += ["", tier or "all tiers"]
+            text += ["", tier or "all tiers"]
         for line in chosen:
-            names = f"{', '.join(rows[line])}: " if len(found) > 1 else ""
-            told.append(item(names + line.removeprefix(f"{tier}: ")))
-    if left:
-        told += ["", f"{left:,} more cost less: --all-findings shows them"]
-    return "\n".join(told)
+            names = f"{', '.join(told[line])}: " if len(found) > 1 else ""
+            text.append(item(names + line.removeprefix(f"{tier}: ")))
+    if left := len(told) - len(shown):
+        text += ["", f"{left:,} more cost less: --all-findings shows them"]
+    return "\n".join(text)
+
+
+def _costliest(rows: Mapping[Finding, list[str]]) -> dict[Finding, list[str]]:
+    """Of lines that differ in numbers alone, the one that costs most, with the names of all their rows.
+
+    Digits in names of pools and images tell lines apart.
+    """
+    kinds: dict[tuple[str, str], list[str]] = {}
+    told = {}
+    for line in most(rows, len(rows)):
+        kind = line.tier, re.sub(r"(?<![\w#-])[\d.,]+", "", line)
+        if kind not in kinds:
+            told[line] = kinds[kind] = []
+        kinds[kind] += [name for name in rows[line] if name not in kinds[kind]]
+    return told
