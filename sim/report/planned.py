@@ -12,6 +12,7 @@ from sim import plots
 from sim.analysis.comparison import counted
 from sim.analysis.curves import curve
 from sim.analysis.findings import findings
+from sim.analysis.results import together
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput
 from sim.inputs.strategies import STRATEGIES
@@ -39,10 +40,11 @@ SUMMARY = {
 
 
 def write_plan(answer: Answer, folder: Path) -> None:
-    """Write the files of a plan and its `report.html`, each in one step. Raises OSError."""
-    answer.write(folder)
+    """Write the files of a plan and its `report.html`, all in one go. Raises OSError."""
     made = made_of(answer.planned.case, "fast", answer.document["warm_up_s"])
-    write(plan_page(answer, made), folder)
+    with together(folder) as new:
+        answer.write(new)
+        write(plan_page(answer, made), new)
 
 
 def plan_page(answer: Answer, made: Mapping[str, object]) -> str:

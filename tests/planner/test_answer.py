@@ -89,6 +89,22 @@ def planned(path: Path) -> dict[str, Any]:
     return found
 
 
+def test_the_files_of_a_plan_come_with_its_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page takes seconds: a plan that ends before it is made leaves the older files, none of them new."""
+    out = path.parent / "older"
+    out.mkdir()
+    (out / "plan.json").write_text("{}")
+
+    def ends(*_: object) -> str:
+        raise OSError("the page")
+
+    monkeypatch.setattr("sim.report.planned.plan_page", ends)
+    command = ["plan", str(path), *TARGET, "--out", str(out), "--workers", "1"]
+    assert CliRunner().invoke(app, command).exit_code != 0
+    assert [file.name for file in out.iterdir() if not file.name.startswith("cells")] == ["plan.json"]
+    assert (out / "plan.json").read_text() == "{}"
+
+
 def test_the_document_has_the_keys_that_scripts_rely_on(planned: dict[str, Any]) -> None:
     assert {"strategy", "backends", "today", "binding", "met"} <= planned.keys()
     assert planned["met"] is True
