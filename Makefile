@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
+RALLY := .venv-rally
 # Tests of what differs, or may differ, between releases of Cinder.
 ON_OLDEST := (mixture or rescheduling or clone_limit or quota or stale or lru or herd or refused or installed or standins) and not upload or encrypted_uploads-no-op
 
@@ -121,5 +122,11 @@ $(OLDEST)/ready: pyproject.toml constraints-oldest.txt
 	$(OLDEST)/bin/pip install --quiet --no-compile --constraint constraints-oldest.txt --editable '.[test]'
 	touch $@
 
+# Rally, which checks the task that `advise` writes.
+$(RALLY)/ready: constraints-rally.txt
+	$(PYTHON) -m venv $(RALLY)
+	$(RALLY)/bin/pip install --quiet --no-compile --no-deps --requirement constraints-rally.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(OLDEST) out site
+	rm -rf $(VENV) $(OLDEST) $(RALLY) out site

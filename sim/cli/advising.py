@@ -165,7 +165,7 @@ def advise(
         )
         with scratch(out) as new:
             found = find(scenario, new, targets, options, Worth(hour_price, failed_price), one_array)
-            write_advice(found.document, new)
+            write_advice(found.document, found.promise, new)
             write_deploy(found, Known.of(scenario.parent), new)
             replaced(out, new)
     if as_json:
@@ -187,8 +187,11 @@ def _fitted(folder: Path) -> Path:
         return folder / "scenario.yaml"
 
 
-def write_advice(document: dict[str, Any], folder: Path) -> None:
-    """Write `advice.json` and `advice.csv`, a row for each action, into a new folder. Raises OSError."""
+def write_advice(document: dict[str, Any], promise: dict[str, Any], folder: Path) -> None:
+    """Write `advice.json`, `advice.csv` (a row for each action) and `promise.json` into a new folder.
+
+    Raises OSError.
+    """
     import pandas as pd
 
     from sim.inputs.cells import csv_text
@@ -201,6 +204,7 @@ def write_advice(document: dict[str, Any], folder: Path) -> None:
     texts = {
         "advice.csv": csv_text(pd.DataFrame(rows)) if rows else "number,lever,action,effort,file,scenario\n",
         "advice.json": json.dumps(document, indent=2, allow_nan=False) + "\n",
+        "promise.json": json.dumps(promise, indent=2, allow_nan=False) + "\n",
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")

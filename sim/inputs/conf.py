@@ -11,9 +11,13 @@ from sim.inputs.strategies import STRATEGIES
 
 def conf_of_scenario(scenario: Scenario, strategy: str) -> str:
     """The lines of `cinder.conf` for a strategy with the limits that a scenario has."""
+    return conf_of(strategy, limits_of(scenario, strategy))
+
+
+def limits_of(scenario: Scenario, strategy: str) -> dict[str, Limits]:
+    """The limits of each backend's cache under a strategy, as a scenario has them."""
     cached = STRATEGIES[strategy].image_volume_cache_enabled
-    backends = {name: todays(each) if cached else OFF for name, each in scenario.backends.items()}
-    return conf_of(strategy, backends)
+    return {name: todays(each) if cached else OFF for name, each in scenario.backends.items()}
 
 
 def conf_of(strategy: str, backends: Mapping[str, Limits]) -> str:

@@ -38,10 +38,14 @@ class Limits:
             self.max_count
         ) >= _unlimited(other.max_count)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The values by the names of Cinder's options."""
+        return {ENABLED: self.enabled, MAX_SIZE: self.max_size_gb, MAX_COUNT: self.max_count}
+
     def values(self, backend: str) -> dict[str, Any]:
         """The keys and values that it sets in a scenario."""
-        options = {ENABLED: self.enabled, MAX_SIZE: self.max_size_gb, MAX_COUNT: self.max_count}
-        return {f"backends.{backend}.{option}": value for option, value in options.items()}
+        return {f"backends.{backend}.{option}": value for option, value in self.options.items()}
 
 
 OFF = Limits(False, 0, 0)

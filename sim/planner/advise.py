@@ -33,6 +33,7 @@ from sim.planner.advise_trials import (
 )
 from sim.planner.figures import EVERY
 from sim.planner.measured import Runs, tiers_of
+from sim.planner.promise import promise_of
 from sim.planner.simulator import Load, PlanOptions, Simulator, load_of
 from sim.planner.targets import Targets
 from sim.run import run
@@ -52,6 +53,7 @@ class Advice:
     - document: all of it as JSON, with stable keys.
     - last: the scenario with all actions, its strategy, and its runs.
     - today: the scenario as it is now.
+    - promise: what is promised with all actions (`sim.planner.promise`).
     """
 
     document: dict[str, Any]
@@ -59,14 +61,15 @@ class Advice:
     last: Case
     strategy: str
     runs: Runs
+    promise: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """A scenario file of an action: its case, and what its runs measured."""
+    """A scenario file of an action: its load, and what its runs measured."""
 
     file: str
-    case: Case
+    load: Load
     strategy: str
     runs: Runs
     gains: Gains
@@ -132,7 +135,8 @@ def advise(
         + show.requests,
     }
     last = chain[-1]
-    return Advice(document, chain[0].case, last.case, last.strategy, last.runs)
+    promise = promise_of(last.load, last.strategy, last.runs, trials.sample, CONFIDENCE)
+    return Advice(document, chain[0].load.case, last.load.case, last.strategy, last.runs, promise)
 
 
 def _grounds(
@@ -196,7 +200,7 @@ class _Showing:
         (runs,) = simulator.run([Point((), state.strategy)])
         self.cells, self.requests = self.cells + simulator.cells, self.requests + simulator.requests
         file = str(target.relative_to(self.folder))
-        return _Shown(file, load.case, state.strategy, runs, self._gains(load, state.strategy, runs))
+        return _Shown(file, load, state.strategy, runs, self._gains(load, state.strategy, runs))
 
     def _gains(self, load: Load, strategy: str, runs: Runs) -> Gains:
         scenario, sample = load.case.scenario, self.trials.sample

@@ -14,14 +14,14 @@ from sim.analysis.pareto import frontier
 from sim.analysis.verification import difference
 from sim.inputs.beside import beside
 from sim.inputs.cells import csv_text
-from sim.inputs.hosts import backend_of
-from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE, Limits, todays
+from sim.inputs.limits import todays
 from sim.inputs.scenario import Case
 from sim.model.records import Records
-from sim.planner.figures import EVERY, Figures, figures, p95_interval
+from sim.planner.figures import add_p95, figures
 from sim.planner.grid import chosen_point
 from sim.planner.hindsight import back_test
 from sim.planner.lines import conf_lines, quota_binds, quota_commands, quotas
+from sim.planner.promise import promised_load
 from sim.planner.reasons import binding, runners_up
 from sim.planner.search import ENOUGH, Plan, search
 from sim.planner.sensitivity import sensitivity
@@ -109,8 +109,8 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
     best = figures(plan.best.runs, scenario, task.sample, confidence)
     now = figures(plan.today, scenario, task.sample, confidence)
     if len(plan.load.cases) == 1:
-        _add_p95(best, records, plan)
-        _add_p95(now, today.records, plan)
+        for told, its in ((best, records), (now, today.records)):
+            add_p95(told, its.requests, plan.load, task.sample, confidence)
     quota = quotas(plan)
     return {
         "scenario": scenario.name,
@@ -118,14 +118,14 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
         "met": plan.met,
         "strategy": plan.best.choice.strategy,
         "backends": {
-            name: {**_options(limits), **best["backends"][name]}
+            name: {**limits.options, **best["backends"][name]}
             for name, limits in plan.best.choice.backends.items()
         },
         "tiers": best["tiers"],
         "today": {
             "strategy": plan.todays_strategy,
             "backends": {
-                name: {**_options(todays(backend)), **now["backends"][name]}
+                name: {**todays(backend).options, **now["backends"][name]}
                 for name, backend in scenario.backends.items()
             },
             "tiers": now["tiers"],
@@ -147,6 +147,7 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
         "quota": {**quota, "commands": quota_commands(quota)},
         "confidence": task.targets.confidence,
         "intervals": {"of": task.sample.kind, "units": task.sample.units, "confidence": confidence},
+        **promised_load(plan.load, records.requests),
         "warm_up_s": plan.load.warm_up_s,
         "checked_by_cinder": {
             "requests": len(checked.requests),
@@ -160,29 +161,6 @@ def planned_case(plan: Plan) -> Case:
     """The first replication of the load, with the plan's limits and without quotas."""
     point = chosen_point(plan.best.choice.strategy, plan.best.choice.backends, plan.load.common)
     return replace(plan.load.case, scenario=apply(plan.load.case.scenario, dict(point.values)))
-
-
-def _options(limits: Limits) -> dict[str, Any]:
-    return {ENABLED: limits.enabled, MAX_SIZE: limits.max_size_gb, MAX_COUNT: limits.max_count}
-
-
-def _add_p95(told: dict[str, dict[str, Figures]], records: Records, plan: Plan) -> None:
-    """Add intervals of the 95th percentile for one history, from its requests."""
-    made = records.requests[
-        (records.requests["status"] == "available") & (records.requests["time"] >= plan.load.warm_up_s)
-    ]
-    time, seconds = made["time"].to_numpy(float), (made["end"] - made["time"]).to_numpy(float)
-    block, confidence = plan.load.blocks_of(time), plan.task.targets.shown_confidence
-    tier, host = (
-        made["volume_type"].to_numpy(object),
-        made["host"].astype(str).map(backend_of).to_numpy(object),
-    )
-    for names, column in ((told["tiers"], tier), (told["backends"], host)):
-        for name, its in names.items():
-            here = np.ones(len(made), bool) if name == EVERY and column is tier else column == name
-            if its["p95_s"] is not None:
-                low, high = p95_interval(seconds[here], block[here], plan.task.sample, confidence)
-                its["p95_s_low"], its["p95_s_high"] = low, high
 
 
 # -- tables --------------------------------------------------------------------------------------------
@@ -216,7 +194,7 @@ def candidates_table(plan: Plan) -> pd.DataFrame:
                 "volumes_peak": measured.volumes_peak(),
                 "price_month": measured.prices(scenario).mean(axis=1),
             }
-            options = pd.DataFrame([_options(limits) for limits in table.limits[group]])
+            options = pd.DataFrame([limits.options for limits in table.limits[group]])
             about = pd.DataFrame({"strategy": strategy, "backend": name}, index=options.index)
             parts.append(pd.concat([about, options, pd.DataFrame(columns)], axis=1))
     return pd.concat(parts, ignore_index=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sim.analysis.statistics import Estimate, Sample
+from sim.inputs.hosts import backend_of as host_backend
 from sim.inputs.scenario import Scenario
 from sim.planner.measured import Floats, Measured, Runs, backend_of, tiers_of
+from sim.planner.simulator import Load
 from sim.sweep.results import ALL
 
 Figures = dict[str, Any]
@@ -75,6 +78,23 @@ def _told(name: str, estimate: Estimate | None, sample: Sample, confidence: floa
     interval = sample.interval(one, confidence)
     high = min(interval.high, 1.0) if name == "hit_rate" else interval.high
     return {name: interval.mean, f"{name}_low": max(interval.low, 0.0), f"{name}_high": high}
+
+
+def add_p95(
+    told: dict[str, dict[str, Figures]], requests: pd.DataFrame, load: Load, sample: Sample, confidence: float
+) -> None:
+    """Add intervals of the 95th percentile for one history, from its requests, to what `figures` returns."""
+    made = requests[(requests["status"] == "available") & (requests["time"] >= load.warm_up_s)]
+    time, seconds = made["time"].to_numpy(float), (made["end"] - made["time"]).to_numpy(float)
+    block = load.blocks_of(time)
+    tier = made["volume_type"].to_numpy(object)
+    backend = made["host"].astype(str).map(host_backend).to_numpy(object)
+    for names, column in ((told["tiers"], tier), (told["backends"], backend)):
+        for name, its in names.items():
+            here = np.ones(len(made), bool) if name == EVERY and column is tier else column == name
+            if its["p95_s"] is not None:
+                low, high = p95_interval(seconds[here], block[here], sample, confidence)
+                its["p95_s_low"], its["p95_s_high"] = low, high
 
 
 def p95_interval(

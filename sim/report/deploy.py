@@ -12,13 +12,15 @@ from typing import Any
 import jinja2
 import yaml
 
-from sim.inputs.backend import NOVA
-from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE, OFF, todays
+from sim.inputs.conf import limits_of
+from sim.inputs.images import Image
+from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import printable
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES
 from sim.planner.advise import Advice
 from sim.planner.lines import PROJECT, needed_quotas, quota_commands
+from sim.report.measuring import measuring, type_lines
 
 USER = "CINDER_INTERNAL_TENANT_USER_ID"
 WEIGHER = "PreferClonesWeigher"
@@ -75,11 +77,13 @@ def write_deploy(advice: Advice, known: Known, folder: Path) -> None:
         texts |= {Path("quotas.sh"): _script(quota), Path("undo", "quotas.sh"): _script(undo_quota)}
     templates = files("sim.report") / "templates" / "deploy"
     names = ["tenant.sh"] if known.project == PROJECT or known.user == USER else []
-    cached = any(limits.enabled for limits in _limits(advice.last.scenario, advice.strategy).values())
+    cached = any(limits.enabled for limits in limits_of(advice.last.scenario, advice.strategy).values())
     if cached:
         names.append("prefetch.sh")
         texts[Path("prefetch-images.txt")] = prefetched_images(advice.last, advice.strategy)
         texts[Path("prefetch-types.txt")] = prefetched_types(advice.last.scenario, advice.strategy)
+    if advice.document["actions"]:
+        texts |= measuring(advice, next((image for image, _ in asked_for(advice.last)), None))
     for name in names:
         texts[Path(name)] = (templates / name).read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -144,14 +148,9 @@ def confs(advice: Advice, known: Known) -> tuple[Conf, Conf]:
     return left(old), left(new)
 
 
-def _limits(scenario: Scenario, strategy: str) -> dict[str, Any]:
-    cached = STRATEGIES[strategy].image_volume_cache_enabled
-    return {name: todays(each) if cached else OFF for name, each in scenario.backends.items()}
-
-
 def _conf(scenario: Scenario, strategy: str, known: Known) -> Conf:
     """All options that advice may change, as a scenario and its strategy have them."""
-    limits = _limits(scenario, strategy)
+    limits = limits_of(scenario, strategy)
     default: dict[str, Value] = {}
     if any(each.enabled for each in limits.values()):
         default["cinder_internal_tenant_project_id"] = known.project
@@ -231,7 +230,7 @@ def _quotas(advice: Advice, known: Known) -> tuple[list[str], list[str]]:
     limits = now.cinder.tenant_limits()
     if not limits or then.cinder.tenant_limits():
         return [], []
-    needed = needed_quotas(now, then, _limits(then, advice.strategy), advice.runs)
+    needed = needed_quotas(now, then, limits_of(then, advice.strategy), advice.runs)
     wanted = {name: value for name, value in needed.items() if value is not None}
     back = {name: limits[name] for name in wanted}
     return quota_commands(wanted, known.project), quota_commands(back, known.project)
@@ -243,38 +242,36 @@ def _script(commands: Sequence[str]) -> str:
 
 def prefetched_images(case: Case, strategy: str) -> str:
     """The images that are worth it, one a line, the one that users ask for most first."""
-    limits = [each for each in _limits(case.scenario, strategy).values() if each.enabled]
+    limits = [each for each in limits_of(case.scenario, strategy).values() if each.enabled]
     most = max(each.max_size_gb or float("inf") for each in limits)
-    events = case.trace.events
-    asked = events[(events["event"] == "create") & (events["image_id"] != "")]
-    asked = asked[asked["time"] >= case.last_create_s - RECENT_S]
-    counts = asked["image_id"].astype("str").value_counts()
-    gone = set(events.loc[events["event"] == "delete_image", "image_id"].astype(str))
     lines = [
         "# Images that are worth a prefetch: users asked for them twice or more in the last 30 days of the",
         "# history, and a cache takes them. The first has the most creates. A new release has a new id: give",
         "# prefetch.sh that id, or write it here.",
     ]
-    for image_id, creates in sorted(counts.items(), key=lambda each: (-each[1], str(each[0]))):
-        image = case.images[str(image_id)]
-        if creates >= LEAST_CREATES and image.virtual_gib <= most and image_id not in gone:
-            lines.append(f"{printable(str(image_id))}  # {creates:,} creates, {printable(image.name)}")
+    for image, creates in asked_for(case):
+        if creates >= LEAST_CREATES and image.virtual_gib <= most:
+            lines.append(f"{printable(image.image_id)}  # {creates:,} creates, {printable(image.name)}")
     return "\n".join(lines) + "\n"
+
+
+def asked_for(case: Case) -> list[tuple[Image, int]]:
+    """The images of late that still exist, each with its creates, the one with the most first."""
+    events = case.trace.events
+    asked = events[(events["event"] == "create") & (events["image_id"] != "")]
+    asked = asked[asked["time"] >= case.last_create_s - RECENT_S]
+    counts = asked["image_id"].astype("str").value_counts()
+    gone = set(events.loc[events["event"] == "delete_image", "image_id"].astype(str))
+    found = [(case.images[str(name)], int(creates)) for name, creates in counts.items() if name not in gone]
+    return sorted(found, key=lambda each: (-each[1], each[0].image_id))
 
 
 def prefetched_types(scenario: Scenario, strategy: str) -> str:
     """The volume types whose backends have a cache, one a line: the type, its pools, and its zone."""
-    limits = _limits(scenario, strategy)
-    pools: dict[tuple[str, str], int] = {}
-    for name, backend in scenario.backends.items():
-        for tier in backend.volume_types if limits[name].enabled else ():
-            key = tier, backend.availability_zone
-            pools[key] = pools.get(key, 0) + len(backend.pools)
+    on = {name for name, limits in limits_of(scenario, strategy).items() if limits.enabled}
     lines = [
         "# Volume type, how many pools it has, and its availability zone, with tabs between them. Cinder's",
         "# scheduler chooses the pool: as many volumes as there are pools usually reach all of them, and",
         "# prefetch.sh says which ones it reached.",
     ]
-    for (tier, zone), count in pools.items():
-        lines.append("\t".join([tier, str(count), *([] if zone == NOVA else [zone])]))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *type_lines(scenario, on)]) + "\n"

@@ -169,7 +169,7 @@ def advice(
         for n, name in enumerate(levers, start=1)
     ]
     document = {"scenario": "s", "today": {"strategy": strategy}, "actions": actions}
-    return Advice(document, today, last, to, runs)
+    return Advice(document, today, last, to, runs, {"create_s": {}})
 
 
 def api_varied(case: Case, values: dict[str, Any]) -> Any:
