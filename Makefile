@@ -19,8 +19,8 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 # Where `make lab` keeps its cloud.
 LAB ?= out/lab
 
-.PHONY: compare check units test tested lint docs map compiled prove fuzz killed coverage branches bench interrupted \
-	lab lab-stop lab-short is-it-true clean
+.PHONY: compare check units test tested lint docs map compiled prove releases fuzz killed coverage branches bench \
+	interrupted lab lab-stop lab-short is-it-true clean
 
 storm: $(READY)  ## the storm of docs/storms.md: its tables and its picture
 	.venv/bin/cinder-cache storm scenarios/two_tiers.yaml --creates 500 --image ubuntu-22.04 --out storm-two-tiers
@@ -40,7 +40,8 @@ units: $(READY)
 test: $(READY) $(OLDEST)/ready  ## what every change needs: lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
 	$(MAKE) --jobs 2 branches lint docs compiled
 	$(MAKE) --jobs 2 tested lab-short
-	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole tests/repeated tests/standins -k "$(ON_OLDEST)"
+	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole tests/repeated tests/standins \
+		tests/cinders/test_own_whole.py -k "$(ON_OLDEST)"
 
 tested: $(READY)
 	$(BIN)/pytest --numprocesses auto --dist worksteal
@@ -68,6 +69,11 @@ prove: export NUMBA_BOUNDSCHECK = 1
 prove: $(READY)  ## for hours: the engines agree and keep their invariants on new drawn cases; SEED= draws old ones
 	@echo "SEED=$(SEED)"
 	$(BIN)/pytest tests/properties tests/cinders/test_known.py --numprocesses auto
+
+releases: export CASES ?= 100
+releases: $(READY) $(OLDEST)/ready  ## in half an hour: --cinder of the oldest and newest release decides as its whole Cinder; CASES=, SEED=
+	$(OLDEST)/bin/python -m tests.cinders.own_whole $(CASES) $(SEED)
+	$(BIN)/python -m tests.cinders.own_whole $(CASES) $(SEED)
 
 fuzz: $(READY)  ## damaged files for every reader: FUZZ_MINUTES=10 in all, FUZZ_FILES= for each, SEED= draws old ones
 	$(BIN)/python -m tests.fuzz

@@ -6,13 +6,12 @@ import os
 import shutil
 import sysconfig
 import venv
-from importlib.metadata import distribution
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 import pytest
 
 from sim.cinders import environments
-from sim.inputs.cinders import SUPPORTED
 
 HERE = Path(sysconfig.get_path("purelib"))
 
@@ -21,15 +20,15 @@ HERE = Path(sysconfig.get_path("purelib"))
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder for all processes of the tests: each environment is made once.
 
-    That of the newest release takes the packages that are installed here, which saves their installation. The
-    others are installed as users install them.
+    That of the installed release takes the packages that are installed here, which saves their installation.
+    The others are installed as users install them.
     """
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         patch.setattr(environments, "_make", _of_this_python)
-        environments.python_of(SUPPORTED[-1], print)
+        environments.python_of(version("cinder"), print)
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from sim.cinder.engine import run as run_light
 from sim.cinder.release import caution
 from sim.fast.engine import run as run_fast
 from sim.inputs.scenario import Case
+from sim.model.records import Records
 from sim.run import not_compiled
 
 from .reference import Result, run_whole
@@ -49,6 +51,11 @@ def agree(case: Case, strategy: str, whole: Result, fast: bool = True, used_s: f
     # The rules that `fast` repeats are those of the installed release.
     if fast and not caution(across) and not not_compiled(case.scenario):
         assert difference(light, run_fast(case, strategy)) is None
+    as_whole(light, whole, used_s)
+
+
+def as_whole(light: Records | SimpleNamespace, whole: Result, used_s: float = 5e-3) -> None:
+    """Tables of engine `cinder` have what the whole of Cinder decided; `used_s`: see `agree`."""
     for ours, theirs, decided in (
         (light.requests, whole.requests, DECISIONS),
         (light.others, whole.others, OTHERS),
