@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from sim.inputs.cinders import Cinder, numbers
+from sim.inputs.cinders import INSTALLED, Cinder, numbers
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES, Strategy
 
+MENDED = ("numbers_volumes",)  # what does not hold in the process of the simulator itself
 TABLE = Path(__file__).parents[1] / "data" / "cinders" / "known.csv"
 
 
@@ -51,7 +52,12 @@ def known_between(case: Case, strategy: str, first: Cinder, second: Cinder) -> l
     """A sentence for each known difference of two Cinders that a run of the case can meet."""
     found = []
     for one in table():
-        holds = [each for each in (first, second) if one.holds_in(each.release or version("cinder"))]
+        holds = [
+            each
+            for each in (first, second)
+            if one.holds_in(each.release or version("cinder"))
+            and (each != INSTALLED or one.when not in MENDED)
+        ]
         if len(holds) == 1 and WHEN[one.when](case, STRATEGIES[strategy]):
             found.append(f"Known of {holds[0].name}: {one.what} ({one.function} in {one.file})")
     return found
@@ -86,10 +92,15 @@ def _caches_across_pools(case: Case, strategy: Strategy) -> bool:
     return strategy.image_volume_cache_enabled and _across_pools(case)
 
 
+def _numbers_volumes(case: Case, strategy: Strategy) -> bool:
+    return case.schedules and "VolumeNumberWeigher" in case.scenario.cinder.scheduler_default_weighers
+
+
 WHEN: dict[str, Callable[[Case, Strategy], bool]] = {
     "reschedules": _reschedules,
     "limits_clones": _limits_clones,
     "stores_in_cluster": _stores_in_cluster,
     "stores_across_pools": _stores_across_pools,
     "caches_across_pools": _caches_across_pools,
+    "numbers_volumes": _numbers_volumes,
 }

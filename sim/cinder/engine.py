@@ -168,10 +168,10 @@ class Simulation:
         current_process().request = request
         try:
             self._scheduler.create_volume(context, volume, request_spec, filter_properties)
-        except (ZeroDivisionError, ValueError) as error:
+        except (ZeroDivisionError, ValueError, IndexError) as error:
             # CapacityFilter divides by the free space of a thin pool beside its reserve. If it stacks,
-            # CapacityWeigher looks for the largest finite capacity, and there may be none. The task has
-            # put the volume into error; the service would log the rest.
+            # CapacityWeigher looks for the largest finite capacity, and there may be none. IndexError: see
+            # `called_by_name`. The task has put the volume into error; the service would log the rest.
             request.error = f"{type(error).__name__}: {error}"
             self._ended(volume)
             return

@@ -42,6 +42,7 @@ from sim.cinder.glance import Glance
 from sim.cinder.keys import KeyManager
 from sim.cinder.locks import Coordinator
 from sim.cinder.quotas import Quotas
+from sim.cinder.release import called_by_name
 from sim.cinder.scheduler import CloneWeigher, ServiceList
 from sim.cinder.snapshots import Snapshot
 from sim.inputs.scenario import Case, Scenario
@@ -67,6 +68,8 @@ def installed(
     by_node, by_chance = scenario.cinder.lock_scope == "node", scenario.cinder.lock_order == "chance"
     coordinator = Coordinator(clock, by_node, numbers(case, LOCKS) if by_chance else None)
     drawn = SimpleNamespace(random=numbers(case, SCHEDULER))
+    own = volume_number.db.volume_data_get_for_host
+    number_of_volumes = called_by_name(db.volume_data_get_for_host, own)
     notifier = SimpleNamespace(info=_nothing, error=_nothing)
     keys = KeyManager()
     with ExitStack() as stack:
@@ -84,7 +87,7 @@ def installed(
             (objects, "Snapshot", lambda context=None, **values: Snapshot(db, **values)),
             # Cinder negates the filter and passes it to `conditional_update`, which looks for snapshots.
             (api.db, "volume_has_snapshots_filter", lambda: 0),
-            (volume_number.db, "volume_data_get_for_host", db.volume_data_get_for_host),
+            (volume_number.db, "volume_data_get_for_host", number_of_volumes),
             (stochastic, "random", drawn),
             (chance, "random", drawn),
             # Filters by hints would make an API to ask about the volumes that a hint names.

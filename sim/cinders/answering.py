@@ -63,6 +63,7 @@ def _one(asked: Asked | Exception, tell: Callable[..., None]) -> None:
     try:
         if isinstance(asked, Exception):
             raise asked
+        importlib.import_module("sim.cinder.release").MENDS.set(False)
         run = importlib.import_module(asked.how).run
         step, told = max(1, len(asked.case.trace.events) // STEPS), 0
 

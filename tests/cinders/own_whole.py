@@ -25,6 +25,7 @@ from types import SimpleNamespace
 import pandas as pd
 
 from sim.analysis.results import read
+from sim.cinder.release import MENDS
 from sim.cli import app
 from sim.inputs.scenario import Case
 from sim.model.records import CLONES
@@ -62,7 +63,11 @@ def _compared(case: Case, strategy: str) -> Counter[str] | None:
     assert code == 0, said.getvalue()
     tables, manifest = read(out / strategy)
     assert manifest["cinder"]["release"] == release
-    whole = run_whole(case, strategy)
+    as_released = MENDS.set(False)
+    try:
+        whole = run_whole(case, strategy)
+    finally:
+        MENDS.reset(as_released)
     as_whole(SimpleNamespace(**tables), whole)
     assert raised(tables["requests"]) == raised(whole.requests)
     assert raised(tables["others"]) == raised(whole.others)

@@ -52,13 +52,19 @@ SHOWN: dict[str, tuple[dict[str, Any], list[tuple[str, str]], str, str]] = {
     "caches_across_pools": (
         {"a": {"pools": {"p": {}, "q": {}}, "clone_across_pools": True}},
         [("qcow2", "a#p"), ("qcow2", "a#q")],
-        "28.0.0,installed",
+        "28.0.0,29.0.0",
         "cache-only",
     ),
+    "numbers_volumes": ({"a": {"pools": {"p": {}, "q": {}}}}, [("qcow2", "")] * 3, "28.0.0,29.0.0", "none"),
 }
 
 
-@pytest.mark.parametrize("known", table(), ids=lambda known: known.when)
+# The weigher is the same in all releases; in 29, what it calls is no more a plain function before the
+# database.
+CHANGED = [known for known in table() if known.when != "numbers_volumes"]
+
+
+@pytest.mark.parametrize("known", CHANGED, ids=lambda known: known.when)
 def test_it_lies_where_the_function_changed(known: Any) -> None:
     module = "cinder." + known.file.removeprefix("cinder/").removesuffix(".py").replace("/", ".")
     module = module.replace("cinder.db.sqlalchemy.api", "cinder.db.api")
@@ -79,7 +85,7 @@ def test_a_run_shows_it(when: str, cache: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     backends, creates, asked, strategy = SHOWN[when]
     if os.environ.get("HYPOTHESIS_PROFILE") != "thorough":  # `make prove`; each release costs half a minute
-        asked = f"{SUPPORTED[0]},installed"
+        asked = f"{SUPPORTED[0]},{SUPPORTED[-1]}"
     (before, after), problems = cinders_of(asked)
     assert not problems
     path = tmp_path / "scenario.yaml"
@@ -95,6 +101,9 @@ def test_a_run_shows_it(when: str, cache: Path, tmp_path: Path, monkeypatch: pyt
         "backends": {name: {"volume_type": "t", **SLOW, **own} for name, own in backends.items()},
         "images": images if when.startswith("stores") else images[1:],
         "workload": {"trace": "trace.csv"},
+        "cinder": {"scheduler_default_weighers": ["VolumeNumberWeigher"]}
+        if when == "numbers_volumes"
+        else {},
         "strategies": [strategy],
     }
     path.write_text(json.dumps(scenario))

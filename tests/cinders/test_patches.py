@@ -14,7 +14,7 @@ from properties.cases import asking, case_of, create, image
 
 from cinders.conftest import unpacked
 from sim.analysis.verification import difference
-from sim.inputs.cinders import SUPPORTED, cinders_of
+from sim.inputs.cinders import SUPPORTED, Cinder, cinders_of
 from sim.inputs.scenario import Case, WhatIf
 from sim.inputs.yamlfile import value_of
 from sim.run import run
@@ -110,7 +110,7 @@ def test_a_patch_decides_as_the_what_if(
 def test_the_mended_weigher_decides_as_the_one_here(
     patched: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The simulated database has no decorators, so the weigher of the release runs here, too."""
+    """The simulator mends the weigher of the installed release; a Cinder with a name keeps its own."""
     backends = {"a": backend(pools={"p0": {"capacity_gib": 900}, "p1": {"capacity_gib": 300}})}
     rows = [create(100.0 * number, f"v{number}", "i0", "") for number in range(6)]
     chosen: dict[str, Any] = {}
@@ -121,6 +121,8 @@ def test_the_mended_weigher_decides_as_the_one_here(
     found = decided(by_number, patched, "number", cache, monkeypatch)
     assert difference(found, run(by_number, "cache-only")) is None
     assert difference(found, run(chosen["CapacityWeigher"], "cache-only")) is not None
+    released = run(by_number, "cache-only", cinder=Cinder(SUPPORTED[-1], SUPPORTED[-1])).requests
+    assert (released["status"] == "error").all() and released["error"].str.startswith("IndexError").all()
 
 
 def test_each_patch_has_a_release_note_and_a_test() -> None:

@@ -34,6 +34,8 @@ def crowded_builder(seed: int, events: int = 50) -> Builder:
             live.append(f"v{sum(event['event'] == 'create' for event in b.events)}")
             named = "" if draw.random() < 0.06 else f"i{int(3 * draw.random() ** 2)}"
             b.create(time, named, size=draw.choice((2, 5, 9)), **_place(draw, b))
+    if draw.random() < 0.15:
+        b.scenario["cinder"]["scheduler_default_weighers"] = ["CapacityWeigher", "VolumeNumberWeigher"]
     return b
 
 

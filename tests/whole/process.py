@@ -32,7 +32,7 @@ from oslo_config import cfg
 from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import timeutils
 
-from sim.cinder.release import db_api
+from sim.cinder.release import MENDS, db_api
 from sim.model.lottery import SCHEDULER, numbers
 
 from . import simtime
@@ -138,7 +138,7 @@ _data_get_for_host = volume_number.db.volume_data_get_for_host
 
 
 def _volume_data_get_for_host(context: Any, **more: Any) -> Any:
-    """Cinder's own; that of 29 finds no context where VolumeNumberWeigher names it, and raises IndexError."""
+    """Cinder's own, mended; that of 29 finds no context where VolumeNumberWeigher names it."""
     return _data_get_for_host(context, **more)
 
 
@@ -188,6 +188,7 @@ def simulated(
         simulated = greenlet.getcurrent().parent is run.time.hub
         (run.time.sleep if simulated else real_sleep)(seconds)
 
+    number_of_volumes = _volume_data_get_for_host if MENDS.get() else _data_get_for_host
     drawn = SimpleNamespace(random=numbers(run.case, SCHEDULER))
     disk_usage = "shutil" if hasattr(image_utils, "shutil") else "psutil"  # of older releases
     real_sleep, keys = real_time.sleep, MockKeyManager()
@@ -216,7 +217,7 @@ def simulated(
             (image_utils, "fetch_verify_image", fetch),
             (image_utils, "qemu_img_info", qemu_img_info),
             (image_utils, disk_usage, SimpleNamespace(disk_usage=run.disks.usage)),
-            (volume_number.db, "volume_data_get_for_host", _volume_data_get_for_host),
+            (volume_number.db, "volume_data_get_for_host", number_of_volumes),
             (stochastic, "random", drawn),
             (chance, "random", drawn),
             (coordination.COORDINATOR, "coordinator", run.coordinator),

@@ -245,13 +245,15 @@ class Run(StartedCloud):
             try:
                 with self._choosing(first) if first else nullcontext():
                     real(*given)
-            except (exception.CinderException, ZeroDivisionError, ValueError) as error:
+            except (exception.CinderException, ZeroDivisionError, ValueError, IndexError) as error:
                 here.error = error
                 raise
 
         self.scheduler.driver.schedule_create_volume = noting_failure
         try:
-            with suppress(ZeroDivisionError, ValueError, exception.NotFound):  # the service would log it
+            with suppress(
+                ZeroDivisionError, ValueError, IndexError, exception.NotFound
+            ):  # the service would log it
                 self.scheduler.create_volume(context, volume, **args)
         finally:
             del self.scheduler.driver.schedule_create_volume
