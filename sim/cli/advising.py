@@ -152,8 +152,10 @@ def advise(
     from sim.planner.advise import advise as find
     from sim.planner.advise_trials import Worth
     from sim.planner.simulator import PlanOptions
+    from sim.report.advised import advice_page
     from sim.report.deploy import Known, write_deploy
     from sim.report.display_advise import advice_text
+    from sim.report.page import made_of, write
 
     with progress("cells", None, shown=True) as told:
         options = PlanOptions(
@@ -166,7 +168,10 @@ def advise(
         with scratch(out) as new:
             found = find(scenario, new, targets, options, Worth(hour_price, failed_price), one_array)
             write_advice(found.document, found.promise, new)
-            write_deploy(found, Known.of(scenario.parent), new)
+            known = Known.of(scenario.parent)
+            write_deploy(found, known, new)
+            made = made_of(found.today, "fast", options.warm_up_s)
+            write(advice_page(found, known, options.warm_up_s, made), new)
             replaced(out, new)
     if as_json:
         print_json(found.document)

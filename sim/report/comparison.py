@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sim.analysis.comparison import BASELINE
 from sim.analysis.recommend import Advice, Raises, failed, means_of, most_hits, without_cache
-from sim.analysis.rows import Row
+from sim.analysis.rows import TODAY, Row
 from sim.inputs.conf import conf_of_scenario
 from sim.inputs.scenario import Case
 from sim.model.usage import ALL
@@ -19,6 +20,7 @@ from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
 from sim.report.parts import Ran, Section
+from sim.report.verdict import SUMMARY, Verdict, brings, cards_of, costs
 
 if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
@@ -59,19 +61,71 @@ def comparison_page(
     certain = None if found is None else found.measures
     chosen = told.advice.row
     sections = [
-        Section(
-            "answer",
-            "The answer",
-            [*told.lines, *_figures(summaries, found)],
-            tables=_answer(summaries, found),
-        ),
+        Section("answer", "The answer", tables=_answer(summaries, found)),
+        Section("why", "Why", [*told.lines, *_figures(summaries, found)]),
         *([parts.curves_section(draw, case, *curves)] if curves is not None else []),
         parts.strategies_section(draw, summaries, certain, "Strategies side by side"),
         *([_uploads(uploads)] if len(uploads) else []),
         *parts.of_runs(draw, runs, chosen),
     ]
     conf = {"title": f"Lines for cinder.conf: {chosen}, with the scenario's limits", "lines": told.conf}
-    return page(f"{case.scenario.name}: strategies compared", about, sections, made, conf)
+    title = f"{case.scenario.name}: strategies compared"
+    verdict = verdict_of(case, summaries, found, told) if told.what else None
+    return page(title, about, sections, made, conf, verdict)
+
+
+def verdict_of(case: Case, summaries: pd.DataFrame, found: Comparison | None, told: Told) -> Verdict:
+    """What a comparison says to a manager. `summaries`: means of all rows."""
+    chosen, (today, about) = told.advice.row, _today(case, summaries)
+    now, then = (_tiers(summaries, found, row) for row in (today, chosen))
+    note = ""
+    if told.simulated is not None:
+        then = _tiers(told.simulated, None, chosen)
+    elif told.advice.backends:
+        note = f"The figures are those of {chosen} with every cache on."
+    keep = chosen == today and not told.advice.backends
+    why = [f"Tier {line}." for line in told.advice.why.values()]
+    sentences = [
+        f"{'Keep' if keep else 'Run'} {told.what}.",
+        brings(now, then),
+        " ".join(why[:1]) or costs(now, then),
+    ]
+    return Verdict(sentences, about, cards_of(now, then), note=note)
+
+
+def _today(case: Case, summaries: pd.DataFrame) -> tuple[str, str]:
+    """The row that is today, and a sentence that says so."""
+    rows, strategy = set(summaries["strategy"]), case.scenario.todays_strategy()
+    if TODAY in rows or (case.scenario.today in rows):
+        return (TODAY if TODAY in rows else strategy), f"Today is {strategy}, as the scenario says."
+    if strategy in rows:
+        return strategy, f"Today is {strategy}, by the caches of the backends: the scenario has no `today`."
+    other = BASELINE if BASELINE in rows else str(summaries["strategy"].iloc[0])
+    return other, f"Today was not compared ({strategy}): today's figures are those of {other}."
+
+
+def _tiers(
+    summaries: pd.DataFrame, found: Comparison | None, strategy: str
+) -> dict[str, dict[str, float | None]]:
+    """The figures of a row by tier, as `sim.report.verdict` takes them."""
+    told: dict[str, dict[str, float | None]] = {}
+    for row in summaries[summaries["strategy"] == strategy].to_dict("records"):
+        tier = str(row["tier"])
+        its = told[tier] = {key: _known(row[measure]) for key, measure in SUMMARY.items()}
+        its["errors"] = float(row["errors"] + row["other_errors"])
+        if found is None:
+            continue
+        own = found.measures[
+            (found.measures["tier"] == tier) & (found.measures["strategy"] == strategy)
+        ].set_index("measure")
+        for key, measure in SUMMARY.items():
+            if measure in own.index and not (key == "errors" and row["other_errors"]):
+                its |= {f"{key}_{end}": _known(own[end][measure]) for end in ("low", "high")}
+    return told
+
+
+def _known(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
 
 
 def _uploads(uploads: pd.DataFrame) -> Section:
@@ -81,11 +135,17 @@ def _uploads(uploads: pd.DataFrame) -> Section:
 
 @dataclass(frozen=True)
 class Told:
-    """What a comparison recommends: the advice, sentences, and lines of `cinder.conf`."""
+    """What a comparison recommends: the advice, sentences, and lines of `cinder.conf`.
+
+    `what`: what to run, in words; '' if nothing is recommended. `simulated`: the summary of the row with its
+    cache off where it should wait, if it should anywhere.
+    """
 
     advice: Advice
     lines: list[str]
     conf: str
+    what: str = ""
+    simulated: pd.DataFrame | None = None
 
 
 def told_of(
@@ -116,7 +176,7 @@ def told_of(
     if chosen != best:
         share = text(hits[chosen], "hit_rate")
         lines.append(f"As good within its interval, for less: {chosen}, {share}, {_cost(rows, chosen)}.")
-    return Told(recommends, lines, conf_of_scenario(row.case.scenario, row.strategy))
+    return Told(recommends, lines, conf_of_scenario(row.case.scenario, row.strategy), what, simulated)
 
 
 def _tier(row: Mapping[Hashable, Any]) -> str:

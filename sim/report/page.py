@@ -16,6 +16,7 @@ from sim.inputs.beside import beside
 from sim.inputs.files import hashes
 from sim.inputs.scenario import Case
 from sim.report.parts import Section
+from sim.report.verdict import Verdict
 from sim.run import engine_of
 
 FILE = "report.html"
@@ -58,12 +59,14 @@ def page(
     sections: Sequence[Section],
     made: Mapping[str, object],
     conf: Mapping[str, Any] | None = None,
+    verdict: Verdict | None = None,
 ) -> str:
-    """The page as a file has it. `made`: how it was made, by name; `conf`: `lines` to copy and a `title`."""
+    """The page as a file has it.
+
+    `made`: how it was made, by name. `conf`: `lines` to copy and a `title`. `verdict`: what it opens with.
+    """
     folder = files("sim.report") / "templates"
     style, script = (Markup((folder / name).read_text("utf-8")) for name in ("report.css", "report.js"))
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(title=title, about=about, sections=sections, made=made, conf=conf, style=style, script=script)
-    )
+    told = {"title": title, "about": about, "sections": sections, "made": made, "conf": conf}
+    template = _environment().get_template("report.html.j2")
+    return template.render(told, verdict=verdict, style=style, script=script)

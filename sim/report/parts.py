@@ -9,16 +9,18 @@ import pandas as pd
 from markupsafe import Markup
 
 from sim import plots
+from sim.analysis.comparison import counted
 from sim.analysis.curves import Curves
-from sim.analysis.findings import most
+from sim.analysis.findings import findings, most
 from sim.analysis.wording import Finding
 from sim.inputs.hosts import backend_of
 from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case
 from sim.model.rules import bound_of, provision_limit_gib
 from sim.model.usage import ALL, OWNERS
+from sim.planner.answer import Whole
 from sim.plots.frame import REACH
-from sim.report.aggregates import EARLY_S, Aggregates, by_worth
+from sim.report.aggregates import EARLY_S, Aggregates, aggregates, by_worth
 from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
 
@@ -62,6 +64,13 @@ class Ran:
     case: Case
     aggregates: Aggregates
     findings: Sequence[Finding]
+
+
+def ran(name: str, of: Whole, warm_up_s: float) -> Ran:
+    """A run with its tables as the page shows it."""
+    records = counted(of.records, warm_up_s)
+    lines = findings(records, of.case, of.strategy)
+    return Ran(name, of.strategy, of.case, aggregates(records, of.case, warm_up_s), lines)
 
 
 def curves_section(
@@ -174,7 +183,8 @@ def strategies_section(
             f"{tier}: clone hits against {plots.MEASURES[cost]}; most hits: {best['strategy']},"
             f" {best['clone_hit_rate']:.1%}"
         )
-        pictures.append(draw(plots.pareto, rows, label=label, cost=cost))
+        if cost in rows:
+            pictures.append(draw(plots.pareto, rows, label=label, cost=cost))
         groups.append(Group(_tier(tier), pictures, open=tier == shown[0]))
     text = "On the line of the last picture is whatever no other is both cheaper and better than."
     if certain is not None and len(certain):

@@ -24,11 +24,15 @@ def plan_text(document: Document) -> str:
 
 def verdict(document: Document) -> str:
     """One line: whether the plan keeps every bound that was asked for."""
-    changes = "".join(f", {_change(key, value)}" for key, value in document["changes"].items())
     asked = any(each["asked"] for each in document["targets"])
     met = "everything asked for is kept" if asked else "the most hits without more failed creates"
     found = met if document["met"] else "NOT EVERYTHING CAN BE KEPT; the nearest is"
-    return f"{document['scenario']}{changes}: {found}"
+    return f"{document['scenario']}{changed(document)}: {found}"
+
+
+def changed(document: Document) -> str:
+    """The changes of the load that it was planned for, each after a comma."""
+    return "".join(f", {_change(key, value)}" for key, value in document["changes"].items())
 
 
 def _parts(document: Document) -> Iterable[RenderableType]:

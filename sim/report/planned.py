@@ -9,34 +9,23 @@ from typing import Any
 import pandas as pd
 
 from sim import plots
-from sim.analysis.comparison import counted
 from sim.analysis.curves import curve
-from sim.analysis.findings import findings
 from sim.analysis.results import together
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput
 from sim.inputs.strategies import STRATEGIES
 from sim.model.usage import ALL
-from sim.planner.answer import Answer, Whole
+from sim.planner.answer import Answer
 from sim.report import parts
-from sim.report.aggregates import aggregates
 from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import made_of, page, write
-from sim.report.parts import Group, Ran, Section
-from sim.report.plan_text import fine_print, verdict
+from sim.report.parts import Group, Section
+from sim.report.plan_text import changed, fine_print
+from sim.report.verdict import Verdict, brings, cards_of, costs, side_by_side
 
 FIGURES = ("hit_rate", "p95_s", "errors", "space_gib_mean", "space_gib_peak", "price_month")
 FEW = 3  # points of a picture
-# What a document's figures are called in a summary.
-SUMMARY = {
-    "hit_rate": "clone_hit_rate",
-    "p95_s": "create_s_p95",
-    "errors": "errors",
-    "space_gib_mean": "image_provisioned_gib_mean",
-    "space_gib_peak": "image_provisioned_gib_peak",
-    "price_month": "price_month",
-}
 
 
 def write_plan(answer: Answer, folder: Path) -> None:
@@ -51,25 +40,16 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
     """The page of a plan. `made`: how the page was made, for its end."""
     document, draw = answer.document, Pictures()
     runs = [
-        _ran(name, of, document["warm_up_s"])
+        parts.ran(name, of, document["warm_up_s"])
         for name, of in (("today", answer.today), ("plan", answer.planned))
     ]
+    steps = [("today", document["today"]["tiers"]), ("plan", document["tiers"])]
     sections = [
-        Section(
-            "answer",
-            "The answer",
-            [
-                f"{verdict(document)}.",
-                f"Strategy: {document['strategy']}.",
-                _brings(document),
-                fine_print(document),
-            ],
-            tables=[_limits(document), _against_today(document)],
-        ),
+        Section("answer", "The answer", tables=[_limits(document), _against_today(document)]),
         Section("why", "Why", lists=_why(document), tables=_tests(document)),
         *_curves(draw, answer),
         _trade_offs(draw, answer),
-        parts.strategies_section(draw, *_side_by_side(document), "Today and the plan side by side"),
+        parts.strategies_section(draw, *side_by_side(steps), "Today and the plan side by side"),
         *parts.of_runs(draw, runs, "plan"),
     ]
     lines = [document["cinder_conf"], *(f"# {command}" for command in document["quota"]["commands"])]
@@ -77,44 +57,30 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
     about = f"{document['cells']:,} runs, {document['requests_simulated']:,} creates simulated"
     if document["intervals"]["of"] == "replications":
         about += "; over time and by image, the first replication is shown"
-    return page(f"{document['scenario']}: the plan", about, sections, made, conf)
+    return page(f"{document['scenario']}: the plan", about, sections, made, conf, verdict_of(document))
 
 
-def _side_by_side(document: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The plan's figures as `sim.analysis.metrics.summary` has them, and their intervals as a `Comparison`
-    does.
-    """
-    rows, certain = [], []
-    for tier in document["tiers"]:
-        for name, of in (("today", document["today"]["tiers"][tier]), ("plan", document["tiers"][tier])):
-            about = {"tier": tier, "strategy": name}
-            rows.append(about | {measure: of[key] for key, measure in SUMMARY.items()})
-            certain += [
-                about
-                | {"measure": measure, "mean": of[key], "low": of[f"{key}_low"], "high": of[f"{key}_high"]}
-                for key, measure in SUMMARY.items()
-                if of.get(f"{key}_low") is not None
-            ]
-    numeric = dict.fromkeys(SUMMARY.values(), float)
-    return pd.DataFrame(rows).astype(numeric), pd.DataFrame(certain)
-
-
-def _ran(name: str, of: Whole, warm_up_s: float) -> Ran:
-    records = counted(of.records, warm_up_s)
-    lines = findings(records, of.case, of.strategy)
-    return Ran(name, of.strategy, of.case, aggregates(records, of.case, warm_up_s), lines)
-
-
-def _brings(document: Mapping[str, Any]) -> str:
-    """The plan against today, in a sentence."""
-    figures = (
-        ("hit_rate", "clone hits"),
-        ("p95_s", "95th percentile of create seconds"),
-        ("price_month", "a month"),
+def verdict_of(document: Mapping[str, Any]) -> Verdict:
+    """What a plan says to a manager."""
+    now, then = document["today"]["tiers"], document["tiers"]
+    strategy, today = document["strategy"], document["today"]["strategy"]
+    options = (ENABLED, MAX_SIZE, MAX_COUNT)
+    same = strategy == today and all(
+        each[option] == document["today"]["backends"][name][option]
+        for name, each in document["backends"].items()
+        for option in options
     )
-    now, then = document["today"]["tiers"][ALL], document["tiers"][ALL]
-    told = [f"{name} {_between(then, key)}, today {text(now[key], key)}" for key, name in figures]
-    return f"In all: {'; '.join(told)}."
+    to_do = f"Keep {strategy} with today's limits" if same else f"Run {strategy} with the limits below"
+    if document["met"]:
+        asked = any(each["asked"] for each in document["targets"])
+        why = "it keeps everything that you asked for" if asked else "no other choice has more clone hits"
+        first = f"{to_do}: {why}{'' if asked else ' without more failed creates'}."
+    else:
+        first = f"Not everything that you asked for can be kept. {to_do}: it comes nearest."
+    lacks = [f"{each['text']}." for each in document["binding"]][:1] if not document["met"] else []
+    last = "".join(f"{line[0].upper()}{line[1:]}" for line in lacks) or costs(now, then)
+    about = f"Today is {today} with the limits of the scenario{changed(document)}."
+    return Verdict([first, brings(now, then), last], about, cards_of(now, then), note=fine_print(document))
 
 
 def _limits(document: Mapping[str, Any]) -> Numbers:

@@ -23,7 +23,7 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
 // Paper cannot be unfolded: what is folded away is printed, but for the long tables.
 let unfolded = [];
 window.addEventListener("beforeprint", () => {
-  unfolded = [...document.querySelectorAll("details.group:not([open])")];
+  unfolded = [...document.querySelectorAll("details.group:not([open]), details.shown:not([open])")];
   for (const group of unfolded) group.open = true;
 });
 window.addEventListener("afterprint", () => {

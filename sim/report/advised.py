@@ -1,0 +1,84 @@
+"""The page of an advice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from sim.model.usage import ALL
+from sim.planner.advise import Advice
+from sim.planner.answer import whole
+from sim.report import parts
+from sim.report.deploy import Known, confs, ini
+from sim.report.display_advise import NOTHING, WORDS, fine_print, hurt_text
+from sim.report.figures import Pictures
+from sim.report.numbers import numbers, text
+from sim.report.page import page
+from sim.report.parts import Section
+from sim.report.verdict import Action, Verdict, brings, cards_of, side_by_side
+
+UNITS = {"p95_s": " s", "waited_h_month": " h", "errors": "", "price_month": ""}
+
+
+def advice_page(found: Advice, known: Known, warm_up_s: float, made: Mapping[str, object]) -> str:
+    """The page of an advice. `made`: how the page was made, for its end."""
+    document, draw = found.document, Pictures()
+    today = document["today"]["strategy"]
+    runs = [parts.ran("today", whole(found.today, today), warm_up_s)]
+    if document["actions"]:
+        runs.append(parts.ran("with all", whole(found.last, found.strategy), warm_up_s))
+    steps = [("today", document["today"]["tiers"])]
+    steps += [(f"{action['number']}.", action["tiers"]) for action in document["actions"]]
+    sections = [
+        Section("answer", "The answer"),
+        parts.strategies_section(draw, *side_by_side(steps), "Today and with all actions"),
+        *parts.of_runs(draw, runs, runs[-1].name),
+        _tried(document),
+    ]
+    about = f"{document['cells']:,} runs, {document['requests_simulated']:,} creates simulated"
+    lines = ini(confs(found, known)[1]).rstrip() or "# nothing changes"
+    conf = {"title": "Lines for cinder.conf, as deploy/ has them for each way to deploy", "lines": lines}
+    return page(f"{document['scenario']}: what to do", about, sections, made, conf, verdict_of(document))
+
+
+def verdict_of(document: Mapping[str, Any]) -> Verdict:
+    """What an advice says to a manager."""
+    now, then = document["today"]["tiers"], document["with_all"]["tiers"]
+    count = len(document["actions"])
+    first = NOTHING if not count else f"Do the {count} things below." if count > 1 else "Do the thing below."
+    if not document["met"]:
+        first = f"Not everything that you asked for can be kept. {first}"
+    waits, costs = (
+        f"{text(then[ALL][key], key)}{unit} (today {text(now[ALL][key], key)}{unit})"
+        for key, unit in (("waited_h_month", " hours"), ("price_month", ""))
+    )
+    last = f"Users wait {waits} a month for their volumes, and image-volumes cost {costs} a month."
+    about = f"Today is {document['today']['strategy']}, with the limits of the scenario."
+    actions = [_action(action) for action in document["actions"]]
+    cards = cards_of(now, then)
+    return Verdict([first, brings(now, then), last], about, cards, actions, fine_print(document))
+
+
+def _action(action: Mapping[str, Any]) -> Action:
+    gain = action["gain"][ALL]
+    told = [f"hit rate {100 * gain['hit_rate']:+.1f} points"]
+    told += [
+        f"{WORDS[key]} {gain[key]:+,.3g}{unit}"
+        for key, unit in UNITS.items()
+        if gain[key] is not None and f"{abs(gain[key]):.3g}" != "0"
+    ]
+    takes = f"Effort: {action['effort']}. File: {action['file']}."
+    if action["pays_with_next"]:
+        takes += " It pays only together with what follows."
+    hurts = "".join(f" {hurt_text(hurt)}" for hurt in action["hurts"])
+    what = action["action"]
+    return Action(f"{what[0].upper()}{what[1:]}.", f"It brings: {'; '.join(told)}.", f"{takes}{hurts}")
+
+
+def _tried(document: Mapping[str, Any]) -> Section:
+    columns = ["action", "effort", "saves_month", "saves_month_low", "saves_month_high", "worth_it"]
+    table = pd.DataFrame(document["tried"], columns=columns)
+    lines = ["Every change that was tried alone, and what it saves a month: waits and failures have a price."]
+    return Section("tried", "What was tried", lines, tables=[numbers(table, "Each alone", "tried.csv")])

@@ -1,0 +1,94 @@
+"""What a report opens with: sentences, three figures of each tier beside today's, and what is to be done."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from sim.cli import app
+from sim.plots.frame import number
+from sim.report.page import FILE
+from tests.report.making import report
+
+
+def answer(folder: Path) -> str:
+    """The text of the first section, a line for each element."""
+    text = (folder / FILE).read_text()
+    section = text[text.index('<section id="answer"') : text.index("</section>")]
+    return html.unescape(re.sub(r"\s*\n\s*", "\n", re.sub(r"<[^>]+>", "\n", section)))
+
+
+def cards(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """By title of a card: each of its numbers, and today's."""
+    text = (folder / FILE).read_text()
+    found = {}
+    for title, card in re.findall(r'<div class="card"[^>]*aria-label="([^"]+)">(.*?)</dl>', text, re.DOTALL):
+        values = re.findall(r"<strong>([^<]*)</strong>.*?today ([^<:]*)[:<]", card, re.DOTALL)
+        found[title] = [(value, today.strip()) for value, today in values]
+    return found
+
+
+def said(of: dict[str, Any], third: str) -> list[str]:
+    """The figures of a card as a page writes them, without the code that writes them."""
+    return [f"{100 * of['hit_rate']:.1f} %", f"{number(of['p95_s'])} s", number(of[third])]
+
+
+def test_a_plan_opens_with_its_figures_beside_todays(folders: dict[str, Path]) -> None:
+    plan = json.loads((folders["plan"] / "plan.json").read_text())
+    shown = cards(folders["plan"])
+    assert list(shown) == ["All tiers", "Tier flash", "Tier disk"]
+    for title, tier in zip(shown, ("all", "flash", "disk"), strict=True):
+        now, then = plan["today"]["tiers"][tier], plan["tiers"][tier]
+        assert not (now["errors"] or then["errors"])
+        assert shown[title] == list(zip(said(then, "price_month"), said(now, "price_month"), strict=True))
+    text = answer(folders["plan"])
+    sentences = re.findall(r'<p class="verdict">', (folders["plan"] / FILE).read_text())
+    assert len(sentences) == 3
+    assert f"Run {plan['strategy']} with the limits below: it keeps everything that you asked for." in text
+    assert "Today is cache-only with the limits of the scenario." in text
+
+
+def test_a_plan_that_cannot_keep_what_was_asked_says_so_first(scenario: Path, tmp_path: Path) -> None:
+    command = ["plan", str(scenario), "--target-hit-rate", "1", "--workers", "1", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert answer(tmp_path).split("\n")[2].startswith("Not everything that you asked for can be kept.")
+
+
+def test_a_comparison_opens_with_its_row_beside_todays(folders: dict[str, Path]) -> None:
+    """The scenario does not say `today`, and its backends have caches."""
+    folder = folders["compare"]
+    (row,) = re.findall(r"(?:Run|Keep) ([a-z-]+)\.", answer(folder))
+    assert "Today is cache-only, by the caches of the backends" in answer(folder)
+    now, then = (
+        pd.read_csv(folder / name / "summary.csv").set_index("tier").loc["flash"]
+        for name in ("cache-only", row)
+    )
+    keys = {"clone_hit_rate": "hit_rate", "create_s_p95": "p95_s"}
+    assert cards(folder)["Tier flash"] == list(
+        zip(*(said(of.rename(keys).to_dict(), "price_month") for of in (then, now)), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("today", "told"),
+    [
+        ("store-only", "Today is store-only, as the scenario says."),
+        ("none", "Today is none, as the scenario says."),
+    ],
+)
+def test_a_comparison_says_what_today_is(scenario: Path, tmp_path: Path, today: str, told: str) -> None:
+    path = scenario.parent / f"today-{today}.yaml"
+    path.write_text(scenario.read_text() + f"today: {today}\n")
+    folder = report("compare", path, tmp_path)
+    row = "none" if today == "none" else "today"
+    now = pd.read_csv(folder / row / "summary.csv").set_index("tier").loc["all"]
+    assert told in answer(folder)
+    assert cards(folder)["All tiers"][0][1] == f"{100 * now['clone_hit_rate']:.1f} %"
