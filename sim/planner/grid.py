@@ -135,12 +135,13 @@ def points(
     is an approximation. That is why the plan is simulated as a whole at the end. `common` are the values of
     all points.
     """
+    return [chosen_point(strategy, each, common) for each in in_turn(groups, limits)]
+
+
+def in_turn(groups: Groups, limits: Mapping[str, Sequence[Limits]]) -> list[dict[str, Limits]]:
+    """The limits of every backend at each of these points."""
     return [
-        chosen_point(
-            strategy,
-            of_backends({group: of[min(number, len(of) - 1)] for group, of in limits.items()}, groups),
-            common,
-        )
+        of_backends({group: of[min(number, len(of) - 1)] for group, of in limits.items()}, groups)
         for number in range(max(len(each) for each in limits.values()))
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sim.inputs.limits import Limits, todays
 from sim.inputs.problems import BadInput
@@ -17,6 +18,7 @@ from sim.planner.grid import (
     chosen_point,
     finer,
     groups,
+    in_turn,
     of_backends,
     points,
     working_sets,
@@ -56,12 +58,20 @@ class Confirmed:
         return (round(self.short, 9), *self.choice.rank(goals)[1:])
 
 
+class Simulated(NamedTuple):
+    """A point that was simulated as a whole: the limits of every backend, and its runs."""
+
+    limits: Mapping[str, Limits]
+    runs: Runs
+
+
 @dataclass(frozen=True)
 class Plan:
     """The result of the search: `best` is the plan, and `found` has the best of every strategy.
 
     - today: runs of today's settings under the same load.
     - choosers: by strategy, with the measures of the grid.
+    - simulated: by strategy, the points of the grid and the best choice.
     - misfits: strategies whose image-volumes do not fit at the start, with the reasons.
     """
 
@@ -71,6 +81,7 @@ class Plan:
     found: dict[str, Confirmed]
     today: Runs
     choosers: dict[str, Chooser] = field(repr=False)
+    simulated: dict[str, list[Simulated]] = field(repr=False)
     misfits: dict[str, list[str]]
 
     @property
@@ -104,19 +115,19 @@ def search(load: Load, targets: Targets, simulator: Simulator) -> Plan:
     today, without = next(runs), next(runs)
     required = required_of(targets, scenario, today, without)
     task = Task(scenario, targets, sample_of(today, scenario.seed), required)
-    choosers = {
-        name: _chooser(
-            task, simulator, name, together, Batch(limits[name], [next(runs) for _ in wanted[name]])
-        )
-        for name in names
-    }
+    choosers, simulated = {}, {}
+    for name in names:
+        coarse = Batch(limits[name], [next(runs) for _ in wanted[name]])
+        choosers[name], simulated[name] = _chooser(task, simulator, name, together, coarse)
     found = {name: _confirmed(chooser, simulator) for name, chooser in choosers.items()}
     best = min(found.values(), key=lambda each: each.rank(targets.goals))
     kept = _todays(task, simulator, choosers.get(scenario.todays_strategy()))
     if (best.short or not targets.goals) and kept.rank(targets.goals) < best.rank(targets.goals):
         found[kept.choice.strategy] = best = kept
+    for name, each in found.items():
+        simulated.setdefault(name, []).append(Simulated(each.choice.backends, each.runs))
     unfit = {name: problems for name, problems in unfit.items() if problems}
-    return Plan(load, task, best, found, today, choosers, unfit)
+    return Plan(load, task, best, found, today, choosers, simulated, unfit)
 
 
 def _creates(load: Load) -> Counter[str]:
@@ -138,18 +149,22 @@ def _looked_at(
     return candidates(load.case.scenario, strategy, together, spans, planned)
 
 
-def _chooser(task: Task, simulator: Simulator, strategy: str, together: Groups, coarse: Batch) -> Chooser:
-    """A chooser with the coarse grid, and with finer limits near its best choice there."""
+def _chooser(
+    task: Task, simulator: Simulator, strategy: str, together: Groups, coarse: Batch
+) -> tuple[Chooser, list[Simulated]]:
+    """A chooser with the coarse grid, and with finer limits near its best choice there; and their points."""
+    simulated = list(map(Simulated, in_turn(together, coarse.limits), coarse.runs))
     chooser = Chooser(table_of(task.scenario, strategy, together, [coarse]), task)
     choice = chooser.choose({})
     # Where budgets decide, there may be room above what was chosen.
     above = not task.targets.goals or choice.short > 0
     near = {group: finer(coarse.limits[group], each, above) for group, each in choice.limits.items()}
     if not any(near.values()):
-        return chooser
+        return chooser, simulated
     shown = {group: of or [choice.limits[group]] for group, of in near.items()}
     finest = Batch(near, simulator.run(points(strategy, together, shown, simulator.load.common)))
-    return Chooser(table_of(task.scenario, strategy, together, [coarse, finest]), task)
+    simulated += map(Simulated, in_turn(together, shown), finest.runs)
+    return Chooser(table_of(task.scenario, strategy, together, [coarse, finest]), task), simulated
 
 
 # -- simulated whole -----------------------------------------------------------------------------------
