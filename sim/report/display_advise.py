@@ -27,6 +27,7 @@ WORDS = {
     "p95_s": "95th percentile of create seconds",
     "waited_h_month": "hours that users wait a month",
     "errors": "failed creates",
+    "price_month": "price a month",
 }
 NOTHING = (
     "Nothing is worth doing: no change that was tried, alone or with another, saves at least 1 % of today's"
