@@ -26,6 +26,7 @@ from sim.inputs.shown import Secrets, Stream, one_line, plainly
 
 Command = TypeVar("Command", bound=Callable[..., None])
 FULL = {errno.ENOSPC, errno.EDQUOT}
+STDOUT = "stdout"  # the file of errors of what is printed
 OUTPUTS = ("out",)
 ORDER = (  # of the commands in the help: from a cloud to an answer, then its reasons, then tools
     *("advise", "import", "calibrate", "validate", "compare", "plan", "storm", "watch"),
@@ -148,7 +149,8 @@ def words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         file = error.filename
         if error.errno in FULL:
-            return f"no space left in {os.path.dirname(file) or '.'}" if file else "no space left"
+            where = " for stdout" if file == STDOUT else f" in {os.path.dirname(file) or '.'}" if file else ""
+            return f"no space left{where}"
         return f"{error.strerror}: {file}" if file else error.strerror
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 

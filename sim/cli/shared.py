@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from sim import api
-from sim.cli.ending import say_failed, words
+from sim.cli.ending import STDOUT, say_failed, words
 from sim.inputs.beside import beside, unwritable
 from sim.inputs.cinders import INSTALLED, Cinder, cinders_of
 from sim.inputs.problems import BadInput, printable, quoted
@@ -130,7 +130,7 @@ def show(text: str, coloured: bool = False) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise OSError(error.errno, error.strerror, "stdout") from error
+        raise OSError(error.errno, error.strerror, STDOUT) from error
 
 
 def print_failure(strategy: str, error: Exception, verbose: bool = False) -> None:
