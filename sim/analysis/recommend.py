@@ -151,7 +151,7 @@ def to_raise(records: Records, case: Case) -> dict[str, list[str]]:
     held = creates[creates["cache_held"] > 0]
     full = held["error"].str.extract(AT_LIMIT, expand=False).fillna("").map(backend_of)
     for backend, chosen in by(held.assign(backend=full)[full != ""], "backend"):
-        failed_there = f"{count(len(chosen), 'create')} failed beside cached image-volumes"
+        failed_there = f"{count(len(chosen), 'create')} failed while the cache held places"
         told.setdefault(backend, []).append(f"max_volumes of {backend} ({failed_there})")
     found: dict[str, list[str]] = {}
     for backend, lines in told.items():

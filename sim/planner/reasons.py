@@ -90,11 +90,10 @@ def _given_up(plan: Plan) -> list[Reason]:
         nearer = best.short < plan.best.short if goals else best.hits > _rate(plan.best) + 0.001
         margin = plan.choosers[best.strategy].margins(best.limits)[given_up]
         if nearer and margin < ENOUGH:
-            reached = "everything else is kept" if not best.short else "one comes nearer"
+            reached = "everything else is kept" if not best.short else "a plan comes nearer"
             text = (
-                f"{reached} with {100 * best.hits:.1f} % hits in all ({best.strategy}), if "
-                f"{given_up.reached(margin):,.5g} instead of {given_up.bound:,.5g} may be "
-                f"{given_up.words} of {given_up.where}"
+                f"if {given_up.words} of {given_up.where} may be {given_up.reached(margin):,.5g} instead of"
+                f" {given_up.bound:,.5g}, {reached}: {100 * best.hits:.1f} % hits in all ({best.strategy})"
             )
             found.append(_reason(given_up, text))
     return found

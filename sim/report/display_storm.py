@@ -107,7 +107,7 @@ def _enough(enough: bool, smallest: float | None, change: str) -> str:
 
 
 def conclusions(found: StormAnswer) -> list[str]:
-    """When the storm is over, and what runs out first."""
+    """When the storm is over, and what runs out first, or what creates wait for."""
     row = found.times[found.times["strategy"] == found.strategy].iloc[0]
     up = found.ask.creates - int(row["failed"])
     lines = [f"{found.strategy}: {up:,} of {found.ask.creates:,} volumes come up, {row['late']:,} are late."]
@@ -119,14 +119,12 @@ def conclusions(found: StormAnswer) -> list[str]:
             "Nothing that is shared holds the storm up: to relieve it alone makes the storm no shorter."
         )
     else:
-        how = (
-            f"it refused {first['refused']:,} creates"
-            if first["refused"]
-            else f"creates waited {number(first['waited_s'])} s for it in all"
-        )
+        what, how = "What creates wait for most", f"they waited {number(first['waited_s'])} s for it in all"
+        if first["refused"]:
+            what, how = "What runs out first", f"it refused {first['refused']:,} creates"
         where = f" of {first['where']}" if first["where"] else ""
         thing = f"{first['resource']}{where} ({number(first['limit'])} {first['unit']})"
-        lines.append(f"What runs out first: {thing}; {how}.")
+        lines.append(f"{what}: {thing}; {how}.")
     return lines
 
 

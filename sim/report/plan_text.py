@@ -69,12 +69,16 @@ def _change(key: str, value: float) -> str:
 def _table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
-        table.add_column(heading, justify="right" if table.columns else "left", overflow="fold")
+        table.add_column(
+            heading, justify="right" if table.columns else "left", overflow="fold", vertical="bottom"
+        )
     return table
 
 
 def _limits(document: Document) -> Table:
-    table = _table("backend", "max_size_gb", "max_count", "hit %", "p95 s", "GiB peak", "vols peak")
+    table = _table(
+        "backend", "max_size_gb", "max_count", "hit %", "p95 s", "image\nGiB peak", "all vols\npeak"
+    )
     for name, of in document["backends"].items():
         limits = ("off", "off")
         if of[ENABLED]:
