@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import math
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,13 +18,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cinderclient.exceptions import OverLimit
 from glanceclient.v2.images import Controller
 
 from sim.model.rules import ATTACH_TRIES, attach_wait_s, polled_s
 from tests.importers.glance_server import Server, running
 
 cinder_store = pytest.importorskip("glance_store._drivers.cinder.store")
-BackendException = cinder_store.exceptions.BackendException
+BackendException, StorageFull = cinder_store.exceptions.BackendException, cinder_store.exceptions.StorageFull
 SCRIPT = Path(__file__).with_name("attached_store.py")
 STORES = "files:file, vol:cinder"
 FREE = "11111111-1111-4111-8111-111111111111"  # of the script: it can be attached
@@ -81,19 +85,36 @@ def test_a_real_glance_saves_an_image_again_when_it_is_hashed(tmp_path: Path) ->
 
 
 class Volumes:
-    """Cinder's client, as glance_store asks it. Whatever it asks for is done when `step_s` have passed."""
+    """Cinder's client, as glance_store asks it. Whatever it asks for is done when `step_s` have passed.
 
-    def __init__(self, step_s: float) -> None:
-        self.step_s, self.now, self.done_at = step_s, 0.0, 0.0
+    `refuses`: how Cinder answers to an extension. Its quota raises an exception, the scheduler leaves the
+    volume as it is, and the array leaves it in an error.
+    """
+
+    def __init__(self, step_s: float, refuses: str = "") -> None:
+        self.step_s, self.now, self.done_at, self.refuses = step_s, 0.0, 0.0, refuses
         self.asked: list[int] = []
+        self.deleted = False
+        self.then = "available"
         self.volume = SimpleNamespace(id="v", status="available", size=0, extend=self.extend)
+        self.volume.delete = lambda: setattr(self, "deleted", True)
         self.volume.update_all_metadata = self.volume.update_readonly_flag = lambda *_: None
 
     def create(self, _client: Any, size_gib: int, **_: Any) -> Any:
         return self.change(size_gib, "creating")
 
     def extend(self, _volume: Any, size_gib: int) -> None:
+        if self.refuses == "quota":
+            raise OverLimit(413)
+        size = self.volume.size
         self.change(size_gib, "extending")
+        if self.refuses:
+            self.volume.size = size
+            self.then = {"scheduler": "available", "array": "error_extending"}[self.refuses]
+
+    def open(self, *_: Any) -> Any:
+        """The volume as a device, which has no room beyond its end. What is a GiB is here a KiB."""
+        return nullcontext(Device(self.volume.size * 1024))
 
     def change(self, size_gib: int, status: str) -> Any:
         self.asked.append(size_gib)
@@ -103,11 +124,22 @@ class Volumes:
 
     def get(self, *_: Any) -> Any:
         if self.now >= self.done_at:
-            self.volume.status = "available"
+            self.volume.status = self.then
         return self.volume
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+class Device(io.BytesIO):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self.size:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
 
 
 def added(volumes: Volumes, data: bytes, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +153,7 @@ def added(volumes: Volumes, data: bytes, size: int, monkeypatch: pytest.MonkeyPa
     store.is_capable = lambda *_: True
     store._check_context = lambda *_, **__: None
     store.get_cinderclient = lambda *_, **__: None
-    store._open_cinder_volume = lambda *_: nullcontext(io.BytesIO())
+    store._open_cinder_volume = volumes.open
     store.add("i", io.BytesIO(data), size, "sha512", SimpleNamespace(project_id="p"))
 
 
@@ -150,6 +182,36 @@ def test_glance_store_extends_a_volume_step_by_step_if_it_does_not_know_the_size
     added(volumes, bytes(2500), 2500 if known else 0, monkeypatch)
     assert volumes.asked == asked
     assert volumes.now == len(asked) * polled_s(0.7)
+
+
+@pytest.mark.parametrize(
+    ("refuses", "raised"), [("quota", OverLimit), ("scheduler", StorageFull), ("array", StorageFull)]
+)
+def test_glance_store_deletes_a_volume_that_it_cannot_extend(
+    refuses: str, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a volume that is as before for one that was extended, and finds no space on it."""
+    volumes = Volumes(0.7, refuses)
+    with pytest.raises(raised):
+        added(volumes, bytes(2500), 0, monkeypatch)
+    assert volumes.deleted and volumes.now == polled_s(0.7) * (1 if refuses == "quota" else 2)
+
+
+def test_what_cinder_hears_if_the_store_is_full() -> None:
+    """Glance answers 413 to a full store. It does not know what Cinder's client raises, and answers 500."""
+    script = Path(__file__).with_name("full_store.py")
+    command = [sys.executable, "-W", "ignore", str(script)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["HTTPOverLimit", "HTTPInternalServerError"]
+
+
+def test_glance_store_gives_an_extension_up_after_300_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And asks Cinder to delete the volume, which refuses it: the volume is still extended."""
+    volumes = Volumes(0.0)
+    volumes.volume.extend = lambda *_: setattr(volumes, "step_s", 300.6) or volumes.change(2, "extending")
+    with pytest.raises(StorageFull):
+        added(volumes, bytes(2500), 0, monkeypatch)
+    assert volumes.now == 300.5 and volumes.deleted
 
 
 def test_cinder_tells_glance_no_size_of_an_upload() -> None:

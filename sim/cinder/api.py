@@ -24,12 +24,13 @@ BASE_VERSION = microversions.get_api_version(microversions.BASE_VERSION)
 
 
 class VolumeAPI(api.API):  # type: ignore[misc]
-    """Cinder's volume API. Deletes, uploads and snapshots run here."""
+    """Cinder's volume API. Deletes, uploads, snapshots and extensions run here."""
 
-    def __init__(self, db: Database, volume_rpcapi: Any) -> None:
+    def __init__(self, db: Database, volume_rpcapi: Any, scheduler_rpcapi: Any = None) -> None:
         # The parent's __init__ is not called: it connects to Glance and to the message bus.
         self.db = db
         self.volume_rpcapi = volume_rpcapi
+        self.scheduler_rpcapi = scheduler_rpcapi
         self.key_manager = key_manager.API()
         self.message = message_api.API()
 

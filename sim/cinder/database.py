@@ -76,6 +76,7 @@ class Volume:
     use_quota: bool = True
     service_uuid: str | None = None
     volume_metadata: list[dict[str, str]] | tuple[()] = ()
+    volume_attachment: tuple[()] = ()  # none: glance_store detaches a volume before it has it extended
     launched_at: datetime | None = None
     scheduled_at: datetime | None = None
     terminated_at: datetime | None = None
@@ -326,6 +327,13 @@ class Database(EarlierCalls):
         anywhere = (self._of_image.get((scope, image_id)) for scope in self._used)
         return max((entries[-1] for entries in anywhere if entries), key=_uses, default=None)
 
+    # -- volume types --------------------------------------------------------------------------
+
+    @repeats("cinder.db.api", "volume_type_get")
+    def volume_type_get(self, context: Any, id: str, expected_fields: None = None) -> dict[str, Any]:
+        specs = {"volume_backend_name": id, **self.extra_specs[id]}
+        return {"id": id, "name": id, "extra_specs": specs}
+
     # -- encryption --------------------------------------------------------------------------
 
     def volume_type_encryption_get(self, context: Any, volume_type_id: str) -> SimpleNamespace:
@@ -336,6 +344,10 @@ class Database(EarlierCalls):
         return {"encryption_key_id": self.volumes[volume_id].encryption_key_id, **ENCRYPTION}
 
     # -- volumes and their metadata ----------------------------------------------------------
+
+    @repeats("cinder.db.api", "volume_update")
+    def volume_update(self, context: Any, volume_id: str, values: dict[str, Any]) -> None:
+        self.volumes[volume_id].update(values)
 
     @repeats("cinder.db.api", "volume_get")
     def volume_get(self, context: Any, volume_id: str) -> Volume:

@@ -183,7 +183,8 @@ class Simulation:
     # -- the services and the initial state -----------------------------------------------------
 
     def _start_services(self) -> None:
-        self._volume_api = VolumeAPI(self.db, self.volume_rpcapi)
+        scheduler_rpc = SchedulerRPC(self.clock, self.volume_rpcapi, self._schedule, self._extend)
+        self._volume_api = VolumeAPI(self.db, self.volume_rpcapi, scheduler_rpc)
         self._actions = Actions(self._volume_api)
         self._api_task = CreateRequest(None, set(self._scenario.zones()))
         self._snapshots = Snapshots(self.clock, self.db, self._volume_api, self._free)
@@ -193,7 +194,6 @@ class Simulation:
         if self._scenario.upload == "raw-twin-location":
             patches.append(MarkedLocations)
         changes = Changes(create_task(what_if, *patches), fill(what_if), twin(self._scenario))
-        scheduler_rpc = SchedulerRPC(self.clock, self._schedule)
         shared = Shared(
             self.clock,
             self.db,
@@ -469,6 +469,12 @@ class Simulation:
 
     def delete(self, volume: Volume) -> None:
         self._volume_api.delete(Context(volume.user_id, volume.project_id), volume)
+
+    def extend(self, volume: Volume, size_gib: int) -> None:
+        self._volume_api.extend(Context(volume.user_id, volume.project_id), volume, size_gib)
+
+    def _extend(self, *asked: Any) -> None:
+        self._scheduler.extend_volume(*asked)
 
     def _entry_event(self, event: str, entry: Entry) -> None:
         cache = self._cache_on(entry["pool"])

@@ -24,12 +24,14 @@ from sim.inputs.scenario import Image
 from sim.inputs.units import MIB
 from sim.model.links import NONE
 from sim.model.repeats import repeats
-from sim.model.rules import bound_of, rate_over
+from sim.model.rules import bound_of, part_of, rate_over
 
 MARKED = "cinder-raw"  # scheme of locations that are raw, though the image is not
 # What the metadata of an image tell of the key of its data.
 KEY = ("cinder_encryption_key_id", "cinder_encryption_key_deletion_policy")
 PUBLIC_OWNER = "(image owner)"  # the project that owns public images
+# The volumes of a file in a store, and what makes them larger by 1 GiB (None: they have their size).
+Kept = tuple[list[Volume], Callable[[], None] | None]
 
 
 def owner_of(image: Image) -> str:
@@ -56,8 +58,9 @@ class Glance:
     """All images; `service()` returns the image service for Cinder.
 
     The `uploaded` images come later. `volumes` are Cinder's by id; `store` puts the file of an image, with
-    its version, into one of the stores (None: the default one). `transfers` go over shared links. Volumes of
-    the types `one_at_a_time` are attached once at most. `directories` are the nodes' conversion directories.
+    its version, into one of the stores (None: the default one); with the volumes comes what makes them 1 GiB
+    larger, if they must grow. `transfers` go over shared links. Volumes of the types `one_at_a_time` are
+    attached once at most. `directories` are the nodes' conversion directories.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Glance:
         updated_at: datetime,
         uploaded: frozenset[str],
         volumes: Mapping[str, Volume],
-        store: Callable[[Image, datetime, str | None], list[Volume]],
+        store: Callable[[Image, datetime, str | None], Kept],
         transfers: Transfers,
         one_at_a_time: frozenset[str],
         directories: Directories,
@@ -180,8 +183,14 @@ class Glance:
         An image that goes into the Cinder store takes its space there first.
         """
         image = self.images[image_id]
-        volumes = self._store(image.image, image.updated_at, store_id)
-        self.transfer(image.image, least_s)
+        volumes, grow = self._store(image.image, image.updated_at, store_id)
+        with self._stream():
+            if grow is None:
+                self._send(image.image, least_s)
+            for step in range(max(1, image.image.size_gib) if grow else 0):
+                if grow and step:
+                    grow()
+                self._send(image.image, least_s, part_of(image.image.size_bytes / MIB, step))
         for volume in volumes:
             self.add_location(image_id, volume, image.owner, first=True)
         image.status = "active"
@@ -213,22 +222,23 @@ class Glance:
             self._files[dest] = image
             self._send(image)
 
-    def transfer(self, image: Image, least_s: float = 0.0) -> None:
-        """Let the time of an image's file on one of the streams pass, no less than `least_s`."""
+    def transfer(self, image: Image) -> None:
+        """Let the time of an image's file on one of the streams pass."""
         with self._stream():
-            self._send(image, least_s)
+            self._send(image)
 
-    def _send(self, image: Image, least_s: float = 0.0) -> None:
+    def _send(self, image: Image, least_s: float = 0.0, part: float = 1.0) -> None:
+        """Send a part of a file; all of it takes `least_s` at least."""
         if not self._takes_time:
-            self.clock.sleep(least_s)
+            self.clock.sleep(least_s * part)
             return
         mib, own_mib_s = image.size_bytes / MIB, bound_of(self._spec.stream_mib_s)
         shared = self._transfers.shared
         route = shared.of_node.get(current_process().node, shared.of_glance)
         if route == NONE:
-            self.clock.sleep(max(mib / own_mib_s, least_s))
+            self.clock.sleep(max(mib / own_mib_s, least_s) * part)
         else:
-            self._transfers.carry(route, mib, rate_over(mib, own_mib_s, least_s))
+            self._transfers.carry(route, mib * part, rate_over(mib, own_mib_s, least_s))
 
     @contextmanager
     def _read(self, image_id: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ from glanceclient.exc import HTTPInternalServerError
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Context, Volume
 from sim.cinder.manager import VolumeManager
+from sim.cinder.quotas import Reservation
 from sim.cinder.services import Services
 from sim.cinder.snapshots import Snapshot
 
@@ -71,6 +72,13 @@ class VolumeRPC:
         manager = self._services().of(volume)
         self._clock.cast(handle, manager, manager.delete_volume, context, volume, unmanage_only, cascade)
 
+    def extend_volume(
+        self, context: Context, volume: Volume, new_size: int, reservations: list[Reservation]
+    ) -> None:
+        """A cast, too."""
+        manager = self._services().of(volume)
+        self._clock.cast(handle, manager, manager.extend_volume, context, volume, new_size, reservations)
+
     def create_snapshot(self, context: Context, volume: Volume, snapshot: Snapshot) -> None:
         """A cast, as is `delete_snapshot`."""
         self._on_snapshot("create_snapshot", context, volume, snapshot)
@@ -92,14 +100,22 @@ class VolumeRPC:
 
 
 class SchedulerRPC:
-    """`cinder.scheduler.rpcapi.SchedulerAPI`: messages from a cinder-volume to the scheduler.
+    """`cinder.scheduler.rpcapi.SchedulerAPI`: messages from a cinder-volume or the API to the scheduler.
 
-    `schedule` takes a request, then Cinder's arguments.
+    `schedule` takes a request, then Cinder's arguments; `extend` takes Cinder's arguments.
     """
 
-    def __init__(self, clock: Clock, schedule: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        volume_rpcapi: VolumeRPC,
+        schedule: Callable[..., None],
+        extend: Callable[..., None],
+    ) -> None:
         self._clock = clock
+        self._volume_rpcapi = volume_rpcapi
         self._schedule = schedule
+        self._extend = extend
 
     def create_volume(
         self,
@@ -112,3 +128,19 @@ class SchedulerRPC:
         """Reschedule: a cast, which starts later in this instant."""
         request = current_process().request
         self._clock.cast(self._schedule, request, context, volume, request_spec, filter_properties)
+
+    def create_snapshot(self, ctxt: Context, volume: Volume, snapshot: Snapshot, *_: Any) -> None:
+        """The scheduler's check is not simulated: its message goes to the volume service."""
+        self._volume_rpcapi.create_snapshot(ctxt, volume, snapshot)
+
+    def extend_volume(
+        self,
+        ctxt: Context,
+        volume: Volume,
+        new_size: int,
+        reservations: list[Reservation],
+        request_spec: dict[str, Any],
+    ) -> None:
+        """A cast, with the values that the volume has now."""
+        spec = {**request_spec, "volume_properties": dict(volume)}
+        self._clock.cast(self._extend, ctxt, volume, new_size, reservations, spec)

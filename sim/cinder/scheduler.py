@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from cinder.scheduler import filter_scheduler, weights
+from cinder.message import api as message_api
+from cinder.scheduler import filter_scheduler, manager, weights
 from cinder.scheduler.flows.create_volume import ScheduleCreateVolumeTask
 
 from sim.cinder.addresses import cluster_of, host_on, scenarios_own, scope
 from sim.cinder.database import Context, Database, Volume
 from sim.cinder.glance import Glance
 from sim.cinder.manager import VolumeManager
+from sim.cinder.quotas import Reservation
 from sim.cinder.services import Services
 from sim.inputs.backend import Backend
 from sim.inputs.scenario import Scenario
@@ -103,10 +106,10 @@ class CloneWeigher(weights.BaseHostWeigher):  # type: ignore[misc]
 
     def _weigh_object(self, host_state: Any, weight_properties: dict[str, Any]) -> float:
         spec = weight_properties["request_spec"]
-        volume = spec["volume_properties"]
+        volume, image_id = spec["volume_properties"], spec.get("image_id")  # an extension has none
         if volume["encryption_key_id"]:
             return 0.0
-        return float(self.clones.on(scenarios_own(host_state.host), spec["image_id"], volume["project_id"]))
+        return float(self.clones.on(scenarios_own(host_state.host), image_id, volume["project_id"]))
 
 
 class ToldScheduler(filter_scheduler.FilterScheduler):  # type: ignore[misc]
@@ -149,6 +152,15 @@ def request_spec_of(volume: Volume, image_id: str, zones: list[str]) -> dict[str
     }
 
 
+class SchedulerManager(manager.SchedulerManager):  # type: ignore[misc]
+    """Cinder's own manager of the scheduler. Only extensions run here."""
+
+    def __init__(self, driver: ToldScheduler) -> None:
+        # The parent's __init__ is not called: it connects to the message bus and waits for reports.
+        self.driver = driver
+        self.message_api = message_api.API()
+
+
 class Scheduler:
     """Places volumes, as the scheduler's manager does with `ScheduleCreateVolumeTask`."""
 
@@ -160,6 +172,7 @@ class Scheduler:
             weigher = type(CloneWeigher.__name__, (CloneWeigher,), known)
             self._driver.host_manager.weight_classes.append(weigher)
         self._task = ScheduleCreateVolumeTask(self._driver)
+        self._manager = SchedulerManager(self._driver)
         self._seen: dict[str, datetime | None] = {}
 
     @repeats("cinder.scheduler.manager:SchedulerManager", "create_volume")
@@ -171,12 +184,33 @@ class Scheduler:
         filter_properties: dict[str, Any],
     ) -> None:
         """Choose a pool and have the volume made there; without a pool, the volume's status is `error`."""
+        self._hear()
+        self._task.execute(context, request_spec, filter_properties, volume)
+
+    def extend_volume(
+        self,
+        context: Context,
+        volume: Volume,
+        new_size: int,
+        reservations: list[Reservation],
+        request_spec: dict[str, Any],
+    ) -> None:
+        """Have a volume extended if its pool passes the filters; if not, it is as before.
+
+        If a filter or a weigher raises another exception, as in a create, the volume stays `extending`: the
+        service would log it.
+        """
+        self._hear()
+        with suppress(ZeroDivisionError, ValueError):
+            self._manager.extend_volume(context, volume, new_size, reservations, request_spec)
+
+    def _hear(self) -> None:
+        """Let the scheduler have the reports that came since its last decision."""
         for name, managers in self._services.by_backend.items():
             manager = max(managers, key=lambda manager: manager.reported_at or datetime.min)
             if self._seen.get(name) is not manager.reported_at:
                 self._seen[name] = manager.reported_at
                 self._deliver(manager)
-        self._task.execute(context, request_spec, filter_properties, volume)
 
     def _deliver(self, manager: VolumeManager) -> None:
         """The scheduler keeps the last of the reports of a backend's nodes."""

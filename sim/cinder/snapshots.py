@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 
 from cinder import exception
@@ -72,22 +71,13 @@ class Snapshot:
 
 
 class Snapshots:
-    """Takes and deletes the snapshots of a trace; `free` deletes a volume whose delete had to wait for them.
-
-    The scheduler's check of a snapshot is not simulated: its message goes to the volume service.
-    """
+    """Takes and deletes a trace's snapshots; `free` deletes a volume whose delete had to wait for them."""
 
     def __init__(self, clock: Clock, db: Database, api: Any, free: Callable[[str], None]) -> None:
         self._clock, self._db, self._api, self._free = clock, db, api, free
         self._waiting: set[str] = set()  # volumes
         self._volume_of: dict[str, str] = {}
-        rpc = api.volume_rpcapi
-        api.scheduler_rpcapi = SimpleNamespace(
-            create_snapshot=lambda context, volume, snapshot, *_: rpc.create_snapshot(
-                context, volume, snapshot
-            )
-        )
-        rpc.snapshot_ended = self._ended
+        api.volume_rpcapi.snapshot_ended = self._ended
 
     def take(self, volume_id: str, snapshot_id: str) -> None:
         """`volume.API.create_snapshot`, unless it refuses or there is no such volume."""

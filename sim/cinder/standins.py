@@ -25,6 +25,7 @@ from cinder.image import glance as cinder_glance
 from cinder.image import image_utils
 from cinder.message import api as message_api
 from cinder.scheduler import driver as scheduler_driver
+from cinder.scheduler import manager as scheduler_manager
 from cinder.scheduler import weights
 from cinder.scheduler.evaluator import evaluator
 from cinder.scheduler.filters import affinity_filter
@@ -97,6 +98,9 @@ def installed(
             (api, "QUOTAS", quotas),
             (create_volume, "QUOTAS", quotas),
             (manager, "QUOTAS", quotas),
+            (scheduler_manager, "QUOTAS", quotas),
+            (scheduler_manager.db, "volume_update", db.volume_update),
+            (volume_types.db, "volume_type_get", db.volume_type_get),
             (rpc, "get_notifier", lambda *_, **__: notifier),
             (utils, "notifications_enabled", lambda _: False),
             (message_api, "API", lambda: SimpleNamespace(create=_nothing)),

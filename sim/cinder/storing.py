@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 from cinder import exception
-from glanceclient.exc import HTTPInternalServerError
+from glanceclient.exc import HTTPInternalServerError, HTTPOverLimit
 
 from sim.cinder.addresses import address
 from sim.cinder.api import Checked
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import INTERNAL_USER, Context, Database, Volume
 from sim.cinder.driver import of_a_driver
-from sim.cinder.glance import Glance, Registered, owner_of
+from sim.cinder.glance import Glance, Kept, Registered, owner_of
 from sim.cinder.manager import VolumeManager
 from sim.cinder.quotas import Quotas
 from sim.cinder.recorder import Request
@@ -54,20 +55,24 @@ class Run(Protocol):
 
     def delete(self, volume: Volume) -> None: ...
 
+    def extend(self, volume: Volume, size_gib: int, /) -> None: ...
+
     def enter(self, placed: Placed, services: Sequence[VolumeManager], /) -> Volume: ...
 
     def first_service(self, host: str, /) -> Sequence[VolumeManager]: ...
 
 
-def keep(run: Run, image: Image, version: datetime, store_id: str | None) -> list[Volume]:
+def keep(run: Run, image: Image, version: datetime, store_id: str | None) -> Kept:
     """Put an uploaded image's file into a store of Glance; an image without a place in Cinder has no volume.
 
     Either Glance asks Cinder for a volume, which takes time, or, on known pools, all volumes are there at
-    once, or none if one does not fit. Raises the exception of a real Glance or driver.
+    once, or none if one does not fit. Cinder does not tell Glance the size of an upload: a volume that Glance
+    asks for has 1 GiB. Raises the exception of a real Glance or driver.
     """
     volume_type = asked_type(run.case, run.strategy, store_id)
     if volume_type is not None and not image.store_hosts:
-        return [_asked_for(run, image, volume_type)]
+        asked = _asked_for(run, image, volume_type)
+        return [asked], partial(_grow, run, asked)
     context = Context(INTERNAL_USER, run.store_project)
     done: list[Placed] = []
     try:
@@ -81,7 +86,7 @@ def keep(run: Run, image: Image, version: datetime, store_id: str | None) -> lis
             run.arrays[backend_of(each.host)].end_delete(each.volume_id)
             run.quotas.count(run.store_project, each.size_gib, each.tier, -1)
         raise of_a_driver(error) if isinstance(error, Refusal) else error from None
-    return [run.enter(volume, run.first_service(volume.host)) for volume in done]
+    return [run.enter(volume, run.first_service(volume.host)) for volume in done], None
 
 
 def _asked_for(run: Run, image: Image, volume_type: str) -> Volume:
@@ -91,7 +96,7 @@ def _asked_for(run: Run, image: Image, volume_type: str) -> Volume:
     """
     found = run.glance.images[image.image_id]
     try:
-        volume, begin = _new_volume(run, image, volume_type, "", "", "")
+        volume, begin = _new_volume(run, image, 1, volume_type, "", "", "")
     except exception.CinderException:
         raise HTTPInternalServerError from None
     run.clock.cast(begin, None)
@@ -99,6 +104,30 @@ def _asked_for(run: Run, image: Image, volume_type: str) -> Volume:
     if volume.status != "available" or not _kept(run, found, volume):
         raise HTTPInternalServerError
     return volume
+
+
+def _grow(run: Run, volume: Volume) -> None:
+    """Have Cinder extend an image-volume by 1 GiB, and write on (`_offline_extend` of glance_store).
+
+    Of a quota's refusal Glance knows no more than that it failed. If the scheduler finds no space, the volume
+    is available in its old size, and the next write finds no space on the device. In either case, and if the
+    array refuses or all takes too long, glance_store deletes the volume; Cinder refuses that while it
+    extends. Raises Glance's answer.
+    """
+    size_gib = volume.size + 1
+    failed: type[Exception] | None = None
+    try:
+        run.extend(volume, size_gib)
+    except exception.CinderException:
+        failed = HTTPInternalServerError
+    else:
+        _look(run, volume, "extending")
+        if volume.status != "available" or volume.size < size_gib:
+            failed = HTTPOverLimit  # of `StorageFull`
+    if failed:
+        with suppress(exception.InvalidVolume):
+            run.delete(volume)
+        raise failed
 
 
 def _look(run: Run, volume: Volume, changing: str) -> None:
@@ -134,7 +163,8 @@ def store_image(
     run.glance.update(image_id)
     volume_type = volume_type or run.case.scenario.backend_at(host).volume_types[0]
     try:
-        begin = _new_volume(run, found.image, volume_type, host, first_host, availability_zone)[1]
+        size_gib = max(1, found.image.size_gib)
+        begin = _new_volume(run, found.image, size_gib, volume_type, host, first_host, availability_zone)[1]
     except exception.CinderException:
         run.glance.update(image_id)
         return
@@ -142,13 +172,19 @@ def store_image(
 
 
 def _new_volume(
-    run: Run, image: Image, volume_type: str, host: str, first_host: str, availability_zone: str
+    run: Run,
+    image: Image,
+    size_gib: int,
+    volume_type: str,
+    host: str,
+    first_host: str,
+    availability_zone: str,
 ) -> tuple[Volume, Callable[[Callable[[Volume], None] | None], None]]:
     """Ask Cinder's API for a volume for an image's file. Returns it, and what has it made.
 
     That takes what follows the create, if anything does. Raises the API's exception.
     """
-    context, size_gib = Context(run.store_project, run.store_project), max(1, image.size_gib)
+    context = Context(run.store_project, run.store_project)
     zones = run.checked(context, "", size_gib, availability_zone)[0]
     run.quotas.take(context, size_gib, volume_type)
     volume = Volume(

@@ -9,7 +9,7 @@ from typing import Any
 import cinder.context
 from castellan.common.exception import CastellanException
 from cinder import coordination, exception, objects
-from glanceclient.exc import HTTPInternalServerError
+from glanceclient.exc import HTTPInternalServerError, HTTPOverLimit
 from oslo_concurrency.processutils import ProcessExecutionError
 from webob.exc import HTTPBadRequest
 
@@ -26,6 +26,7 @@ UPLOAD_ERRORS = (
     CastellanException,
     HTTPBadRequest,
     HTTPInternalServerError,
+    HTTPOverLimit,
     ProcessExecutionError,
 )
 

@@ -131,10 +131,8 @@ def clone_from_glance(
 
 
 @compiled
-def extend(s: State, v: int, pool: int, size_gib: int) -> Step:
-    """Grow (or give back) a user's volume to `size_gib`."""
-    backend = s.pools[pool].backend
-    slot = find(s, v, backend)
+def extend(s: State, slot: int, size_gib: int) -> Step:
+    """Grow (or give back) a volume to `size_gib`."""
     if slot == NONE:
         return MISSING, 0.0
     grown = size_gib - s.slots[slot].size_gib
@@ -143,7 +141,7 @@ def extend(s: State, v: int, pool: int, size_gib: int) -> Step:
         return error, 0.0
     s.slots[slot].size_gib = size_gib
     change(s, slot, 0, grown)
-    return 0, s.backends[backend].extend_s
+    return 0, s.backends[s.pools[s.slots[slot].pool].backend].extend_s
 
 
 @compiled
@@ -252,6 +250,7 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int, family
     d.there, d.tenant, d.marked, d.foreign = True, NONE, False, False
     d.serial += 1
     d.deleting = d.attached = False
+    d.extension = 0
     d.owner, d.next, d.code = v, NONE, NONE
     w.stamp += 1
     d.node, d.made = 0, w.stamp

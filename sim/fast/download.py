@@ -254,7 +254,7 @@ def extend_back(s: State, v: int) -> bool:
     r = s.volumes[v]
     if r.size_gib == r.asked_gib:
         return next_phase(s, v, UNLOCK, 0.0)
-    error, seconds = extend(s, v, r.pool, r.asked_gib)
+    error, seconds = extend(s, find(s, v, s.pools[r.pool].backend), r.asked_gib)
     if error != 0:
         note_cache_held(s, v)
         fails_with(s, v, error)

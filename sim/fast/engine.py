@@ -72,6 +72,7 @@ UPLOAD_ERRORS = {
     state.NOT_AVAILABLE: "InvalidVolume",
     state.NOT_RAW: "HTTPBadRequest",
     state.NO_STORE: "HTTPInternalServerError",
+    state.STORE_FULL: "HTTPOverLimit",
     state.NO_KEY: "ManagedObjectNotFoundError",
     state.OVER_QUOTA: "OverQuota",
     NO_SPACE: "VolumeBackendAPIException",

@@ -15,11 +15,12 @@ from sim.fast.state import NO_LIMIT, NONE, State
 from sim.model.repeats import repeats
 
 # Events: a request goes on; deletes begin and end; a request is scheduled again; streams are granted;
-# snapshots; a transfer over shared links may end.
+# snapshots; a transfer over shared links may end; an image-volume is extended.
 RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
 END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD = range(6, 10)
 MAKE_SNAPSHOT, SNAPSHOT_MADE, DROP, DELETE_SNAPSHOT, SNAPSHOT_GONE = range(10, 15)
 TRANSFER = 15
+SCHEDULE_EXTENSION, EXTEND_VOLUME, VOLUME_EXTENDED = range(16, 19)
 
 
 @compiled

@@ -25,6 +25,7 @@ from sim.fast.events import (
     MAKE_SNAPSHOT,
     RESUME,
     SCHEDULE,
+    SCHEDULE_EXTENSION,
     TRANSFER,
     USER_DELETES,
     cast,
@@ -32,6 +33,7 @@ from sim.fast.events import (
     grant_stream,
     read_clock,
 )
+from sim.fast.extending import extension_step
 from sim.fast.jit import compiled, entry, state_of
 from sim.fast.links import carried
 from sim.fast.nodes import allocate
@@ -226,6 +228,8 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         v = carried(s, who)
         if v != NONE:
             go_on(s, v)
+    elif what >= SCHEDULE_EXTENSION:
+        extension_step(s, what, who, pool == GRANTED)
     elif what >= MAKE_SNAPSHOT:
         snapshot_step(s, what, who, pool == GRANTED)
     else:
@@ -342,7 +346,7 @@ def store_image(s: State, at: int) -> None:
     i.version += 1
     if tier == NONE:
         tier = s.backends[s.pools[pool].backend].tier
-    v = ask_for_volume(s, image, tier, s.trace_zone[at])
+    v = ask_for_volume(s, image, max(1, i.size_gib), tier, s.trace_zone[at])
     if v == NONE:  # the API refuses it
         read_clock(s)
         i.version += 1

@@ -64,6 +64,18 @@ def reserve(s: State, tenant: int, tier: int, size_gib: int) -> int:
     return 0
 
 
+@repeats("cinder.volume.api:API", "_extend")
+@compiled
+def reserve_gib(s: State, tenant: int, tier: int, gib: int) -> bool:
+    """Take the quota of some more GiB of a volume, if there is so much."""
+    if tenant == NONE:
+        return True
+    if left(s, tenant, ALL_GIGABYTES) < gib or left(s, tenant, OF_TYPES + 2 * tier) < gib:
+        return False
+    count(s, tenant, tier, 0, gib)
+    return True
+
+
 @compiled
 def left(s: State, tenant: int, column: int) -> int:
     return s.quota_limits[tenant, column] - s.quota_used[tenant, column]

@@ -81,6 +81,39 @@ def choose(s: State, v: int) -> int:
     return take(s, v, chosen)
 
 
+@repeats("cinder.scheduler.filter_scheduler:FilterScheduler", "backend_passes_filters")
+@repeats("cinder.scheduler.manager:SchedulerManager", "extend_volume")
+@compiled
+def may_extend(s: State, pool: int, tier: int, gib: int) -> int:
+    """`backend_passes_filters`: the pool, with the GiB counted there, NONE if it does not pass, or BREAKS.
+
+    No zone is asked for, and the pools that pass are weighed, though nothing depends on it.
+    """
+    for zone in range(len(s.zone_breaks)):
+        if s.zone_breaks[zone]:
+            return BREAKS
+    passing, finite, found = 0, False, NONE
+    for place in range(s.tier_start[tier], s.tier_start[tier + 1]):
+        each = s.tier_pools[place]
+        refresh(s, each)
+        if passes(s, each, gib):
+            passing += 1
+            finite = finite or s.pools[each].capacity < math.inf
+            if each == pool:
+                found = pool
+    if passing == 0:
+        return NONE
+    for number in range(len(s.weighers)):
+        if s.weighers[number] == BY_CAPACITY and not finite and s.options[0].capacity_multiplier <= 0:
+            return BREAKS
+    if s.options[0].stochastic:
+        s.world[0].lottery, _ = drawn(s.world[0].lottery)
+    if found != NONE:
+        consume(s, pool, gib)
+        s.pools[pool].seen_us = read_clock(s)
+    return found
+
+
 @repeats("cinder.scheduler.filter_scheduler:FilterScheduler", "_choose_top_backend")
 @compiled
 def take(s: State, v: int, pool: int) -> int:

@@ -60,7 +60,7 @@ NOT_ACTIVE = 15
 COPY = 20  # FAMILY_LIMIT, which is not final either, lies below
 # Of uploads, besides.
 NO_VOLUME, NOT_AVAILABLE = range(32, 34)
-NO_STORE = 38  # Glance has no volume for the data
+NO_STORE, STORE_FULL = range(38, 40)  # Glance has no volume for the data, or no room for all
 # Of the scheduler, besides.
 NO_MAXIMUM = 34
 # Of the API, besides.
@@ -217,7 +217,7 @@ SLOTS = np.dtype(
         ("marked", "?"),  # a location that is raw, whatever its image is
         ("foreign", "?"),  # a location that the image's owner alone may clone
         ("serial", "i8"),  # of the volumes that have had the slot
-        ("deleting", "?"), ("attached", "?"),  # of an image-volume: its status
+        ("deleting", "?"), ("attached", "?"), ("extension", "i8"),  # of an image-volume: its status
         ("located", "i8"),  # the order of locations
         ("node", "i8"), ("made", "i8"),  # the node that made it; the order of the rows
         ("clone_lock", "i8"),  # the turn to clone it, if anybody does

@@ -28,15 +28,14 @@ from sim.fast.state import INTERNAL, NONE, State
 from sim.fast.volumes import new_volume
 from sim.model.rules import CLOCK_S
 
-CREATED_TO_STORE, WRITE_FILE, SENDING_FILE, SENT_FILE = range(48, 52)
+CREATED_TO_STORE, WRITE_FILE, SENDING_FILE, SENT_FILE = range(49, 53)
 GIVEN_UP = -2  # the upload that asked for a volume waits no more
 
 
 @compiled
-def ask_for_volume(s: State, image: int, tier: int, zone: int) -> int:
+def ask_for_volume(s: State, image: int, size_gib: int, tier: int, zone: int) -> int:
     """A volume for an image's file, which the scheduler is to place; NONE: the API refuses it."""
     tenant = INTERNAL if s.options[0].tenant_owns_store else NONE
-    size_gib = max(1, s.images[image].size_gib)
     if zone == NONE or reserve_new(s, tenant, tier, size_gib) != 0:
         return NONE
     v = new_volume(s)
@@ -129,7 +128,7 @@ def tell(s: State, v: int) -> None:
 
 @compiled
 def next_look_s(s: State, v: int) -> float:
-    """Seconds until glance_store looks at the volume that an upload waits for; infinity: it gives up."""
+    """Seconds until glance_store looks at the volume that an upload asked for; infinity: it gives up."""
     r = s.volumes[v]
     elapsed_s = s.world[0].now - r.asked_s
     return polled_s(elapsed_s + 2 * CLOCK_S) - elapsed_s

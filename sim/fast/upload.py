@@ -3,9 +3,10 @@
 The phases go on from those of a create, which the volume has behind it:
 
     UPLOAD: a clone as a location (LOCATED), or a copy: CONVERTING on a write stream, CONVERTED, KEEP (the
-    Cinder store's image-volumes; KEPT: a look at one that Cinder makes), SENDING on Glance's stream, SENT;
-    then, as proposals, TWIN: a clone as a marked location (TWINNED) or as an entry of the cache (HELD, ENTER,
-    ENTERED: the image's lock, the entry); UPLOADED.
+    Cinder store's image-volumes; KEPT: a look at one that Cinder makes), SENDING on Glance's stream, SENT (a
+    part, if the image-volume must grow for the rest; EXTENDING: a look at it meanwhile); then, as proposals,
+    TWIN: a clone as a marked location (TWINNED) or as an entry of the cache (HELD, ENTER, ENTERED: the
+    image's lock, the entry); UPLOADED.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sim.fast.events import (
     take_glance,
     take_stream,
 )
+from sim.fast.extending import DONE, OVER, UNDER_WAY, ask_to_extend, glance_deletes
 from sim.fast.fill import clone_image_volume
 from sim.fast.jit import compiled
 from sim.fast.links import carry
@@ -38,6 +40,7 @@ from sim.fast.phases import HANDLE
 from sim.fast.places import end_image_delete
 from sim.fast.quotas import give_back, reserve
 from sim.fast.reading import hash_image
+from sim.fast.rules import part_of
 from sim.fast.state import (
     CACHE,
     DISK_FULL,
@@ -54,6 +57,7 @@ from sim.fast.state import (
     REFUSED,
     SKIPPED,
     STORE,
+    STORE_FULL,
     TWIN_CACHE,
     TWIN_LOCATION,
     State,
@@ -65,7 +69,7 @@ from sim.model.rules import NO_SPACE
 
 UPLOAD, LOCATED, CONVERTING, CONVERTED, KEEP, SENDING, SENT = range(33, 40)
 TWIN, TWINNED, UNWANTED, HELD, ENTER, ENTERED, UPLOADED = range(40, 47)
-KEPT = 47
+KEPT, EXTENDING = 47, 48
 
 
 @repeats("cinder.volume.api:API", "copy_volume_to_image", "_merge_volume_image_meta")
@@ -130,6 +134,8 @@ def upload_step(s: State, v: int) -> bool:
         return keep(s, v)
     if phase == KEPT:
         return kept(s, v)
+    if phase == EXTENDING:
+        return extended(s, v)
     if phase == SENDING:
         return send(s, v)
     if phase == SENT:
@@ -209,9 +215,9 @@ def keep(s: State, v: int) -> bool:
     r, o = s.volumes[v], s.options[0]
     r.fill = last = NONE
     if scheduled(s, v):
-        wanted = ask_for_volume(s, r.image, s.asked_tiers[r.tier], o.store_zone)
+        wanted = ask_for_volume(s, r.image, 1, s.asked_tiers[r.tier], o.store_zone)
         if wanted == NONE:
-            return no_store(s, v)
+            return no_store(s, v, NO_STORE)
         w = s.volumes[wanted]
         w.awaited_by, w.pinned, w.under_way = v, False, True
         s.world[0].under_way += 1
@@ -255,7 +261,7 @@ def kept(s: State, v: int) -> bool:
         s.volumes[r.awaits].awaited_by = GIVEN_UP
     elif r.fill != NONE and fits(s, v):
         return take_glance_stream(s, v)
-    return no_store(s, v)
+    return no_store(s, v, NO_STORE)
 
 
 @compiled
@@ -266,11 +272,11 @@ def take_glance_stream(s: State, v: int) -> bool:
 
 
 @compiled
-def no_store(s: State, v: int) -> bool:
-    """Glance has got no volume for the data from Cinder."""
+def no_store(s: State, v: int, error: int) -> bool:
+    """Glance has got no volume for the data from Cinder, or no room for all."""
     if not s.images[s.volumes[v].image].raw:
         drop_file(s, v)
-    return upload_fails(s, v, NO_STORE)
+    return upload_fails(s, v, error)
 
 
 @compiled
@@ -302,19 +308,42 @@ def put_file(s: State, image: int, pool: int) -> int:
 
 @compiled
 def send(s: State, v: int) -> bool:
-    """Send the data to Glance."""
+    """Send the data to Glance, or as much of them as the image-volume that it asked for has room for."""
     r = s.volumes[v]
     backend, route = s.pools[r.pool].backend, s.glance_routes[r.pool, r.node]
+    mib = s.images[r.image].size_mib
+    part = part_of(mib, s.slots[r.fill].size_gib - 1) if scheduled(s, v) else 1.0
     if route == NONE:
-        return next_phase(s, v, SENT, s.send_s[r.image, backend])
-    return carry(s, v, SENT, s.images[r.image].size_mib, s.send_mib_s[r.image, backend], route)
+        return next_phase(s, v, SENT, s.send_s[r.image, backend] * part)
+    return carry(s, v, SENT, mib * part, s.send_mib_s[r.image, backend], route)
+
+
+@compiled
+def extended(s: State, v: int) -> bool:
+    """glance_store looks at the volume that is extended. Without room it deletes it, if Cinder lets it."""
+    r = s.volumes[v]
+    d = s.slots[r.fill]
+    if d.extension == UNDER_WAY:
+        seconds = next_look_s(s, v)
+        if seconds < math.inf:
+            return next_phase(s, v, EXTENDING, seconds)
+    if d.extension == DONE:
+        r.phase = SENDING
+        return True
+    glance_deletes(s, r.fill)
+    give_glance(s, v)
+    return no_store(s, v, NO_STORE if d.extension == OVER else STORE_FULL)
 
 
 @compiled
 def sent(s: State, v: int) -> bool:
-    """The data are in Glance, and the image is active."""
+    """The data are in Glance, and the image is active; or a part, and the image-volume must be extended."""
     r = s.volumes[v]
     i = s.images[r.image]
+    if scheduled(s, v) and s.slots[r.fill].size_gib < i.size_gib:
+        ask_to_extend(s, r.fill)
+        r.asked_s = s.world[0].now
+        return extended(s, v)
     give_glance(s, v)
     if not i.raw:
         drop_file(s, v)

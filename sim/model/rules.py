@@ -97,7 +97,7 @@ def clone_s(gib: float, least_s: float, copy_mib_s: float) -> float:
 
 
 def polled_s(elapsed_s: float) -> float:
-    """Seconds from the create of an image-volume until Glance sees its end, which was after `elapsed_s`.
+    """Seconds from a create or an extension of an image-volume until Glance sees its end, after `elapsed_s`.
 
     glance_store asks Cinder at once, then after waits of 0.5, 1, 2, 4, 8, 15, 15, ... seconds, and gives up
     after `cinder_state_transition_timeout` (300 s): infinity (`Store._wait_volume_status` in
@@ -110,6 +110,11 @@ def polled_s(elapsed_s: float) -> float:
         asked_s += min(wait_s, LONGEST_POLL_S)
         wait_s *= 2
     return asked_s
+
+
+def part_of(mib: float, step: int) -> float:
+    """The part of a file that glance_store writes in one step, of 1 GiB: the first is 0."""
+    return min(MIB_PER_GIB, mib - step * MIB_PER_GIB) / mib if mib > MIB_PER_GIB else 1.0
 
 
 def rate_over(mib: float, mib_s: float, least_s: float) -> float:

@@ -69,7 +69,7 @@ CHOSEN = (
     *("thin_pools_that_are_full-1.0", "thin_pools_that_are_full-1.5", "conversion_disabled-3"),
     *("image_deleted_before_the_next_attempt", "volumes_of_the_images_size", "no_op_of_other_formats"),
     *("no_op_quota_volumes-1", "uploads_refused-copy", "private_uploads-no-op", "cache_across_pools"),
-    *("several_nodes-True-cloud", "the_later_fill_finds_the_entry"),
+    *("several_nodes-True-cloud", "the_later_fill_finds_the_entry", "image_volume_has_no_room-scheduler"),
 )
 
 Branch = tuple[str, str, str]  # function, the text of its line, the text of the line that it leads to

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from cinder import exception, objects
+from cinder import exception
 from cinder.image import image_utils
 from cinder.volume import driver as volume_driver
 from cinder.volume import volume_utils
@@ -114,9 +114,11 @@ class Glance:
             raise exception.ImageNotFound(image_id=image_id)
         return image
 
-    def send(self, size_bytes: int, at_least: float = 0.0, begin: Callable[[], None] = lambda: None) -> None:
-        seconds = max(size_bytes / MIB / self.rate if self.rate else 0.0, at_least)
-        self.streams.use(seconds, begin=begin)
+    def send(self, size_bytes: int, at_least: float = 0.0) -> None:
+        self.streams.use(self._seconds(size_bytes, at_least))
+
+    def _seconds(self, size_bytes: int, at_least: float) -> float:
+        return max(size_bytes / MIB / self.rate if self.rate else 0.0, at_least)
 
     def read(self, uuid: str, size_bytes: int, begin: Callable[[], None]) -> None:
         """Send an image, which is read where it is."""
@@ -140,9 +142,22 @@ class Glance:
         return image
 
     def receive(self, image: GlanceImage, read_s: float, store_id: str | None) -> None:
-        """The data of an image for a store, which take `read_s` to read where they are."""
-        volumes = self.cloud.keep(image, store_id)
-        self.send(image.spec.size_bytes, read_s)
+        """The data of an image for a store, which take `read_s` to read where they are.
+
+        Cinder does not tell the size. So a volume that Glance asks for has 1 GiB, and grows GiB by GiB.
+        """
+        size_bytes = image.spec.size_bytes
+        if (tier := self.cloud.asks(image, store_id)) is None:
+            volumes = self.cloud.keep(image, store_id)
+            self.send(size_bytes, read_s)
+        else:
+            volumes = [self.cloud.asked(image, tier)]
+            with self.streams.held():
+                for sent in range(0, max(1, size_bytes), GIB):
+                    if sent:
+                        self.cloud.grow(volumes[0])
+                    part = min(GIB, size_bytes - sent) / max(1, size_bytes)
+                    self.cloud.time.sleep(self._seconds(size_bytes, read_s) * part)
         for volume_id in volumes:
             self.locate(image, volume_id, first=True)
         self.activate(image)
@@ -393,71 +408,6 @@ class SimDriver(volume_driver.VolumeDriver):
         self.array.remove(volume["id"])
 
 
-def through_rpc(context: Any, value: Any) -> Any:
-    """A copy, as an argument of a message arrives at the other end of the bus."""
-    if isinstance(value, objects.base.CinderObject):
-        return type(value).obj_from_primitive(value.obj_to_primitive(), context)
-    if isinstance(value, dict):
-        return {name: through_rpc(context, part) for name, part in value.items()}
-    return copy.deepcopy(value)
-
-
-class SchedulerAPI:
-    """`cinder.scheduler.rpcapi.SchedulerAPI` over the simulated bus."""
-
-    def __init__(self) -> None:
-        self.cloud = Cloud.current
-
-    def create_volume(self, context: Any, volume: Any, **kwargs: Any) -> None:
-        self.cloud.cast_schedule(context, through_rpc(context, volume), through_rpc(context, kwargs))
-
-    def create_snapshot(self, context: Any, volume: Any, snapshot: Any, *_: Any) -> None:
-        """The scheduler's check is not simulated."""
-        self.cloud.cast_snapshot("create_snapshot", context, volume, snapshot.id)
-
-    def update_service_capabilities(
-        self, context: Any, service: str, host: str, capabilities: Any, cluster: Any, **_: Any
-    ) -> None:
-        self.cloud.scheduler.update_service_capabilities(
-            context, service, host, copy.deepcopy(capabilities), cluster
-        )
-
-    def notify_service_capabilities(
-        self, context: Any, service: str, backend: str, capabilities: Any, **_: Any
-    ) -> None:
-        # Cinder cannot tell the usage of pools that are "infinite": a KeyError, which stays at
-        # the other end of a cast.
-        with contextlib.suppress(KeyError):
-            self.cloud.scheduler.notify_service_capabilities(
-                context, service, copy.deepcopy(capabilities), backend=backend
-            )
-
-
-class VolumeAPI:
-    """`cinder.volume.rpcapi.VolumeAPI` over the simulated bus."""
-
-    def __init__(self) -> None:
-        self.cloud = Cloud.current
-
-    def create_volume(
-        self, context: Any, volume: Any, spec: Any, properties: Any, allow_reschedule: bool
-    ) -> None:
-        args = {"request_spec": spec, "filter_properties": properties}
-        volume, args = through_rpc(context, volume), through_rpc(context, args)
-        self.cloud.placed(context, volume, args, allow_reschedule)
-
-    def delete_volume(
-        self, context: Any, volume: Any, unmanage_only: bool = False, cascade: bool = False
-    ) -> None:
-        self.cloud.cast_delete(context, through_rpc(context, volume))
-
-    def delete_snapshot(self, context: Any, snapshot: Any, unmanage_only: bool = False) -> None:
-        self.cloud.cast_snapshot("delete_snapshot", context, snapshot.volume, snapshot.id)
-
-    def copy_volume_to_image(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
-        self.cloud.cast_upload(context, volume, through_rpc(context, image_meta))
-
-
 class Cloud:
     """What the stand-ins need of a run; `reference.Run` fills it in."""
 
@@ -475,7 +425,13 @@ class Cloud:
     def keep(self, image: GlanceImage, store_id: str | None = None) -> list[str]:
         raise NotImplementedError
 
-    def asked(self, image: GlanceImage, tier: str) -> list[str]:
+    def asks(self, image: GlanceImage, store_id: str | None) -> str | None:
+        raise NotImplementedError
+
+    def asked(self, image: GlanceImage, tier: str) -> str:
+        raise NotImplementedError
+
+    def grow(self, volume_id: str) -> None:
         raise NotImplementedError
 
     def save(self, image: GlanceImage) -> None:

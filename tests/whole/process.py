@@ -36,7 +36,8 @@ from sim.cinder.release import MENDS, db_api
 from sim.model.lottery import SCHEDULER, numbers
 
 from . import simtime
-from .cloud import ATTACHED, Cloud, ImageService, SchedulerAPI, VolumeAPI
+from .bus import SchedulerAPI, VolumeAPI
+from .cloud import ATTACHED, Cloud, ImageService
 
 CONF = cfg.CONF
 

@@ -12,7 +12,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import greenlet
@@ -29,25 +28,25 @@ from cinder.scheduler.weights import WeighedHost
 from cinder.volume import api as volume_api
 from cinder.volume import volume_types
 from cinder.volume.flows.api import create_volume as api_flow
-from glanceclient.exc import HTTPInternalServerError
+from glanceclient.exc import HTTPInternalServerError, HTTPOverLimit
 from oslo_concurrency.processutils import ProcessExecutionError
 from oslo_config import cfg
 
 from sim.cinder.release import db_api
 
 from . import simtime
-from .arrays import GIB
 from .attaching import attached
-from .cloud import INTERNAL_PROJECT, GlanceImage, ImageService, image_gib, image_uuid, volume_in
+from .cloud import INTERNAL_PROJECT, GlanceImage, ImageService, image_uuid, volume_in
 from .process import admin, simulated, user
 from .records import Request, Upload
-from .start import StartedCloud
+from .storing import Storing
 
 REQUESTS = [
     *("volume_id", "image_id", "volume_type", "host", "size_gib", "time", "end"),
     *("source", "status", "error", "attempts"),
 ]
 CACHE = ["host", "image_id", "size_gib", "last_used"]
+UPLOAD_ERRORS = exception.CinderException, HTTPInternalServerError, HTTPOverLimit, ProcessExecutionError
 UPLOADS = ["volume_id", "image_id", "host", "time", "end", "status", "error"]
 
 
@@ -70,7 +69,7 @@ def run_whole(case: Any, strategy: str) -> Result:
     return Run(case, strategy).execute()
 
 
-class Run(StartedCloud):
+class Run(Storing):
     """One run; everything Cinder knows is in the database, the rest is here."""
 
     def __init__(self, case: Any, strategy: str, database: str | None = None) -> None:
@@ -379,7 +378,7 @@ class Run(StartedCloud):
             actions._volume_upload_image(asking, uuid, body={"os-volume_upload_image": asked})
         except webob.exc.HTTPBadRequest as error:
             self._uploaded(upload, error.__context__ or error)
-        except (exception.CinderException, CastellanException, HTTPInternalServerError) as error:
+        except (CastellanException, *UPLOAD_ERRORS) as error:
             self._uploaded(upload, error)
 
     def cast_upload(self, context: Any, volume: Any, image_meta: dict[str, Any]) -> None:
@@ -391,7 +390,7 @@ class Run(StartedCloud):
             service = self._on_node(self._at(volume))
             with service.threads.held():
                 service.manager.copy_volume_to_image(context, volume.id, image_meta)
-        except (exception.CinderException, HTTPInternalServerError, ProcessExecutionError) as error:
+        except UPLOAD_ERRORS as error:
             failed = error
         self._uploaded(self.uploads[image_meta["id"]], failed)
 
@@ -449,106 +448,6 @@ class Run(StartedCloud):
             *(self.steps[snapshot.id] for snapshot in found),
             *(over for name, over in self.drops if name == volume),
         ]
-
-    # Images that come into the Cinder store: `Store.add` of glance_store, with its looks at the volume
-
-    def _store(self, event: Any) -> None:
-        image = self.glance.images.get(image_uuid(event.image_id))
-        if image is None or image.status != "active" or self.strategy not in ("store-only", "combined"):
-            return
-        self.save(image)
-        backend = event.host.partition("#")[0]
-        tier = event.volume_type or self.scenario.backends[backend].volume_types[0]
-        try:
-            volume, begin = self._asked(image, event, tier, event.availability_zone, event.host)
-        except exception.CinderException:
-            self.save(image)
-            return
-        self.time.cast(lambda: self._write(image, volume.id))
-        begin()
-
-    def asked(self, image: GlanceImage, tier: str) -> list[str]:
-        """Of an upload: have Cinder make a volume, and take the space of the file on it."""
-        event = SimpleNamespace(host="", first_host="", availability_zone="", volume_type=tier)
-        try:
-            volume, begin = self._asked(image, event, tier, "", "")
-        except exception.CinderException:
-            raise HTTPInternalServerError from None
-        self.time.cast(begin)
-        volume = self._seen(volume.id)
-        if volume.status != "available":
-            raise HTTPInternalServerError
-        if not self._fits(image, volume):
-            self._api_delete(admin(), volume.id)
-            raise HTTPInternalServerError
-        return [volume.id]
-
-    def _asked(
-        self, image: GlanceImage, event: Any, tier: str, zone: str, host: str
-    ) -> tuple[Any, Callable[[], None]]:
-        """A volume for an image's file, as Cinder's API accepts it, and what has it made."""
-        zones, _ = self._api_task()._extract_availability_zones(zone or None, None, None, None)
-        self.take_quota(self.store_project, image_gib(image.spec.size_bytes), self.types[tier])
-        properties = {
-            "size": image_gib(image.spec.size_bytes),
-            "user_id": self.store_project,
-            "project_id": self.store_project,
-            "status": "creating",
-            "attach_status": fields.VolumeAttachStatus.DETACHED,
-            "volume_type_id": self.types[tier],
-            "availability_zone": zones[0],
-        }
-        named = {
-            "display_name": f"image-{image_uuid(image.spec.image_id)}",
-            "metadata": {"image_owner": image.owner, "glance_image_id": image_uuid(image.spec.image_id)},
-            **(self._inside(host) if host else {}),
-        }
-        context = user(self.store_project)
-        volume = objects.Volume(context=context, **properties, **named)
-        volume.create()
-        self.by_uuid[volume.id] = Request(event, self.time.env.event())
-        return volume, lambda: self._cast(context, None, volume, properties, zones)
-
-    def _write(self, image: GlanceImage, volume_id: str) -> None:
-        """Of a volume that is being created: wait for it, write the file, register the location."""
-        volume = self._seen(volume_id)
-        stored = False
-        if volume.status == "available":
-            stored = self._written(image, volume)
-            if not stored:
-                self._api_delete(admin(), volume_id)
-        if image_uuid(image.spec.image_id) in self.glance.images:
-            self.save(image)
-
-    def _seen(self, volume_id: str) -> Any:
-        """A volume when glance_store sees that it is no longer being created, or gives up."""
-        wait, waited = 0.5, 0.0
-        volume = objects.Volume.get_by_id(admin(), volume_id)
-        while volume.status == "creating" and waited < 300:
-            self.time.sleep(min(wait, 15))
-            waited += min(wait, 15)
-            wait *= 2
-            volume = objects.Volume.get_by_id(admin(), volume_id)
-        return volume
-
-    def _fits(self, image: GlanceImage, volume: Any) -> bool:
-        uuid, spec = image_uuid(image.spec.image_id), image.spec
-        version = (uuid, image.version) if spec.disk_format == "raw" else (uuid, image.version, "file")
-        try:
-            self._at(volume).array.write(volume.id, spec.size_bytes / GIB, version)
-        except exception.VolumeBackendAPIException:
-            return False
-        return True
-
-    def _written(self, image: GlanceImage, volume: Any) -> bool:
-        uuid, spec = image_uuid(image.spec.image_id), image.spec
-        if not self._fits(image, volume):
-            return False
-        self.glance.send(spec.size_bytes)
-        if uuid in self.glance.images:
-            self.glance.locate(image, volume.id)
-            return True
-        return False
 
     # What came of it
 

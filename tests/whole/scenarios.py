@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import (  # noqa: F401 register their own
+    growing_scenarios,
     node_scenarios,
     quota_scenarios,
     snapshot_scenarios,

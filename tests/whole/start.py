@@ -298,13 +298,15 @@ class StartedCloud(Cloud):
             for volume_id in self.keep(image):
                 self.glance.locate(image, volume_id, first=True)
 
+    def asks(self, image: GlanceImage, store_id: str | None) -> str | None:
+        """The volume type of the image-volume that Glance asks Cinder for in an upload; None: it does not."""
+        store = self.scenario.stores[store_id] if store_id else self.scenario.store
+        asks = self.strategy in PLACED and not image.spec.store_hosts and store is not None
+        return store.volume_type if asks else None
+
     def keep(self, image: GlanceImage, store_id: str | None = None) -> list[str]:
         """Make an image's volumes in a store of Glance, or none if one of them does not fit."""
         kept: list[Any] = []
-        store = self.scenario.stores[store_id] if store_id else self.scenario.store
-        placed = image.status == "saving" and self.strategy in PLACED and not image.spec.store_hosts
-        if placed and store is not None and store.volume_type is not None:
-            return self.asked(image, store.volume_type)
         try:
             for host in self._store_hosts(image.spec):
                 kept.append(self._put_image(host, image, image.status == "saving"))
