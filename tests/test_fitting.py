@@ -147,6 +147,20 @@ def test_a_trace_of_little_is_fitted_as_far_as_it_goes(write: Write, rows: str) 
     json.dumps(found.document(), allow_nan=False)
 
 
+def test_names_with_spaces_stay_whole_on_a_line(write: Write) -> None:
+    rows = "".join(
+        f"{600 * number},create,v{number},i,5,\"big, slow: disk {number % 9}  of 'all'\",\n"
+        for number in range(90)
+    )
+    tiers = yaml.safe_load(str(sim.fit(write(rows))))["generate"]["tiers"]
+    assert list(tiers) == [f"big, slow: disk {number}  of 'all'" for number in range(9)]
+
+
+def test_versions_that_are_first_used_at_one_instant_are_fitted(write: Write) -> None:
+    rows = row(0, "create", "a", "i") + row(50, "create", "b", "i@2") + row(50, "create", "c", "i@3")
+    assert "by their number alone" in str(sim.fit(write(rows)))
+
+
 def test_drawn_traces_of_a_few_events_are_fitted() -> None:
     draws = np.random.default_rng(0)
     for seed in range(12):

@@ -14,6 +14,7 @@ from sim.inputs.generator import DAY, HOUR, LONGEST, Generate
 
 COMMENT = 34  # column at which comments begin
 WIDTH = 80
+KEPT = "\xa0"  # stands for a space at which no line may end; YAML as written here has none
 
 
 class Fitted(NamedTuple):
@@ -130,14 +131,27 @@ class Fit:
 
 def _yaml(key: str, value: object, comment: str) -> list[str]:
     """A key with its value, and the comment beside it, or above if there is no room."""
-    written = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**9, sort_keys=False).strip()
-    line = key + written.removesuffix("...").strip()
+    line = key + _flow(value).replace(KEPT, " ")
     if comment and len(line) < COMMENT and len(comment) <= WIDTH - COMMENT - len("# "):
         return [f"{line:<{COMMENT}}# {comment}"]
     indent = key[: len(key) - len(key.lstrip())]
     above = _wrapped(comment, f"{indent}# ", f"{indent}# ")
-    whole = line.replace(": ", ":\xa0")  # keeps a key and its value on one line
-    return [*above, *(part.replace("\xa0", " ") for part in _wrapped(whole, "", f"{indent}  "))]
+    whole = key.strip() + KEPT + _flow(value)
+    return [*above, *(part.replace(KEPT, " ") for part in _wrapped(whole, indent, f"{indent}  "))]
+
+
+def _flow(value: object) -> str:
+    """A value on one line. It may be broken at its spaces: those within a key or a value are KEPT."""
+    if isinstance(value, dict) and value:
+        return f"{{{', '.join(_flow_of({name: each})[1:-1] for name, each in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_flow_of, value))}]"
+    return _flow_of(value)
+
+
+def _flow_of(value: object) -> str:
+    written = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**9, sort_keys=False).strip()
+    return written.removesuffix("...").strip().replace(" ", KEPT)
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:

@@ -72,8 +72,8 @@ def intervals(time: Floats, line: Whole, version: Whole, until: float) -> Estima
     ends = new.groupby("line").agg(["first", "last"])
     steps = (ends["version"]["last"] - ends["version"]["first"]).to_numpy()
     told = f"{len(new)} releases in {new['line'].nunique()} lines"
-    if steps.sum() > 0:
-        took = (ends["time"]["last"] - ends["time"]["first"]).to_numpy()
+    took = (ends["time"]["last"] - ends["time"]["first"]).to_numpy()
+    if took.sum() > 0:
         apart = max(1, int(until * steps.sum() / took.sum()) - 2)
         found = _steps(new, apart)
         if len(found) >= 3:
