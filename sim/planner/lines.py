@@ -64,7 +64,12 @@ def quota_commands(quota: Mapping[str, int | None], project: str = PROJECT) -> l
             of_tier.setdefault(tier, []).append(f"--{quantity} {value}")
     return [
         " ".join(
-            ["openstack quota set", *options, *([f"--volume-type {quote(tier)}"] if tier else []), project]
+            [
+                "openstack quota set",
+                *options,
+                *([f"--volume-type {quote(tier)}"] if tier else []),
+                quote(project),
+            ]
         )
         for tier, options in of_tier.items()
     ]

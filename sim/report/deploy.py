@@ -76,7 +76,9 @@ def write_deploy(advice: Advice, known: Known, folder: Path) -> None:
     if quota:
         texts |= {Path("quotas.sh"): _script(quota), Path("undo", "quotas.sh"): _script(undo_quota)}
     templates = files("sim.report") / "templates" / "deploy"
-    names = ["tenant.sh"] if known.project == PROJECT or known.user == USER else []
+    named = [value for conf in (before, after) for options in conf.values() for value in options.values()]
+    named += " ".join(quota).split()
+    names = ["tenant.sh"] if PROJECT in named or USER in named else []
     cached = any(limits.enabled for limits in limits_of(advice.last.scenario, advice.strategy).values())
     if cached:
         names.append("prefetch.sh")

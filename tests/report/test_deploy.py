@@ -17,6 +17,7 @@ from oslo_config import cfg
 from sim import api
 from sim.inputs.scenario import Case
 from sim.planner.advise import Advice
+from sim.planner.lines import quota_commands
 from sim.planner.measured import Runs
 from sim.report.deploy import BACKEND_URL, GLANCE, PROJECT, USER, Known, write_deploy
 
@@ -134,6 +135,25 @@ def test_only_one_runs_at_a_time(tmp_path: Path, cloud: dict[str, str]) -> None:
     done = script(tmp_path, "prefetch.sh", cloud)
     assert done.returncode == 1 and "already" in done.stderr
     assert calls(cloud, "volume") == [] and (tmp_path / "cinder-prefetch.lock").exists()
+
+
+def test_the_lock_is_written_into_a_folder_of_its_own_only(tmp_path: Path, cloud: dict[str, str]) -> None:
+    (tmp_path / "victim").write_text("mine\n")
+    (tmp_path / "cinder-prefetch.lock").mkdir()
+    (tmp_path / "cinder-prefetch.lock" / "pid").symlink_to(tmp_path / "victim")
+    assert script(tmp_path, "prefetch.sh", cloud, "i2").returncode == 0
+    assert (tmp_path / "victim").read_text() == "mine\n"
+
+
+def test_without_a_lock_nothing_is_prefetched(tmp_path: Path, cloud: dict[str, str]) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "rm").write_text("#!/bin/sh\nexit 1\n")  # another user's folder
+    (tmp_path / "bin" / "rm").chmod(0o755)
+    (tmp_path / "cinder-prefetch.lock").mkdir()
+    path = {"PATH": f"{tmp_path / 'bin'}:{cloud['PATH']}"}
+    done = script(tmp_path, "prefetch.sh", cloud | path)
+    assert done.returncode == 1 and "cinder-prefetch.lock" in done.stderr
+    assert calls(cloud, "volume") == []
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(tmp_path: Path, cloud: dict[str, str]) -> None:
@@ -284,3 +304,39 @@ def test_an_import_tells_sections_and_the_tenant(tmp_path: Path) -> None:
     assert Known.of(tmp_path) == Known({"a": "b"}, "p", "u", ["cinder"])
     (tmp_path / "import.json").write_text(json.dumps({"cinder_conf": None}))
     assert Known.of(tmp_path) == Known() == Known.of(tmp_path / "none")
+
+
+def test_quotas_of_an_unknown_project_come_after_it_is_made(
+    case: Case, tmp_path: Path, cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = replace(case, scenario=api_varied(case, {"cinder.internal_tenant_quota_volumes": 1}))
+    needed = {"volumes": 9, "gigabytes": None}
+    monkeypatch.setattr("sim.report.deploy.needed_quotas", lambda *_: needed)
+    more = {"cinder.internal_tenant_quota_volumes": None}
+    write_deploy(advice(today, "cache-only", more, "cache-only", ["quota"]), Known(), tmp_path)
+    deploy = tmp_path / "deploy"
+    readme = (deploy / "README.md").read_text()
+    assert not (deploy / "cinder.conf").exists()
+    assert 0 < readme.index("./tenant.sh") < readme.index("./quotas.sh")
+    assert script(deploy, "tenant.sh", cloud).returncode == 0
+    assert script(deploy, "quotas.sh", cloud).returncode == 0
+    assert calls(cloud, "quota") == ["quota set --volumes 9 0123abc"]
+
+
+def test_names_are_words_of_the_shell(tmp_path: Path, cloud: dict[str, str]) -> None:
+    mean = "p'; touch pwned; echo $(id) #"
+    (tmp_path / "quotas.sh").write_text("\n".join(quota_commands({"volumes": 2, f"volumes_{mean}": 3}, mean)))
+    assert script(tmp_path, "quotas.sh", cloud).returncode == 0
+    assert calls(cloud, "quota") == [
+        f"quota set --volumes 2 {mean}",
+        f"quota set --volumes 3 --volume-type {mean} {mean}",
+    ]
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_the_folder_has_only_what_the_actions_need(case: Case, tmp_path: Path) -> None:
+    found = advice(case, "cache-only", {"what_if.prefetch": True}, "cache-only", ["prefetch"])
+    write_deploy(found, Known(), tmp_path)
+    there = {path.name for path in (tmp_path / "deploy").iterdir()}
+    assert "prefetch.sh" in there and not there & {"tenant.sh", "quotas.sh", "cinder.conf"}
+    assert "tenant.sh" not in (tmp_path / "deploy" / "README.md").read_text()

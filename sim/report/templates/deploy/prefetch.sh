@@ -53,6 +53,12 @@ if ! mkdir "$lock" 2>/dev/null; then
         rmdir "$work"
         exit 1
     fi
+    # Another user may have made it: write only into a folder of our own.
+    rm -rf "$lock" 2>/dev/null
+    if ! mkdir "$lock"; then
+        rmdir "$work"
+        exit 1
+    fi
 fi
 echo $$ >"$lock/pid"
 trap 'rm -rf "$work" "$lock"' EXIT
@@ -68,7 +74,7 @@ words "$types" >"$work/types"
 size_of() {
     told=$(openstack image show "$1" -f json -c virtual_size -c size -c min_disk) || return 1
     printf '%s\n' "$told" |
-        sed 's/[,{}]/\n/g' | awk -F: '
+        tr , '\n' | awk -F: '
             /"(virtual_size|size)"/ { n = $2 / 1073741824; n = n > int(n) ? int(n) + 1 : n; if (n > most) most = n }
             /"min_disk"/ { if ($2 + 0 > most) most = $2 + 0 }
             END { print most < 1 ? 1 : most }'
