@@ -109,8 +109,7 @@ class Reader:
         self._read_caches(connection, schema, state, now)
         self._read_quotas(connection, schema, state)
         if self.with_volumes and (self._volumes_at is None or now - self._volumes_at >= VOLUMES_EVERY):
-            volumes = self._all(connection, statements.volumes_of_hosts(schema))
-            state.volumes = {place_of(row.host): int(row.volumes) for row in volumes if row.host}
+            state.volumes = self._volumes(connection, schema)
             self._volumes_at = now
         for place in {kind.place for kind in state.creates} | set(state.volumes):
             state.caches.setdefault(place, Cache())
@@ -267,6 +266,18 @@ class Reader:
     def _counts(self, at: datetime | None) -> bool:
         """Whether what ended then is counted."""
         return self.since is None or (at is not None and at >= self.since)
+
+    def _volumes(self, connection: sa.Connection, schema: Schema) -> Counter[Place]:
+        """How many volumes each pool has; those of a cluster's nodes are in one pool."""
+        there = bool(schema.columns["services"])
+        named = self._all(connection, statements.clusters(schema)) if there else []
+        clusters = {row.host: row.cluster for row in named}
+        found: Counter[Place] = Counter()
+        for row in self._all(connection, statements.volumes_of_hosts(schema)):
+            if row.host:
+                service, mark, pool = row.host.partition("#")
+                found[place_of(f"{clusters.get(service, service)}{mark}{pool}")] += int(row.volumes)
+        return found
 
     def _read_quotas(self, connection: sa.Connection, schema: Schema, state: State) -> None:
         used = self._all(connection, statements.quota_use(schema))

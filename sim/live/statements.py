@@ -122,6 +122,14 @@ def volumes_of_hosts(schema: Schema) -> sa.Select[Any]:
     return counted.where(v.c.deleted == sa.false()).group_by(v.c.host)
 
 
+def clusters(schema: Schema) -> sa.Select[Any]:
+    """The cluster of each cinder-volume service that is in one: a small table."""
+    s = schema.services
+    cluster = schema.column(s, "cluster_name")
+    named = sa.select(s.c.host, cluster.label("cluster"))
+    return named.where(s.c.deleted == sa.false(), s.c.binary == "cinder-volume", cluster.is_not(None))
+
+
 def quota_use(schema: Schema) -> sa.Select[Any]:
     """What the internal tenant has of each resource; Cinder may keep several rows of a resource."""
     used = models.BASE.metadata.tables["quota_usages"].c

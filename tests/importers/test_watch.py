@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cinder import objects
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.engine import URL
 
@@ -311,6 +312,23 @@ def test_a_cluster_is_one_pool(sqlite: URL) -> None:
     found = read(watching(sqlite, tenant=INTERNAL))
     assert found["image_creates"] == {("all", "a", "p0", "gold"): 2}
     assert found["fills"] == {("all", "a", "p0"): 1}
+
+
+def test_places_of_a_cluster_are_those_of_all_its_nodes(sqlite: URL, tmp_path: Path) -> None:
+    conf = tmp_path / "cinder.conf"
+    conf.write_text(CONF.replace("host = c1", "host = c1\ncluster = all"))
+    with writing(sqlite) as rows:
+        for number, node in enumerate(("c1", "c2", "c2")):
+            rows.download(1 + number, "golden", host=f"{node}@a#p0", cluster_name="all@a#p0")
+        for host, cluster in (("c1@a", "all@a"), ("c2@a", "all@a"), ("c7@a", None)):
+            made = objects.Service(
+                rows.context, host=host, binary="cinder-volume", topic="cinder-volume", cluster_name=cluster
+            )
+            made.create()
+        rows.volume(9, host="c7@a#p0")
+    places = Promise({}, places={("a", "p0"): 10})
+    found = read(watching(sqlite, conf, tenant=INTERNAL, promise=places))["places_left"]
+    assert found == {("all", "a", "p0"): 7, ("c7", "a", "p0"): 9}
 
 
 def test_what_changes_in_cinder_conf_is_read(sqlite: URL, tmp_path: Path) -> None:
