@@ -101,6 +101,21 @@ def told(job: Job, outcomes: list[Outcome], found: Comparison | None, differ: Se
     return told_of(row, found_advice, means, of_row[found_advice.row].raises, simulated)
 
 
+def ends(job: Job, outcomes: list[Outcome], found: Comparison | None, told: Told) -> list[str]:
+    """What a comparison ends with: hits against price as a picture, why, and the verdict in two lines."""
+    import pandas as pd
+
+    from sim.report.comparison import last_lines
+    from sim.report.display_front import front_text
+    from sim.report.terminal import filled
+
+    summaries = pd.concat([outcome.summary for outcome in outcomes], ignore_index=True)
+    picture = front_text(summaries)
+    why = "\n".join(map(filled, told.lines[1:]))
+    verdict = "\n".join(map(filled, last_lines(job.case, summaries, found, told)))
+    return [text for text in (picture, why, verdict) if text]
+
+
 def recommendation(told: Told) -> dict[str, Any]:
     """The recommendation as JSON."""
     return {

@@ -151,7 +151,8 @@ def compare(
             more = {"recommendation": comparing.recommendation(told)}
         print_json({"scenario": job.case.scenario.name, "runs": runs} | intervals | more)
     elif told is not None:
-        _show(outcomes, found, [] if job.several_cinders else told.lines, differ, all_findings)
+        ends = [] if job.several_cinders else comparing.ends(job, outcomes, found, told)
+        _show(outcomes, found, ends, differ, all_findings)
     done = {outcome.row.name for outcome in outcomes}
     if replications > 1:
         done = set() if found is None else set(found.measures["strategy"])
@@ -239,12 +240,12 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 def _show(
     outcomes: list[Outcome],
     found: Comparison | None,
-    recommends: Sequence[str] = (),
+    ends: Sequence[str] = (),
     differ: Sequence[Parting] = (),
     all_findings: bool = True,
 ) -> None:
-    """Print the tables of the rows, their confidence intervals, what stood out, then what to run, or where
-    Cinders part."""
+    """Print the tables of the rows, their confidence intervals, what stood out, then where Cinders part, or
+    what to run."""
     import pandas as pd
 
     from sim.report.display import comparison_text, tables_text, uploads_text
@@ -272,6 +273,5 @@ def _show(
     for parting in differ:
         about = [*map(filled, (parting.line, *parting.known)), *([parting.told] if parting.told else [])]
         lines += [*about, ""]
-    if recommends:
-        lines += [*map(filled, recommends), ""]
+    lines += [each for line in ends for each in (line, "")]
     show("\n".join(lines[:-1]), coloured=True)

@@ -20,7 +20,7 @@ from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
 from sim.report.parts import Ran, Section
-from sim.report.verdict import SUMMARY, Verdict, brings, cards_of, costs
+from sim.report.verdict import SUMMARY, Tiers, Verdict, brings, cards_of, costs, figures
 
 if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
@@ -77,11 +77,9 @@ def comparison_page(
 def verdict_of(case: Case, summaries: pd.DataFrame, found: Comparison | None, told: Told) -> Verdict:
     """What a comparison says to a manager. `summaries`: means of all rows."""
     chosen, (today, about) = told.advice.row, _today(case, summaries)
-    now, then = (_tiers(summaries, found, row) for row in (today, chosen))
+    now, then = _now_and_then(case, summaries, found, told)
     note = ""
-    if told.simulated is not None:
-        then = _tiers(told.simulated, None, chosen)
-    elif told.advice.backends:
+    if told.simulated is None and told.advice.backends:
         note = f"The figures are those of {chosen} with every cache on."
     keep = chosen == today and not told.advice.backends
     why = [f"Tier {line}." for line in told.advice.why.values()]
@@ -91,6 +89,22 @@ def verdict_of(case: Case, summaries: pd.DataFrame, found: Comparison | None, to
         " ".join(why[:1]) or costs(now, then),
     ]
     return Verdict(sentences, about, cards_of(now, then), note=note)
+
+
+def last_lines(case: Case, summaries: pd.DataFrame, found: Comparison | None, told: Told) -> list[str]:
+    """What a comparison ends with in a terminal: what to run, and what that brings."""
+    now, then = _now_and_then(case, means_of(summaries, found), found, told)
+    return [told.lines[0], figures(now, then)]
+
+
+def _now_and_then(
+    case: Case, summaries: pd.DataFrame, found: Comparison | None, told: Told
+) -> tuple[Tiers, Tiers]:
+    """The figures of today's row and of what is recommended."""
+    now = _tiers(summaries, found, _today(case, summaries)[0])
+    if told.simulated is not None:
+        return now, _tiers(told.simulated, None, told.advice.row)
+    return now, _tiers(summaries, found, told.advice.row)
 
 
 def _today(case: Case, summaries: pd.DataFrame) -> tuple[str, str]:

@@ -22,15 +22,6 @@ SUMMARY = {
     "space_gib_peak": "image_provisioned_gib_peak",
     "price_month": "price_month",
 }
-# What a document's figures are called in a summary.
-SUMMARY = {
-    "hit_rate": "clone_hit_rate",
-    "p95_s": "create_s_p95",
-    "errors": "errors",
-    "space_gib_mean": "image_provisioned_gib_mean",
-    "space_gib_peak": "image_provisioned_gib_peak",
-    "price_month": "price_month",
-}
 # What a figure is called below its number, its unit, and whether more of it is better.
 NAMES = {
     "hit_rate": ("of the creates are clones", "", True),
@@ -119,6 +110,20 @@ def brings(now: Tiers, then: Tiers) -> str:
         f"{hits[0]} of the creates are clones {hits[1]}, 95 % of the creates take at most {slow[0]}"
         f" {slow[1]}, and {fail[0]} fail {fail[1]}."
     )
+
+
+def figures(now: Tiers, then: Tiers) -> str:
+    """Figures of all creates in one line, with today's in brackets."""
+    old, new = now[ALL], then[ALL]
+    told = [
+        f"{text(new['hit_rate'], 'hit_rate')} clones (today {text(old['hit_rate'], 'hit_rate')})",
+        f"p95 {text(new['p95_s'], 'p95_s')} s ({text(old['p95_s'], 'p95_s')})",
+        f"{text(new['errors'], 'errors')} failed ({text(old['errors'], 'errors')})",
+    ]
+    if new["price_month"] or old["price_month"]:
+        key = "price_month"
+        told.append(f"{text(new[key], key)} a month ({text(old[key], key)})")
+    return ", ".join(told)
 
 
 def costs(now: Tiers, then: Tiers) -> str:
