@@ -28,7 +28,7 @@ def test_a_letter_stands_at_its_price_and_its_hits(monkeypatch: pytest.MonkeyPat
     assert picture[top].index("b") == len(picture[0]) - 2 and picture[bottom].index("a") == 6
     assert picture[-2].endswith(" 8") and "price a month" in picture[-1]
     free = front_text(ROWS.assign(price_month=0.0))
-    assert "GiB of image-volumes" in free and free.split("\n")[-3].endswith(" 50")
+    assert "GiB of image-volumes" in free and free.split("\n")[-3].endswith(" 50.0")
 
 
 def test_a_narrow_terminal_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
