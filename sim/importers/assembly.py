@@ -63,6 +63,7 @@ def assemble(sources: Sources, placement: Placement = "first-host") -> Cloud:
         placement=placement,
     )
     notes += store.place(cloud)
+    notes += store.name(cloud)
     cloud.notes = [*_told(sources), *notes, *store.notes(cloud), *cinder_options.notes(cloud), *_said(cloud)]
     return cloud
 

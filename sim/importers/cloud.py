@@ -66,7 +66,8 @@ class Backend:
 class Cloud:
     """A scenario while it is being made. `hosts`: the scenario's name for each of Cinder's hosts.
 
-    `quotas`: those of users' projects, as the scenario has them.
+    `quotas`: those of users' projects, as the scenario has them. `store_ids`: the store of Glance, by volume
+    type, to which uploads go that do not go to the default store; `stores` are the volume types of these.
     """
 
     sources: Sources
@@ -79,6 +80,8 @@ class Cloud:
     placement: Placement
     notes: list[Note] = field(default_factory=list)
     quotas: dict[str, dict[str, int | None]] = field(default_factory=dict)
+    store_ids: dict[str, str] = field(default_factory=dict)
+    stores: dict[str, Assumed] = field(default_factory=dict)
 
     @property
     def hosts(self) -> dict[str, str]:
@@ -119,6 +122,8 @@ class Cloud:
     def assumed(self) -> dict[tuple[str, ...], Assumed]:
         """Every assumed value by the path of its key in the scenario."""
         found: dict[tuple[str, ...], Assumed] = {("glance", "stream_mib_s"): assumptions.stream_mib_s()}
+        for name, volume_type in self.stores.items():
+            found["stores", name, "volume_type"] = volume_type
         for name, backend in self.backends.items():
             for key, one in backend.keys.items():
                 if isinstance(one, Assumed):

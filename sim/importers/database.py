@@ -33,8 +33,9 @@ class History:
 
     `images`: image_id, name, disk_format, container_format, size_bytes (Int64, NA = unknown), virtual_gib
     (from fills; NaN), smallest_gib (smallest volume made from it; NaN), store_hosts (a list), creates.
-    `volume_types`: volume_type, volume_backend_name ('' = any), encrypted, thick, multiattach. `placements`:
-    host, volume_type, volumes (how many). `clusters`: host and cluster of each host that belongs to one.
+    `volume_types`: volume_type, volume_backend_name ('' = any), encrypted, thick, multiattach,
+    image_service_store_id ('' = Glance's default store). `placements`: host, volume_type, volumes (how many).
+    `clusters`: host and cluster of each host that belongs to one.
     `services`: those of cinder-volume today: host, cluster, why ('' = it takes creates).
     `initial`: rows of an initial state, with project, last_used as a time.
     `quotas`: the internal tenant's own hard limits by resource (`volumes`, `gigabytes_TYPE`, …);

@@ -110,6 +110,7 @@ def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFram
     backends = _specs(connection, schema, "volume_backend_name", "capabilities:volume_backend_name")
     provisioned = _specs(connection, schema, "provisioning:type")
     attached = _specs(connection, schema, "multiattach")
+    stores = _specs(connection, schema, "image_service:store_id")
     encrypted = set(
         connection.scalars(sa.select(encryption.c.volume_type_id).where(encryption.c.deleted.is_not(True)))
     )
@@ -124,11 +125,13 @@ def volume_types(connection: sa.Connection, schema: Schema) -> tuple[pd.DataFram
             key in encrypted,
             provisioned.get(key) == "thick",
             attached.get(key) == "<is> True",
+            stores.get(key) or "",
         )
         for key, name in names.items()
     }
     names |= {None: NO_TYPE, "": NO_TYPE}
     columns = ["volume_type", "volume_backend_name", "encrypted", "thick", "multiattach"]
+    columns.append("image_service_store_id")
     return pd.DataFrame(sorted(named.values()), columns=columns), names
 
 

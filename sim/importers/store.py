@@ -39,6 +39,33 @@ def place(cloud: Cloud) -> Iterator[Note]:
         cloud.store_home = None
 
 
+def name(cloud: Cloud) -> Iterator[Note]:
+    """Set `store_ids` and `stores`: the stores of Glance that volume types name for uploads of their volumes.
+
+    Cinder does not know whether a store is a Cinder store, nor its volume type. Without any image-volume none
+    is set.
+    """
+    history = cloud.sources.history
+    if history is None or "image_service_store_id" not in history.volume_types:
+        return
+    named = history.volume_types[["volume_type", "image_service_store_id"]].itertuples(index=False, name=None)
+    asked = {tier: str(store_id) for tier, store_id in named if store_id and tier in cloud.tiers}
+    told = ", ".join(f"of {tier} to {store_id}" for tier, store_id in asked.items())
+    held = [tier for tier in history.stored["volume_type"] if tier in cloud.tiers]
+    if asked and held:
+        most = max(dict.fromkeys(held), key=held.count)
+        cloud.store_ids = asked
+        for store_id in asked.values():
+            why = (
+                "most image-volumes have this type; glance-api.conf has the store's own (cinder_volume_type)"
+            )
+            cloud.stores[store_id] = Assumed(most, why)
+        yield Note("read", f"uploads go to other stores of Glance than the default one: {told}")
+    elif asked:
+        what = "no image-volume shows that these are Cinder stores, so the scenario has none of them"
+        yield Note("read", f"uploads go to stores of Glance by their names: {told}; {what}")
+
+
 def notes(cloud: Cloud) -> Iterator[Note]:
     """Notes on the Cinder store."""
     configuration, history = cloud.sources.configuration, cloud.sources.history

@@ -289,6 +289,8 @@ def _scenario(cloud: Cloud, workload: dict[str, Any]) -> str:
         backends=cloud.backends,
         images=len(cloud.images),
         store_home=cloud.store_home,
+        store_ids=cloud.store_ids,
+        stores=cloud.stores,
         workload=workload,
         strategies=list(dict.fromkeys([*today, *STRATEGY_NAMES])),
     )

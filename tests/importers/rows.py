@@ -38,7 +38,7 @@ class Rows:
     def __init__(self) -> None:
         self.context = admin()
         self.now(0)
-        specs = {"volume_backend_name": "gold", "multiattach": "<is> True"}
+        specs = {"volume_backend_name": "gold", "multiattach": "<is> True", "image_service:store_id": "fast"}
         self.type_id = volume_types.create(self.context, "gold", specs)["id"]
 
     def now(self, hours: float) -> Rows:

@@ -107,7 +107,8 @@ def test_what_is_around_the_events(empty_database: URL) -> None:
         "creates": 5,
     }
     assert golden[list(expected)].to_dict() == expected
-    assert history.volume_types.set_index("volume_type").loc["gold"].to_list() == ["gold", False, False, True]
+    gold = history.volume_types.set_index("volume_type").loc["gold"]
+    assert gold.to_list() == ["gold", False, False, True, "fast"]
     assert history.quotas == {"volumes": 40}
     assert {name: history.default_quotas[name] for name in ("volumes", "gigabytes")} == {
         "volumes": 10,

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from oslo_utils import importutils
 
-from sim.importers import assumptions
+from sim.importers import assumptions, writing
 from sim.importers.assembly import assemble
 from sim.importers.assumptions import Assumed
 from sim.importers.backend_names import MADE_UP, reported
 from sim.importers.cloud import Cloud, Sources
 from sim.importers.tiers import names
+from sim.workload.loading import load
 from tests.importers.test_assembly import create, glance, history
 from tests.importers.test_services import NFS, TENANT, good, imported, texts, write
 
@@ -98,6 +99,32 @@ def test_types_that_one_reader_attaches_are_told(tmp_path: Path, multiattach: bo
     known = history([create("1", "n@a#p")], told, stored=STORED, volume_types=pd.DataFrame([shown]))
     cloud = assemble(Sources(good(write(tmp_path / "c", SCHEMES)), known))
     assert ("set multiattach: false" in texts(cloud)) == (not multiattach)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_stores_that_volume_types_name(tmp_path: Path, stored: bool) -> None:
+    """Their own volume type is not in the database: it is assumed, or, without an image-volume, unknown."""
+    row = {"volume_backend_name": "", "encrypted": False, "thick": False, "multiattach": True}
+    named = [
+        {"volume_type": tier, **row, "image_service_store_id": name}
+        for tier, name in (("flash", "fast"), ("away", "slow"))
+    ]
+    told = [{"image_id": "i", "store_hosts": ["n@a#p"] if stored else []}]
+    known = history(
+        [create("1", "n@a#p")],
+        told,
+        **({"stored": STORED} if stored else {}),
+        volume_types=pd.DataFrame(named),
+    )
+    cloud = assemble(Sources(good(write(tmp_path / "c", SCHEMES)), known))
+    assert "of flash to fast" in texts(cloud)
+    assert (("stores", "fast", "volume_type") in cloud.assumed()) == stored
+    writing.write(cloud, tmp_path / "out", "csv")
+    scenario = load(tmp_path / "out" / "scenario.yaml").scenario
+    assert {name: of.volume_type for name, of in scenario.stores.items()} == (
+        {"fast": "flash"} if stored else {}
+    )
+    assert scenario.tiers["flash"].image_service_store_id == ("fast" if stored else None)
 
 
 def test_image_volumes_that_cinder_may_not_clone(tmp_path: Path) -> None:
