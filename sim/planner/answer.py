@@ -17,6 +17,7 @@ from sim.inputs.cells import csv_text
 from sim.inputs.limits import todays
 from sim.inputs.scenario import Case
 from sim.model.records import Records
+from sim.planner.explored import Explored, explored
 from sim.planner.figures import add_p95, figures
 from sim.planner.grid import chosen_point
 from sim.planner.hindsight import back_test
@@ -47,7 +48,7 @@ class Answer:
 
     `document`: the whole plan as JSON, with stable keys. `candidates`: all limits that were simulated.
     `frontier`: those candidates that no other beats in both space and hits. `today` and `planned`: full runs
-    with today's settings and with the plan.
+    with today's settings and with the plan. `explored`: all points that were simulated as a whole.
     """
 
     document: dict[str, Any]
@@ -55,6 +56,7 @@ class Answer:
     frontier: pd.DataFrame
     today: Whole
     planned: Whole
+    explored: Explored
 
     def write(self, folder: Path) -> None:
         """Write `plan.json`, `candidates.csv` and `frontier.csv`, in one step. Raises OSError."""
@@ -89,7 +91,8 @@ def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:
     told["cells"] = sum(each.cells for each in every)
     told["requests_simulated"] = sum(each.requests for each in every)
     candidates = candidates_table(plan)
-    return Answer(told, candidates, frontier_table(candidates), today, planned)
+    points = explored(plan, told["today"]["tiers"])
+    return Answer(told, candidates, frontier_table(candidates), today, planned, points)
 
 
 def whole(case: Case, strategy: str) -> Whole:

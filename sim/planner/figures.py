@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,56 +29,68 @@ def figures(
     replications or by a bootstrap over the blocks of one history; None without an interval (`p95_s` of one
     history: see `p95_interval`). Peaks are the greatest of the replications.
     """
-    tiers = tiers_of(scenario, [runs])
-    told = {
-        tier or EVERY: _figures(of, tier, of.units("creates", tier)[0], scenario, sample, confidence)
-        for tier, of in tiers.items()
-    }
-    prices = [sample.mean(tiers[tier].prices(scenario)) for tier in scenario.tiers]
-    told[EVERY] |= _told("price_month", sum(prices[1:], start=prices[0]), sample, confidence)
+    (tiers,) = figures_of_tiers([runs], scenario, sample, confidence)
     backends = {}
     for name in scenario.backends:
         of = backend_of(scenario, name, [runs])
-        backends[name] = _figures(of, ALL, of.units("creates", ALL)[0], scenario, sample, confidence)
+        (backends[name],) = _figures(of, ALL, scenario, sample, confidence)
         backends[name]["volumes_peak"] = int(of.volumes_peak()[0])
-    return {"tiers": told, "backends": backends}
+    return {"tiers": tiers, "backends": backends}
 
 
-def _figures(
-    of: Measured, tier: str, creates: Floats, scenario: Scenario, sample: Sample, confidence: float
-) -> Figures:
-    made = of.units("made", tier)[0]
+def figures_of_tiers(
+    points: Sequence[Runs], scenario: Scenario, sample: Sample, confidence: float
+) -> list[dict[str, Figures]]:
+    """For each point, the figures of each tier and of all (see `figures`)."""
+    tiers = tiers_of(scenario, points)
+    told = {tier or EVERY: _figures(of, tier, scenario, sample, confidence) for tier, of in tiers.items()}
+    prices = [sample.mean(tiers[tier].prices(scenario)) for tier in scenario.tiers]
+    price = _told("price_month", sum(prices[1:], start=prices[0]), sample, confidence)
+    for its, of_all in zip(told[EVERY], price, strict=True):
+        its |= of_all
+    return [{name: of[number] for name, of in told.items()} for number in range(len(points))]
+
+
+def _figures(of: Measured, tier: str, scenario: Scenario, sample: Sample, confidence: float) -> list[Figures]:
+    """The figures of each candidate."""
+    creates, p95 = of.units("creates", tier)[0], of.values("create_s_p95")
     estimates = {
         "hit_rate": sample.ratio(of.units("clones", tier), creates) if creates.sum() else None,
-        "p95_s": _over_replications(of, "create_s_p95", sample) if made.sum() else None,
+        "p95_s": sample.mean(p95) if p95.shape[1] > 1 else None,
         "errors": sample.total(of.failures(tier)),
         "other_errors": sample.total(of.units("other_errors", tier)),
         "space_gib_mean": sample.mean(of.levels("image_provisioned_gib")),
         "price_month": sample.mean(of.prices(scenario)),
     }
-    found: Figures = {"creates": float(of.mean("creates")[0])}
+    found: list[Figures] = [{"creates": each} for each in of.mean("creates").tolist()]
     for name, estimate in estimates.items():
-        found |= _told(name, estimate, sample, confidence)
-    if made.sum():
-        found["p95_s"] = float(of.mean("create_s_p95")[0])
-    found["space_gib_peak"] = float(of.peak("image_provisioned_gib_peak")[0])
-    found["image_volumes_peak"] = int(of.peak("image_volumes_peak")[0])
+        for its, told in zip(found, _told(name, estimate, sample, confidence, len(of)), strict=True):
+            its |= told
+    for its, values in zip(found, p95, strict=True):
+        known = values[~np.isnan(values)]  # of replications in which a create succeeded
+        if len(known) < len(values):
+            its |= dict.fromkeys(("p95_s", "p95_s_low", "p95_s_high"))
+        if len(known):
+            its["p95_s"] = float(known.mean())
+    for name, peaks in (("space_gib_peak", "image_provisioned_gib_peak"), ("image_volumes_peak",) * 2):
+        kind = float if name == "space_gib_peak" else int
+        for its, peak in zip(found, of.peak(peaks).tolist(), strict=True):
+            its[name] = kind(peak)
     return found
 
 
-def _over_replications(of: Measured, column: str, sample: Sample) -> Estimate | None:
-    values = of.values(column)
-    return sample.mean(values) if values.shape[1] > 1 and not np.isnan(values).any() else None
-
-
-def _told(name: str, estimate: Estimate | None, sample: Sample, confidence: float) -> Figures:
-    """The estimate of one candidate as three figures, cut off at values that cannot occur."""
+def _told(
+    name: str, estimate: Estimate | None, sample: Sample, confidence: float, count: int = 1
+) -> list[Figures]:
+    """The estimate of each candidate as three figures, cut off at values that cannot occur."""
     if estimate is None:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    one = Estimate(estimate.point[0], estimate.deviations[0])
-    interval = sample.interval(one, confidence)
-    high = min(interval.high, 1.0) if name == "hit_rate" else interval.high
-    return {name: interval.mean, f"{name}_low": max(interval.low, 0.0), f"{name}_high": high}
+        return [dict.fromkeys((name, f"{name}_low", f"{name}_high")) for _ in range(count)]
+    found = []
+    for point, deviations in zip(estimate.point, estimate.deviations, strict=True):
+        interval = sample.interval(Estimate(point, deviations), confidence)
+        high = min(interval.high, 1.0) if name == "hit_rate" else interval.high
+        found.append({name: interval.mean, f"{name}_low": max(interval.low, 0.0), f"{name}_high": high})
+    return found
 
 
 def add_p95(

@@ -44,13 +44,15 @@ def made_of(case: Case, engine: str, warm_up_s: float = 0.0) -> dict[str, object
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("sim.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return made
 
 
 def page(
@@ -66,7 +68,9 @@ def page(
     `made`: how it was made, by name. `conf`: `lines` to copy and a `title`. `verdict`: what it opens with.
     """
     folder = files("sim.report") / "templates"
-    style, script = (Markup((folder / name).read_text("utf-8")) for name in ("report.css", "report.js"))
+    style, script, explore = (
+        Markup((folder / name).read_text("utf-8")) for name in ("report.css", "report.js", "explore.js")
+    )
     told = {"title": title, "about": about, "sections": sections, "made": made, "conf": conf}
     template = _environment().get_template("report.html.j2")
-    return template.render(told, verdict=verdict, style=style, script=script)
+    return template.render(told, verdict=verdict, style=style, script=script, explore=explore)

@@ -21,6 +21,7 @@ from sim.model.usage import ALL, OWNERS
 from sim.planner.answer import Whole
 from sim.plots.frame import REACH
 from sim.report.aggregates import EARLY_S, Aggregates, aggregates, by_worth
+from sim.report.explore import Panel
 from sim.report.figures import SIZE, Pictures
 from sim.report.numbers import Numbers, numbers
 
@@ -42,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with its own title. It shows `tables` and folds `numbers` away."""
+    """A part of the page with its own title. It folds `tables` and `numbers` away; paper has the tables."""
 
     id: str
     title: str
@@ -53,6 +54,7 @@ class Section:
     tables: list[Numbers] = field(default_factory=list)
     lists: Sequence[tuple[str, Sequence[str]]] = field(default_factory=list)
     pairs: bool = False
+    panel: Panel | None = None
 
 
 @dataclass(frozen=True)
@@ -380,6 +382,15 @@ def images_section(draw: Pictures, runs: Sequence[Ran]) -> Section:
     if not groups:
         text = "No image was in a cache, or the trace was too large for memory to tell which."
     return Section("images", "Which images earn their place", [text], groups=groups)
+
+
+def explore_section(panel: Panel) -> Section:
+    """The panel that answers "and what if" in the page."""
+    lines = [
+        f"Every figure here comes from one of {len(panel.points):,} simulated points. What was not simulated"
+        " says so, and shows the two points beside it; nothing is guessed between them."
+    ]
+    return Section("explore", "Explore: and what if?", lines, panel=panel)
 
 
 def of_runs(draw: Pictures, runs: Sequence[Ran], best: str) -> list[Section]:

@@ -11,12 +11,13 @@ import pandas as pd
 from sim import plots
 from sim.analysis.curves import curve
 from sim.analysis.results import together
-from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
+from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE, Limits
 from sim.inputs.problems import BadInput
 from sim.inputs.strategies import STRATEGIES
 from sim.model.usage import ALL
 from sim.planner.answer import Answer
 from sim.report import parts
+from sim.report.explore import plan_panel
 from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import made_of, page, write
@@ -47,6 +48,7 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
     sections = [
         Section("answer", "The answer", tables=[_limits(document), _against_today(document)]),
         Section("why", "Why", lists=_why(document), tables=_tests(document)),
+        *_explore(answer),
         *_curves(draw, answer),
         _trade_offs(draw, answer),
         parts.strategies_section(draw, *side_by_side(steps), "Today and the plan side by side"),
@@ -184,6 +186,15 @@ def _tests(document: Mapping[str, Any]) -> list[Numbers]:
         table = pd.DataFrame(rows)[["which", *names]]
         tables.append(numbers(table, "Back-test: on the rest of the trace", "back-test.csv", cells=cells))
     return tables
+
+
+def _explore(answer: Answer) -> list[Section]:
+    limits = {
+        name: Limits(of[ENABLED], of[MAX_SIZE], of[MAX_COUNT])
+        for name, of in answer.document["backends"].items()
+    }
+    panel = plan_panel(answer.planned.case, answer.explored, answer.document["strategy"], limits)
+    return [] if panel is None else [parts.explore_section(panel)]
 
 
 def _curves(draw: Pictures, answer: Answer) -> list[Section]:

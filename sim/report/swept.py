@@ -18,6 +18,7 @@ from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
 from sim.plots.frame import number
 from sim.report import parts
+from sim.report.explore import Panel
 from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
@@ -37,18 +38,20 @@ def sweep_page(
     curves: tuple[str, Curves] | None,
     chosen: Ran,
     made: Mapping[str, object],
+    panel: Panel | None = None,
 ) -> str:
     """The page of a sweep.
 
     `certain`: the table of `sim.sweep.intervals.intervals`. `failed`: number of failed cells. `curves`: hit
     curves, and the strategy whose look-ups they are from. `chosen`: the point of `recommended`, run once
-    more.
+    more. `panel`: what explores the points.
     """
     draw = Pictures()
-    keys = _keys(certain)
+    keys = keys_of(certain)
     points = certain[certain["scope"] == "all"].reset_index(drop=True)
     sections = [
         Section("answer", "The answer", _verdict(points, keys, failed), tables=[_answer(points, keys)]),
+        *([] if panel is None else [parts.explore_section(panel)]),
         *_varied(draw, case, certain, keys, None if curves is None else curves[1], _limits(chosen)),
         *([] if curves is None else [parts.curves_section(draw, case, *curves, _limits(chosen))]),
         _trade_offs(draw, certain, keys),
@@ -90,7 +93,8 @@ def _limits(chosen: Ran) -> dict[str, dict[str, int]]:
     }
 
 
-def _keys(certain: pd.DataFrame) -> list[str]:
+def keys_of(certain: pd.DataFrame) -> list[str]:
+    """The keys that were varied."""
     return list(map(str, certain.columns[1 : certain.columns.get_loc("scope")]))
 
 

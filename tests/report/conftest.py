@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,3 +34,9 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def explored_points() -> int:
+    """The points of each report that a browser reads and a fresh simulation checks."""
+    return int(os.environ.get("EXPLORED_POINTS", "10"))
