@@ -229,7 +229,7 @@ def sweep_panel(
             places.append([values.index(each) for each in points[key]])
     if not controls or len(points) > MOST:
         return None
-    names = list(dict.fromkeys(rows["name"]))
+    names = sorted(dict.fromkeys(rows["name"]), key=bool)  # all tiers first
     every = list(range(len(controls)))
     at = list(zip(*places, strict=True))
     titles = [f"Tier {name}" if name else "All tiers" for name in names]
