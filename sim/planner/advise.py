@@ -147,6 +147,7 @@ def _grounds(
     if (joint := one_pool(paths[False], folder / "one-pool", one_array)) is not None:
         paths[True] = joint
     loads = {key: load_of(each, {}, options.replications, options.warm_up_s) for key, each in paths.items()}
+    plans.creates_of(loads[False])
     return grounds_of({key: Simulator(load, targets, options) for key, load in loads.items()}, targets)
 
 
@@ -207,8 +208,12 @@ class _Showing:
         every = tiers_of(scenario, [runs])
         p95 = _p95(load, strategy, sample) if len(runs) == 1 else {}
         found: Gains = {}
+        prices = []
         for tier, of in every.items():
             name = tier or EVERY
+            if tier:  # image-volumes cost something where nobody asks for an image, too
+                price = sample.mean(of.prices(scenario))
+                prices.append(Estimate(price.point[0], price.deviations[0]))
             values = of.values("create_s_p95")
             creates = of.units("creates", tier)
             if not creates.sum():
@@ -218,15 +223,14 @@ class _Showing:
                 "waited_h_month": sample.total(of.units(MADE_S, tier) / HOUR_S / self.trials.months),
                 "errors": sample.total(of.failures(tier)),
             }
-            if tier:
-                own["price_month"] = sample.mean(of.prices(scenario))
             found[name] = {key: Estimate(each.point[0], each.deviations[0]) for key, each in own.items()}
+            if tier:
+                found[name]["price_month"] = prices[-1]
             if name in p95:
                 found[name]["p95_s"] = p95[name]
             elif len(runs) > 1 and not np.isnan(values).any():
                 mean = sample.mean(values)
                 found[name]["p95_s"] = Estimate(mean.point[0], mean.deviations[0])
-        prices = [of["price_month"] for tier, of in found.items() if tier != EVERY]
         found[EVERY]["price_month"] = sum(prices[1:], start=prices[0])
         return found
 

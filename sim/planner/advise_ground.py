@@ -15,7 +15,7 @@ import yaml
 from sim.inputs.beside import beside
 from sim.inputs.hosts import backend_of, host_of
 from sim.inputs.images import write_images
-from sim.inputs.limits import MAX_COUNT, MAX_SIZE
+from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.scenario import Case, Scenario, put
 from sim.inputs.trace import write_initial, write_trace
@@ -87,9 +87,12 @@ def one_pool(path: Path, folder: Path, one_array: bool) -> Path | None:
     return target
 
 
-def in_one_pool(scenario: Scenario, ground: Scenario, one_array: bool) -> dict[str, Any]:
-    """The values, by key, that give `one_pool`'s scenario the settings of a changed original."""
-    wanted = _backends(scenario, joined(scenario, one_array))
+def in_one_pool(scenario: Scenario, ground: Scenario, names: Mapping[str, str]) -> dict[str, Any]:
+    """The values, by key, that give `one_pool`'s scenario the settings of a changed original.
+
+    `names`: what the unchanged original's hosts became (`joined`). Changes may make backends less alike.
+    """
+    wanted = _backends(scenario, names)
     found: dict[str, Any] = {}
     there = ground.model_dump(by_alias=True)["backends"]
     for name, backend in there.items():
@@ -187,7 +190,7 @@ def _backends(scenario: Scenario, names: Mapping[str, str]) -> dict[str, Any]:
         raw = found[first] = backends[first].model_dump(by_alias=True)
         if len({names[host] for host in hosts}) > 1 or len(hosts) == 1:
             continue
-        nodes = list(dict.fromkeys(node for each in backends.values() for node in each.node_names))
+        nodes = tuple(dict.fromkeys(node for each in backends.values() for node in each.node_names))
         if len(backends) > 1:
             raw |= {"node": None, "nodes": nodes}
         pools = [scenario.pools()[host] for host in hosts]
@@ -196,8 +199,10 @@ def _backends(scenario: Scenario, names: Mapping[str, str]) -> dict[str, Any]:
         }
         raw["pools"] = {next(iter(backends[first].pools)): limits}
         raw |= {key: _sum([getattr(each, key) for each in backends.values()]) for key in _ADDED}
+        cached = [each for each in backends.values() if each.image_volume_cache_enabled]
+        raw[ENABLED] = bool(cached)
         for key in (MAX_SIZE, MAX_COUNT):
-            of_all = [getattr(each, key) * len(each.pools) for each in backends.values()]
+            of_all = [getattr(each, key) * len(each.pools) for each in cached or backends.values()]
             raw[key] = sum(of_all) if all(of_all) else 0
     return found
 

@@ -12,7 +12,7 @@ import numpy as np
 from sim.analysis.statistics import Interval, Sample
 from sim.inputs.limits import OFF, Limits
 from sim.inputs.scenario import Scenario
-from sim.planner.advise_ground import in_one_pool
+from sim.planner.advise_ground import in_one_pool, joined
 from sim.planner.advise_levers import Lever, Option
 from sim.planner.measured import Batch, Floats, Measured, Runs, Table, sample_of, table_of, tiers_of
 from sim.planner.search import ENOUGH, WITHOUT
@@ -143,7 +143,8 @@ class Trials:
         """The state with one more change."""
         values = {**state.values, **option.values}
         if option.one_pool:
-            settings = in_one_pool(self.scenario(state), self.grounds[True].scenario, self.one_array)
+            names = joined(self.grounds[False].scenario, self.one_array)
+            settings = in_one_pool(self.scenario(state), self.grounds[True].scenario, names)
             values = {key: of for key, of in values.items() if not key.startswith("backends.")} | settings
         return State(option.strategy or state.strategy, values, state.one_pool or option.one_pool)
 

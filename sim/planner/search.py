@@ -98,7 +98,7 @@ class Plan:
 def search(load: Load, targets: Targets, simulator: Simulator) -> Plan:
     """Choose strategy and limits (see `Targets` for what they keep to). Raises BadInput."""
     scenario = load.case.scenario
-    check(targets, scenario, _creates(load))
+    check(targets, scenario, creates_of(load))
     unfit = {name: misfits(load.case, [name]) for name in scenario.strategies}
     names = [name for name, problems in unfit.items() if not problems]
     if not names:
@@ -130,7 +130,7 @@ def search(load: Load, targets: Targets, simulator: Simulator) -> Plan:
     return Plan(load, task, best, found, today, choosers, simulated, unfit)
 
 
-def _creates(load: Load) -> Counter[str]:
+def creates_of(load: Load) -> Counter[str]:
     """The creates from an image after the warm-up, by tier. Raises BadInput if there are none."""
     events = load.case.trace.events
     later = events[events["time"] >= load.warm_up_s]

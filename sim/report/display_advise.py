@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich import box
@@ -53,7 +54,8 @@ def _parts(document: Document, folder: Path) -> Iterable[RenderableType]:
     yield Text(filled(fine_print(document)), style="dim")
     if document["actions"]:
         last = document["with_all"]
-        run = f"cinder-cache run {folder / last['scenario']} --strategy {last['strategy']} --engine fast"
+        path = quote(str(folder / last["scenario"]))
+        run = f"cinder-cache run {path} --strategy {last['strategy']} --engine fast"
         yield ""
         yield Text("To see it all again (other actions alike):")
         yield Text(f"  {run}", no_wrap=True, overflow="ignore")  # to be pasted

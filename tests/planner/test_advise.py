@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from sim import api
 from sim.analysis.metrics import summary
 from sim.cli import app
-from sim.planner.advise_ground import BEFORE_S, joined, one_pool, with_releases
+from sim.inputs.limits import ENABLED
+from sim.planner.advise_ground import BEFORE_S, in_one_pool, joined, one_pool, with_releases
 from sim.run import run
 from tests.fuzz.test_import_databases import whole
 from tests.interrupted import CONF
@@ -172,6 +173,50 @@ def test_one_pool_has_the_space_and_the_limits_of_all(tmp_path: Path) -> None:
     assert (only.image_volume_cache_max_count, only.image_volume_cache_max_size_gb) == (9, 120)
     assert set(joint.trace.events["host"]) <= {"", "a#p"}
     assert joint.scenario.store is not None and joint.scenario.store.home == "a#p"
+
+
+def test_one_pool_has_the_space_of_backends_that_a_change_made_unlike(tmp_path: Path) -> None:
+    limits = {"image_volume_cache_max_count": 3, "image_volume_cache_max_size_gb": 40}
+    pools = {"p": {"capacity_gib": 100, "max_volumes": 5}}
+    path = scenario(tmp_path, {name: {"pools": pools, **limits} for name in "ab"}, daily(1, 2))
+    before = api.load(path).scenario
+    joint = one_pool(path, tmp_path / "both", one_array=True)
+    assert joint is not None
+    ground, names = api.load(joint).scenario, joined(before, one_array=True)
+    off = {name: before.varied({("backends", name, ENABLED): False}) for name in "ab"}
+    for changed in off.values():
+        assert joined(changed, one_array=True) != names
+        (one,) = ground.varied(keys(in_one_pool(changed, ground, names))).backends.values()
+        assert one.pools["p"].model_dump() == {"capacity_gib": 200, "max_volumes": 10}
+        assert one.image_volume_cache_enabled
+        assert (one.image_volume_cache_max_count, one.image_volume_cache_max_size_gb) == (3, 40)
+    both = off["a"].varied({("backends", "b", ENABLED): False})
+    assert in_one_pool(both, ground, names) == {f"backends.a.{ENABLED}": False}
+
+
+def keys(values: dict[str, Any]) -> dict[tuple[str, ...], Any]:
+    return {tuple(key.split(".")): value for key, value in values.items()}
+
+
+def test_without_creates_from_an_image_there_is_no_advice(tmp_path: Path) -> None:
+    path = scenario(tmp_path, {"a": {}}, ["5,create,v,,10,t,"])
+    result = CliRunner().invoke(app, ["advise", str(path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2 and "no creates from an image" in result.output
+
+
+def test_image_volumes_of_a_tier_without_creates_have_their_price(tmp_path: Path) -> None:
+    path = scenario(
+        tmp_path,
+        {"a": {}, "s": {"volume_type": "kept"}},
+        daily(2, 2),
+        tiers={"t": {"price_gib_month": 0.1}, "kept": {"price_gib_month": 1.0}},
+        store={"home": "s#p"},
+        today="store-only",
+        strategies=["store-only"],
+    )
+    figures = advise(path, tmp_path / "out")["today"]["tiers"]["all"]
+    # Two raw images of 10 GiB, each in the store for the whole time.
+    assert figures["price_month"] == pytest.approx(20.0)
 
 
 def test_pools_of_which_one_has_no_limit_stay(tmp_path: Path) -> None:
