@@ -75,7 +75,7 @@ class Ask:
         return np.where(end > self.patience_s, last, np.where(available, math.inf, looked))
 
 
-def problems_of(ask: Ask, case: Case, strategy: str | None) -> list[str]:
+def problems_of(ask: Ask, case: Case) -> list[str]:
     """A line for each option that this scenario cannot take."""
     scenario, found = case.scenario, []
     tiers = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
@@ -83,9 +83,11 @@ def problems_of(ask: Ask, case: Case, strategy: str | None) -> list[str]:
         found.append(f"--tier: no pool serves {quoted(ask.tier)}: must be one of {', '.join(tiers)}")
     if ask.image is not None and ask.image not in case.images:
         found.append(f"--image: there is no image {quoted(ask.image)}")
-    elif ask.image is None and not case.scenario.workload.generate and ask.images > len(case.images):
-        found.append(f"--images: there are only {len(case.images):,}")
-    if ask.beside and case.creates + ask.creates > 50 * MOST_CREATES:
+    elif (there := len(images_of(case, ask))) < (1 if ask.image else ask.images):
+        found.append(f"--images: there are only {there:,}")
+    if ask.beside and not (case.trace.events["event"] == "create").any():
+        found.append("--beside: the scenario has no creates of its own")
+    elif ask.beside and case.creates + ask.creates > 50 * MOST_CREATES:
         found.append(f"--beside: the scenario has {case.creates:,} creates, too many to run again and again")
     return found
 
@@ -153,7 +155,9 @@ def images_of(case: Case, ask: Ask) -> list[str]:
         return [ask.image]
     events = case.trace.events
     asked = events.loc[(events["event"] == "create") & (events["image_id"] != ""), "image_id"].astype(str)
-    gone = set(events.loc[events["event"].isin(["delete_image", "upload"]), "image_id"])
+    # On an empty cloud nobody deletes an image, but nobody uploads one either.
+    kinds = ["delete_image", "upload"] if ask.beside else ["upload"]
+    gone = set(events.loc[events["event"].isin(kinds), "image_id"])
     known = [*asked.value_counts(sort=False).sort_values(ascending=False, kind="stable").index, *case.images]
     return [name for name in dict.fromkeys(known) if name not in gone][: ask.images]
 

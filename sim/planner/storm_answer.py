@@ -78,7 +78,7 @@ def answer(case: Case, ask: Ask, strategy: str | None, engine: str) -> StormAnsw
     """
     problems = bad_numbers(ask)
     chosen = strategy or case.scenario.todays_strategy()
-    problems += problems or problems_of(ask, case, strategy)
+    problems += problems or problems_of(ask, case)
     names = [strategy] if strategy else list(dict.fromkeys([*case.scenario.strategies, chosen]))
     problems = list(dict.fromkeys(problems)) or misfits(case, names)
     if problems:

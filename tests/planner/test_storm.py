@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from sim import api, plots
 from sim.cli import app
+from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.planner.storm import LEAD_S, Ask, Storms, storm_case
 from sim.planner.storm_answer import StormAnswer
@@ -289,3 +290,24 @@ def test_a_folder_has_the_tables_and_json_says_the_same(tmp_path: Path) -> None:
         path.name for path in out.iterdir()
     }
     assert json.loads((out / "manifest.json").read_text())["storm"] == told["storm"]
+
+
+def test_images_that_are_deleted_later_are_there_in_a_storm_on_an_empty_cloud(tmp_path: Path) -> None:
+    scenario(tmp_path)
+    with (tmp_path / "trace.csv").open("a") as trace:
+        trace.write("9500,delete_image,,i,,,\n")
+    case = api.load(tmp_path / "scenario.yaml")
+    assert storm(case, 2).images == ["i"]
+    with pytest.raises(BadInput, match="--images: there are only 0"):
+        storm(case, 2, beside=True)
+    with pytest.raises(BadInput, match="--images: there are only 1"):
+        storm(case, 2, images=2)
+
+
+def test_a_load_without_creates_has_no_busiest_hour(tmp_path: Path) -> None:
+    scenario(tmp_path)
+    (tmp_path / "trace.csv").write_text(
+        "time,event,volume_id,image_id,size_gib,volume_type,host\n5,update_image,,i,,,\n"
+    )
+    with pytest.raises(BadInput, match="--beside: the scenario has no creates"):
+        storm(api.load(tmp_path / "scenario.yaml"), 2, beside=True)
