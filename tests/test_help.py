@@ -18,7 +18,7 @@ from sim.cli.ending import ORDER
 ROOT = Path(__file__).parents[1]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 # These need the history of a cloud: other tests run them, this one parses their options.
-PARSED = ("calibrate", "import", "advise", "watch")
+PARSED = ("calibrate", "import", "advise", "watch", "verdict")
 
 
 def help_of(command: str) -> str:

@@ -7,6 +7,7 @@ from sim.cli import (  # noqa: F401  they join the app
     cinders,
     curves,
     importing,
+    judging,
     planning,
     simulate,
     storming,

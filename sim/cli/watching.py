@@ -44,8 +44,8 @@ def watch(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What was planned: plan.json, a scenario, or lines of cinder.conf (FILE.conf). Settings in"
-            " --conf that differ are drift.",
+            help="What was planned: promise.json, plan.json, a scenario, or lines of cinder.conf (FILE.conf)."
+            " Settings in --conf that differ are drift.",
         ),
     ] = None,
     listen: Annotated[

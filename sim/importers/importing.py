@@ -72,12 +72,8 @@ def import_cloud(
     problems = Problems()
     out = out.resolve()
     _asked(out, given, problems)
-    if problems:
-        _look(given, problems)
-    problems.raise_any()
     with ExitStack() as stack:
-        sources = _Reading(given, problems, stack).sources()
-        problems.raise_any()
+        sources = read_sources(given, problems, stack)
         try:
             return write(assemble(sources, placement), out, fmt, progress)
         except OSError as error:
@@ -88,18 +84,23 @@ def wrong(out: Path, given: Given) -> list[str]:
     """Problems that a quick look at the sources finds. It opens neither the database nor Glance."""
     problems = Problems()
     _asked(out.resolve(), given, problems)
-    _look(given, problems)
+    _matched(given, problems)
+    look_at(given, problems)
     return problems.lines()
 
 
 def _asked(out: Path, given: Given, problems: Problems) -> None:
-    """Note problems with the arguments."""
+    """Note problems with the folder, and whether there is a source."""
     if os.path.ismount(out):
         problems.add("--out", str(out), "is a mount point: give a folder in it")
     if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
         problems.add("--out", str(out), "is not an empty folder: an import overwrites nothing")
     if not given.something:
         problems.add("import", "", NOTHING)
+
+
+def _matched(given: Given, problems: Problems) -> None:
+    """Note sources and times that do not go together."""
     for one, other in (("db", "dump"), ("glance", "images")):
         if getattr(given, one) is not None and getattr(given, other) is not None:
             problems.add(f"--{other}", "", f"has the same data as --{one}: give only one of them")
@@ -108,7 +109,18 @@ def _asked(out: Path, given: Given, problems: Problems) -> None:
         problems.add("--since", "", f"{since.isoformat()} is not before --until {until.isoformat()}")
 
 
-def _look(given: Given, problems: Problems) -> None:
+def read_sources(given: Given, problems: Problems, stack: ExitStack) -> Sources:
+    """Read the sources; `stack` holds what must stay open as long as they are used. Raises `BadInput`."""
+    _matched(given, problems)
+    if problems:
+        look_at(given, problems)
+    problems.raise_any()
+    sources = _Reading(given, problems, stack).sources()
+    problems.raise_any()
+    return sources
+
+
+def look_at(given: Given, problems: Problems) -> None:
     """Note problems with the sources that are quick to read."""
     found = Problems()  # a separate list: a reader gives up if it finds problems in it
     if given.conf or given.services:

@@ -28,9 +28,9 @@ class Telemetry:
     """The content of notifications, or of a list of volumes, for a period.
 
     `counts`: a row per host of the cache, the columns of `cache_telemetry.COUNTS`. `events`: a trace with UTC
-    times and Cinder's hosts, and `create_s`. `images`: the images of the volumes. `initial`: rows of an
-    initial state as `History` has them, None if the source has none. `zones`: the availability zone of each
-    host.
+    times and Cinder's hosts, `create_s` and, where notifications tell it, `downloaded`. `images`: the images
+    of the volumes. `initial`: rows of an initial state as `History` has them, None if the source has none.
+    `zones`: the availability zone of each host.
     """
 
     counts: pd.DataFrame

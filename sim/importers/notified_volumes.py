@@ -156,7 +156,8 @@ class NotifiedVolumes:
         creates = volumes[inside & users & told & (volumes["size_gib"] > 0)]
         deletes = creates[_within(creates["deleted"], since, until)]
         notes = list(self._notes(volumes[inside], volumes[~inside]))
-        return _events(creates, deletes), self._image_table(creates, volumes), notes
+        tells = bool(volumes["downloaded"].any())
+        return _events(creates, deletes, tells), self._image_table(creates, volumes), notes
 
     def zones(self) -> dict[str, str]:
         """The availability zone of each host that made volumes."""
@@ -276,8 +277,13 @@ class NotifiedVolumes:
             yield Note("read", f"left out of the trace: {stored:,} image-volumes of Glance's Cinder store")
 
 
-def _events(creates: pd.DataFrame, deletes: pd.DataFrame) -> pd.DataFrame:
-    """A trace's events in order of time, with `create_s` (NaN: failed, or a delete)."""
+def _events(creates: pd.DataFrame, deletes: pd.DataFrame, tells: bool) -> pd.DataFrame:
+    """A trace's events in order of time, with `create_s` (NaN: failed, or a delete) and `downloaded`.
+
+    `downloaded` is 1.0 for a download, 0.0 for a clone, and NaN if it is not known. `tells`: downloads leave
+    a trace in these notifications.
+    """
+    known = (creates["image"] != "") & creates["launched"].notna() & tells
     made = pd.DataFrame(
         {
             "time": creates["created"],
@@ -291,6 +297,7 @@ def _events(creates: pd.DataFrame, deletes: pd.DataFrame) -> pd.DataFrame:
             "encrypted": False,
             "availability_zone": creates["availability_zone"],
             "create_s": (creates["launched"] - creates["created"]).dt.total_seconds(),
+            "downloaded": creates["downloaded"].astype(float).where(known),
         }
     )
     gone = pd.DataFrame({"time": deletes["deleted"], "event": "delete", "volume_id": deletes["volume_id"]})
@@ -298,7 +305,8 @@ def _events(creates: pd.DataFrame, deletes: pd.DataFrame) -> pd.DataFrame:
     for column in names:
         gone[column] = ""
     gone["size_gib"] = pd.array([pd.NA] * len(gone), dtype="Int64")
-    gone["encrypted"], gone["create_s"] = False, np.nan
+    gone["encrypted"] = False
+    gone["create_s"] = gone["downloaded"] = np.nan
     both = pd.concat([made, gone[list(made)]]).sort_values("time", kind="stable", ignore_index=True)
     return both.astype(dict.fromkeys(("event", *names), "str"))
 

@@ -1,15 +1,18 @@
-"""What was promised: limits and strategy out of a plan, a scenario or lines of cinder.conf."""
+"""What was promised: settings and figures out of a plan or an advice, a scenario or lines of cinder.conf."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
 from sim.importers.source_files import unusable
+from sim.importers.values import instant
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.problems import Problems, quoted
 from sim.inputs.strategies import STRATEGIES
@@ -17,19 +20,37 @@ from sim.inputs.yamlfile import read_yaml
 
 SCHEMES = "allowed_direct_url_schemes"
 QUOTAS = {"volumes": "internal_tenant_quota_volumes", "gigabytes": "internal_tenant_quota_gigabytes"}
-ACCEPTED = "plan.json, a scenario (.yaml), or lines of cinder.conf (.conf)"
+ACCEPTED = "promise.json, plan.json, a scenario (.yaml), or lines of cinder.conf (.conf)"
+ALL = "all"  # the whole cloud, beside the backends
+FIGURES = ("hit_rate", "p95_s")
+ASKED = ("creates_per_day", "new_images_per_day")
+
+
+@dataclass(frozen=True)
+class Promised:
+    """A figure: its value, and the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
 class Promise:
     """Settings by backend, each option by Cinder's name. `store`: whether Cinder clones from the Cinder store
     (None: not said). `quotas`: the internal tenant's, by resource, where they are given; -1: no limit.
-    `places`: volumes at most, by backend ('' = on the whole array) and pool."""
+    `places`: volumes at most, by backend ('' = on the whole array) and pool. `figures`: those of each backend
+    and of ALL. `hit_rate` is the share of clones among the creates that succeed, because Cinder does not keep
+    the image of one that fails. `load`: what users asked for, by backend and ALL (`ASKED`; those that are
+    known). `until`: the end of the history that it comes from, if known."""
 
     backends: Mapping[str, Mapping[str, bool | int]]
     store: bool | None = None
     quotas: Mapping[str, int] = field(default_factory=dict)
     places: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    figures: Mapping[str, Mapping[str, Promised]] = field(default_factory=dict)
+    load: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    until: datetime | None = None
 
 
 def read(path: Path, problems: Problems) -> Promise | None:
@@ -64,6 +85,8 @@ def read(path: Path, problems: Problems) -> Promise | None:
         None if known is None else known.uses_store,
         _quotas(path, document, problems),
         dict(_places(backends)),
+        _figures(path, document, problems),
+        *_load(path, document, problems),
     )
     return None if problems else promise
 
@@ -103,6 +126,64 @@ def _quotas(path: Path, document: Mapping[Any, Any], problems: Problems) -> dict
         elif value is not None:
             found[resource] = value
     return found
+
+
+def _figures(path: Path, document: Mapping[Any, Any], problems: Problems) -> dict[str, dict[str, Promised]]:
+    """Figures of each backend, and of the whole cloud (`tiers.all`); a scenario has none."""
+    every = {("backends", str(name)): each for name, each in document["backends"].items()}
+    tiers = document.get("tiers")
+    if isinstance(tiers, dict) and isinstance(tiers.get(ALL), dict):
+        every["tiers", ALL] = tiers[ALL]
+    found: dict[str, dict[str, Promised]] = {}
+    for (kind, name), of in every.items():
+        where = f"{kind}.{name}"
+        creates, errors, others = (
+            _number(path, where, of, key, problems) or 0.0 for key in ("creates", "errors", "other_errors")
+        )
+        made = 1 - (errors - others) / creates if creates else 1.0  # Cinder does not show the rest
+        for figure in FIGURES:
+            told = [_number(path, where, of, f"{figure}{end}", problems) for end in ("", "_low", "_high")]
+            if told[0] is not None:
+                scale = made if figure == "hit_rate" else 1.0
+                value, low, high = (told[0] if each is None else each for each in told)
+                # Of creates that succeed; no more than all of them can be clones.
+                ends = [each / scale if scale > 0 else 0.0 for each in (value, low, high)]
+                ends = [min(each, 1.0) if figure == "hit_rate" else each for each in ends]
+                found.setdefault(name, {})[figure] = Promised(*ends)
+    return found
+
+
+def _load(
+    path: Path, document: Mapping[Any, Any], problems: Problems
+) -> tuple[dict[str, dict[str, float]], datetime | None]:
+    load = document.get("load")
+    if load is None:
+        return {}, None
+    if not isinstance(load, dict) or not isinstance(load.get("backends", {}), dict):
+        problems.add(path, "load", "is not a mapping")
+        return {}, None
+    end = load.get("end")
+    try:
+        until = None if end is None else instant(end)
+    except (TypeError, ValueError):
+        problems.add(path, "load.end", f"{quoted(end)} is no time")
+        until = None
+    found: dict[str, dict[str, float]] = {}
+    for name, of in {ALL: load.get(ALL, {}), **load.get("backends", {})}.items():
+        told = {key: _number(path, f"load.{name}", of, key, problems) for key in ASKED}
+        found[str(name)] = {key: value for key, value in told.items() if value is not None}
+    return found, until
+
+
+def _number(path: Path, where: str, of: Any, key: str, problems: Problems) -> float | None:
+    """A number from 0 on, if it is given."""
+    value = of.get(key) if isinstance(of, dict) else None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        problems.add(path, f"{where}.{key}", f"{quoted(value)} is not a number from 0")
+        return None
+    return float(value)
 
 
 def _places(backends: Mapping[Any, Mapping[Any, Any]]) -> Any:

@@ -23,6 +23,7 @@ from sim.planner.lines import PROJECT, needed_quotas, quota_commands
 from sim.report.measuring import measuring, type_lines
 
 USER = "CINDER_INTERNAL_TENANT_USER_ID"
+TENANT = ("cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id")
 WEIGHER = "PreferClonesWeigher"
 DAY_S = 86_400.0
 RECENT_S = 30 * DAY_S  # an image is worth a prefetch if users asked for it so lately,
@@ -133,7 +134,6 @@ def confs(advice: Advice, known: Known) -> tuple[Conf, Conf]:
         return {}, {}
     # An option that is not to change stays out, but those of a cache and of its tenant are given whole.
     whole = set(known.of_backends(then).values())
-    tenant = {"cinder_internal_tenant_project_id", "cinder_internal_tenant_user_id"}
 
     def left(conf: Conf) -> Conf:
         found: Conf = {}
@@ -141,7 +141,7 @@ def confs(advice: Advice, known: Known) -> tuple[Conf, Conf]:
             kept = {
                 option: value
                 for option, value in options.items()
-                if (section, option) in changed or section in whole or option in tenant
+                if (section, option) in changed or section in whole or option in TENANT
             }
             if kept:
                 found[section] = kept
@@ -195,8 +195,10 @@ def _texts(conf: Conf, under: Path) -> dict[Path, str]:
         found[kolla / "cinder-scheduler.conf"] = ini(weighing)
     found[under / "openstack-ansible" / "user_variables.yml"] = _yaml({"cinder_cinder_conf_overrides": conf})
     whole = ("DEFAULT", "glance", "coordination")
-    values: dict[str, Any] = {"cinder": {section: conf[section] for section in whole if section in conf}}
-    backends = {section: options for section, options in conf.items() if section not in whole}
+    # The chart makes the project of the cache, and its ids come after all values.
+    helm = _without(conf, set(TENANT))
+    values: dict[str, Any] = {"cinder": {section: helm[section] for section in whole if section in helm}}
+    backends = {section: options for section, options in helm.items() if section not in whole}
     values |= {"backends": backends} if backends else {}
     found[under / "openstack-helm" / "values.yaml"] = _yaml({"conf": {k: v for k, v in values.items() if v}})
     return found

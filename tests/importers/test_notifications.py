@@ -408,6 +408,7 @@ class TestVolumes:
         lines = bare([*MADE, volume("delete.start", "v", 20), volume("delete.end", "v", 22)])
         events = read(written(tmp_path, lines)).events
         create, delete = events.to_dict("records")
+        assert pd.isna(create.pop("downloaded"))  # no create here left a trace of a download
         assert create == {
             "time": pd.Timestamp(BEGIN) + pd.Timedelta(seconds=10),
             "event": "create",
