@@ -61,6 +61,12 @@ if ! mkdir "$lock" 2>/dev/null; then
         rmdir "$work"
         exit 1
     fi
+    # Another user may have made it: write only into a folder of our own.
+    rm -rf "$lock" 2>/dev/null
+    if ! mkdir "$lock"; then
+        rmdir "$work"
+        exit 1
+    fi
 fi
 echo $$ >"$lock/pid"
 : >"$work/volumes" && : >"$work/copies" && : >"$work/rows"
@@ -143,7 +149,7 @@ measured() {
     done
     openstack volume show "$1" -f json -c created_at -c updated_at -c os-vol-host-attr:host >"$work/shown"
     [ "$status" = available ] || { echo "measure.sh: volume $1 ($kind) is ${status:-gone}" >&2; failed=1; }
-    sed 's/, *"/\n"/g' "$work/shown" | awk -v status="${status:-gone}" -v way="$2" -v kind="$kind" \
+    awk '{ gsub(/, *"/, "\n\""); print }' "$work/shown" | awk -v status="${status:-gone}" -v way="$2" -v kind="$kind" \
         -v copy="$copy" -v size="$size" -v volume="$1" -v seen="$work/pools" -F'": *' "$seconds"'
         function quoted(text) { gsub(/"/, "\"\"", text); return "\"" text "\"" }
         { value = $2; gsub(/[",{}]/, "", value); sub(/ *$/, "", value) }
@@ -167,7 +173,7 @@ if ! openstack image show "$image" -f json -c virtual_size -c size -c min_disk -
     echo "measure.sh: image $image cannot be read" >&2
     ended 1
 fi
-value_of() { sed 's/[,{}]/\n/g' "$work/told" | awk -F: -v key="\"$1\"" '$1 ~ key {gsub(/[" ]/, "", $2); print $2}'; }
+value_of() { tr , '\n' <"$work/told" | awk -F: -v key="\"$1\"" '$1 ~ key {gsub(/[" {}]/, "", $2); print $2}'; }
 disk=$(value_of disk_format) container=$(value_of container_format)
 # GiB that a volume of the image needs: the most of its virtual size, its size and min_disk.
 size=$(printf '%s\n' "$(value_of virtual_size)" "$(value_of size)" | awk -v most="$(value_of min_disk)" '
