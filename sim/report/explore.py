@@ -22,6 +22,10 @@ from sim.sweep.results import value_text
 MOST = 5_000  # points: a page with more is slow to load
 SHOWN = ("hit_rate", "p95_s", "errors", "space_gib_mean", "price_month")
 SCALES = {" %": 1.0, "k": 1e3, "M": 1e6}
+UNLIKE = (
+    "The answer keeps limits that differ between backends that have one slider here: the sliders begin at the"
+    " nearest point that was simulated."
+)
 Places = tuple[int, ...]  # of each control, the number of its value
 
 
@@ -43,6 +47,7 @@ class Panel:
     """The panel's data. `scopes`: by title, the controls that decide on the figures; the first is all tiers.
 
     - points: by places of the controls, the figures of each scope and the numbers of the broken rules.
+    - note: what the reader should know before.
     - adds: whether the figures of all tiers can be added up from those of each tier.
     - conf: what the lines of `cinder.conf` are made of.
     """
@@ -53,6 +58,7 @@ class Panel:
     start: Places
     conf: Mapping[str, Any]
     adds: bool = False
+    note: str = ""
     rules: list[tuple[str, Sequence[int]]] = field(default_factory=list)
     points: dict[Places, tuple[list[list[float | None]], list[int]]] = field(default_factory=dict)
 
@@ -150,6 +156,8 @@ def plan_panel(case: Case, found: Explored, strategy: str, chosen: Mapping[str, 
     same = [point for point in alike if point.strategy == strategy] or alike
     start = min(same, key=lambda point: _apart(point.limits, chosen))
     panel.start = places(start.strategy, start.limits)
+    if (start.strategy, dict(start.limits)) != (strategy, dict(chosen)):
+        panel.note = UNLIKE
     return panel if len(controls) > 1 or len(strategies) > 1 else None
 
 

@@ -390,6 +390,7 @@ def explore_section(panel: Panel) -> Section:
         f"Every figure here comes from one of {len(panel.points):,} simulated points. What was not simulated"
         " says so, and shows the two points beside it; nothing is guessed between them."
     ]
+    lines += [panel.note] if panel.note else []
     return Section("explore", "Explore: and what if?", lines, panel=panel)
 
 

@@ -100,6 +100,7 @@ def test_points_drawn_at_random_are_what_a_fresh_simulation_gives(
 ) -> None:
     case, data = sim.load(scenario), data_of(folders[command])
     points = [point[0] for point in data["points"]]
+    now = summary(sim.run(case, "cache-only", "fast"), case, "cache-only").iloc[-1]
     drawn = random.Random(7).sample(points, min(explored_points, len(points)))
     with opened(browser, folders[command], "desktop", "light") as tab:
         for at in drawn:
@@ -109,7 +110,6 @@ def test_points_drawn_at_random_are_what_a_fresh_simulation_gives(
             assert seen["cards"] == afresh(here, strategy), told
             lines = conf_of_scenario(here.scenario, strategy)
             assert seen["conf"] == lines, told
-            now = summary(sim.run(case, "cache-only", "fast"), case, "cache-only").iloc[-1]
             assert seen["today"][0].startswith(f"today {100 * now['clone_hit_rate']:.1f} %")
 
 
@@ -151,7 +151,7 @@ def test_the_sliders_move_by_keys_and_paper_has_no_panel(browser: Any, folders: 
         tab.get_by_label("disk-a: count").focus()
         tab.keyboard.press("ArrowLeft")
         assert tab.locator("#explore-conf").inner_text() != before
-        tab.get_by_role("button", name="Back to the recommendation").focus()
+        tab.get_by_role("button", name="Back to the beginning").focus()
         tab.keyboard.press("Enter")
         assert tab.locator("#explore-conf").inner_text() == before
         tab.emulate_media(media="print")
