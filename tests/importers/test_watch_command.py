@@ -29,7 +29,7 @@ from sim.live.exposition import METRICS, PREFIX
 from tests.importers.reading import text
 from tests.importers.rows import writing
 from tests.importers.servers import PASSWORD, Server, free_port
-from tests.importers.test_watch import CONF, download
+from tests.importers.test_watch import CONF
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Cinder's code and its libraries warn of each other
 
@@ -53,7 +53,7 @@ def conf(tmp_path: Path) -> Path:
 @pytest.fixture
 def filled(sqlite: URL) -> URL:
     with writing(sqlite) as rows:
-        download(rows, 1, "golden")
+        rows.download(1, "golden")
         rows.fill(1.05, "golden")
         rows.from_image(2, "golden")
     return sqlite
@@ -113,6 +113,11 @@ backends:
             "lines.conf",
             LINES.format("", 6),
             ["drift: [a] image_volume_cache_max_count is 5, and not 6 as promised"],
+        ),
+        (
+            "shared.conf",
+            LINES.format("", 5) + "[backend_defaults]\nimage_volume_cache_max_count = 7\n",
+            ["drift: [b] image_volume_cache_max_count is 0, and not 7 as promised"],
         ),
     ],
 )
@@ -202,7 +207,7 @@ def scraped(url: str, wanted: str) -> str:
 def test_a_service_that_outlives_its_database(mariadb: Server, conf: Path) -> None:
     line = 'cinder_cache_image_creates_total{backend="a",host="c1",pool="p0",volume_type="gold"} '
     with mariadb.database() as url, writing(url) as rows, Line(url) as between:
-        download(rows, 1, "golden")
+        rows.download(1, "golden")
         database = text(url.set(port=between.port))
         with served("--conf", conf, "--interval", 1, CINDER_CACHE_DB=database) as (process, metrics):
             scraped(metrics, f"{line}1.0")
