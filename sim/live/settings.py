@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.importers import configuration
-from sim.importers.conf_files import files_of
+from sim.importers.conf_files import SHARED, files_of
 from sim.importers.drivers import driver
 from sim.importers.settings import Configuration, Section
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
@@ -125,7 +125,7 @@ class Settings:
         if self.promise is None or self.configuration is None:
             return []
         found = []
-        for name, promised in self.promise.backends.items():
+        for name, promised in _of_backends(self.promise, self.configuration).items():
             section = _named(self.configuration, name)
             if section is None:
                 found.append(Difference(name, "enabled_backends", "there", "missing"))
@@ -160,6 +160,16 @@ def quota_limits(state: State, configuration: Configuration | None) -> dict[str,
     if configuration is None or configuration.whole["use_default_quota_class"]:
         found |= state.default_quotas
     return found | state.quotas
+
+
+def _of_backends(promise: Promise, found: Configuration) -> dict[str, dict[str, bool | int]]:
+    """What is promised by backend: a promise of `[backend_defaults]` is one of all backends."""
+    own = {name: of for name, of in promise.backends.items() if name != SHARED}
+    shared = promise.backends.get(SHARED, {})
+    others = [label for label, one in found.sections.items() if not {label, one.name} & own.keys()]
+    return {name: {**shared, **of} for name, of in own.items()} | {
+        label: {**shared} for label in others if shared
+    }
 
 
 def _named(found: Configuration, name: str) -> Section | None:
