@@ -35,8 +35,8 @@ def watch(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="cinder.conf of one service, or a folder of such files: gives limits and the internal"
-            " tenant. It is read again when it changes.",
+            help="cinder.conf of one service, or a folder of such files: gives the internal tenant,"
+            " and limits, which are read again when a file changes.",
         ),
     ] = None,
     service: Service = None,
