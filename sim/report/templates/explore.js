@@ -131,6 +131,7 @@
       const each = answer.points.map((point) => settings(point, scope.controls)).join(" / ");
       note = `Not simulated. ${answer.points.length > 1 ? "The two beside it" : "The nearest"}: ${each}.`;
     }
+    else if (!answer.whole) note = "Simulated so, but beside other limits of the other tiers.";
     if (note) box.append(make("p", note, "note"));
     const list = make("dl");
     measures.forEach((measure, at) => {
@@ -190,7 +191,7 @@
     document.getElementById("explore-breaks").hidden = breaks.length === 0;
     const hits = cards.querySelector("strong").textContent;
     const how = whole ? "Simulated as a whole." : sums
-      ? "Each tier was simulated so, but not all of them at once: the tiers share Glance and locks."
+      ? "Each tier was simulated so, but not all at once. They share Glance and locks: p95 and failed creates may differ."
       : "Not simulated: see what is beside.";
     const kept = breaks.length ? ` Breaks ${breaks.length} of its bounds.` : rules.length ? " Breaks no bound." : "";
     said.textContent = `${how} ${hits} ${measures[0].name}.${kept}`;
