@@ -15,18 +15,7 @@ from sim.fast.arrays import begin_delete, clone_from_glance, create, end_delete,
 from sim.fast.cache import caches, location, look_up_or_drop
 from sim.fast.clone_turns import clone_lasts, clone_over, copied, copy, may_clone_from_glance, to_copy
 from sim.fast.cloning import clone_cached, clone_from_cache, clone_from_store, clone_stored
-from sim.fast.download import (
-    converted,
-    copy_image,
-    create_to_write,
-    extend_back,
-    fetch,
-    fetched,
-    fill,
-    filled,
-    write_image,
-    written,
-)
+from sim.fast.download import download_step
 from sim.fast.events import (
     BEGIN_UPLOAD,
     END_LEFTOVER_DELETE,
@@ -44,7 +33,6 @@ from sim.fast.fill import clone_to_fill
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row, lock_row, set_host, take_turn
 from sim.fast.phases import (
-    ATTACHING,
     ATTEMPT,
     CACHE_CLONED,
     CACHE_LOCK,
@@ -52,35 +40,21 @@ from sim.fast.phases import (
     CLONE_CACHED,
     CLONE_IMAGE,
     CLONE_STORED,
-    CONVERTED,
-    COPIED,
     COPYING,
     CREATE_BLANK,
-    CREATE_TO_WRITE,
-    CREATED,
     DRIVER_CLONED,
-    EXTEND,
-    EXTENDED,
-    FETCHED,
     FETCHING,
-    FILLED,
-    FILLING,
     FINISH,
     HANDLE,
-    HASHED,
-    HASHING,
     LOCKED,
     LOOK,
     STORE_CLONED,
     STORE_LOOK,
     TO_COPY,
     UNLOCK,
-    WRITING,
-    WRITTEN,
     fails_with,
 )
 from sim.fast.places import make_place
-from sim.fast.reading import attach, hashed, read
 from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import BREAKS, choose, take
 from sim.fast.state import (
@@ -119,67 +93,50 @@ def go_on(s: State, v: int) -> None:
 
 @compiled
 def step(s: State, v: int) -> bool:
-    r = s.volumes[v]
-    phase = r.phase
+    """Run a phase. Returns whether the request goes on at once.
+
+    The phases are in groups, because few calls may stand in one function that runs often: whenever it
+    begins, Numba clears two places on the stack for each of its calls.
+    """
+    phase = s.volumes[v].phase
     if s.options[0].noted:
         note_step(s, v)
-    if phase >= CREATED_TO_STORE:
-        return store_step(s, v)
-    if phase >= UPLOAD:
-        return upload_step(s, v)
+    if phase < CREATE_BLANK:
+        return look_step(s, v, phase)
+    if phase < FETCHING:
+        return make_step(s, v, phase)
+    if phase < CLONE_IMAGE:
+        return download_step(s, v, phase)
+    if phase < UPLOAD:
+        return clone_step(s, v, phase)
+    return upload_step(s, v) if phase < CREATED_TO_STORE else store_step(s, v)
+
+
+@compiled
+def look_step(s: State, v: int, phase: int) -> bool:
+    """The phases in which a create looks for what to make its volume of."""
     if phase == ATTEMPT:
         return attempt(s, v)
     if phase == HANDLE:
-        return handle(s, v) if r.under_way else make_image(s, v)
+        return handle(s, v) if s.volumes[v].under_way else make_image(s, v)
     if phase == STORE_LOOK:
         return clone_from_store(s, v)
-    if phase == CLONE_STORED:
-        return clone_stored(s, v)
     if phase == CACHE_LOCK:
         return lock(s, v)
-    if phase == LOCKED:
-        return locked(s, v)
-    if phase == LOOK:
-        return clone_from_cache(s, v)
+    return locked(s, v) if phase == LOCKED else clone_from_cache(s, v)
+
+
+@compiled
+def make_step(s: State, v: int, phase: int) -> bool:
+    """The phases of a volume that is empty or a clone; and the end of a create."""
+    r = s.volumes[v]
+    if phase == CLONE_STORED:
+        return clone_stored(s, v)
     if phase == CLONE_CACHED:
         return clone_cached(s, v)
-    if phase == FETCHING:
-        return fetch(s, v)
-    if phase == ATTACHING:
-        return attach(s, v)
-    if phase == HASHING:
-        return read(s, v)
-    if phase == HASHED:
-        return hashed(s, v)
-    if phase == FETCHED:
-        return fetched(s, v)
-    if phase == CREATE_TO_WRITE:
-        return create_to_write(s, v)
-    if phase == CREATED:
-        return copy_image(s, v)
-    if phase == WRITING:
-        return write_image(s, v)
-    if phase == CONVERTED:
-        return converted(s, v)
-    if phase == TO_COPY:
-        return to_copy(s, v)
-    if phase == COPYING:
-        return copy(s, v)
-    if phase == COPIED:
-        return copied(s, v)
-    if phase == CLONE_IMAGE:
-        return clone_to_fill(s, v)
-    if phase == WRITTEN:
-        return written(s, v)
-    if phase == FILLING:
-        return fill(s, v)
-    if phase == FILLED:
-        return filled(s, v)
-    if phase == EXTEND:
-        return extend_back(s, v)
-    if phase == EXTENDED:
-        r.size_gib = r.asked_gib
-        return next_phase(s, v, UNLOCK, 0.0)
+    if phase in (STORE_CLONED, CACHE_CLONED):
+        r.source, r.phase = FROM_STORE if phase == STORE_CLONED else FROM_CACHE, UNLOCK
+        return True
     if phase == UNLOCK:
         return unlock(s, v)
     if phase == CREATE_BLANK:
@@ -188,13 +145,17 @@ def step(s: State, v: int) -> bool:
         return clone_beside(s, v)
     if phase == DRIVER_CLONED:
         r.source = FROM_DRIVER
-    elif phase == STORE_CLONED:
-        r.source = FROM_STORE
-        return next_phase(s, v, UNLOCK, 0.0)
-    elif phase == CACHE_CLONED:
-        r.source = FROM_CACHE
-        return next_phase(s, v, UNLOCK, 0.0)
     return finish(s, v)
+
+
+@compiled
+def clone_step(s: State, v: int, phase: int) -> bool:
+    """The phases of an image-volume that is made of a user's, and of copies."""
+    if phase == CLONE_IMAGE:
+        return clone_to_fill(s, v)
+    if phase == TO_COPY:
+        return to_copy(s, v)
+    return copy(s, v) if phase == COPYING else copied(s, v)
 
 
 @repeats("cinder.scheduler.flows.create_volume:ScheduleCreateVolumeTask", "execute", "_handle_failure")

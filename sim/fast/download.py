@@ -22,21 +22,24 @@ from sim.fast.jit import compiled
 from sim.fast.links import carry
 from sim.fast.nodes import fill_lock_row
 from sim.fast.phases import (
+    ATTACHING,
     CONVERTED,
     CREATE_TO_WRITE,
     CREATED,
     EXTEND,
     EXTENDED,
+    FETCHED,
     FETCHING,
     FILLED,
     FILLING,
+    HASHING,
     UNLOCK,
     WRITING,
     WRITTEN,
     fails_with,
 )
 from sim.fast.places import make_place, note_cache_held
-from sim.fast.reading import detach, read, send
+from sim.fast.reading import attach, detach, hashed, read, send
 from sim.fast.state import (
     CACHE,
     COPY,
@@ -54,6 +57,44 @@ from sim.fast.state import (
 )
 from sim.inputs.units import MIB_PER_GIB
 from sim.model.repeats import repeats
+
+
+@compiled
+def download_step(s: State, v: int, phase: int) -> bool:
+    """Run a phase of a download (or of Glance's reading of an image). Returns whether it goes on at once."""
+    if phase < FETCHED:
+        return read_step(s, v, phase)
+    if phase == FETCHED:
+        return fetched(s, v)
+    if phase == CREATE_TO_WRITE:
+        return create_to_write(s, v)
+    if phase == CREATED:
+        return copy_image(s, v)
+    if phase == WRITING:
+        return write_image(s, v)
+    if phase == CONVERTED:
+        return converted(s, v)
+    if phase == WRITTEN:
+        return written(s, v)
+    if phase == FILLING:
+        return fill(s, v)
+    if phase == FILLED:
+        return filled(s, v)
+    if phase == EXTEND:
+        return extend_back(s, v)
+    r = s.volumes[v]
+    r.size_gib, r.phase = r.asked_gib, UNLOCK
+    return True
+
+
+@compiled
+def read_step(s: State, v: int, phase: int) -> bool:
+    """The phases up to the end of the transfer."""
+    if phase == FETCHING:
+        return fetch(s, v)
+    if phase == ATTACHING:
+        return attach(s, v)
+    return read(s, v) if phase == HASHING else hashed(s, v)
 
 
 @repeats(
