@@ -22,12 +22,18 @@ def may_clone(s: State, v: int, source: int) -> bool:
 
     A clone of what the array does not have needs no turn: it fails at once.
     """
+    b = s.backends[s.pools[s.volumes[v].pool].backend]
+    return not (b.clone_lock or b.clone_streams != NO_LIMIT) or has_turns(s, v, source)
+
+
+@compiled
+def has_turns(s: State, v: int, source: int) -> bool:
+    """The same on an array that lets not all clones begin."""
     r = s.volumes[v]
     backend = s.pools[r.pool].backend
     b = s.backends[backend]
     if r.turns == BEFORE:
-        missing = source == NONE or s.pools[s.slots[source].pool].backend != backend
-        if missing or not (b.clone_lock or b.clone_streams != NO_LIMIT):
+        if source == NONE or s.pools[s.slots[source].pool].backend != backend:
             return True
         r.turns, r.since = LOCKED, s.world[0].now
         if b.clone_lock:
@@ -68,6 +74,13 @@ def clone_lasts(s: State, v: int, after: int, seconds: float) -> bool:
     r.copy_mib = s.world[0].copy_mib
     if r.copy_mib == 0 and r.turns == BEFORE:
         return next_phase(s, v, after, seconds)
+    return goes_on(s, v, after, seconds)
+
+
+@compiled
+def goes_on(s: State, v: int, after: int, seconds: float) -> bool:
+    """The same for a clone that copies, or has turns to give back."""
+    r = s.volumes[v]
     r.after = after
     if r.copy_mib == 0:
         return next_phase(s, v, COPIED, seconds)
@@ -112,9 +125,14 @@ def copied(s: State, v: int) -> bool:
 @compiled
 def clone_over(s: State, v: int) -> None:
     """A clone is there, or the array refused it: give its turns to others."""
+    if s.volumes[v].turns != BEFORE:
+        give_turns(s, v)
+
+
+@compiled
+def give_turns(s: State, v: int) -> None:
+    """Give back the turns of a clone."""
     r = s.volumes[v]
-    if r.turns == BEFORE:
-        return
     r.turns = BEFORE
     backend = s.pools[r.pool].backend
     if s.backends[backend].clone_streams != NO_LIMIT:

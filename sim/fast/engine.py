@@ -16,7 +16,7 @@ from sim.fast import state
 from sim.fast.build import NO_EDGES, build, exists, records_of
 from sim.fast.errors import error_texts, over_quota
 from sim.fast.jit import table_of
-from sim.fast.kernel import MARGIN, MORE_ROOM, OVER, advance
+from sim.fast.kernel import AHEAD, MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.names import Names
 from sim.fast.state import ACCOUNTS, FIELDS, NONE, Array, State
 from sim.fast.steps import STEPS_MARGIN
@@ -214,14 +214,14 @@ def room(s: State, locations: int) -> State:
     """The same state with twice the room in every array that is more than half full."""
     w = s.world[0]
     burst = locations + int(w["entries"]) + 2 * MARGIN
-    lineages = w["used_lineages"] + locations + MARGIN  # an upload may put one on every pool
+    few, some = AHEAD * MARGIN, AHEAD * (locations + MARGIN)
+    lineages = w["used_lineages"] + some  # an upload may put one on every pool
     used = {
-        "events": w["events"], "volumes": w["used_volumes"],
-        "slots": w["used_slots"] + locations + MARGIN,
+        "events": w["events"] + few, "volumes": w["used_volumes"] + few, "slots": w["used_slots"] + some,
         "lineages": lineages, "members": lineages, "member_since": lineages,
-        "messages": w["used_messages"] + MARGIN, "turns": w["used_turns"] + MARGIN,
-        "families": w["used_families"] + locations + MARGIN, "flows": w["flows"],
-        "steps": w["steps"] + STEPS_MARGIN, "entries": w["used_entries"],
+        "messages": w["used_messages"] + few, "turns": w["used_turns"] + few,
+        "families": w["used_families"] + some, "flows": w["flows"] + few,
+        "steps": w["steps"] + AHEAD * STEPS_MARGIN, "entries": w["used_entries"] + few,
         "cache_events": w["cache_events"] + burst,
     }  # fmt: skip
     grown = {

@@ -78,6 +78,7 @@ from sim.model.repeats import repeats
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
 OVER, MORE_EVENTS, MORE_ROOM, PAUSE = range(4)
 MARGIN = 16  # what one event may use of an array, evictions and locations apart
+AHEAD = 8  # for so many events at once it is seen whether there is room
 
 
 @entry
@@ -89,11 +90,17 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
     s = state_of(table)
     w = s.world[0]
     count = len(s.trace_time)
+    sure = 0  # so many events surely find room
     while budget > 0:
         budget -= 1
         if w.position == count and more:
             return MORE_EVENTS
-        if crowded(s, locations):
+        if sure == 0:
+            if crowded(s, locations):
+                return MORE_ROOM
+            sure = AHEAD
+        sure -= 1
+        if crowded_at_once(s, locations):
             return MORE_ROOM
         next_trace = s.trace_time[w.position] if w.position < count else math.inf
         next_event = s.events[0].time if w.events > 0 else math.inf
@@ -165,22 +172,31 @@ def put(s: State, placed: Any) -> None:
 
 @compiled
 def crowded(s: State, locations: int) -> bool:
-    """Whether the next event may not find room."""
+    """Whether the next `AHEAD` events may not find room in what one event uses little of."""
+    w = s.world[0]
+    few, some = AHEAD * MARGIN, AHEAD * (locations + MARGIN)
+    return (
+        w.events + few > len(s.events)
+        or w.used_volumes + few > len(s.volumes)
+        or w.used_slots + some > len(s.slots)
+        or w.used_messages + few > len(s.messages)
+        or w.used_turns + few > len(s.turns)
+        or w.used_families + some > len(s.families)
+        or w.used_lineages + some > len(s.lineages)
+        or w.used_entries + few > len(s.entries)
+        or w.flows + few > len(s.flows)
+        or w.steps + AHEAD * STEPS_MARGIN > len(s.steps)
+    )
+
+
+@compiled
+def crowded_at_once(s: State, locations: int) -> bool:
+    """Whether the next event may not find room in what one event may use much of, or what is flushed."""
     w = s.world[0]
     burst = w.entries + locations + MARGIN
     return (
-        w.events + MARGIN > len(s.events)
-        or w.casts + burst > len(s.casts)
+        w.casts + burst > len(s.casts)
         or w.cache_events + burst > len(s.cache_events)
-        or w.used_volumes + MARGIN > len(s.volumes)
-        or w.used_slots + locations + MARGIN > len(s.slots)
-        or w.used_messages + MARGIN > len(s.messages)
-        or w.used_turns + MARGIN > len(s.turns)
-        or w.used_families + locations + MARGIN > len(s.families)
-        or w.used_lineages + locations + MARGIN > len(s.lineages)
-        or w.used_entries + MARGIN > len(s.entries)
-        or w.flows + MARGIN > len(s.flows)
-        or w.steps + STEPS_MARGIN > len(s.steps)
         or w.begun - w.flushed + 1 > len(s.rows)
     )
 

@@ -6,7 +6,7 @@ from sim.fast.arrays import find
 from sim.fast.jit import compiled
 from sim.fast.state import NONE, State
 
-# It looks for what to make the volume of; makes it, or clones one, and ends; downloads; what a clone may need.
+# In groups: it looks for a source; it makes an empty volume or a clone, and ends; a download; a copy.
 ATTEMPT, HANDLE, STORE_LOOK, CACHE_LOCK, LOCKED, LOOK = range(6)
 CREATE_BLANK, CLONE_BESIDE, DRIVER_CLONED, CLONE_STORED, STORE_CLONED = range(6, 11)
 CLONE_CACHED, CACHE_CLONED, UNLOCK, FINISH = range(11, 15)

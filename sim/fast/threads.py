@@ -1,6 +1,12 @@
-"""Threads of the cinder-volume services: a message waits until its service has one (sim/cinder/rpc.py)."""
+"""Threads of the cinder-volume services: a message waits until its service has one (sim/cinder/rpc.py).
+
+Here and in sim/fast/clone_turns.py what acts only where a limit is set is a function of its own: the rest is
+so short that the compiler puts it into its callers, and what no scenario asks for costs no call.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sim.fast.events import cast
 from sim.fast.jit import compiled
@@ -15,6 +21,12 @@ def take_thread(s: State, pool: int, node: int, what: int, who: int) -> bool:
     t = s.threads[s.pools[pool].backend, node]
     if t.limit == NO_LIMIT:
         return True
+    return take_or_queue(s, t, what, who)
+
+
+@compiled
+def take_or_queue(s: State, t: Any, what: int, who: int) -> bool:
+    """Take a thread of a service that has a limit, a record of `THREADS`, or queue."""
     if t.in_use == 0:
         t.first = NONE
     if t.in_use < t.limit:
@@ -41,8 +53,13 @@ def take_thread(s: State, pool: int, node: int, what: int, who: int) -> bool:
 def give_thread(s: State, pool: int, node: int) -> None:
     """A message is handled: its thread goes to the one that waits longest."""
     t = s.threads[s.pools[pool].backend, node]
-    if t.limit == NO_LIMIT:
-        return
+    if t.limit != NO_LIMIT:
+        hand_on(s, t)
+
+
+@compiled
+def hand_on(s: State, t: Any) -> None:
+    """Hand a thread on."""
     number = t.first
     if number == NONE:
         t.in_use -= 1
