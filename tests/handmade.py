@@ -10,7 +10,14 @@ import pandas as pd
 import yaml
 
 from sim.inputs.scenario import Case
-from sim.model.records import OTHERS, Records, nodes_table, uploads_table
+from sim.model.records import (
+    OTHERS,
+    Records,
+    directories_table,
+    links_table,
+    nodes_table,
+    uploads_table,
+)
 from sim.model.usage import space_table
 from sim.workload.loading import load
 
@@ -132,5 +139,7 @@ def records_of(
             [("fast#p0", "user", "v", 40, 0)], columns=["host", "kind", "volume_id", "size_gib", "clones"]
         ),
         nodes=nodes_table({}, []),
+        directories=directories_table([], np.zeros(1), np.zeros((0, 1)), np.zeros((0, 1))),
+        links=links_table([], 0.0, total_mib_s=[], transfers=[], asked_mib=[], carried_mib=[]),
         engine_s=0.25,
     )

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pytest
 from handmade import FAILED, case_of, records_of
@@ -13,7 +14,7 @@ from sim.analysis.metrics import pools_table, summary
 from sim.analysis.results import TABLES, manifest_of, read, write
 from sim.inputs.files import hashes
 from sim.inputs.scenario import Case
-from sim.model.records import nodes_table, uploads_table
+from sim.model.records import directories_table, links_table, nodes_table, uploads_table
 
 FORMATS: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
 
@@ -36,6 +37,15 @@ def tables_of(case: Case) -> dict[str, pd.DataFrame]:
         "summary": summary(records, case, "none"),
         "space": records.space,
         "nodes": nodes_table({"007": 10.0, "none": None}, [(0.1, 0.3, 3e9, 1), (0.0, 0.0, 0.0, 0)]),
+        "directories": directories_table(["007"], np.array([0.1]), np.array([[1e9]]), np.array([[3e9]])),
+        "links": links_table(
+            [("glance", ""), ("node", "007")],
+            0.7,
+            total_mib_s=[0.1, 9.0],
+            transfers=[3, 0],
+            asked_mib=[0.3, 0.0],
+            carried_mib=[0.1 + 0.2, 0.0],
+        ),
     }
 
 

@@ -20,7 +20,7 @@ from sim.analysis.verification import TABLES, WIDTH, Verdict, difference
 from sim.cinder import engine, release
 from sim.cli import app
 from sim.inputs.scenario import Case
-from sim.model.records import Records, nodes_table, uploads_table
+from sim.model.records import Records, directories_table, links_table, nodes_table, uploads_table
 from sim.workload.loading import load
 
 # Creates v0, v1 and v2, of which the last is refused; v1 evicts what v0 put into the cache.
@@ -42,6 +42,12 @@ RECORDS = replace(
     RECORDS,
     uploads=uploads_table([("v0", "new", "fast#p0", 30.0, 40.0, "")]),
     nodes=nodes_table({"c1": 10.0}, [(1e9, 2e9, 3e9, 1)]),
+    directories=directories_table(
+        ["c1"], np.array([0.0, 7.0]), np.array([[0.0, 1e9]]), np.array([[0.0, 2e9]])
+    ),
+    links=links_table(
+        [("array", "fast")], 30.0, total_mib_s=[9.0], transfers=[2], asked_mib=[3.0], carried_mib=[3.0]
+    ),
 )
 
 

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from sim.inputs.scenario import Case
 
 Format = Literal["csv", "parquet"]
-TABLES = ("requests", "others", "pools", "cache_events", "cache", "uploads", "summary", "space", "nodes")
+TABLES = (
+    *("requests", "others", "pools", "cache_events", "cache", "uploads", "summary", "space", "nodes"),
+    *("directories", "links"),
+)
 MANIFEST = "manifest.json"
 VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numba", "numpy", "pandas", "pyarrow")
 TEXT = (
     *("volume_id", "image_id", "volume_type", "host", "source", "status", "error"),
-    *("event", "reason", "tier", "strategy", "node"),
+    *("event", "reason", "tier", "strategy", "node", "link", "name"),
 )
 
 

@@ -35,6 +35,8 @@ from sim.fast.build import build, exists, records_of
 from sim.fast.engine import (
     cache_events_of,
     cache_of,
+    directories_of,
+    links_of,
     most_locations,
     nodes_of,
     room,
@@ -80,6 +82,8 @@ class Streamed:
     summary: pd.DataFrame
     space: pd.DataFrame
     nodes: pd.DataFrame
+    directories: pd.DataFrame
+    links: pd.DataFrame
     seconds: pd.DataFrame
     creates: int
     engine_s: float
@@ -134,6 +138,8 @@ def stream(
         summary=summary_of(tallies, percentiles, usage, case, strategy),
         space=space_of(run.s, names),
         nodes=nodes_of(run.s, names, case, max(run.until, output.last_end)),
+        directories=directories_of(run.s, names, case),
+        links=links_of(run.s, case, max(run.until, output.last_end)),
         seconds=output.steps,
         creates=int(tallies[ALL]["creates"]),
         engine_s=engine_s,

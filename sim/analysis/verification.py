@@ -21,7 +21,10 @@ from sim.model.records import Records
 from sim.run import run
 
 ENGINES = ("cinder", "fast")
-TABLES = ("requests", "others", "cache_events", "cache", "uploads", "volumes", "usage", "space", "nodes")
+TABLES = (
+    *("requests", "others", "cache_events", "cache", "uploads", "volumes", "usage", "space", "nodes"),
+    *("directories", "links"),
+)
 WIDTH = 80
 
 Rows = npt.NDArray[np.intp]

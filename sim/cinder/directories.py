@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 from cinder import exception
 from cinder.image import image_utils
@@ -15,8 +16,9 @@ from oslo_config import cfg
 from sim.cinder.clock import Clock, current_process
 from sim.inputs.scenario import Image, Scenario
 from sim.model.directories import Directory
-from sim.model.records import nodes_table
+from sim.model.records import directories_table, nodes_table
 from sim.model.repeats import repeats
+from sim.model.usage import Floats
 
 _check_available_space = image_utils.check_available_space
 
@@ -24,10 +26,13 @@ _check_available_space = image_utils.check_available_space
 class Directories:
     """The conversion directory of each node. A file takes its whole size as soon as it begins to grow."""
 
-    def __init__(self, clock: Clock, scenario: Scenario) -> None:
+    def __init__(self, clock: Clock, scenario: Scenario, times: Floats) -> None:
         self._limits = scenario.conversion_limits()
         names = {node for backend in scenario.backends.values() for node in backend.node_names}
-        self._by_node = {name: Directory(lambda: clock.now, self._limits.get(name)) for name in sorted(names)}
+        self._times = times
+        self._by_node = {
+            name: Directory(lambda: clock.now, self._limits.get(name), times) for name in sorted(names)
+        }
 
     def here(self) -> Directory:
         """The directory of the node on which the current process runs."""
@@ -77,3 +82,9 @@ class Directories:
         return nodes_table(
             self._limits, [(each.mean(end), each.peak, each.needed, each.refused) for each in rows]
         )
+
+    def over_time(self) -> pd.DataFrame:
+        """`Records.directories`."""
+        levels = [self._by_node[name].over_time() for name in self._limits]
+        used, peaks = np.reshape(np.array(levels), (len(levels), len(self._times), 2)).transpose(2, 0, 1)
+        return directories_table(list(self._limits), self._times, used, peaks)

@@ -108,11 +108,10 @@ class Simulation:
         self._transfers = parts.transfers(self.clock, links_of(scenario))
         images = case.images, version, case.uploaded, self.db.volumes, partial(keep, self), self._transfers
         one_at_a_time = frozenset(name for name, tier in scenario.tiers.items() if not tier.multiattach)
-        directories = Directories(self.clock, scenario)
+        times = instants(float(events["time"].iloc[-1]))
+        directories = Directories(self.clock, scenario, times)
         self.glance = parts.glance(self.clock, scenario.glance, *images, one_at_a_time, directories)
-        self.meter = parts.meter(
-            lambda: self.clock.now, scenario.pools(), scenario.tiers, instants(float(events["time"].iloc[-1]))
-        )
+        self.meter = parts.meter(lambda: self.clock.now, scenario.pools(), scenario.tiers, times)
         self.arrays, self._placed = place(case, strategy, self.meter, version, array=parts.array)
         self.case = case
         self._parts = parts
@@ -149,8 +148,8 @@ class Simulation:
         """The tables of a finished run; `until` is the time at which the trace ended."""
         entries, arrays = self.db.entries(), self.arrays.values()
         placed = {volume.volume_id for volume in self._placed}
-        directories = self.glance.directories
-        return self.recorder.records(entries, arrays, placed, self.meter, directories, until, engine_s)
+        measured = self.meter, self.glance.directories, self._transfers
+        return self.recorder.records(entries, arrays, placed, *measured, until, engine_s)
 
     def _cache_on(self, host: str) -> ObservedCache | None:
         """The cache of a pool's backend (backend#pool), which all its nodes have in common."""

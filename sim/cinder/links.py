@@ -6,9 +6,12 @@ import math
 from heapq import heappop, heappush
 from itertools import count
 
+import pandas as pd
+
 from sim.cinder.clock import LATER, Clock, Process, current_process
 from sim.model import links
 from sim.model.links import NONE, Flow, Links
+from sim.model.records import links_table
 
 
 class Transfers:
@@ -30,11 +33,23 @@ class Transfers:
         if all(flow.streams for flow in s.flows):
             s.flows.append(Flow())
             self._streams.append([])
-        flow = links.join(s, route, own_mib_s)
+        flow = links.join(s, route, mib, own_mib_s)
         end_mib = s.flows[flow].moved_mib + mib
         heappush(self._streams[flow], (end_mib, next(self._number), current_process()))
         self._changed(component, flow)
         self._clock.park()
+
+    def table(self, end: float) -> pd.DataFrame:
+        """`Records.links` of a run over [0, `end`] seconds."""
+        of = self.shared.links
+        return links_table(
+            self.shared.names,
+            total_mib_s=[link.total_mib_s for link in of],
+            transfers=[link.transfers for link in of],
+            asked_mib=[link.asked_mib for link in of],
+            carried_mib=[link.carried_mib for link in of],
+            end=max([end, *(each.since for each in self.shared.components)]),
+        )
 
     def _changed(self, component: int, flow: int) -> None:
         """A stream of a flow has begun or ended: divide the links anew, and wait for the next end."""

@@ -11,6 +11,7 @@ import pandas as pd
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import Entry, Volume
 from sim.cinder.directories import Directories
+from sim.cinder.links import Transfers
 from sim.cinder.uploads import Upload
 from sim.model.arrays import Array
 from sim.model.records import (
@@ -155,6 +156,7 @@ class Recorder:
         placed: Set[str],
         meter: UsageMeter,
         directories: Directories,
+        transfers: Transfers,
         until: float,
         engine_s: float,
     ) -> Records:
@@ -198,5 +200,7 @@ class Recorder:
                 clones=[each.clones for each in volumes],
             ),
             nodes=directories.table(end),
+            directories=directories.over_time(),
+            links=transfers.table(end),
             engine_s=engine_s,
         )

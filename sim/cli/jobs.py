@@ -105,6 +105,8 @@ class Outcome:
     raises: Raises = field(default_factory=dict)  # what to raise first, by tier
     records: Records | None = None  # of several Cinders, to tell them apart
     broken: tuple[str, ...] | None = None  # invariants, of a run that was watched
+    nodes: pd.DataFrame | None = None  # `Records.nodes`
+    links: pd.DataFrame | None = None  # `Records.links`
 
 
 def job_of(options: Options, compared: bool = False) -> Job:
@@ -254,6 +256,8 @@ def _in_memory(job: Job, row: Row) -> Outcome:
         raises,
         kept,
         whole.broken,
+        records.nodes,
+        records.links,
     )
 
 
@@ -271,6 +275,8 @@ def _tables(whole: Records, counted: Records, row: Row) -> dict[str, pd.DataFram
         "summary": summary(counted, row.case, row.name),
         "space": counted.space,
         "nodes": counted.nodes,
+        "directories": counted.directories,
+        "links": counted.links,
     }
 
 
@@ -288,8 +294,13 @@ def _streamed(job: Job, row: Row) -> Outcome:
         wall_s = time.perf_counter() - start
         manifest = manifest_of(case, row.strategy, "fast", ran.creates, ran.engine_s, wall_s, job.sha256)
         _write(job, row, {name: getattr(ran, name) for name in TABLES}, manifest)
-    shown = of_streamed(ran.seconds, ran.space)
-    return Outcome(row, ran.summary.assign(strategy=row.name), ran.pools, [], manifest, aggregates=shown)
+    shown, summary = of_streamed(ran.seconds, ran.space, ran.directories), ran.summary
+    return Outcome(
+        *(row, summary.assign(strategy=row.name), ran.pools, [], manifest),
+        aggregates=shown,
+        nodes=ran.nodes,
+        links=ran.links,
+    )
 
 
 def _write(

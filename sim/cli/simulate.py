@@ -38,6 +38,8 @@ from sim.inputs.problems import BadInput
 from sim.run import not_comparable, unknown
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sim.analysis.comparison import Comparison
     from sim.analysis.parting import Parting
     from sim.analysis.verification import Side
@@ -229,12 +231,19 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "strategy": outcome.row.way,
         **({"cinder": outcome.row.cinder.told} if "cinder" in outcome.manifest else {}),
         "summary": plain(outcome.summary),
-        **({} if outcome.uploads is None or outcome.uploads.empty else {"uploads": plain(outcome.uploads)}),
+        **_there("uploads", outcome.uploads),
         "pools": plain(outcome.pools),
+        **_there("nodes", outcome.nodes),
+        **_there("links", outcome.links),
         "findings": outcome.findings,
         **({} if outcome.broken is None else {"broken": list(outcome.broken)}),
         "manifest": outcome.manifest,
     }
+
+
+def _there(name: str, table: pd.DataFrame | None) -> dict[str, Any]:
+    """A table under its name; nothing if it is empty."""
+    return {} if table is None or table.empty else {name: plain(table)}
 
 
 def _show(
@@ -250,6 +259,7 @@ def _show(
 
     from sim.report.display import comparison_text, tables_text, uploads_text
     from sim.report.display_findings import findings_text
+    from sim.report.display_nodes import links_text, nodes_text
     from sim.report.terminal import filled, item
 
     replicated = found is not None and found.of == "replications"
@@ -257,6 +267,10 @@ def _show(
     uploads = [each.uploads for each in outcomes if each.uploads is not None and len(each.uploads)]
     if uploads:
         lines += [uploads_text(pd.concat(uploads)), ""]
+    for of, text in (("nodes", nodes_text), ("links", links_text)):
+        tables = [getattr(each, of).assign(strategy=each.row.name) for each in outcomes]
+        if told_of := text(pd.concat(tables)):
+            lines += [told_of, ""]
     if found is not None:
         lines += [comparison_text(found), ""]
     stood_out = findings_text(

@@ -109,6 +109,7 @@ def build(
         uses=np.zeros(0, np.int64),
         edges=edges,
         edge_accounts=np.zeros((len(edges), (pools + tiers + 1) * ACCOUNTS), state.ACCOUNT),
+        edge_directories=np.zeros((len(edges), len(names.nodes)), state.EDGE_DIRECTORIES),
         uploads=np.zeros(uploads, state.UPLOADS),
         convert_s=np.zeros((images, backends)),
         send_s=np.zeros((images, backends)),

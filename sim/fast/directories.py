@@ -75,3 +75,4 @@ def change(s: State, d: Any, size: float) -> None:
     d.since = now
     d.used += size
     d.peak = max(d.peak, d.used)
+    d.edge_peak = max(d.edge_peak, d.used)

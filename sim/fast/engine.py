@@ -23,6 +23,7 @@ from sim.fast.steps import STEPS_MARGIN
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES, Strategy
+from sim.model import links
 from sim.model.initial import Placed, initial_volumes, place
 from sim.model.prefetch import with_prefetches
 from sim.model.records import (
@@ -36,6 +37,8 @@ from sim.model.records import (
     Records,
     cache_events_table,
     cache_table,
+    directories_table,
+    links_table,
     nodes_table,
     tables_of_creates,
     uploads_table,
@@ -262,6 +265,8 @@ def records(
         space=space_of(s, names),
         volumes=_volumes(s, names, ids, placed),
         nodes=nodes_of(s, names, case, until),
+        directories=directories_of(s, names, case),
+        links=links_of(s, case, until),
         engine_s=engine_s,
     )
 
@@ -362,6 +367,20 @@ def nodes_of(s: State, names: Names, case: Case, until: float) -> pd.DataFrame:
         mean = (float(d["area"]) + (end - float(d["since"])) * used) / end if end > 0 else used
         rows.append((mean, float(d["peak"]), float(d["needed"]), int(d["refused"])))
     return nodes_table(limits, rows)
+
+
+def directories_of(s: State, names: Names, case: Case) -> pd.DataFrame:
+    """`Records.directories`, of what was noted at the edges."""
+    nodes = list(case.scenario.conversion_limits())
+    noted = s.edge_directories[:, [names.nodes.index(node) for node in nodes]].T
+    return directories_table(nodes, s.edges, noted["used"], noted["peak"])
+
+
+def links_of(s: State, case: Case, until: float) -> pd.DataFrame:
+    """`Records.links`, with means to the end of the run, as in `usage_of`."""
+    columns = {name: s.links[name] for name in ("total_mib_s", "transfers", "asked_mib", "carried_mib")}
+    end = max(until, float(s.world[0]["last_change"]), float(s.components["since"].max(initial=0.0)))
+    return links_table(links.links_of(case.scenario).names, **columns, end=end)
 
 
 def uploads_of(s: State, names: Names, ids: npt.NDArray[Any]) -> pd.DataFrame:

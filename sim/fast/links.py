@@ -26,7 +26,7 @@ def carry(s: State, v: int, phase: int, mib: float, own_mib_s: float, route: int
     r, component = s.volumes[v], s.routes[route].component
     r.phase = phase
     advance(s, component, s.world[0].now)
-    flow = join(s, route, own_mib_s)
+    flow = join(s, route, mib, own_mib_s)
     f = s.flows[flow]
     if f.streams == 1:
         f.top = NONE

@@ -253,8 +253,10 @@ DIRECTORIES = np.dtype(
     [
         ("capacity", "f8"), ("used", "f8"), ("peak", "f8"), ("needed", "f8"), ("area", "f8"), ("since", "f8"),
         ("refused", "i8"),
+        ("edge_peak", "f8"),  # since the last edge
     ], align=True,
 )  # fmt: skip
+EDGE_DIRECTORIES = np.dtype([("used", "f8"), ("peak", "f8")], align=True)
 EVENTS = np.dtype(
     [("time", "f8"), ("sequence", "i8"), ("what", "i8"), ("who", "i8"), ("pool", "i8")], align=True
 )
@@ -296,7 +298,12 @@ SNAPSHOTS = np.dtype(
     [("code", "i8"), ("volume", "i8"), ("slot", "i8"), ("running", "?"), ("delete_wanted", "?")], align=True
 )
 # Shared links: see sim/model/links.py. A flow's `top` is the volume whose stream is the first to end.
-LINKS = np.dtype([("total_mib_s", "f8"), ("free_mib_s", "f8"), ("streams", "i8")], align=True)
+LINKS = np.dtype(
+    [
+        ("total_mib_s", "f8"), ("free_mib_s", "f8"), ("streams", "i8"),
+        ("transfers", "i8"), ("asked_mib", "f8"), ("carried_mib", "f8"),
+    ], align=True,
+)  # fmt: skip
 ROUTES = np.dtype(
     [
         ("first", "i8"), ("second", "i8"), ("component", "i8"), ("streams", "i8"), ("share_mib_s", "f8"),
@@ -339,7 +346,8 @@ class State(NamedTuple):
     whether CapacityFilter raises there. For Belady: uses, positions in the trace by image and host (key host
     * I + image) or, without a host, by image, tier and zone (key (P + tier * Z + zone) * I + image), each
     from use_start[key], of which next_use[key] is the first that has not happened yet. At each of the times
-    `edges`, ascending, the accounts are noted, but for the peaks: edge_accounts (edges, accounts).
+    `edges`, ascending, the accounts are noted, but for the peaks: edge_accounts (edges, accounts); and what
+    lies in the directories, with the peak since the edge before: edge_directories (edges, directories).
     quota_limits and quota_used (tenants, OF_TYPES + 2 T): NONE has no quota. uploads are those of the trace,
     convert_s and send_s (I, B) what they take, store_pools the pools of the Cinder store that get a new
     image i, from store_start[i] on, asked_tiers (T,) the tier of the image-volume that Glance asks for when a
@@ -393,6 +401,7 @@ class State(NamedTuple):
     uses: Array
     edges: Array
     edge_accounts: Array
+    edge_directories: Array
     quota_limits: Array
     quota_used: Array
     uploads: Array
@@ -440,6 +449,7 @@ TYPES: dict[str, npt.DTypeLike] = {
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "may_use": "?", "weights": "f8",
     "raw_weights": "f8", "weighers": "i8", "placed": PLACED,
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
+    "edge_directories": EDGE_DIRECTORIES,
     "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
     "asked_tiers": "i8",
     "trace_time": "f8", "trace_event": "i8",
@@ -476,6 +486,7 @@ DIMENSIONS = {
     "serves": 2,
     "may_use": 2,
     "edge_accounts": 2,
+    "edge_directories": 2,
     "quota_limits": 2,
     "quota_used": 2,
 }

@@ -57,7 +57,7 @@ def orphan(s: State, pool: int, tier: int) -> None:
 
 @compiled
 def pass_edges(s: State, upcoming: float) -> None:
-    """Note the accounts at every edge before the next event."""
+    """Note the accounts and what lies in the conversion directories at every edge before the next event."""
     w = s.world[0]
     while w.next_edge < upcoming:
         for number in range(len(s.accounts)):
@@ -70,5 +70,9 @@ def pass_edges(s: State, upcoming: float) -> None:
             noted.volumes_area = a.volumes_area + held * a.volumes
             noted.provisioned_area = a.provisioned_area + held * a.provisioned
             noted.physical_area = a.physical_area + held * a.physical
+        for number in range(len(s.directories)):
+            d, lies = s.directories[number], s.edge_directories[w.edges, number]
+            lies.used, lies.peak = d.used, d.edge_peak
+            d.edge_peak = d.used
         w.edges += 1
         w.next_edge = s.edges[w.edges] if w.edges < len(s.edges) else math.inf

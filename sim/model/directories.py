@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import numpy as np
+
 from sim.model.rules import directory_bytes, file_fits
+from sim.model.usage import NO_TIMES, Floats
 
 
 class Directory:
     """Holds files and measures them. `now` gives the simulated time in seconds; `gib` None: no limit.
 
     All sizes are bytes, as floats: `used` now, `peak` at most, `needed` the largest that a file has asked
-    for, with all that lay there then. `refused` counts files without room.
+    for, with all that lay there then. `refused` counts files without room. `times`, ascending: seconds for
+    which `over_time` tells what lay there.
     """
 
-    def __init__(self, now: Callable[[], float], gib: float | None) -> None:
+    def __init__(self, now: Callable[[], float], gib: float | None, times: Floats = NO_TIMES) -> None:
         self.capacity = directory_bytes(gib)
         self.used = self.peak = self.needed = 0.0
         self.refused = 0
         self._now, self._since, self._area = now, 0.0, 0.0
+        self._times, self._noted, self._edge_peak = times, list[tuple[float, float]](), 0.0
 
     @property
     def free(self) -> float:
@@ -48,9 +54,21 @@ class Directory:
             return self.used
         return (self._area + (end - self._since) * self.used) / end
 
+    def over_time(self) -> Floats:
+        """At each of the times (times, 2): the bytes then, and the most since the time before."""
+        self._note(math.inf)
+        return np.reshape(np.array(self._noted, float), (-1, 2))
+
+    def _note(self, until: float) -> None:
+        while len(self._noted) < len(self._times) and self._times[len(self._noted)] < until:
+            self._noted.append((self.used, self._edge_peak))
+            self._edge_peak = self.used
+
     def _change(self, size: float) -> None:
         now = self._now()
+        self._note(now)
         self._area += (now - self._since) * self.used
         self._since = now
         self.used += size
         self.peak = max(self.peak, self.used)
+        self._edge_peak = max(self._edge_peak, self.used)

@@ -28,15 +28,23 @@ if TYPE_CHECKING:
     from sim.inputs.scenario import Scenario
 
 NONE = -1
+KINDS = GLANCE, NODE, ARRAY = ("glance", "node", "array")
 
 
 @dataclass(eq=False, slots=True)
 class Link:
-    """A link of `total_mib_s`. What `divide` has yet to give: `free_mib_s`, to `streams`."""
+    """A link of `total_mib_s`. What `divide` has yet to give: `free_mib_s`, to `streams`.
+
+    So far `transfers` of `asked_mib` in all have begun to cross it, and `carried_mib` is what it has carried:
+    the rates of all streams over time.
+    """
 
     total_mib_s: float
     free_mib_s: float = 0.0
     streams: int = 0
+    transfers: int = 0
+    asked_mib: float = 0.0
+    carried_mib: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -89,10 +97,12 @@ class Links:
     """The shared links of a scenario, and which route a transfer takes (NONE: it crosses none of them).
 
     `of_glance` is the route of transfers between Glance and a place without a limit of its own, `of_node` by
-    node, `of_array` that of writes and full copies by backend.
+    node, `of_array` that of writes and full copies by backend. `names` says of each link what it is (one of
+    KINDS) and of which node or backend.
     """
 
     links: list[Link] = field(default_factory=list)
+    names: list[tuple[str, str]] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
@@ -107,9 +117,10 @@ class Links:
         self.components[component].routes += 1
         return len(self.routes) - 1
 
-    def link(self, total_mib_s: float) -> int:
+    def link(self, total_mib_s: float, kind: str, name: str) -> int:
         """A new link."""
         self.links.append(Link(total_mib_s))
+        self.names.append((kind, name))
         return len(self.links) - 1
 
     def begin(self) -> None:
@@ -128,22 +139,24 @@ def links_of(scenario: Scenario) -> Links:
     total = scenario.glance.total_mib_s
     if total is not None:
         found.begin()
-        glance = found.link(total)
+        glance = found.link(total, GLANCE, "")
         found.of_glance = found.route(glance)
-        found.of_node = {name: found.route(glance, found.link(limit)) for name, limit in limits.items()}
+        found.of_node = {
+            name: found.route(glance, found.link(limit, NODE, name)) for name, limit in limits.items()
+        }
     else:
-        found.of_node = dict(_alone(found, limits.items()))
+        found.of_node = dict(_alone(found, NODE, limits.items()))
     arrays = ((name, backend.array_mib_s) for name, backend in scenario.backends.items())
-    found.of_array = dict(_alone(found, arrays))
+    found.of_array = dict(_alone(found, ARRAY, arrays))
     return found
 
 
-def _alone(found: Links, limits: Iterable[tuple[str, float | None]]) -> Iterable[tuple[str, int]]:
+def _alone(found: Links, kind: str, limits: Iterable[tuple[str, float | None]]) -> Iterable[tuple[str, int]]:
     """Routes over a link each, which nothing else crosses."""
     for name, limit in limits:
         if limit is not None:
             found.begin()
-            yield name, found.route(found.link(limit))
+            yield name, found.route(found.link(limit, kind, name))
 
 
 # -- the state of links, for both engines ----------------------------------------------------------------
@@ -155,13 +168,22 @@ def advance(s: Any, component: int, now: float) -> None:
     each = p.first_flow
     while each != NONE:
         f = s.flows[each]
-        f.moved_mib += min(f.own_mib_s, s.routes[f.route].share_mib_s) * (now - p.since)
+        r = s.routes[f.route]
+        moved_mib = min(f.own_mib_s, r.share_mib_s) * (now - p.since)
+        f.moved_mib += moved_mib
+        for link in (r.first, r.second):
+            if link != NONE:
+                s.links[link].carried_mib += f.streams * moved_mib
         each = f.next
     p.since = now
 
 
-def join(s: Any, route: int, own_mib_s: float) -> int:
+def join(s: Any, route: int, mib: float, own_mib_s: float) -> int:
     """Count a stream that begins; return its flow, which is new if no stream like it is under way."""
+    for link in (s.routes[route].first, s.routes[route].second):
+        if link != NONE:
+            s.links[link].transfers += 1
+            s.links[link].asked_mib += mib
     p = s.components[s.routes[route].component]
     found: int = p.first_flow
     while found != NONE and (s.flows[found].route != route or s.flows[found].own_mib_s != own_mib_s):

@@ -14,6 +14,7 @@ from sim.inputs.units import GIB
 
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 # Columns of a create, as in the trace.
 ASKED = ("volume_id", "image_id", "volume_type", "size_gib", "time", "availability_zone")
@@ -33,6 +34,8 @@ NODES = (
     *("node", "image_conversion_gib", "image_conversion_mean_gib", "image_conversion_peak_gib"),
     *("image_conversion_needed_gib", "image_conversion_refused"),
 )
+DIRECTORIES = ("node", "time", "image_conversion_gib", "image_conversion_peak_gib")
+LINKS = ("link", "name", "total_mib_s", "transfers", "asked_mib", "carried_mib", "busy")
 # Columns of a create where the scenario has queues besides Glance's streams and the locks of images.
 WAITS = ("thread_wait_s", "clone_wait_s", "write_wait_s")
 UPLOAD_TEXT = ("volume_id", "image_id", "host", "error")
@@ -70,6 +73,13 @@ class Records:
       `image_conversion_peak_gib`), `image_conversion_needed_gib` (the most that lay there with the file that
       a create or upload wanted to add: a larger directory refuses none of them) and
       `image_conversion_refused` (creates and uploads that found no room).
+    - directories: what lies in the conversion directories of these nodes at up to 200 instants of the trace:
+      `node`, `time`, `image_conversion_gib` and `image_conversion_peak_gib` (the most since the instant
+      before).
+    - links: one row per shared link: `link` (glance | node | array), `name` (of the node or backend, else
+      ''), `total_mib_s`, `transfers` and `asked_mib` (how many crossed it, and their sizes), `carried_mib`
+      (the rates of all of them over time: the same, as no transfer is given up) and `busy` (the mean share of
+      its rate that was in use, over the run).
     - engine_s: wall seconds inside the engine.
     - broken: of a watched run, a line for each invariant that did not hold; else None.
     """
@@ -83,6 +93,8 @@ class Records:
     space: pd.DataFrame
     volumes: pd.DataFrame
     nodes: pd.DataFrame
+    directories: pd.DataFrame
+    links: pd.DataFrame
     engine_s: float
     broken: tuple[str, ...] | None = None
 
@@ -144,6 +156,21 @@ def nodes_table(
     ]
     table = pd.DataFrame(rows, columns=list(NODES))
     return table.astype(dict.fromkeys(NODES, "float64") | {NODES[0]: "str", NODES[-1]: "int64"})
+
+
+def directories_table(nodes: Sequence[str], times: Floats, used: Floats, peaks: Floats) -> pd.DataFrame:
+    """`Records.directories` of bytes (nodes, times)."""
+    columns = np.repeat(np.array(nodes, object), len(times)), np.tile(times, len(nodes))
+    gib = (np.asarray(each, float).ravel() / GIB for each in (used, peaks))
+    table = pd.DataFrame(dict(zip(DIRECTORIES, (*columns, *gib), strict=True)))
+    return table.astype(dict.fromkeys(DIRECTORIES, "float64") | {DIRECTORIES[0]: "str"})
+
+
+def links_table(names: Sequence[tuple[str, str]], end: float, **columns: object) -> pd.DataFrame:
+    """`Records.links` of a run over [0, `end`] seconds: of each a kind and a name, and a value per column."""
+    table = pd.DataFrame(names, columns=list(LINKS[:2]), dtype="str").assign(**columns)
+    table = table.astype({"transfers": "int64"} | dict.fromkeys(("asked_mib", "carried_mib"), "float64"))
+    return table.assign(busy=table["carried_mib"] / (table["total_mib_s"] * end) if end > 0 else 0.0)
 
 
 def volumes_table(**columns: object) -> pd.DataFrame:

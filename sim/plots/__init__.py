@@ -249,6 +249,28 @@ def space_over_time(
     return titled(ax, titles[quantity])
 
 
+def conversion_over_time(directories: pd.DataFrame, ax: Axes, *, limit: float | None = None) -> Axes:
+    """What lies in the conversion directory of one node over time, in GiB.
+
+    `directories`: rows of `Records.directories` for one node. The line is what lay there at each time, the
+    area the most since the time before. A `limit` is drawn if it is in reach.
+    """
+    days, peaks = directories["time"] / DAY_S, directories["image_conversion_peak_gib"]
+    color = BY_SOURCE["download"]
+    ax.fill_between(days, peaks, step="pre", color=color, alpha=0.35, linewidth=0, label="at most")
+    ax.plot(days, directories["image_conversion_gib"], color=color, linewidth=1, label="at the moment")
+    top = float(peaks.max()) if len(peaks) else 0.0
+    if limit is not None and limit <= REACH * top:
+        ax.axhline(limit, color=LIMIT, linewidth=1.4, label="limit")
+        top = max(top, limit)
+    ax.set_ylim(0, 1.25 * top or 1)
+    ax.set_xlim(float(days.min()), float(days.max()) or 1) if len(days) else None
+    ax.set_xlabel("days from the start")
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    framed(ax, legend="upper left", columns=3)
+    return titled(ax, "GiB in the conversion directory")
+
+
 def create_seconds(seconds: pd.DataFrame, ax: Axes, *, limit_s: float | None = None) -> Axes:
     """Histograms of create seconds: one row for each source, and a hatched row for creates that waited for a
     fill.
@@ -338,6 +360,7 @@ def images_worth(images: pd.DataFrame, ax: Axes) -> Axes:
 __all__: Sequence[str] = [
     "by_strategy",
     "by_value",
+    "conversion_over_time",
     "create_seconds",
     "hit_rate_by_limit",
     "images_worth",

@@ -22,7 +22,8 @@ SIGN = {"create": 1, "evict": -1, "stale": -1, "clone_limit": -1}
 
 @dataclass(frozen=True)
 class Aggregates:
-    """Aggregates of one run: `create_seconds`, `waits`, `images_of`, `early_evictions` and `Records.space`.
+    """Aggregates of one run: `create_seconds`, `waits`, `images_of`, `early_evictions`, and of `Records` the
+    tables `space` and `directories`.
 
     Only the most telling images and early evictions are kept. `counts` covers all of them (see `counts_of`).
     """
@@ -32,6 +33,7 @@ class Aggregates:
     images: pd.DataFrame
     early: pd.DataFrame
     space: pd.DataFrame
+    directories: pd.DataFrame
     counts: dict[str, int]
 
 
@@ -46,14 +48,15 @@ def aggregates(records: Records, case: Case, start_s: float = 0.0) -> Aggregates
         most_telling(images),
         early_evictions(evicted, case).head(MOST),
         records.space,
+        records.directories,
         counts_of(images),
     )
 
 
-def of_streamed(seconds: pd.DataFrame, space: pd.DataFrame) -> Aggregates:
+def of_streamed(seconds: pd.DataFrame, space: pd.DataFrame, directories: pd.DataFrame) -> Aggregates:
     """Aggregates of a run whose long tables were never in memory."""
     none = pd.DataFrame()
-    return Aggregates(seconds, none, none, none, space, {})
+    return Aggregates(seconds, none, none, none, space, directories, {})
 
 
 def waits(requests: pd.DataFrame) -> pd.DataFrame:

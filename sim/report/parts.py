@@ -228,6 +228,7 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
                         limits=limits,
                     )
                 )
+        pictures += _directories(draw, run)
         table = numbers(
             space[space["host"].isin(hosts)],
             f"{run.name}: what was on each pool",
@@ -240,9 +241,30 @@ def space_section(draw: Pictures, runs: Sequence[Ran], best: str) -> Section:
         "What is on each pool at 200 moments: users' volumes, and on them those of the cache and of the "
         "Cinder store. Space is what the array runs out of: physical where it is thin, provisioned where it "
         "is thick or near what its over-subscription allows. Limits are drawn where they are in reach. What "
-        "comes between two moments is not seen."
+        "comes between two moments is not seen. Conversion directories that have a limit are drawn, too, "
+        "with the most that lay there since the moment before."
     )
     return Section("space", "Space and volumes over time", [text], groups=groups)
+
+
+def _directories(draw: Pictures, run: Ran) -> list[Markup]:
+    """The conversion directories that have a limit, over time; the fullest nodes."""
+    table, limits = run.aggregates.directories, run.case.scenario.conversion_limits()
+    limited = {node: gib for node, gib in limits.items() if gib is not None}
+    peaks = table.groupby("node", sort=False)["image_conversion_peak_gib"].max()
+    fullest = sorted(limited, key=lambda node: peaks[node] / limited[node], reverse=True)[:POOLS]
+    return [
+        draw(
+            plots.conversion_over_time,
+            table[table["node"] == node],
+            label=f"{run.name}, {node}: GiB in the conversion directory over time, at most {peaks[node]:,.1f}"
+            f" of {limited[node]:,g}",
+            title=f"{node}, image_conversion_gib {limited[node]:,g}",
+            limit=limited[node],
+        )
+        for node in limited
+        if node in fullest
+    ]
 
 
 def _fullest(run: Ran) -> list[str]:

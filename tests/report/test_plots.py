@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 import sim
 from sim import plots
+from sim.model.records import directories_table
 from sim.model.usage import space_table
 from sim.plots.storms import BY_STATE
 
@@ -56,6 +57,9 @@ SECONDS = pd.DataFrame(
 )
 IMAGES = pd.DataFrame({"gib_days": [0.5, 20.0, 3.0], "hits": [9, 0, 100], "evicted_early": [0, 1, 0]})
 SPACE = space_table(np.array([0.0, 86_400.0]), ["a#p0"], np.arange(18.0).reshape(1, 2, 3, 3))
+DIRECTORY = directories_table(
+    ["c1"], np.array([0.0, 86_400.0]), np.array([[0.0, 2**30]]), np.array([[0.0, 2**31]])
+)
 
 STATES = pd.DataFrame({"time_s": [0.0, 5.0, 9.0]} | {name: [1, 0, 2] for name in BY_STATE})
 BANDS = pd.DataFrame(
@@ -83,6 +87,7 @@ DRAWN: dict[str, tuple[Callable[..., Axes], tuple[Any, ...], dict[str, Any]]] = 
         (SPACE, "volumes"),
         {"limits": {"max_volumes": 20, "far": 200, "none": None}},
     ),
+    "conversion_over_time": (plots.conversion_over_time, (DIRECTORY,), {"limit": 3.0}),
     "create_seconds": (plots.create_seconds, (SECONDS,), {"limit_s": 15.0}),
     "images_worth": (plots.images_worth, (IMAGES,), {}),
     "storm_states": (plots.storm_states, (STATES,), {"within_s": 6.0}),

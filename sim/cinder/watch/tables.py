@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import isclose
 from typing import Any
 
 from sim.cinder.watch.books import Watch
@@ -15,6 +16,7 @@ def check(watch: Watch, records: Records) -> None:
     _cache_events(watch, records)
     _usage(watch, records)
     _volumes_at_the_end(watch, records)
+    _links(watch, records)
 
 
 def _requests(watch: Watch, records: Records) -> None:
@@ -100,6 +102,16 @@ def _usage(watch: Watch, records: Records) -> None:
     )
     watch.that(+orphans == +watch.orphans, "I7", f"orphans in usage: {orphans}, not {watch.orphans}")
     watch.served["orphans"] += sum(watch.orphans.values())
+
+
+def _links(watch: Watch, records: Records) -> None:
+    """I33: a link has carried the bytes of its transfers, and was never faster than it is."""
+    for row in records.links.to_dict("records"):
+        name, asked, carried = row["name"], row["asked_mib"], row["carried_mib"]
+        told = f"{row['link']} {name}: {carried} of {asked} MiB"
+        watch.that(isclose(carried, asked, rel_tol=1e-6, abs_tol=1e-6), "I33", told)
+        watch.that(row["busy"] <= 1 + 1e-9, "I33", f"{row['link']} {name}: busy {row['busy']}")
+        watch.served["links"] += row["transfers"]
 
 
 def _volumes_at_the_end(watch: Watch, records: Records) -> None:
