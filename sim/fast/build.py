@@ -246,6 +246,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy, shared: Links) -> No
     o["streams"] = limit_of(scenario.glance.streams)
     o["stream_mib_s"], o["of_glance"] = bound_of(scenario.glance.stream_mib_s), shared.of_glance
     o["glance_takes_time"] = math.isfinite(o["stream_mib_s"]) or (s.glance_routes != NONE).any()
+    o["directories"] = bool(scenario.nodes)
     o["families"] = any(each.clone_family_limit is not None for each in scenario.backends.values())
     o["tiers"], o["pools"], o["nodes"] = len(scenario.tiers), *s.allocated.shape
     for switch in OPTION_SWITCHES:

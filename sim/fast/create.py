@@ -86,25 +86,53 @@ RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 
 @compiled
 def go_on(s: State, v: int) -> None:
-    """Run a request until it waits or is over."""
-    while step(s, v):
-        pass
+    """Run a request until it waits or is over.
+
+    The loop is here, and not around a function that runs one phase: whenever a function begins, Numba clears
+    two places on the stack for each call that stands in it. What few creates need is in functions of its own.
+    """
+    r = s.volumes[v]
+    goes_on = True
+    while goes_on:
+        phase = r.phase
+        if s.options[0].noted:
+            note_step(s, v)
+        if phase >= FETCHING:
+            goes_on = other_step(s, v, phase)
+        elif phase == ATTEMPT:
+            goes_on = attempt(s, v)
+        elif phase == HANDLE:
+            goes_on = handle(s, v) if r.under_way else make_image(s, v)
+        elif phase == STORE_LOOK:
+            goes_on = clone_from_store(s, v)
+        elif phase == CLONE_STORED:
+            goes_on = clone_stored(s, v)
+        elif phase == CACHE_LOCK:
+            goes_on = lock(s, v)
+        elif phase == LOCKED:
+            goes_on = locked(s, v)
+        elif phase == LOOK:
+            goes_on = clone_from_cache(s, v)
+        elif phase == CLONE_CACHED:
+            goes_on = clone_cached(s, v)
+        elif phase in (STORE_CLONED, CACHE_CLONED):
+            r.source, r.phase = FROM_STORE if phase == STORE_CLONED else FROM_CACHE, UNLOCK
+        elif phase == UNLOCK:
+            goes_on = unlock(s, v)
+        elif phase == CREATE_BLANK:
+            goes_on = create_blank(s, v)
+        elif phase == CLONE_BESIDE:
+            goes_on = clone_beside(s, v)
+        elif phase == DRIVER_CLONED:
+            r.source, r.phase = FROM_DRIVER, FINISH
+        else:
+            finish(s, v)
+            goes_on = False
 
 
 @compiled
-def step(s: State, v: int) -> bool:
-    """Run a phase. Returns whether the request goes on at once.
-
-    The phases are in groups, because few calls may stand in one function that runs often: whenever it
-    begins, Numba clears two places on the stack for each of its calls.
-    """
-    phase = s.volumes[v].phase
-    if s.options[0].noted:
-        note_step(s, v)
-    if phase < CREATE_BLANK:
-        return look_step(s, v, phase)
-    if phase < FETCHING:
-        return make_step(s, v, phase)
+def other_step(s: State, v: int, phase: int) -> bool:
+    """Run a phase of a download, a copy, an upload or an image-volume. Returns whether it goes on at once."""
     if phase < CLONE_IMAGE:
         return download_step(s, v, phase)
     if phase < UPLOAD:
@@ -113,44 +141,8 @@ def step(s: State, v: int) -> bool:
 
 
 @compiled
-def look_step(s: State, v: int, phase: int) -> bool:
-    """The phases in which a create looks for what to make its volume of."""
-    if phase == ATTEMPT:
-        return attempt(s, v)
-    if phase == HANDLE:
-        return handle(s, v) if s.volumes[v].under_way else make_image(s, v)
-    if phase == STORE_LOOK:
-        return clone_from_store(s, v)
-    if phase == CACHE_LOCK:
-        return lock(s, v)
-    return locked(s, v) if phase == LOCKED else clone_from_cache(s, v)
-
-
-@compiled
-def make_step(s: State, v: int, phase: int) -> bool:
-    """The phases of a volume that is empty or a clone; and the end of a create."""
-    r = s.volumes[v]
-    if phase == CLONE_STORED:
-        return clone_stored(s, v)
-    if phase == CLONE_CACHED:
-        return clone_cached(s, v)
-    if phase in (STORE_CLONED, CACHE_CLONED):
-        r.source, r.phase = FROM_STORE if phase == STORE_CLONED else FROM_CACHE, UNLOCK
-        return True
-    if phase == UNLOCK:
-        return unlock(s, v)
-    if phase == CREATE_BLANK:
-        return create_blank(s, v)
-    if phase == CLONE_BESIDE:
-        return clone_beside(s, v)
-    if phase == DRIVER_CLONED:
-        r.source = FROM_DRIVER
-    return finish(s, v)
-
-
-@compiled
 def clone_step(s: State, v: int, phase: int) -> bool:
-    """The phases of an image-volume that is made of a user's, and of copies."""
+    """Run a phase of an image-volume that is made of a user's, and of copies."""
     if phase == CLONE_IMAGE:
         return clone_to_fill(s, v)
     if phase == TO_COPY:
@@ -330,13 +322,12 @@ def unlock(s: State, v: int) -> bool:
 
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeOnFinishTask", "execute")
 @compiled
-def finish(s: State, v: int) -> bool:
+def finish(s: State, v: int) -> None:
     """`CreateVolumeOnFinishTask`."""
     r = s.volumes[v]
     read_clock(s)
     end(s, v, True)
     give_thread(s, r.pool, r.node)
-    return False
 
 
 # -- failures ----------------------------------------------------------------------------------------

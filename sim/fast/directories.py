@@ -21,6 +21,12 @@ def directory_row(s: State, v: int) -> int:
 @compiled
 def has_space(s: State, v: int) -> bool:
     """`check_available_space`: whether the directory has more free space than the image's size."""
+    return not s.options[0].directories or has_space_of(s, v)
+
+
+@compiled
+def has_space_of(s: State, v: int) -> bool:
+    """The same where directories are measured."""
     d, size = s.directories[directory_row(s, v)], s.images[s.volumes[v].image].size_bytes
     d.needed = max(d.needed, d.used + size)
     if d.capacity - d.used > size:
@@ -44,9 +50,9 @@ def keep_raw_file(s: State, v: int) -> bool:
 @compiled
 def keep_bytes(s: State, v: int, size: float) -> bool:
     """Lay a file in the directory of a request's node, unless it is empty. False: it does not fit."""
-    d = s.directories[directory_row(s, v)]
-    if size == 0:
+    if size == 0 or not s.options[0].directories:
         return True
+    d = s.directories[directory_row(s, v)]
     d.needed = max(d.needed, d.used + size)
     if not file_fits(d.used, size, d.capacity):
         d.refused += 1
@@ -58,13 +64,20 @@ def keep_bytes(s: State, v: int, size: float) -> bool:
 @compiled
 def drop_file(s: State, v: int) -> None:
     """Remove the file of a request's image."""
-    change(s, s.directories[directory_row(s, v)], -s.images[s.volumes[v].image].size_bytes)
+    drop_bytes(s, v, s.images[s.volumes[v].image].size_bytes)
 
 
 @compiled
 def drop_raw_file(s: State, v: int) -> None:
     """Remove the raw file of a request's image, which the driver has imported."""
-    change(s, s.directories[directory_row(s, v)], -s.images[s.volumes[v].image].data_bytes)
+    drop_bytes(s, v, s.images[s.volumes[v].image].data_bytes)
+
+
+@compiled
+def drop_bytes(s: State, v: int, size: float) -> None:
+    """Remove a file from the directory of a request's node."""
+    if s.options[0].directories:
+        change(s, s.directories[directory_row(s, v)], -size)
 
 
 @compiled

@@ -215,7 +215,9 @@ def take_glance(s: State, v: int) -> bool:
     if not o.glance_takes_time:
         return True
     s.volumes[v].glance = w.next_glance
-    w.next_glance = (w.next_glance + 1) % len(s.glances)
+    w.next_glance += 1
+    if w.next_glance == len(s.glances):
+        w.next_glance = 0
     return take_stream(s, s.glances[s.volumes[v].glance], o.streams, v)
 
 

@@ -100,6 +100,7 @@ OPTIONS = np.dtype(
         ("noted", "?"),  # the steps of creates are noted
         ("store_zone", "i8"),  # of the volumes that Glance asks Cinder for, in uploads
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
+        ("directories", "?"),  # measures the conversion directories, because the scenario has nodes
         ("families", "?"),  # counts the volumes of families, because some array limits them
         ("stream_mib_s", "f8"), ("of_glance", "i8"),  # of a transfer's own; the route of one without a node
     ], align=True,
