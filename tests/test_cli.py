@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from handmade import TRACE, scenario_file
+from handmade import SCENARIO, TRACE, scenario_file
 from typer.testing import CliRunner, Result
 
 from sim.analysis.results import TABLES, read
@@ -216,6 +216,30 @@ class TestCompare:
         for strategy in ("none", "store-only", "cache-only", "combined"):
             assert len(re.findall(rf"^{strategy} ", tables, re.MULTILINE)) == 3
         assert legend and "cache-only: fast#" in found
+
+    def test_nodes_and_links_stand_beside_their_limits(self, tmp_path: Path) -> None:
+        nodes = {
+            f"c{number}": {"image_conversion_gib": 10 * number, "total_mib_s": 90} for number in range(1, 7)
+        }
+        on = {"fast": {"node": "c2"}, "slow": {"nodes": [name for name in nodes if name != "c2"]}}
+        backends = {name: spec | on[name] for name, spec in SCENARIO["backends"].items()}
+        path = scenario_file(
+            tmp_path, nodes=nodes, backends=backends, glance={"total_mib_s": 100, "stream_mib_s": 80}
+        )
+        command = ["compare", str(path), "--engine", "fast", "--strategies", "none,cache-only"]
+        told = CliRunner().invoke(app, command).stdout
+        tables, legend, _ = told.partition("one history")
+        assert legend and max(map(len, tables.splitlines())) <= 80
+        assert "conversion directories, the fullest 4 of each strategy (all: the table `nodes`)" in tables
+        assert "shared links, the fullest 4 of each strategy (all: the table `links`)" in tables
+        runs = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["runs"]
+        for run in runs:
+            (used,) = [row for row in run["nodes"] if row["node"] == "c2"]
+            row = rf"^{run['strategy']} +c2 +20\.0 +[\d.]+ +{used['image_conversion_peak_gib']:.2f} "
+            assert re.search(row, tables, re.MULTILINE)
+            by_link = {(row["link"], row["name"]): row for row in run["links"]}
+            on_nodes = [row["transfers"] for row in run["links"] if row["link"] == "node"]
+            assert by_link["glance", ""]["transfers"] == sum(on_nodes) > 0
 
     def test_out_has_a_folder_per_strategy(self, scenario: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"

@@ -104,3 +104,26 @@ def test_the_size_of_a_directory_that_a_finding_names_is_the_least() -> None:
         nodes = sim.run(with_directory(gib), "cache-only").nodes
         assert list(nodes["image_conversion_refused"]) == [refused]
         assert nodes["image_conversion_peak_gib"][0] == pytest.approx(24)
+
+
+@pytest.mark.parametrize("engine", ["cinder", "fast"])
+def test_a_directory_over_time_has_the_files_of_the_downloads_under_way(engine: str) -> None:
+    """A download without a cache keeps its file from its begin to its end; nobody waits here."""
+    asked = [create(at, f"v{number}", "ubuntu") for number, at in enumerate((0, 10, 10, 100, 137, 200))]
+    case = cloud({"a": {"node": "c1"}, "b": {"node": "c2"}}, "cloud", asked)
+    nodes = {"nodes": {"c1": {"image_conversion_gib": 50}, "c2": {"image_conversion_gib": 50}}}
+    scenario = case.scenario.model_validate(case.scenario.model_dump(by_alias=True) | nodes)
+    records = sim.run(replace(case, scenario=scenario), "none", engine)
+    began, ended = (records.requests[name].to_numpy() for name in ("time", "end"))
+    of = records.directories.set_index("node")
+    assert not of.loc["c2", "image_conversion_peak_gib"].any()
+    before = 0.0
+    for row in of.loc["c1"].to_dict("records"):
+        now = row["time"]
+        assert row["image_conversion_gib"] == 3 * ((began <= now) & (now < ended)).sum()
+        moments = [before, *began[(before < began) & (began <= now)]]
+        most = max(3 * ((began <= at) & (at < ended)).sum() for at in moments)
+        assert row["image_conversion_peak_gib"] == (most if now > 0 else row["image_conversion_gib"])
+        before = now
+    assert of["image_conversion_peak_gib"].max() == records.nodes["image_conversion_peak_gib"].max() == 9
+    assert records.nodes["image_conversion_gib"].tolist() == [50, 50]

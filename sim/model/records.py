@@ -166,7 +166,7 @@ def directories_table(nodes: Sequence[str], times: Floats, used: Floats, peaks: 
     return table.astype(dict.fromkeys(DIRECTORIES, "float64") | {DIRECTORIES[0]: "str"})
 
 
-def links_table(names: Sequence[tuple[str, str]], end: float, **columns: object) -> pd.DataFrame:
+def links_table(names: Sequence[tuple[str, str]], end: float, **columns: Any) -> pd.DataFrame:
     """`Records.links` of a run over [0, `end`] seconds: of each a kind and a name, and a value per column."""
     table = pd.DataFrame(names, columns=list(LINKS[:2]), dtype="str").assign(**columns)
     table = table.astype({"transfers": "int64"} | dict.fromkeys(("asked_mib", "carried_mib"), "float64"))
