@@ -19,13 +19,16 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 # Where `make lab` keeps its cloud.
 LAB ?= out/lab
 
-.PHONY: compare check units test tested lint docs map compiled prove releases fuzz killed coverage branches bench \
-	interrupted lab lab-stop lab-short is-it-true clean
+.PHONY: figures storm compare check units test tested lint docs map compiled prove releases fuzz killed coverage branches \
+	bench interrupted lab lab-stop lab-short is-it-true clean
 
 storm: $(READY)  ## the storm of docs/storms.md: its tables and its picture
 	.venv/bin/cinder-cache storm scenarios/two_tiers.yaml --creates 500 --image ubuntu-22.04 --out storm-two-tiers
 	mkdir -p docs/storm
 	cp $(addprefix storm-two-tiers/,times.csv shares.csv levers.csv storm.png) docs/storm
+
+figures: storm  ## every figure of README.md and docs, in minutes; REAL= is the folder of the real month, which is not here
+	$(BIN)/python -m docs.figures $(REAL)
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out
