@@ -48,8 +48,8 @@ class Parting:
         about = f"{self.way}, Cinder {self.first} -> {self.second}"
         if not self.told:
             return f"{about}: the same decisions at the same moments."
-        hits = " -> ".join(f"{100 * rate:.1f}" for rate in self.hit_rates)
-        seconds = " -> ".join(f"{each:,.0f}" for each in self.p95s_s)
+        hits = " -> ".join(_shown(100 * rate, ".1f") for rate in self.hit_rates)
+        seconds = " -> ".join(_shown(each, ",.0f") for each in self.p95s_s)
         failed = " -> ".join(f"{each:,}" for each in self.failed)
         moved = self.creates - self.decisions
         return (
@@ -62,6 +62,11 @@ class Parting:
         """The same for JSON; a rate or percentile that there is not is null."""
         rates = {name: [None if np.isnan(each) else each for each in getattr(self, name)] for name in RATES}
         return asdict(self) | rates
+
+
+def _shown(value: float, spec: str) -> str:
+    """A rate or a percentile as text; '-' if there is none, as in the tables."""
+    return "-" if np.isnan(value) else format(value, spec)
 
 
 RATES = ("hit_rates", "p95s_s")
