@@ -127,3 +127,18 @@ def test_a_directory_over_time_has_the_files_of_the_downloads_under_way(engine: 
         before = now
     assert of["image_conversion_peak_gib"].max() == records.nodes["image_conversion_peak_gib"].max() == 9
     assert records.nodes["image_conversion_gib"].tolist() == [50, 50]
+
+
+def test_a_directory_that_refuses_an_upload_alone() -> None:
+    """A blank volume, so that no create looks at the directory; its copy for a qcow2 file has 3 GiB."""
+    scenario = {
+        "glance": {"stream_mib_s": 100},
+        "backends": {"a": {"volume_type": "flash", "node": "c1", "pools": {"p0": {}}, **TIMES}},
+        "nodes": {"c1": {"image_conversion_gib": 1}},
+    }
+    upload = {"time": 100, "event": "upload", "volume_id": "v0", "image_id": "own"}
+    case = case_of(scenario, [image("own", 3, "qcow2")], [create(0, "v0", ""), upload])
+    records = sim.run(case, "none")
+    assert list(records.uploads["status"]) == ["error"]
+    (line,) = [line for line in findings(records, case, "none") if "conversion" in line]
+    assert line.startswith("node c1: image_conversion_dir (1 GiB) had no room for 1 create or upload;")

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from sim.analysis.node_findings import held_on
@@ -53,12 +54,11 @@ def _refused_clones(records: Records, case: Case) -> list[Finding]:
     requests = records.requests
     refused = requests[requests["error"].astype(str).str.contains(NO_SPACE)]
     held = held_on(records, case)
-    cached = refused[
-        [
-            any(start <= row["end"] < until for start, until in held[row["host"], row["image_id"]])
-            for row in refused.to_dict("records")
-        ]
+    had = [
+        any(start <= row["end"] < until for start, until in held[row["host"], row["image_id"]])
+        for row in refused.to_dict("records")
     ]
+    cached = refused[np.array(had, dtype=bool)]  # an empty list would choose no columns
     lines = []
     for host, chosen in by(cached, "host"):
         images = some(name_of(case, image_id) for image_id in chosen["image_id"].unique())
