@@ -60,9 +60,10 @@ def asked(folder: Path) -> list[Asked]:
     as_is = dict.fromkeys(tables.STRATEGIES, AS_IS)
     policies = {name: {"what_if.eviction": name} for name in tables.POLICIES}
     on_disk = {"on-disk": {"store.home": "disk-a#p0"}}
+    stacked = {"stacked": {"cinder.capacity_weight_multiplier": -1}}
     of_month = as_is | {
         "store-only": AS_IS | on_disk,
-        "cache-only": what_ifs["cache-only"] | policies | _limits(),
+        "cache-only": what_ifs["cache-only"] | policies | _limits() | stacked,
         "combined": what_ifs["combined"] | on_disk,
     }
     of_two_tiers = as_is | what_ifs | {"cache-only": what_ifs["cache-only"] | policies | _places()}
