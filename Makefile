@@ -27,7 +27,7 @@ storm: $(READY)  ## the storm of docs/storms.md: its tables and its picture
 	mkdir -p docs/storm
 	cp $(addprefix storm-two-tiers/,times.csv shares.csv levers.csv storm.png) docs/storm
 
-figures: storm  ## every figure of README.md and docs, in minutes; REAL= is the folder of the real month, which is not here
+figures: storm  ## the figures of README.md and docs that a simulation makes, in minutes; REAL= is the folder of the real month, which is not here
 	$(BIN)/python -m docs.figures $(REAL)
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
