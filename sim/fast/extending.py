@@ -88,6 +88,8 @@ def volume_extended(s: State, slot: int) -> None:
 
 
 @repeats("cinder.volume.manager:VolumeManager", "extend_volume_completion")
+@repeats("cinder.quota:QuotaEngine", "rollback")
+@repeats("cinder.quota:DbQuotaDriver", "rollback")
 @compiled
 def refuse(s: State, slot: int) -> None:
     """Give the quota back that the API took."""

@@ -69,6 +69,8 @@ def test_dark_is_dark(browser: Any, folders: dict[str, Path]) -> None:
 
 def test_a_table_is_downloaded(browser: Any, folders: dict[str, Path], tmp_path: Path) -> None:
     with opened(browser, folders["compare"], "desktop", "light") as page:
+        page.locator("details:has(a[download='all.csv']) > summary").last.focus()
+        page.keyboard.press("Enter")
         with page.expect_download() as coming:
             page.get_by_role("link", name="Download all.csv").focus()
             page.keyboard.press("Enter")
@@ -84,7 +86,7 @@ def test_the_lines_are_copied(browser: Any, folders: dict[str, Path], allowed: b
     with opened(browser, folders["plan"], "desktop", "light", **more) as page:
         if not allowed:
             page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
-        page.get_by_role("button", name="Copy these lines").focus()
+        page.get_by_role("region", name="The answer").get_by_role("button", name="Copy these lines").focus()
         page.keyboard.press("Enter")
         page.get_by_text("Copied.").wait_for()
         lines = page.locator("#conf").inner_text()
