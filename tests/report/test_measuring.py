@@ -163,7 +163,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path, cloud: dict[str, str]) -> Non
 def test_a_signal_leaves_nothing(
     number: signal.Signals, group: bool, tmp_path: Path, cloud: dict[str, str]
 ) -> None:
-    # Where tests run in the background they ignore Ctrl-C, and a shell cannot trap what it was told to ignore.
+    # Tests in the background ignore Ctrl-C, and a shell cannot trap what it was told to ignore.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = started(tmp_path, {**cloud, "SLOW": "0.5"}, "--warm", "0", "--storm", "3")
     signal.signal(signal.SIGINT, before)
