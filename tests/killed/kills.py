@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import random
@@ -63,7 +64,10 @@ def command(arguments: list[str]) -> None:
     sys.argv = ["cinder-cache", *arguments]
     from sim.cli import main
 
-    main()
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()  # a forked process does not; without it, workers wait for more for minutes
 
 
 def context() -> multiprocessing.context.ForkServerContext:
