@@ -17,6 +17,7 @@ import pytest
 from cinders.conftest import unpacked
 from sim.analysis.results import read
 from sim.cinders.environments import identity, kept
+from sim.fast.keeping import base
 from sim.inputs.cinders import SUPPORTED, cinders_of
 from sim.model.records import MAKES_PLACE
 
@@ -44,7 +45,12 @@ strategies: [none, cache-only]
 
 def run(cache: Path, *arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore", "-m", "sim", *map(str, arguments)]
-    env = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": os.getcwd()} | more
+    compiled = str(base().parent)  # a new cache folder has no compiled code
+    env = (
+        os.environ
+        | {"XDG_CACHE_HOME": str(cache), "NUMBA_CACHE_DIR": compiled, "PYTHONPATH": os.getcwd()}
+        | more
+    )
     return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
@@ -94,7 +100,7 @@ def test_replications_run_with_each_cinder(cache: Path, tmp_path: Path) -> None:
 
 def test_verify_compares_engine_fast_with_another_cinder(cache: Path) -> None:
     asked = ("verify", FULL, "--strategies", "cache-only", "--cinder", OLDEST)
-    done = run(cache, *asked, NUMBA_DISABLE_JIT="1")  # its cache folder has no compiled code
+    done = run(cache, *asked)
     assert done.returncode == 1
     assert f"Cinder {OLDEST} decides; engine fast repeats" in done.stderr
     assert "cache-only: differs" in done.stdout and "GlanceMetadataExists" in done.stdout
@@ -105,9 +111,8 @@ def test_a_sweep_runs_each_cell_with_each_cinder_and_goes_on_where_it_ended(
 ) -> None:
     way = ("sweep", FULL, "--vary", "strategy=cache-only", "--out", tmp_path / "sweep")
     asked = (*way, "--vary", "cinder.scheduler_max_attempts=3", "--workers", 2)  # 3 is the default
-    here = {"NUMBA_DISABLE_JIT": "1"}  # its cache folder has no compiled code
     broken = patched(checkout, "entry = entries[bug]")
-    done = run(cache, *asked, "--cinder", f"{OLDEST},{broken}", **here)
+    done = run(cache, *asked, "--cinder", f"{OLDEST},{broken}")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("cell cache-only cinder=my-cinder, cinder.scheduler_max_attempts=3 failed: ")
@@ -116,7 +121,7 @@ def test_a_sweep_runs_each_cell_with_each_cinder_and_goes_on_where_it_ended(
     (kept_cell,) = (tmp_path / "sweep" / "cells").iterdir()
     written = kept_cell.stat().st_mtime_ns
     patched(checkout, LRU, "entry = entries[bug]")
-    assert run(cache, *asked, "--cinder", f"{OLDEST},{checkout}", **here).returncode == 0
+    assert run(cache, *asked, "--cinder", f"{OLDEST},{checkout}").returncode == 0
     assert kept_cell.stat().st_mtime_ns == written  # not run a second time
     table = pd.read_csv(tmp_path / "sweep" / "sweep.csv").set_index(["cinder", "scope", "name"])
     for name, of in ((OLDEST, OLDEST), ("my-cinder", NEWEST)):
