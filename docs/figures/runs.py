@@ -154,15 +154,18 @@ NODES = {
 }
 
 
-def real_month(shipped: Path, real: Path, folder: Path) -> Asked:
+def real_months(shipped: Path, real: Path, folder: Path) -> Iterator[Asked]:
     """The month of real creations, with its trace and images in the folder `real`, on the arrays of the
-    shipped one."""
+    shipped one; and on clouds of three nodes."""
 
     def change(raw: dict[str, Any], _: Path) -> None:
         raw["images"] = str((real / "images.csv").resolve())
         raw["workload"] = {"trace": str((real / "trace.csv").resolve())}
 
-    return Asked("real", changed(shipped, folder, "real", change), dict.fromkeys(tables.STRATEGIES, AS_IS))
+    path = changed(shipped, folder, "real", change)
+    yield Asked("real", path, dict.fromkeys(tables.STRATEGIES, AS_IS))
+    for name, nodes in NODES.items():
+        yield Asked(f"real-{name}", changed(path, folder, f"real-{name}", nodes), {"cache-only": AS_IS})
 
 
 def simulated(one: Asked) -> pd.DataFrame:
@@ -237,5 +240,6 @@ def everything(real: Path | None) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         print(one.name, flush=True)
         rows.append(simulated(one))
     every = pd.concat([*rows, pd.DataFrame(upload_seconds(folder))], ignore_index=True)
-    of_real = None if real is None else simulated(real_month(SCENARIOS / "month.yaml", real, folder))
-    return every, of_real
+    if real is None:
+        return every, None
+    return every, pd.concat(map(simulated, real_months(SCENARIOS / "month.yaml", real, folder)))
