@@ -179,7 +179,7 @@ def test_a_lock_by_chance_goes_to_all_who_wait_alike(engine: str) -> None:
         backends={"array": array(image_volume_cache_max_size_gb=1)},
     )
     places = np.zeros(5, int)
-    for replication in range(200):
+    for replication in range(100):
         found = np.array(ends(replace(case, replication=replication), engine, "cache-only"))
         turns = np.round(found / (2 * DOWNLOAD_S)).astype(int)
         assert turns[0] == 1
