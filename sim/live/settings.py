@@ -163,7 +163,7 @@ def quota_limits(state: State, configuration: Configuration | None) -> dict[str,
 
 
 def _of_backends(promise: Promise, found: Configuration) -> dict[str, dict[str, bool | int]]:
-    """What is promised by backend: a promise of `[backend_defaults]` is one of all backends."""
+    """The promised settings of each backend. `[backend_defaults]` promises them for every backend."""
     own = {name: of for name, of in promise.backends.items() if name != SHARED}
     shared = promise.backends.get(SHARED, {})
     others = [label for label, one in found.sections.items() if not {label, one.name} & own.keys()]

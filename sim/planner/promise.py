@@ -1,4 +1,4 @@
-"""What is promised of a strategy with its limits: its figures, and the load that they hold for.
+"""Writes a promise: the figures of a strategy with its limits, and the load for which they hold.
 
 `sim.live.promise` reads it again.
 """

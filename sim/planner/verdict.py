@@ -31,7 +31,7 @@ FEWEST = 73  # creates from which 95 % of them bound the percentile with 97.5 % 
 
 @dataclass(frozen=True)
 class Margins:
-    """What is not broken yet: a clone-hit rate less by `hit_rate`, creates longer by the factor `p95`."""
+    """How far a cloud may miss its promise: `hit_rate` below the clone-hit rate, `p95` times the seconds."""
 
     hit_rate: float = 0.05
     p95: float = 1.25

@@ -44,7 +44,7 @@ def findings_text(
 
 
 def _costliest(rows: Mapping[Finding, list[str]]) -> dict[Finding, list[str]]:
-    """Of lines that differ in numbers alone, the one that costs most, with the names of all their rows.
+    """Keep one of the lines that differ in numbers alone: the costliest, with the names of all their rows.
 
     Digits in names of pools and images tell lines apart.
     """
