@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sim.inputs.cinders import INSTALLED, Cinder
 from sim.inputs.problems import BadInput, quoted
-from sim.inputs.schedulers import FILTERS
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case, Scenario
@@ -62,6 +61,8 @@ def engine_of(scenario: Scenario, engine: str) -> str:
 
 def not_compiled(scenario: Scenario) -> list[str]:
     """What a scenario has that engine `fast` has not compiled: keys with their values."""
+    from sim.inputs.schedulers import FILTERS  # slow to import, and the help needs this file
+
     filters = scenario.acting_filters()
     weighers = [name for name in scenario.acting_weighers() if name not in COMPILED_WEIGHERS]
     found = []

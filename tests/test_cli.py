@@ -92,9 +92,11 @@ class TestValidate:
         code = (
             "import sys; from sim.cli import app\n"
             "app([*sys.argv[1:]], standalone_mode=False)\n"
-            "print([name for name in ('cinder', 'simpy', 'pandas') if name in sys.modules])"
+            "heavy = ('cinder', 'simpy', 'numba', 'scipy', 'matplotlib', 'rich', 'pydantic', 'pandas')\n"
+            "print([name for name in heavy if name in sys.modules])"
         )
-        for arguments, heavy in ((["--help"], "[]"), (["validate", str(scenario)], "['pandas']")):
+        checked = ["validate", str(scenario)]
+        for arguments, heavy in ((["--help"], "[]"), (checked, "['pydantic', 'pandas']")):
             done = subprocess.run(
                 [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
             )

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special
 
 from sim.workload.streams import Streams
 
@@ -150,6 +149,8 @@ class Sample:
 
     def factor(self, confidence: float) -> float:
         """Half an interval's width in standard errors: a quantile of Student's t; 0 for confidence 0."""
+        from scipy import special  # slow to import, and a single run has no intervals
+
         return float(special.stdtrit(self.df, (1 + confidence) / 2)) if confidence else 0.0
 
     def half_widths(self, estimate: Estimate, confidence: float = CONFIDENCE) -> Floats:

@@ -14,7 +14,6 @@ import os
 import pickle
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -24,9 +23,9 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 
+from sim.model.kept import base
 from sim.model.sources import digest_of
 
-NAME = "cinder-cache-planner"
 VERSIONS = 3  # of a module's code that are kept
 
 
@@ -127,27 +126,3 @@ def _used(folder: Path) -> float:
         return folder.stat().st_mtime
     except FileNotFoundError:  # another process has just removed it
         return 0.0
-
-
-@cache
-def base() -> Path:
-    """The user's cache, or a temporary folder if nothing can be written there."""
-    try:
-        given = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-        folder = Path(given or Path.home() / ".cache", NAME)
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home
-        folder = _temporary()
-        print(f"compiled code is kept in {folder}, as the cache cannot be written: {error}", file=sys.stderr)
-    return folder
-
-
-def _temporary() -> Path:
-    """The user's own in the folder for temporary files: code that others could write would be run."""
-    folder = Path(tempfile.gettempdir(), f"{NAME}-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    about = folder.lstat()
-    if folder.is_symlink() or about.st_uid != os.getuid() or about.st_mode & 0o077:
-        return Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
-    return folder

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from scipy import special
 
 from sim.inputs.problems import Problems, quoted
 from sim.inputs.spec import Date, Name, Spec, some
@@ -221,6 +220,8 @@ def mean_creates(storms: Storms) -> float:
 
 def storm_moments(storms: Storms) -> tuple[float, float]:
     """The means of a storm's creates and of their square."""
+    from scipy import special  # slow to import, and most scenarios have a trace
+
     more = np.arange(2, MOST_AT_ONCE)
     beyond = np.log(more / storms.creates_median)
     if storms.creates_sigma > 0:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from sim.inputs.beside import beside
+from sim.model.kept import base
+
 HAVE_DOCSTRINGS = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+MOST = 1_000  # files of which is kept what they say
+Said = tuple[str, list[str]]  # a hash of a file's syntax tree, and all names that it may import
 
 
 def digest_of(module: str, follow: str) -> str:
@@ -18,30 +26,50 @@ def digest_of(module: str, follow: str) -> str:
     their imports. Docstrings, comments and line positions do not count.
     """
     digest = hashlib.sha256()
-    for name, tree in sorted(modules_of(module, follow).items()):
-        digest.update(f"{name}\n{_said(tree)}\n".encode())
+    for name, said in sorted(modules_of(module, follow).items()):
+        digest.update(f"{name}\n{said}\n".encode())
     return digest.hexdigest()
 
 
-def modules_of(module: str, follow: str) -> dict[str, ast.Module]:
-    """The names and the syntax trees of the modules that `digest_of` counts."""
+def modules_of(module: str, follow: str) -> dict[str, str]:
+    """The names of the modules that `digest_of` counts, with a hash of the syntax tree of each.
+
+    To parse them takes longer than all else at a start: what a file says is kept by a hash of its bytes.
+    """
     top = module.partition(".")[0]
     root = Path(next(iter(importlib.import_module(top).__path__))).parent
-    found: dict[str, ast.Module] = {}
-    todo = [module]
+    kept = _kept()
+    found, read = dict[str, str](), dict[str, Said]()
+    todo, seen = [module], {module}
     while todo:
         name = todo.pop()
-        path = None if name in found else _file(root, name)
-        if path is not None:
-            found[name] = ast.parse(path.read_bytes(), str(path))
-            if f"{name}.".startswith(f"{follow}."):
-                todo += [each for each in _imported(found[name]) if each.partition(".")[0] == top]
+        path = _file(root, name)
+        if path is None:
+            continue
+        code = path.read_bytes()
+        key = hashlib.sha256(_READER + code).hexdigest()
+        found[name], imported = read[key] = kept.get(key) or _said(code, path)
+        if f"{name}.".startswith(f"{follow}."):
+            new = {each for each in imported if each.partition(".")[0] == top} - seen
+            todo += new
+            seen |= new
+    if not read.keys() <= kept.keys():
+        _keep(read | kept)
     return found
 
 
 def _file(root: Path, name: str) -> Path | None:
     place = root.joinpath(*name.split("."))
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+def _said(code: bytes, path: Path) -> Said:
+    tree = ast.parse(code, str(path))
+    imported = sorted(set(_imported(tree)))
+    for node in ast.walk(tree):
+        if isinstance(node, HAVE_DOCSTRINGS) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -54,8 +82,24 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def _said(tree: ast.Module) -> str:
-    for node in ast.walk(tree):
-        if isinstance(node, HAVE_DOCSTRINGS) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-    return ast.dump(tree)
+# -- what is kept of files, by a hash of their bytes, of Python's version and of this file ---------------
+
+_READER = f"{sys.version_info[:2]}".encode() + hashlib.sha256(Path(__file__).read_bytes()).digest()
+
+
+def _place() -> Path:
+    return base() / "sources.json"
+
+
+def _kept() -> dict[str, Said]:
+    try:
+        found = json.loads(_place().read_text(encoding="utf-8"))
+        return {key: (said, list(imported)) for key, (said, imported) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):  # not there, or not as it was written
+        return {}
+
+
+def _keep(files: dict[str, Said]) -> None:
+    """Keep what files say, the first of them. What cannot be kept is read again by the next process."""
+    with contextlib.suppress(OSError), beside(_place()) as (new,):
+        new.write_text(json.dumps(dict(list(files.items())[:MOST])), encoding="utf-8")

@@ -17,8 +17,8 @@ import pytest
 from cinders.conftest import unpacked
 from sim.analysis.results import read
 from sim.cinders.environments import identity, kept
-from sim.fast.keeping import base
 from sim.inputs.cinders import SUPPORTED, cinders_of
+from sim.model.kept import base
 from sim.model.records import MAKES_PLACE
 
 pytestmark = pytest.mark.skipif(version("cinder") != SUPPORTED[-1], reason="once is enough")

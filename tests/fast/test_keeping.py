@@ -13,6 +13,7 @@ import numba
 import pytest
 
 from sim.fast import keeping
+from sim.model import kept
 from sim.model.sources import modules_of
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
@@ -39,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / keeping.NAME
+    return tmp_path / "cache" / kept.NAME
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def _forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "faked"]:
         del sys.modules[name]
-    for cached in (keeping.folder_of, keeping.base):
+    for cached in (keeping.folder_of, kept.base):
         cached.cache_clear()
     importlib.invalidate_caches()
 
@@ -98,17 +99,17 @@ def test_three_versions_are_kept_and_the_one_used_longest_ago_goes(cache: Path, 
     for _ in range(3):
         edit(package / "rules.py", "return", "return 1 *")
         assert run() == (14, True)
-        times = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime)
+        times = sorted(cache.glob("kernel-*"), key=lambda path: path.stat().st_mtime)
         for age, folder in enumerate(reversed(times)):
             os.utime(folder, (1e9 - age, 1e9 - age))
-    kept = {path.name for path in cache.iterdir()}
-    assert len(kept) == 3
-    oldest = min(cache.iterdir(), key=lambda path: path.stat().st_mtime)
+    before = {path.name for path in cache.glob("kernel-*")}
+    assert len(before) == 3
+    oldest = min(cache.glob("kernel-*"), key=lambda path: path.stat().st_mtime)
     edit(package / "rules.py", "return", "return 1 *")
     assert run() == (14, True)
-    left = {path.name for path in cache.iterdir()}
+    left = {path.name for path in cache.glob("kernel-*")}
     assert len(left) == 3
-    assert kept - left == {oldest.name}
+    assert before - left == {oldest.name}
 
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
@@ -139,7 +140,7 @@ def test_a_cache_that_cannot_be_written_is_a_temporary_folder(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert run() == (14, True)
-    folder = tmp_path / f"{keeping.NAME}-{os.getuid()}"
+    folder = tmp_path / f"{kept.NAME}-{os.getuid()}"
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert str(folder) in lines[0]
@@ -154,3 +155,19 @@ def test_only_modules_that_are_compiled_count_for_engine_fast() -> None:
     counted = set(modules_of("sim.fast.kernel", "sim.fast"))
     assert {"sim.fast.kernel", "sim.fast.create", "sim.fast.state", "sim.model.lottery"} <= counted
     assert not counted & {"sim.fast.build", "sim.fast.engine", "sim.fast.errors", "sim.inputs.scenario"}
+
+
+def test_a_file_is_parsed_once(cache: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    monkeypatch.setattr("sim.model.sources._said", None)  # cannot be called
+    assert run() == (14, False)
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", '{"a": 1}', "null"])
+def test_what_files_say_is_read_again_if_it_is_damaged(damage: str, cache: Path, package: Path) -> None:
+    run()
+    kept_files = cache / "sources.json"
+    whole = kept_files.read_text()
+    kept_files.write_text(damage)
+    assert run() == (14, False)
+    assert kept_files.read_text() == whole
