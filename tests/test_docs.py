@@ -11,12 +11,13 @@ import yaml
 from typer.testing import CliRunner
 
 import sim
-from docs.figures import pages, tables
+from docs.figures import consoles, given, pages, tables
 from sim.cli import app
 from sim.inputs import trace
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+EXAMPLE = "cinder-cache compare scenarios/two_tiers.yaml --engine fast"
 
 
 def test_the_smallest_scenario_is_one() -> None:
@@ -35,19 +36,13 @@ def test_every_column_and_event_of_the_files_is_told() -> None:
         assert sorted(told) == sorted(names)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/example.md"])
-def test_what_pages_show_of_the_first_example_is_what_it_prints(
-    page: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = (ROOT / page).read_text()
-    blocks = [block.split("```")[0] for block in text.split("```console\n")[1:]]
-    shown = [line for block in blocks if "import" not in block for line in block.splitlines()]
+def test_what_the_first_example_shows_is_what_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     scenario = str(ROOT / "scenarios/two_tiers.yaml")
-    result = CliRunner().invoke(app, ["compare", scenario, "--engine", "fast"])
-    printed = iter(result.output.splitlines())
-    for line in shown:
-        assert line == "…" or line.startswith("$ ") or line in printed, line
+    printed = CliRunner().invoke(app, ["compare", scenario, "--engine", "fast"]).output
+    text = (DOCS / "example.md").read_text()
+    assert consoles.consoles(text, {EXAMPLE: printed}.get) == (text, [])
+    assert text.count(EXAMPLE) == 3
 
 
 def test_the_citation_has_the_version_of_the_package() -> None:
@@ -66,6 +61,34 @@ def test_every_figure_of_a_page_is_that_of_its_file() -> None:
             assert shown == right, page
 
 
+def test_every_number_of_a_page_is_a_figure_of_a_file_or_is_given() -> None:
+    known = given.listed()
+    assert set(known["kind"]) <= set(given.KINDS)
+    assert set(known["page"]) <= {page.name for page in pages.PAGES}
+    assert [each for page in pages.PAGES for each in given.problems(page.name, page.read_text(), known)] == []
+
+
+def test_a_number_that_nobody_makes_is_found() -> None:
+    text = "# 2 Two\n\nCinder 24 to 29: 7 %<!-- runs a b --> and 8 % of\n`9`, 1,234.5 s (95 %\ninterval).\n"
+    known = pd.DataFrame({"page": "a.md", "kind": "rule", "words": ["8 % of `9`", "no such words"]})
+    assert given.problems("a.md", text, known[:0]) == [
+        "a.md:3: no file has 8, and given.csv does not list it",
+        "a.md:4: no file has 1,234.5, and given.csv does not list it",
+    ]
+    assert given.problems("a.md", text, known) == [
+        "a.md:4: no file has 1,234.5, and given.csv does not list it",
+        "a.md: listed in vain: no such words",
+    ]
+    assert given.problems("a.md", text, known.assign(words="# 2 Two")) == []
+
+
+def test_what_a_command_printed_that_is_not_run_is_found() -> None:
+    text = "```console\n$ cinder-cache watch --once\nup 1\n```\n\n```console\n$ make compare\nhits 2\n```\n"
+    assert given.problems("a.md", text, given.listed()[:0]) == [
+        "a.md:2: no file has cinder-cache watch --once, and given.csv does not list it"
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(tables.tables(tables.runs())))
 def test_a_table_of_figures_is_made_of_what_was_simulated(name: str) -> None:
     made = tables.tables(tables.runs())[name].to_csv(index=False, lineterminator="\n")
@@ -82,7 +105,7 @@ def test_a_figure_in_a_page_keeps_its_decimals() -> None:
 
 def test_a_console_takes_numbers_and_nothing_else_from_its_command() -> None:
     text = "```console\n$ say\n…\nhits   9.5 %\nno such line 1\n```\n"
-    made, problems = pages.consoles(text, {"say": "first\nhits  12.5 %\n"}.get)
+    made, problems = consoles.consoles(text, {"say": "first\nhits  12.5 %\n"}.get)
     assert made == text.replace("hits   9.5 %", "hits  12.5 %")
     assert problems == ["is not printed: no such line 1"]
 

@@ -8,29 +8,31 @@ the figures of that month stay as they are.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 from pandas import DataFrame
 
-from docs.figures import pages, runs, tables
+from docs.figures import consoles, facts, pages, runs, tables
+
+MADE = ("runs", "real", "inputs", "lab", "fit")
 
 
 def main(real: str | None = None) -> int:
     """Make everything. Returns 1 if a page has what no file has."""
     before = pages.figures()
-    every, of_real = runs.everything(None if real is None else Path(real))
+    folder = None if real is None else Path(real)
+    for name, rows in facts.everything(folder, before).items():
+        rows.to_csv(tables.HERE / f"{name}.csv", float_format="%.6g", lineterminator="\n")
+    every, of_real = runs.everything(folder)
     for name, rows in (("runs", every), ("real", of_real)):
         if rows is not None:
             rows.to_csv(tables.HERE / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
     for name, rows in tables.tables(tables.runs()).items():
         rows.to_csv(tables.HERE / f"{name}.csv", index=False, lineterminator="\n")
     files = pages.figures()
-    for name in ("runs", "real"):
+    for name in MADE:
         for line in pages.moved(before.get(name, files[name]), files[name]):
             print(line)
     bad = [f"{page.name}: {problem}" for page in pages.PAGES for problem in written(page, files)]
@@ -42,30 +44,10 @@ def written(page: Path, files: Mapping[str, DataFrame]) -> list[str]:
     """Write the figures into a page; returns what it cannot write."""
     text = page.read_text()
     made, problems = pages.rewritten(text, files)
-    made, unlike = pages.consoles(made, printed_by)
+    made, unlike = consoles.consoles(made, consoles.printed_by)
     if made != text:
         page.write_text(made)
     return problems + unlike
-
-
-@cache
-def printed_by(command: str) -> str | None:
-    """What a command on a scenario of the repository prints; engine `fast` prints the same sooner."""
-    command = command.replace("make compare", "cinder-cache compare scenarios/two_tiers.yaml")
-    known = command.startswith(("cinder-cache compare scenarios/", "cinder-cache curve scenarios/"))
-    if not known or "--cinder" in command:
-        return None
-    words = command.split()
-    fast = [] if "--engine" in words else ["--engine", "fast"]
-    done = subprocess.run(
-        [sys.executable, "-m", "sim", *words[1:], *fast],
-        cwd=pages.ROOT,
-        env=os.environ | {"COLUMNS": "80"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout
 
 
 if __name__ == "__main__":

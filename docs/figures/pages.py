@@ -5,13 +5,15 @@
   (`…_rate`) are in %.
 - A table between `<!-- table docs/figures/front.csv -->` and `<!-- end -->`, for pages that GitHub shows.
   Other pages have a link that docs/hooks.py makes a table.
-- A block of a console, whose lines `consoles` takes from the command that the block shows.
+- A block of a console: see consoles.py.
+
+Numbers that are no figures of results stand in docs/figures/given.csv: see given.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -21,9 +23,7 @@ from docs.hooks import table
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 MARKER = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)( %)?<!-- (?P<file>\S+) (?P<row>.+?) (?P<column>\S+) -->")
-CONSOLE = re.compile(r"^(```console)\n(.*?)\n(```)$", re.M | re.S)
 TABLE = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end -->)", re.S)
-NUMBERS = re.compile(r"[-+]?\d[\d,.]*|─+")
 
 
 def figures(folder: Path = ROOT / "docs") -> dict[str, pd.DataFrame]:
@@ -64,36 +64,3 @@ def rewritten(text: str, files: Mapping[str, pd.DataFrame]) -> tuple[str, list[s
 
     text = TABLE.sub(lambda match: f"{match[1]}{table(match[2])}\n{match[3]}", text)
     return MARKER.sub(number, text), problems
-
-
-def consoles(text: str, printed_by: Callable[[str], str | None]) -> tuple[str, list[str]]:
-    """The page with the lines of its console blocks as their commands print them, and lines that no line
-    printed is like.
-
-    `printed_by` returns what a command prints, None if it is not run. Lines are alike if they differ in
-    numbers and spaces only.
-    """
-    problems: list[str] = []
-
-    def block(match: re.Match[str]) -> str:
-        printed: list[str] | None = None
-        lines = []
-        for line in match[2].splitlines():
-            if line.startswith("$ "):
-                told = printed_by(line[2:])
-                printed = None if told is None else told.splitlines()
-            elif printed is not None and line != "…":
-                like = [other for other in printed if other == line or _masked(other) == _masked(line)]
-                if not like:
-                    problems.append(f"is not printed: {line}")
-                else:
-                    line = line if line in like else like[0]
-                    printed = printed[printed.index(line) + 1 :]
-            lines.append(line)
-        return "\n".join([match[1], *lines, match[3]])
-
-    return CONSOLE.sub(block, text), problems
-
-
-def _masked(line: str) -> str:
-    return " ".join(NUMBERS.sub("#", line).split())
