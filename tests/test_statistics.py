@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from scipy.signal import lfilter
 
-from sim.analysis.statistics import Estimate, Interval, Sample, mser5
+from sim.analysis.statistics import FEWEST, Estimate, Interval, Sample, holm, mser5
 
 Floats = npt.NDArray[np.float64]
 TRIALS = 400
@@ -46,6 +46,25 @@ def test_replications_have_students_interval(values: Floats, confidence: float) 
     sample = Sample.of_replications(len(values))
     for estimate in (sample.mean(values), sample.total(values), sample.ratio(3 * values, 3.0)):
         close(sample.interval(estimate, confidence), textbook(values, confidence), 1e-9)
+
+
+@given(arrays(np.float64, st.integers(2, 12), elements=finite))
+def test_replications_have_students_p_value(values: Floats) -> None:
+    sample = Sample.of_replications(len(values))
+    if values.std() > 1e-6 * (1 + np.abs(values).max()):
+        expected = float(stats.ttest_1samp(values, 0.0).pvalue)
+        assert sample.p_value(sample.mean(values)) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    assert sample.p_value(sample.certain(0.0)) == 1.0 and sample.p_value(sample.certain(3.0)) == 0.0
+
+
+def test_holm_rejects_as_in_its_definition() -> None:
+    """0.005 <= 0.05 / 4 and 0.01 <= 0.05 / 3, but 0.03 > 0.05 / 2: this and all larger ones stay."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
+    assert holm([0.04]) == [True] and holm([0.04, 0.04]) == [False, False] and holm([]) == []
+
+
+def test_the_fewest_differences_are_those_of_which_a_sign_test_can_reject() -> None:
+    assert stats.binomtest(FEWEST, FEWEST).pvalue <= 0.05 < stats.binomtest(FEWEST - 1, FEWEST - 1).pvalue
 
 
 def test_blocks_of_equal_wholes_have_students_interval() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +18,7 @@ Ints = npt.NDArray[np.int64]
 DAY_S = 86_400.0
 FEW = 10  # blocks of a history of fewer days than this
 CONFIDENCE = 0.95
+FEWEST = 6  # paired differences that are not 0; with 5, no sign test rejects at 5 %: 2 * 0.5**5 > 0.05
 BATCH = 5  # of MSER-5
 
 
@@ -162,6 +165,24 @@ class Sample:
         """The interval of a single estimate (its point has no axes)."""
         point, half = float(estimate.point), float(self.half_widths(estimate, confidence))
         return Interval(point, point - half, point + half)
+
+    def p_value(self, estimate: Estimate) -> float:
+        """How likely so large a single estimate is if the truth is 0 (Student's t, two-sided); NaN: 1."""
+        point, error = float(estimate.point), float(np.linalg.norm(estimate.deviations))
+        if math.isnan(point) or math.isnan(error) or not point:
+            return 1.0
+        return 2.0 * float(special.stdtr(self.df, -abs(point) / error)) if error else 0.0
+
+
+def holm(p_values: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
+    """Which of several hypotheses Holm's procedure (1979) rejects; a true one with a chance of `level`."""
+    order = np.argsort(p_values, kind="stable")
+    found = [False] * len(p_values)
+    for left, number in zip(range(len(p_values), 0, -1), order.tolist(), strict=True):
+        if p_values[number] > level / left:
+            break
+        found[number] = True
+    return found
 
 
 def _over_replications(values: Floats) -> Estimate:

@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.statistics import Estimate, Sample
+from sim.analysis.statistics import CONFIDENCE, FEWEST, Estimate, Sample, holm
 from sim.inputs.limits import Limits
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES
 from sim.planner import search as plans
-from sim.planner.advise_greedy import search, state_of
+from sim.planner.advise_greedy import Found, Tried, search, state_of
 from sim.planner.advise_ground import joined, one_pool, with_releases, write_scenario
 from sim.planner.advise_levers import UNCACHED, Known, Lever, levers_of
 from sim.planner.advise_trials import (
-    CONFIDENCE,
     DEFAULT,
     HOUR_S,
     Action,
     Ground,
-    Outcome,
     State,
     Trials,
     Worth,
@@ -32,7 +30,7 @@ from sim.planner.advise_trials import (
     grounds_of,
 )
 from sim.planner.figures import EVERY
-from sim.planner.measured import Runs, tiers_of
+from sim.planner.measured import Floats, Runs, tiers_of
 from sim.planner.promise import promise_of
 from sim.planner.simulator import Load, PlanOptions, Simulator, load_of
 from sim.planner.targets import Targets
@@ -44,6 +42,7 @@ from sim.sweep.varying import Point
 # The figures of a state, and whether more of each is better.
 GAINS = {"hit_rate": True, "p95_s": False, "waited_h_month": False, "errors": False, "price_month": False}
 Gains = dict[str, dict[str, Estimate]]  # by tier and EVERY, by figure
+Units = dict[str, dict[str, Floats]]  # the same by unit of the sample: what the figure counts
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ class _Shown:
     strategy: str
     runs: Runs
     gains: Gains
+    units: Units
 
     def told(self, sample: Sample) -> dict[str, Any]:
         """The figures by tier and EVERY, each with the ends of its interval, cut off at what can occur."""
@@ -125,7 +125,8 @@ def advise(
             "scenario": chain[-1].file,
             **_figures(chain[-1], trials),
         },
-        "tried": [_tried(action, outcome, trials) for action, outcome in found.alone],
+        "undecided": _undecided(found, trials),
+        "tried": [of for of, _ in _savings(found.alone, trials, trials.today)],
         "met": _met(trials, found.actions),
         "worth": vars(worth),
         "confidence": CONFIDENCE,
@@ -201,13 +202,14 @@ class _Showing:
         (runs,) = simulator.run([Point((), state.strategy)])
         self.cells, self.requests = self.cells + simulator.cells, self.requests + simulator.requests
         file = str(target.relative_to(self.folder))
-        return _Shown(file, load, state.strategy, runs, self._gains(load, state.strategy, runs))
+        return _Shown(file, load, state.strategy, runs, *self._gains(load, state.strategy, runs))
 
-    def _gains(self, load: Load, strategy: str, runs: Runs) -> Gains:
+    def _gains(self, load: Load, strategy: str, runs: Runs) -> tuple[Gains, Units]:
         scenario, sample = load.case.scenario, self.trials.sample
         every = tiers_of(scenario, [runs])
         p95 = _p95(load, strategy, sample) if len(runs) == 1 else {}
         found: Gains = {}
+        units: Units = {}
         prices = []
         for tier, of in every.items():
             name = tier or EVERY
@@ -218,10 +220,17 @@ class _Showing:
             creates = of.units("creates", tier)
             if not creates.sum():
                 continue
+            hits, seconds, failed = of.units("clones", tier), of.units(MADE_S, tier), of.failures(tier)
+            units[name] = {
+                "hit_rate": hits[0],
+                "p95_s": seconds[0],
+                "waited_h_month": seconds[0],
+                "errors": failed[0],
+            }
             own = {
-                "hit_rate": sample.ratio(of.units("clones", tier), creates[0]),
-                "waited_h_month": sample.total(of.units(MADE_S, tier) / HOUR_S / self.trials.months),
-                "errors": sample.total(of.failures(tier)),
+                "hit_rate": sample.ratio(hits, creates[0]),
+                "waited_h_month": sample.total(seconds / HOUR_S / self.trials.months),
+                "errors": sample.total(failed),
             }
             found[name] = {key: Estimate(each.point[0], each.deviations[0]) for key, each in own.items()}
             if tier:
@@ -232,7 +241,7 @@ class _Showing:
                 mean = sample.mean(values)
                 found[name]["p95_s"] = Estimate(mean.point[0], mean.deviations[0])
         found[EVERY]["price_month"] = sum(prices[1:], start=prices[0])
-        return found
+        return found, units
 
 
 def _p95(load: Load, strategy: str, sample: Sample) -> dict[str, Estimate]:
@@ -297,7 +306,7 @@ def _action(
         "values": {key: _json(value) for key, value in action.option.values.items()},
         "gain": gain,
         "alone": _gain(alone, chain[0], trials)[EVERY],
-        "hurts": _hurts(gain),
+        "hurts": _hurts(after, before, trials),
         "pays_with_next": pays_with_next,
         **_figures(after, trials),
     }
@@ -307,34 +316,59 @@ def _json(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _hurts(gain: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The figures of single tiers that surely become worse; a price is no hurt."""
+def _hurts(after: _Shown, before: _Shown, trials: Trials) -> list[dict[str, Any]]:
+    """The figures of single tiers that become worse beyond chance; a price is no hurt.
+
+    One figure alone is worse if its own interval says so: that is a warning. Of many figures, some look
+    worse by chance. So only those are `sure` that Holm's procedure rejects among all figures of the action,
+    and that differ on enough days or in enough replications.
+    """
+    looked_at = []
+    for tier, of in after.gains.items():
+        for name in of:
+            if tier != EVERY and name != "price_month" and name in before.gains.get(tier, {}):
+                change = of[name] - before.gains[tier][name]
+                rests_on = trials.rests_on(after.units[tier][name], before.units[tier][name])
+                looked_at.append((tier, name, change, trials.sample.p_value(change), rests_on))
+    beyond = holm([p_value if rests_on >= FEWEST else 1.0 for *_, p_value, rests_on in looked_at])
     found = []
-    for tier, of in gain.items():
-        for name, more in GAINS.items():
-            low, high = of[f"{name}_low"], of[f"{name}_high"]
-            if tier == EVERY or name == "price_month" or low is None:
-                continue
-            if (high if more else -low) < 0:
-                found.append({"tier": tier, "figure": name, "by": of[name], "low": low, "high": high})
+    for (tier, name, change, *_), sure in zip(looked_at, beyond, strict=True):
+        told = trials.sample.interval(change, CONFIDENCE)
+        if (told.high if GAINS[name] else -told.low) < 0:
+            figures = {"by": told.mean, "low": told.low, "high": told.high}
+            found.append({"tier": tier, "figure": name, **figures, "sure": sure})
     return found
 
 
-def _tried(action: Action, outcome: Outcome, trials: Trials) -> dict[str, Any]:
-    """A lever alone on today: what it saves a month, in money."""
-    (today,) = trials([trials.today])
-    assert today is not None
-    saved = trials.saved(outcome, today)
-    return {
-        "lever": action.lever.name,
-        "action": action.option.words,
-        "effort": action.lever.effort,
-        "saves_month": saved.mean,
-        "saves_month_low": saved.low,
-        "saves_month_high": saved.high,
-        "lacks": outcome.short,
-        "worth_it": trials.worth_it(outcome, today),
-    }
+def _savings(tried: Sequence[Tried], trials: Trials, state: State) -> list[tuple[dict[str, Any], bool]]:
+    """What each lever saves a month beside a state, in money, all intervals together; and whether it pays."""
+    (now,) = trials([state])
+    assert now is not None
+    rows = []
+    for action, outcome in tried:
+        saved = trials.saved(outcome, now, len(tried))
+        row = {
+            "lever": action.lever.name,
+            "action": action.option.words,
+            "effort": action.lever.effort,
+            "saves_month": saved.interval.mean,
+            "saves_month_low": saved.interval.low,
+            "saves_month_high": saved.interval.high,
+            "rests_on": saved.rests_on,
+            "of": saved.of,
+            "needed": saved.needed,
+            "lacks": outcome.short,
+            "worth_it": trials.worth_it(outcome, now, len(tried)),
+        }
+        rows.append((row, trials.pays(outcome, now)))
+    return rows
+
+
+def _undecided(found: Found, trials: Trials) -> list[dict[str, Any]]:
+    """The levers that would pay beside the actions, if that is no chance; what saves most comes first."""
+    rows = _savings(found.beside, trials, state_of(trials, found.actions))
+    undecided = [row for row, pays in rows if pays and not row["worth_it"]]
+    return sorted(undecided, key=lambda row: -float(row["saves_month"]))
 
 
 def _met(trials: Trials, actions: Sequence[Action]) -> bool:

@@ -18,10 +18,12 @@ Tried = tuple[Action, Outcome]
 
 @dataclass(frozen=True)
 class Found:
-    """The actions in order, and every lever tried alone on today with its best outcome."""
+    """The actions in order; every lever tried alone on today with its best outcome, and the others beside the
+    actions."""
 
     actions: list[Action]
     alone: list[Tried]
+    beside: list[Tried]
 
 
 def search(trials: Trials, levers: Levers) -> Found:
@@ -46,7 +48,10 @@ def search(trials: Trials, levers: Levers) -> Found:
                 break
             actions += new
             state = state_of(trials, actions)
-    return Found(_needed(trials, _tuned(trials, actions, levers)), alone)
+    actions = _needed(trials, _tuned(trials, actions, levers))
+    state, taken = state_of(trials, actions), {action.lever.name for action in actions}
+    others = [each for each in levers(state) if each.name not in taken]
+    return Found(actions, alone, _best_of_each(trials, state, others))
 
 
 def state_of(trials: Trials, actions: Sequence[Action]) -> State:
@@ -62,7 +67,7 @@ def _next(trials: Trials, state: State, left: Levers, room: int) -> list[Action]
     (now,) = trials([state])
     assert now is not None
     tried = _best_of_each(trials, state, left(state))
-    good = [each for each in tried if trials.worth_it(each[1], now)]
+    good = [each for each in tried if trials.worth_it(each[1], now, len(tried))]
     if good:
         return [min(good, key=lambda each: each[1].rank)[0]]
     if room < 2:
@@ -77,7 +82,7 @@ def _next(trials: Trials, state: State, left: Levers, room: int) -> list[Action]
     both = [
         (actions, outcome)
         for (actions, _), outcome in zip(pairs, outcomes, strict=True)
-        if outcome is not None and trials.worth_it(outcome, now, sure=True)
+        if outcome is not None and trials.worth_it(outcome, now, len(pairs))
     ]
     return min(both, key=lambda each: each[1].rank)[0] if both else []
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from sim.analysis.statistics import Interval, Sample
+from sim.analysis.statistics import CONFIDENCE, DAY_S, FEWEST, Estimate, Interval, Sample
 from sim.inputs.limits import OFF, Limits
 from sim.inputs.scenario import Scenario
 from sim.planner.advise_ground import in_one_pool, joined
@@ -25,9 +27,8 @@ from sim.sweep.varying import Point, apply
 
 MONTH_S = 30 * 86_400.0
 HOUR_S = 3600.0
-CONFIDENCE = 0.95
 LEAST_SHARE = 0.01  # of today's cost, which an action must save
-LITTLE = 0.05  # of what good days save, which bad days may cost
+LONGEST = 365  # days, or replications, for which nobody waits
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,41 @@ class Outcome:
         return round(self.short, 9), self.cost
 
 
+@dataclass(frozen=True)
+class Saving:
+    """What a state saves a month against another, and what tells it.
+
+    - interval: of the paired difference.
+    - rests_on: the days of the history, or the replications, in which the two differ.
+    - of: all days of the history, or all replications.
+    """
+
+    interval: Interval
+    rests_on: float
+    of: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether it saves something beyond chance: the interval is above zero, and rests on enough days.
+
+        A bootstrap of few days knows no others, and may have no width. With fewer than `FEWEST` differences,
+        no two-sided sign test rejects, whatever their sizes.
+        """
+        return self.interval.low > 0 and self.rests_on >= FEWEST
+
+    @property
+    def needed(self) -> int | None:
+        """About how many days, or replications, like these would tell; None: more than LONGEST.
+
+        The interval of a mean becomes narrower with the square root of their number.
+        """
+        mean, half = self.interval.mean, self.interval.high - self.interval.mean
+        if not mean or not self.rests_on:
+            return None
+        needed = self.of * max(1.0, (half / mean) ** 2, FEWEST / self.rests_on)
+        return math.ceil(needed) if needed <= LONGEST else None
+
+
 class Trials:
     """Simulates states, each once, and tells their outcomes.
 
@@ -172,23 +208,54 @@ class Trials:
         short = sum(max(0.0, ENOUGH - margin) / each.scale for each, margin in margins.items())
         return Outcome(state, units, float(self.sample.total(units).point), short, runs)
 
-    def saved(self, new: Outcome, old: Outcome) -> Interval:
-        """What a state saves a month against another, with the interval of the paired difference."""
-        return self.sample.interval(self.sample.total(old.units - new.units), CONFIDENCE)
-
-    def worth_it(self, new: Outcome, old: Outcome, sure: bool = False) -> bool:
-        """Whether a state is better: nearer to the targets, or as near and cheaper beyond chance.
-
-        A failure of one day has a wide interval. So it is also enough, unless `sure`, if nearly all units
-        cost less, or as much: what the others cost more is little beside it.
-        """
-        if round(new.short, 9) != round(old.short, 9):
-            return new.short < old.short
+    @cached_property
+    def _asked(self) -> npt.NDArray[np.bool_]:
+        """(units,): whether anybody asked for a volume from an image."""
         (today,) = self([self.today])
         assert today is not None
-        saved, units = self.saved(new, old), old.units - new.units
-        little = not sure and -units[units < 0].sum() <= LITTLE * units[units > 0].sum()
-        return bool((saved.low > 0 or little) and saved.mean > 0 and saved.mean >= LEAST_SHARE * today.cost)
+        scenario = self.grounds[False].scenario
+        asked: npt.NDArray[np.bool_] = tiers_of(scenario, [today.runs])[ALL].units("creates", ALL)[0] > 0
+        return asked
+
+    @cached_property
+    def of(self) -> float:
+        """The days of the history, or the number of replications."""
+        load = self.grounds[False].simulator.load
+        if self.sample.kind == "replications":
+            return float(self.sample.units)
+        return max(load.case.last_create_s - load.warm_up_s, 0.0) / DAY_S
+
+    def rests_on(self, new: Floats, old: Floats) -> float:
+        """In how many days of the history, or replications, with creates two states differ (units,).
+
+        Blocks shorter than a day are no more units than there are days: one storm is in several of them.
+        """
+        differ = ~np.isclose(new, old, rtol=1e-9, atol=1e-9) & self._asked
+        return min(float(np.count_nonzero(differ)), self.of)
+
+    def saved(self, new: Outcome, old: Outcome, tests: int = 1) -> Saving:
+        """What a state saves a month against another.
+
+        Of `tests` savings that are looked at together, all lie in their intervals with CONFIDENCE
+        (Bonferroni): the best of many is large by chance, too.
+        """
+        estimate: Estimate = self.sample.total(old.units - new.units)
+        interval = self.sample.interval(estimate, 1 - (1 - CONFIDENCE) / tests)
+        return Saving(interval, self.rests_on(new.units, old.units), self.of)
+
+    def worth_it(self, new: Outcome, old: Outcome, tests: int = 1) -> bool:
+        """Whether a state is better: nearer to the targets, or as near and cheaper beyond chance."""
+        if round(new.short, 9) != round(old.short, 9):
+            return new.short < old.short
+        return self.saved(new, old, tests).sure and self.pays(new, old)
+
+    def pays(self, new: Outcome, old: Outcome) -> bool:
+        """Whether a state keeps the targets as the other does and saves enough in this workload, maybe by
+        chance."""
+        (today,) = self([self.today])
+        assert today is not None
+        saved = old.cost - new.cost
+        return new.short <= old.short and saved > 0 and saved >= LEAST_SHARE * today.cost
 
 
 def cheapest(table: Table, scenario: Scenario, worth: Worth, months: float) -> dict[str, Limits]:

@@ -12,7 +12,7 @@ from sim.planner.advise import Advice
 from sim.planner.answer import whole
 from sim.report import parts
 from sim.report.deploy import Known, confs, ini
-from sim.report.display_advise import NOTHING, WORDS, fine_print, hurt_text
+from sim.report.display_advise import NOTHING, TOO_LITTLE, WORDS, fine_print, hurt_text, undecided_lines
 from sim.report.figures import Pictures
 from sim.report.numbers import numbers, text
 from sim.report.page import page
@@ -56,9 +56,11 @@ def verdict_of(document: Mapping[str, Any]) -> Verdict:
     )
     last = f"Users wait {waits} a month for their volumes, and image-volumes cost {costs} a month."
     about = f"Today is {document['today']['strategy']}, with the limits of the scenario."
+    undecided = undecided_lines(document)
+    waits_for = [" ".join([TOO_LITTLE, *undecided])] if undecided else []
     actions = [_action(action) for action in document["actions"]]
     cards = cards_of(now, then)
-    return Verdict([first, brings(now, then), last], about, cards, actions, fine_print(document))
+    return Verdict([first, *waits_for, brings(now, then), last], about, cards, actions, fine_print(document))
 
 
 def _action(action: Mapping[str, Any]) -> Action:
@@ -78,7 +80,11 @@ def _action(action: Mapping[str, Any]) -> Action:
 
 
 def _tried(document: Mapping[str, Any]) -> Section:
-    columns = ["action", "effort", "saves_month", "saves_month_low", "saves_month_high", "worth_it"]
+    saves = ["saves_month", "saves_month_low", "saves_month_high", "rests_on", "of", "needed", "worth_it"]
+    columns = ["action", "effort", *saves]
     table = pd.DataFrame(document["tried"], columns=columns)
-    lines = ["Every change that was tried alone, and what it saves a month: waits and failures have a price."]
+    lines = [
+        "Every change that was tried alone, and what it saves a month: waits and failures have a price. All"
+        " intervals hold together. A saving rests on the days, or replications, that differ from today."
+    ]
     return Section("tried", "What was tried", lines, tables=[numbers(table, "Each alone", "tried.csv")])

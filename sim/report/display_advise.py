@@ -12,8 +12,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sim.planner.advise_trials import LONGEST
 from sim.report.plan_text import between
-from sim.report.terminal import filled, text_of
+from sim.report.terminal import filled, item, text_of
 
 Document = Mapping[str, Any]
 COLUMNS = {
@@ -34,6 +35,8 @@ NOTHING = (
     "Nothing is worth doing: no change that was tried, alone or with another, saves at least 1 % of today's"
     " cost beyond chance."
 )
+TOO_LITTLE = "Too little history to tell whether these are worth doing:"
+MOST_UNDECIDED = 3
 
 
 def advice_text(document: Document, folder: Path) -> str:
@@ -49,6 +52,9 @@ def _parts(document: Document, folder: Path) -> Iterable[RenderableType]:
         yield Text(filled(NOTHING))
     for action in document["actions"]:
         yield from _action(action)
+    if undecided := undecided_lines(document):
+        yield Text(filled(TOO_LITTLE))
+        yield from (Text(item(line)) for line in undecided)
     yield ""
     yield _gains(document)
     yield Text(filled(fine_print(document)), style="dim")
@@ -77,7 +83,27 @@ def hurt_text(hurt: Document) -> str:
     """What becomes worse for a tier, in a sentence."""
     times, unit = (100, " points") if hurt["figure"] == "hit_rate" else (1, "")
     by, low, high = (times * hurt[name] for name in ("by", "low", "high"))
-    return f"It hurts {hurt['tier']}: {WORDS[hurt['figure']]} {by:+,.3g}{unit} ({low:+,.3g} to {high:+,.3g})."
+    verb = "hurts" if hurt["sure"] else "may hurt"
+    return (
+        f"It {verb} {hurt['tier']}: {WORDS[hurt['figure']]} {by:+,.3g}{unit} ({low:+,.3g} to {high:+,.3g})."
+    )
+
+
+def undecided_lines(document: Document) -> list[str]:
+    """What may be worth doing, and how much more must be known to tell; without a list's marks."""
+    on, what = {"replications": ("in", "replications"), "blocks": ("on", "days")}[document["intervals_of"]]
+    lines = []
+    for each in document["undecided"][:MOST_UNDECIDED]:
+        saves, low, high = (each[f"saves_month{end}"] for end in ("", "_low", "_high"))
+        rests = f"It makes a difference {on} {each['rests_on']:.2g} of {each['of']:.2g} {what}"
+        needed = f"about {each['needed']:,} would tell" if each["needed"] else f"{LONGEST} would not tell"
+        saved = f"it saved {_money(saves)} a month ({_money(low)} to {_money(high)})"
+        lines.append(f"{each['action']}: {saved}. {rests}; {needed}.")
+    return lines
+
+
+def _money(of: float) -> str:
+    return f"{of:,.0f}" if abs(of) >= 100 else f"{of:.2g}"
 
 
 def _gains(document: Document) -> Table:

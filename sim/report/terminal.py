@@ -10,6 +10,7 @@ from typing import IO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from sim.inputs.shown import Unescaped, escaped
 
@@ -35,11 +36,14 @@ def console(stderr: bool = False) -> Console:
 
 
 def text_of(*parts: RenderableType) -> str:
-    """The parts one below the other, in the colours of a terminal if stdout is one."""
+    """The parts one below the other, in the colours of a terminal if stdout is one.
+
+    Text with `no_wrap` stays on its line: rich itself wraps text that is printed alone.
+    """
     made = console()
     with made.capture() as text:
         for part in parts:
-            made.print(part)
+            made.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     return "\n".join(line.rstrip() for line in text.get().split("\n")).rstrip("\n")
 
 

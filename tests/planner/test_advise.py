@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from sim import api
 from sim.analysis.metrics import summary
+from sim.analysis.statistics import FEWEST
 from sim.cli import app
 from sim.inputs.limits import ENABLED
 from sim.planner.advise_ground import BEFORE_S, in_one_pool, joined, one_pool, with_releases
@@ -108,8 +109,11 @@ def test_a_cache_that_is_off_is_turned_on(tmp_path: Path) -> None:
 
 def test_every_gain_is_what_its_scenario_shows(tmp_path: Path) -> None:
     """The difference between the scenarios of an action and of the one before, run afresh."""
-    found = advise(Path("scenarios/smallest.yaml"), tmp_path / "out", "--one-array")
-    assert found["actions"]
+    rows = [row.replace(",i,", f",{'ij'[n // 2 % 2]},") for n, row in enumerate(daily(12, 6))]
+    quota = {"internal_tenant_quota_volumes": 1}
+    path = scenario(tmp_path, {"a": {"image_volume_cache_enabled": False}, "b": {}}, rows, cinder=quota)
+    found = advise(path, tmp_path / "out", "--one-array")
+    assert len(found["actions"]) > 1
     files = [found["today"], *found["actions"]]
     shown = []
     for each in files:
@@ -140,6 +144,53 @@ def test_nothing_is_worth_doing_where_nothing_can_be_gained(tmp_path: Path) -> N
     assert found["actions"] == []
     result = CliRunner().invoke(app, ["advise", str(path), "--out", str(tmp_path / "o"), "--workers", "1"])
     assert "Nothing is worth doing" in result.output
+
+
+def test_one_create_is_no_evidence(tmp_path: Path) -> None:
+    """A prefetch would have made the one download a clone: one day says nothing about others."""
+    path = scenario(tmp_path, {"a": {}}, ["9000,create,v,i,10,t,"])
+    found = advise(path, tmp_path / "out")
+    assert found["actions"] == [] and not any(each["worth_it"] for each in found["tried"])
+    first = found["undecided"][0]
+    assert first["lever"] == "prefetch" and first["rests_on"] == first["of"] == 9000 / DAY_S
+    assert first["needed"] == FEWEST
+    saved = 10 * (DOWNLOAD_S - 2) / 3600 * 30 * DAY_S / 9000
+    assert first["saves_month"] == pytest.approx(saved, rel=0.01)  # less the price of an earlier image-volume
+    result = CliRunner().invoke(app, ["advise", str(path), "--out", str(tmp_path / "o"), "--workers", "1"])
+    text = " ".join(result.output.split())
+    assert "Nothing is worth doing" in text and "Too little history to tell" in text
+    assert "about 6 would tell" in text
+
+
+@pytest.mark.parametrize(("days", "told"), [(5, False), (7, True)])
+def test_few_days_are_no_evidence_although_all_are_alike(days: int, told: bool, tmp_path: Path) -> None:
+    """A create every two hours: each block of the history saves the same, so the interval is narrow."""
+    rows = [
+        row
+        for n in range(12 * days)
+        for row in (f"{7200 * n},create,v{n},i,10,t,", f"{7200 * n + 1800},delete,v{n},,,,")
+    ]
+    path = scenario(tmp_path, {"a": {"image_volume_cache_enabled": False}}, rows)
+    found = advise(path, tmp_path / "out")
+    (cache,) = (each for each in found["tried"] if each["lever"] == "cache on: every backend")
+    assert cache["saves_month_low"] > 0
+    assert cache["worth_it"] == told and bool(found["actions"]) == told
+    assert cache["rests_on"] == cache["of"] == pytest.approx(days, rel=0.02)
+    assert told or found["undecided"][0]["lever"] == "cache on: every backend"
+
+
+def test_a_saving_whose_interval_has_zero_in_it_is_no_action(tmp_path: Path) -> None:
+    """All failures come in a storm on one of twelve days: they may never come again."""
+    storm = [f"{5 * DAY_S + n},create,s{n},i,10,t," for n in range(9)]
+    ends = [f"{6 * DAY_S + n},delete,s{n},,,," for n in range(5)]
+    rows = sorted([*daily(12, 2), *storm, *ends], key=lambda row: float(row.split(",")[0]))
+    path = scenario(tmp_path, {"a": {"pools": {"p": {"max_volumes": 6}}}}, rows)
+    found = advise(path, tmp_path / "out")
+    # Beside the image-volume, five of the nine have a place; then the two of that day have none.
+    assert found["today"]["tiers"]["all"]["errors"] == 4 + 2
+    (places,) = (each for each in found["undecided"] if each["lever"] == "places")
+    assert places["saves_month_low"] < 0 < places["saves_month"] and not places["worth_it"]
+    assert found["actions"] == []
 
 
 def test_a_quota_that_binds_is_found_and_one_that_is_not_set_is_not_tried(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from rich.text import Text
 
 from sim.report.display_front import front_text
+from sim.report.terminal import text_of
 
 ROWS = pd.DataFrame(
     {
@@ -34,3 +36,8 @@ def test_a_letter_stands_at_its_price_and_its_hits(monkeypatch: pytest.MonkeyPat
 def test_a_narrow_terminal_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "99")
     assert front_text(ROWS) == ""
+
+
+def test_lines_to_paste_are_never_broken() -> None:
+    line = " ".join(["cinder-cache", *["word"] * 40])
+    assert text_of(Text(line, no_wrap=True, overflow="ignore"), Text("end")) == f"{line}\nend"
