@@ -168,6 +168,8 @@ class Sample:
 
     def p_value(self, estimate: Estimate) -> float:
         """How likely so large a single estimate is if the truth is 0 (Student's t, two-sided); NaN: 1."""
+        from scipy import special
+
         point, error = float(estimate.point), float(np.linalg.norm(estimate.deviations))
         if math.isnan(point) or math.isnan(error) or not point:
             return 1.0
