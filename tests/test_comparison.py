@@ -101,7 +101,14 @@ class TestReplications:
         assert shown.exit_code == 0, shown.stderr
         assert shown.stdout.startswith("means of 3 replications (± at 95 %)\n")
         assert "creates before 7,200 s are left out" in shown.stdout and "less none:" in shown.stdout
-        folders = ["cache-only", "differences.csv", "none", "replications.csv", "report.html"]
+        folders = [
+            "cache-only",
+            "differences.csv",
+            "none",
+            "replications.csv",
+            "report.html",
+            "summaries.csv",
+        ]
         assert sorted(path.name for path in out.iterdir()) == folders
         summaries = []
         for number in range(3):

@@ -17,8 +17,8 @@ from sim.cli.ending import ORDER
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-# These need the history of a cloud: other tests run them, this one parses their options.
-PARSED = ("calibrate", "import", "advise", "watch", "verdict")
+# These need the history of a cloud, or results: other tests run them, this one parses their options.
+PARSED = ("calibrate", "import", "advise", "watch", "verdict", "report")
 
 
 def help_of(command: str) -> str:

@@ -73,6 +73,21 @@ def test_an_empty_table_is_read_back_as_one(tmp_path: Path) -> None:
     assert found["cache"].empty
 
 
+def test_tables_that_an_earlier_version_did_not_know_are_empty(tmp_path: Path) -> None:
+    """A folder says which tables it has since it can have lost one."""
+    tables = tables_of(case_of(tmp_path))
+    later = ("nodes", "directories", "links")
+    old = {name: table for name, table in tables.items() if name not in later}
+    write(old, {"engine": "cinder"}, tmp_path / "old")
+    found, _ = read(tmp_path / "old")
+    assert all(found[name].empty for name in later)
+    assert all(list(found[name]) == list(tables[name]) for name in later)
+    pd.testing.assert_frame_equal(found["summary"], tables["summary"], check_exact=True)
+    write(old, {"tables": list(TABLES)}, tmp_path / "lost")
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "lost")
+
+
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path, fmt: Literal["csv", "parquet"]) -> None:
     case = case_of(tmp_path)
@@ -151,4 +166,5 @@ def test_the_manifest_says_what_was_run(tmp_path: Path) -> None:
         "trace_start": None,
     }
     assert {name: found[name] for name in expected} == expected
+    assert found["settings"]["seed"] == 3 and "name" not in found["settings"]
     assert found["versions"]["cinder"] and found["versions"]["python"]

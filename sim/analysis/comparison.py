@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ class Comparison:
     - measures: `tier`, `strategy`, `measure`, `mean`, `low`, `high`, for columns of
       `sim.analysis.metrics.summary`.
     - differences: the same columns for paired differences to the reference, for the measures in DIFFERENCES.
+    - each: of replications, the rows of `sim.analysis.metrics.summary` with their `replication`; else empty.
     """
 
     of: str
@@ -47,6 +48,7 @@ class Comparison:
     measures: pd.DataFrame
     differences: pd.DataFrame
     confidence: float = CONFIDENCE
+    each: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def counted(records: Records, warm_up_s: float) -> Records:
@@ -69,7 +71,9 @@ def of_replications(summaries: Sequence[pd.DataFrame], warm_up_s: float = 0.0) -
     values = np.stack([one[measures].to_numpy(np.float64) for one in summaries], axis=-1)
     sample = Sample.of_replications(len(summaries))
     about = summaries[0][["tier", "strategy"]]
-    return _comparison(sample, about, measures, sample.mean(values), 0.0, warm_up_s)
+    found = _comparison(sample, about, measures, sample.mean(values), 0.0, warm_up_s)
+    each = [one.assign(replication=number) for number, one in enumerate(summaries)]
+    return replace(found, each=pd.concat(each, ignore_index=True))
 
 
 def in_blocks(requests: pd.DataFrame, tiers: Iterable[str], strategy: str, blocks: Blocks) -> pd.DataFrame:

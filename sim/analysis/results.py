@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,8 @@ import pandas as pd
 
 from sim.inputs.beside import scratch
 from sim.inputs.cells import plain_series, write_csv
+from sim.inputs.kept import kept
+from sim.model.records import DIRECTORIES, LINKS, NODES
 from sim.run import engine_of
 
 if TYPE_CHECKING:
@@ -26,7 +28,10 @@ TABLES = (
     *("requests", "others", "pools", "cache_events", "cache", "uploads", "summary", "space", "nodes"),
     *("directories", "links"),
 )
+# Tables that folders of earlier versions do not have, with their columns.
+LATER = {"nodes": NODES, "directories": DIRECTORIES, "links": LINKS}
 MANIFEST = "manifest.json"
+EACH = "summaries.csv"  # of a comparison: the summary of each replication
 VERSIONED = ("cinder-cache-planner", "cinder", "simpy", "greenlet", "numba", "numpy", "pandas", "pyarrow")
 TEXT = (
     *("volume_id", "image_id", "volume_type", "host", "source", "status", "error"),
@@ -57,6 +62,8 @@ def manifest_of(
         "trace_start": None if start is None else start.isoformat(),
         "versions": versions(),
         "sha256": sha256,
+        "settings": kept(case.scenario),
+        "tables": list(TABLES),
         "creates": creates,
         "engine_s": engine_s,
         "wall_s": wall_s,
@@ -144,22 +151,31 @@ def _write_table(table: pd.DataFrame, path: Path, fmt: Format) -> None:
 def read(directory: str | Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """The tables by name and the manifest of a folder that `write` made, in any format.
 
-    Raises FileNotFoundError if there is no manifest, that is, no complete run.
+    A table that the version which wrote the folder did not know is empty. Raises FileNotFoundError if there
+    is no manifest, that is, no complete run, or if a table is lost.
     """
     folder = Path(directory)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return {name: _read_table(folder, name) for name in TABLES}, manifest
+    return {name: read_table(folder, name, manifest) for name in TABLES}, manifest
 
 
-def _read_table(folder: Path, name: str) -> pd.DataFrame:
+def read_table(
+    folder: Path, name: str, manifest: Mapping[str, Any], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """One of the tables that `read` reads, or some of its columns."""
     path = folder / f"{name}.csv"
     if not path.exists():
-        return pd.read_parquet(path.with_suffix(".parquet"))
-    columns = pd.read_csv(path, nrows=0).columns
+        path = path.with_suffix(".parquet")
+        unknown = name in LATER and name not in manifest.get("tables", ())
+        if unknown and not path.exists():
+            return pd.DataFrame(columns=list(columns or LATER[name]))
+        return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    there = pd.read_csv(path, nrows=0).columns
     table = pd.read_csv(
         path,
         dtype=dict.fromkeys(TEXT, str),
         keep_default_na=False,
-        na_values={name: [""] for name in columns if name not in TEXT},
+        na_values={name: [""] for name in there if name not in TEXT},
+        usecols=None if columns is None else list(columns),
     )
-    return table.assign(**{name: plain_series(table[name]) for name in columns if name in TEXT})
+    return table.assign(**{name: plain_series(table[name]) for name in table if name in TEXT})

@@ -6,7 +6,7 @@ shared.py    the app, common options, printing
 jobs.py      what run and compare do
 sources.py   the options of a real cloud's sources
 simulate.py, sweeping.py, planning.py, curves.py, storming.py, workload.py, importing.py, advising.py,
-             judging.py, watching.py  the commands
+             judging.py, reporting.py, watching.py  the commands
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from sim.cli import (  # noqa: F401  they join the app
     importing,
     judging,
     planning,
+    reporting,
     simulate,
     storming,
     sweeping,

@@ -128,6 +128,7 @@ def recommendation(told: Told) -> dict[str, Any]:
 
 def write(job: Job, outcomes: list[Outcome], found: Comparison | None, told: Told) -> None:
     """Write `report.html`, and the tables of several replications, next to the folders of the rows."""
+    from sim.analysis.results import EACH
     from sim.report.page import FILE
 
     out, new = job.options.out, job.new
@@ -136,6 +137,7 @@ def write(job: Job, outcomes: list[Outcome], found: Comparison | None, told: Tol
     if found is not None and job.options.replications > 1:
         write_csv(found.measures, new / "replications.csv")
         write_csv(found.differences, new / "differences.csv")
+        write_csv(found.each, new / EACH)
         job.told.append(f"replications: written to {printable(str(out))}")
     _report(job, outcomes, found, told, new)
     job.told.append(f"report: written to {printable(str(out / FILE))}")

@@ -29,7 +29,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 STDOUT = "stdout"  # the file of errors of what is printed
 OUTPUTS = ("out",)
 ORDER = (  # of the commands in the help: from a cloud to an answer, then its reasons, then tools
-    *("advise", "import", "calibrate", "validate", "compare", "plan", "storm", "verdict", "watch"),
+    *("advise", "import", "calibrate", "validate", "compare", "plan", "storm", "verdict", "report", "watch"),
     *("curve", "sweep", "run", "verify", "generate", "fit", "cinders"),
 )
 DATABASE = "CINDER_CACHE_DB"  # the URL of a database, where it is not on the command line

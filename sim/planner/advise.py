@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sim.analysis.statistics import CONFIDENCE, FEWEST, Estimate, Sample, holm
+from sim.inputs.kept import kept
 from sim.inputs.limits import Limits
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case, Scenario
@@ -114,17 +115,13 @@ def advise(
     ]
     document = {
         "scenario": ground.scenario.name,
-        "today": {"strategy": chain[0].strategy, "scenario": chain[0].file, **_figures(chain[0], trials)},
+        "today": _state(chain[0], trials),
         "strategies": _strategies(trials),
         "actions": [
             _action(number, found.actions, chain, alone[number], trials)
             for number in range(1, len(found.actions) + 1)
         ],
-        "with_all": {
-            "strategy": chain[-1].strategy,
-            "scenario": chain[-1].file,
-            **_figures(chain[-1], trials),
-        },
+        "with_all": _state(chain[-1], trials),
         "undecided": _undecided(found, trials),
         "tried": [of for of, _ in _savings(found.alone, trials, trials.today)],
         "met": _met(trials, found.actions),
@@ -275,6 +272,16 @@ def _told(of: Mapping[str, Estimate], sample: Sample) -> dict[str, Any]:
 
 def _figures(of: _Shown, trials: Trials) -> dict[str, Any]:
     return {"tiers": of.told(trials.sample)}
+
+
+def _state(of: _Shown, trials: Trials) -> dict[str, Any]:
+    settings = kept(of.load.case.scenario)
+    return {
+        "strategy": of.strategy,
+        "scenario": of.file,
+        **_figures(of, trials),
+        "settings": settings,
+    }
 
 
 def _gain(after: _Shown, before: _Shown, trials: Trials) -> dict[str, dict[str, Any]]:

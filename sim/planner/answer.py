@@ -14,6 +14,7 @@ from sim.analysis.pareto import frontier
 from sim.analysis.verification import difference
 from sim.inputs.beside import beside
 from sim.inputs.cells import csv_text
+from sim.inputs.kept import kept
 from sim.inputs.limits import todays
 from sim.inputs.scenario import Case
 from sim.model.records import Records
@@ -152,6 +153,7 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
         "intervals": {"of": task.sample.kind, "units": task.sample.units, "confidence": confidence},
         **promised_load(plan.load, records.requests),
         "warm_up_s": plan.load.warm_up_s,
+        "settings": kept(scenario),
         "checked_by_cinder": {
             "requests": len(checked.requests),
             "equal": (parted := difference(checked, records)) is None,

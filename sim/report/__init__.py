@@ -9,6 +9,7 @@
     verdict.py     what a page opens with
     explore.py     the data of the panel that answers "and what if?" (`templates/explore.js`)
     comparison.py, swept.py, planned.py, advised.py  the pages
+    side.py, pair.py, pair_words.py, paired.py  two results side by side, and their page
     page.py        the page's template (`templates/report.html.j2`), style and script
 
 Text:

@@ -43,7 +43,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with its own title. It folds `tables` and `numbers` away; paper has the tables."""
+    """A part of the page with its own title. It folds `tables` and `numbers` away; paper has the tables.
+    `shown` are tables that it does not fold away."""
 
     id: str
     title: str
@@ -55,6 +56,7 @@ class Section:
     lists: Sequence[tuple[str, Sequence[str]]] = field(default_factory=list)
     pairs: bool = False
     panel: Panel | None = None
+    shown: list[Numbers] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

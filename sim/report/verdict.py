@@ -55,7 +55,8 @@ class Action:
 @dataclass(frozen=True)
 class Verdict:
     """`sentences`: what to do, what it brings, and what it costs or lacks. `today`: what today's figures are
-    of. `cards`: three figures of each tier, by its name. `note`: small print.
+    of. `cards`: three figures of each tier, by its name. `note`: small print. `before`: what stands before
+    the figure that each one is compared with.
     """
 
     sentences: Sequence[str]
@@ -63,6 +64,7 @@ class Verdict:
     cards: Mapping[str, Sequence[Figure]]
     actions: Sequence[Action] = ()
     note: str = ""
+    before: str = "today"
 
 
 def cards_of(now: Tiers, then: Tiers) -> dict[str, list[Figure]]:

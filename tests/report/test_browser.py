@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from sim.cli import app
 from sim.report.page import FILE
 from tests.report.making import COMMANDS
 
@@ -44,6 +46,21 @@ def test_axe_finds_nothing(
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     with opened(browser, folders[command], screen, scheme, bypass_csp=True) as page:
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+        found = axe.run(page).response["violations"]
+    assert found == [], json.dumps([(each["id"], each["nodes"][:2]) for each in found], indent=1)
+
+
+def test_two_results_side_by_side_can_be_read_on_a_phone_in_the_dark(
+    browser: Any, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    shown = CliRunner().invoke(
+        app, ["report", *map(str, (folders["compare"], folders["plan"], "--out", tmp_path))]
+    )
+    assert shown.exit_code == 0, shown.output
+    with opened(browser, tmp_path, "phone", "dark", bypass_csp=True) as page:
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+        assert page.evaluate("document.documentElement.scrollWidth") == SCREENS["phone"][0]
         found = axe.run(page).response["violations"]
     assert found == [], json.dumps([(each["id"], each["nodes"][:2]) for each in found], indent=1)
 
