@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 OLDEST := .venv-oldest
 RALLY := .venv-rally
+OPENSTACK := .venv-openstack
 # Tests of what differs, or may differ, between releases of Cinder.
 ON_OLDEST := (mixture or rescheduling or clone_limit or quota or stale or lru or herd or refused or installed or standins) and not upload or encrypted_uploads-no-op
 
@@ -20,7 +21,7 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 LAB ?= out/lab
 
 .PHONY: figures storm compare check units test tested lint docs map compiled prove releases fuzz killed coverage branches \
-	bench interrupted lab lab-stop lab-short is-it-true clean
+	bench interrupted lab lab-stop lab-short lab-deployed is-it-true clean
 
 storm: $(READY)  ## the storm of docs/storms.md: its tables and its picture
 	.venv/bin/cinder-cache storm scenarios/two_tiers.yaml --creates 500 --image ubuntu-22.04 --out storm-two-tiers
@@ -118,6 +119,10 @@ lab-stop: $(READY)  ## end that cloud, or what is left of it
 lab-short: $(READY)  ## three minutes: a real cloud decides as the simulator says
 	$(BIN)/python -m lab short
 
+lab-deployed: $(READY) $(OPENSTACK)/ready  ## in 40 minutes: what `advise` says is deployed in a real cloud, measured, watched by Prometheus, judged and undone
+	rm -rf $(LAB)/deployed
+	$(BIN)/python -m lab deployed $(LAB)/deployed
+
 is-it-true: $(READY)  ## the experiment of docs/is-it-true.md, in an hour and a half
 	$(BIN)/python -m lab experiment $(LAB)
 
@@ -138,5 +143,11 @@ $(RALLY)/ready: constraints-rally.txt
 	$(RALLY)/bin/pip install --quiet --no-compile --no-deps --requirement constraints-rally.txt
 	touch $@
 
+# The `openstack` command, which the scripts of `advise` call.
+$(OPENSTACK)/ready: constraints-openstack.txt
+	$(PYTHON) -m venv $(OPENSTACK)
+	$(OPENSTACK)/bin/pip install --quiet --no-compile --no-deps --requirement constraints-openstack.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(OLDEST) $(RALLY) out site
+	rm -rf $(VENV) $(OLDEST) $(RALLY) $(OPENSTACK) out site

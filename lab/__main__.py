@@ -13,6 +13,7 @@ import typer
 
 from lab import clone_first as weigher
 from lab import cloud, killed
+from lab import deployed as whole
 from lab import experiment as everything
 from lab import short as short_run
 from sim.inputs.problems import BadInput
@@ -84,6 +85,18 @@ def short() -> None:
     if (lacking := cloud.missing()) and not os.environ.get("REQUIRE_SERVERS"):
         print(f"skipped: {lacking}")
     elif lines := short_run.check():
+        sys.exit("\n".join(lines))
+
+
+@app.command()
+def deployed(folder: Folder, out: Path = everything.RESULTS / "deployed") -> None:
+    """Deploy what `advise` says about a lab in the new folder DIR, in 40 minutes; then judge it and undo it.
+
+    Write tables into OUT, and fail if something is not as it must be.
+    """
+    if lacking := whole.missing():
+        raise cloud.Broken(lacking)
+    if lines := whole.whole(folder.absolute(), out):
         sys.exit("\n".join(lines))
 
 

@@ -82,9 +82,17 @@ class Lab:
             found.execute(sql)
             return list(found.fetchall())
 
+    def end(self, name: str) -> None:
+        """Ends a server."""
+        _end(int((self.folder / "pids" / name).read_text()))
+
     def restart(self, name: str) -> None:
-        """Starts a server again that was killed."""
+        """Starts a server again that was ended or killed."""
         _spawn(self.folder, name, *_commands(self.folder, self.scenario, self.ports)[name])
+
+    def volume_services(self) -> list[str]:
+        """The servers that read limits of caches."""
+        return [f"4-cinder-volume-{node}" for node in conf.nodes(self.scenario)]
 
 
 @contextmanager
@@ -106,7 +114,7 @@ def running(
     owner.flush()
     fcntl.flock(owner, fcntl.LOCK_EX)  # for as long as this process lives
     try:
-        ports = dict(zip(SERVERS, _free_ports(len(SERVERS)), strict=True))
+        ports = dict(zip(SERVERS, free_ports(len(SERVERS)), strict=True))
         reflinks = _storage(folder, case.scenario, say)
         for name in ("logs", "images", "state/locks", "state/staging", "state/glance"):
             (folder / name).mkdir(parents=True)
@@ -193,7 +201,7 @@ def _end(pid: int, seconds: float = 20) -> None:
             time.sleep(0.05)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [int(one.getsockname()[1]) for one in sockets]
@@ -353,18 +361,18 @@ def _start(folder: Path, scenario: Scenario, ports: dict[str, int]) -> None:
     install += ["--auth-root-authentication-method=normal"]
     _run(folder, install + (["--user=root"] if os.geteuid() == 0 else []))
     spawn("0-mariadb")
-    _wait(folder, "0-mariadb", lambda: _listens(ports["mariadb"]))
+    _wait(folder, "0-mariadb", lambda: listens(ports["mariadb"]))
     with ThreadPoolExecutor() as pool:
         cinder = [BIN / "cinder-manage", "--config-file", folder / "cinder.conf", "db", "sync"]
         glance = [BIN / "glance-manage", "--config-file", folder / "glance-api.conf", "db", "sync"]
         syncs = [pool.submit(_run, folder, command) for command in (cinder, glance)]
         for sync in syncs:
             sync.result()
-    _wait(folder, "1-rabbitmq", lambda: _listens(ports["rabbitmq"]))
+    _wait(folder, "1-rabbitmq", lambda: listens(ports["rabbitmq"]))
     for name in list(commands)[2:]:
         spawn(name)
-    _wait(folder, "2-glance", lambda: _listens(ports["glance"]))
-    _wait(folder, "3-cinder-api", lambda: _listens(ports["cinder"]))
+    _wait(folder, "2-glance", lambda: listens(ports["glance"]))
+    _wait(folder, "3-cinder-api", lambda: listens(ports["cinder"]))
     _prepare(Lab(folder, ports, scenario, 0))
 
 
@@ -375,7 +383,7 @@ def _install(folder: Path, plugin: Path) -> None:
     _run(folder, [sys.executable, "-m", "pip", "install", *options, source])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:
@@ -402,7 +410,12 @@ def _prepare(lab: Lab) -> None:
         _accepted(volume.post("/types", json=body, raise_exc=False))
     quota = {"quota_set": {"volumes": -1, "gigabytes": -1}}
     _accepted(volume.put("/os-quota-sets/lab", json=quota, raise_exc=False))
-    expected = len(lab.scenario.backends)
+    ready(lab)
+
+
+def ready(lab: Lab) -> None:
+    """Waits until the scheduler and all cinder-volumes listen, and all pools have reported."""
+    volume, expected = lab.block_storage(), len(lab.scenario.backends)
     topics = [("3-cinder-scheduler", "cinder-scheduler")]
     for node, names in conf.nodes(lab.scenario).items():
         for name in names:

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from lab.caller import TOKEN
 from sim.inputs.backend import Backend
 from sim.inputs.scenario import BadInput, Case, Scenario
 
@@ -97,17 +100,32 @@ def host(scenario: Scenario, node: str, name: str) -> str:
 def write(folder: Path, scenario: Scenario, ports: dict[str, int], reflinks: bool) -> None:
     """Writes `cinder.conf` of the API and the scheduler, one of each node, and Glance's files."""
     shared = _shared(folder, scenario, ports)
-    _write(folder / "cinder.conf", shared)
+    write_file(folder / "cinder.conf", shared)
     for node, names in nodes(scenario).items():
         own = _node(folder, scenario, node, names, reflinks)
         own["DEFAULT"] = shared["DEFAULT"] | own["DEFAULT"]
-        _write(folder / f"cinder-{node}.conf", shared | own)
+        write_file(folder / f"cinder-{node}.conf", shared | own)
     _glance(folder, ports)
-    clouds = {"auth_type": "admin_token"}
-    endpoint = f"http://127.0.0.1:{ports['glance']}/v2"
-    lines = ["clouds:", "  lab:", *(f"    {key}: '{value}'" for key, value in clouds.items())]
-    lines += [f"    auth: {{endpoint: '{endpoint}', token: 'lab:lab'}}"]
-    (folder / "clouds.yaml").write_text("\n".join(lines) + "\n")
+    paste = (ETC / "cinder/api-paste.ini").read_text()
+    paste = paste.replace(" noauth apiv3", " caller noauth apiv3")
+    paste += "\n[filter:caller]\npaste.filter_factory = lab.caller:factory\n"
+    (folder / "cinder-api-paste.ini").write_text(paste)
+    (folder / "clouds.yaml").write_text(yaml.safe_dump({"clouds": {"lab": _cloud(ports)}}))
+
+
+def _cloud(ports: dict[str, int]) -> dict[str, Any]:
+    """For the SDK and the `openstack` command: without Keystone, a token and the address of each service."""
+    glance, cinder = (f"http://127.0.0.1:{ports[name]}/" for name in ("glance", "cinder"))
+    return {
+        "auth_type": "admin_token",
+        # A third version of an API: else `openstack volume list`, which names an identity, refuses to run.
+        "auth": {"endpoint": f"{cinder}v3", "token": TOKEN},
+        "image_endpoint_override": glance,
+        "image_api_version": "2",
+        "block_storage_endpoint_override": cinder,
+        "block_storage_api_version": "3",
+        "volume_api_version": "3",
+    }
 
 
 def database(ports: dict[str, int], name: str = "cinder") -> str:
@@ -123,7 +141,7 @@ def _shared(folder: Path, scenario: Scenario, ports: dict[str, int]) -> dict[str
     return {
         "DEFAULT": {
             "auth_strategy": "noauth",
-            "api_paste_config": ETC / "cinder/api-paste.ini",
+            "api_paste_config": folder / "cinder-api-paste.ini",
             "resource_query_filters_file": ETC / "cinder/resource_filters.json",
             "rootwrap_config": ETC / "cinder/rootwrap.conf",
             "state_path": folder / "state",
@@ -215,10 +233,10 @@ def _glance(folder: Path, ports: dict[str, int]) -> None:
         "paste_deploy": {"config_file": folder / "glance-api-paste.ini", "flavor": ""},
         "oslo_concurrency": {"lock_path": folder / "state/glance"},
     }
-    _write(folder / "glance-api.conf", sections)
+    write_file(folder / "glance-api.conf", sections)
 
 
-def _write(path: Path, sections: dict[str, dict[str, Any]]) -> None:
+def write_file(path: Path, sections: dict[str, dict[str, Any]]) -> None:
     """In the form of oslo.config: an option with several values stands there several times."""
     lines = []
     for section, options in sections.items():

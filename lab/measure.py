@@ -23,10 +23,10 @@ def tables(seen: pd.DataFrame, player: Player, lab: Lab) -> dict[str, pd.DataFra
     """`requests`, `cache_events` and `cache`, with the volumes' and images' names of the trace."""
     names = {one.cinder_id: name for name, one in player.seen.items()}
     images = {uuid: name for name, uuid in player.glance_ids.items()}
-    operations = _operations(lab.folder).assign(
+    operations = operations_of(lab.folder).assign(
         start=lambda found: found["start"] - player.start, end=lambda found: found["end"] - player.start
     )
-    requests = seen.assign(source=_sources(seen, operations), lock_wait_s=_waits(seen, lab.folder))
+    requests = seen.assign(source=sources_of(seen, operations), lock_wait_s=_waits(seen, lab.folder))
     entries = pd.DataFrame(
         lab.query("select host, image_id, size, last_used from image_volume_cache_entries")
     )
@@ -48,7 +48,7 @@ def tables(seen: pd.DataFrame, player: Player, lab: Lab) -> dict[str, pd.DataFra
     }
 
 
-def _operations(folder: Path) -> pd.DataFrame:
+def operations_of(folder: Path) -> pd.DataFrame:
     lines = [
         json.loads(line)
         for path in sorted((folder / "arrays").glob("*/operations.jsonl"))
@@ -57,7 +57,7 @@ def _operations(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(lines).sort_values("start", ignore_index=True)
 
 
-def _sources(seen: pd.DataFrame, operations: pd.DataFrame) -> list[str]:
+def sources_of(seen: pd.DataFrame, operations: pd.DataFrame) -> list[str]:
     """What made each volume: the array's last clone or write of it that succeeded."""
     made = operations[operations["operation"].isin(["clone", "write"]) & (operations["error"] == "")]
     last = made.groupby("volume")["operation"].last()

@@ -12,7 +12,13 @@ STORM_SPREAD_S = 2.0
 
 
 def draw(
-    images: list[Image], creates: int, seconds: float, storms: int, storm_creates: int, seed: int
+    images: list[Image],
+    creates: int,
+    seconds: float,
+    storms: int,
+    storm_creates: int,
+    seed: int,
+    zipf: float = ZIPF,
 ) -> pd.DataFrame:
     """A trace of so many creates, of which `storms` times `storm_creates` come together.
 
@@ -21,7 +27,7 @@ def draw(
     random = np.random.default_rng(seed)
     alone = creates - storms * storm_creates
     times = [*random.uniform(0, seconds, alone)]
-    weights = np.arange(1, len(images) + 1) ** -ZIPF
+    weights = np.arange(1, len(images) + 1) ** -zipf
     weights /= weights.sum()
     chosen = [*random.choice(len(images), alone, p=weights)]
     types = [*random.choice(["flash", "disk"], alone, p=[0.6, 0.4])]
@@ -44,3 +50,12 @@ def draw(
     columns = ["time", "event", "volume_id", "image_id", "size_gib", "volume_type"]
     trace = pd.DataFrame(rows, columns=columns).sort_values("time", kind="stable", ignore_index=True)
     return trace.astype({"size_gib": "Int64"}).assign(host="")
+
+
+def days(images: list[Image], count: int, day_s: float, creates: int, seed: int) -> pd.DataFrame:
+    """So many days of `day_s` seconds, each with so many creates. Images are nearly equally popular."""
+    parts = []
+    for day in range(count):
+        part = draw(images, creates, day_s, 0, 0, seed + day, zipf=0.2)
+        parts.append(part.assign(time=part["time"] + day * day_s, volume_id=f"d{day}" + part["volume_id"]))
+    return pd.concat(parts, ignore_index=True).round(3)

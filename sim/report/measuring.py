@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from sim.inputs.backend import NOVA
@@ -15,8 +15,10 @@ from sim.inputs.images import Image
 from sim.inputs.problems import printable
 from sim.inputs.scenario import Scenario
 from sim.planner.advise import Advice
+from sim.planner.storm import Ask, Storms
 
 FOLDER = Path("measure")
+STORM = 10  # creates at once on each volume type: the default of measure.sh
 SIZE_GIB = 10  # of volumes, where no image is known
 FORMATS = [
     "qcow2",
@@ -51,7 +53,7 @@ def measuring(advice: Advice, image: Image | None) -> dict[Path, str]:
         FOLDER / "measure.sh": (templates / "measure.sh").read_text(encoding="utf-8"),
         FOLDER / "types.txt": "\n".join([about, *lines]) + "\n",
         FOLDER / "rally.yaml": task.render(told) + "\n",
-        FOLDER / "promised.csv": csv_text(promised(advice.promise)),
+        FOLDER / "promised.csv": csv_text(promised(advice, image)),
     }
 
 
@@ -65,11 +67,29 @@ def type_lines(scenario: Scenario, backends: set[str]) -> list[str]:
     return ["\t".join([tier, str(count), *([zone] if zone else [])]) for (tier, zone), count in pools.items()]
 
 
-def promised(promise: dict[str, Any]) -> pd.DataFrame:
-    """A row for each volume type and kind of create: simulated seconds, of all users' creates together."""
+def promised(advice: Advice, image: Image | None) -> pd.DataFrame:
+    """A row for each volume type and kind of create: simulated seconds.
+
+    `cold` and `warm` are users' creates of the history, waits included. `storm` is that of measure.sh: STORM
+    creates at once of an image that no cache has, while nothing else happens.
+    """
     rows = [
         {"volume_type": tier, "kind": kind, **told}
-        for tier, ways in promise["create_s"].items()
+        for tier, ways in advice.promise["create_s"].items()
         for kind, told in ways.items()
     ]
+    if image is not None:
+        scenario = advice.last.scenario
+        served = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
+        rows += [
+            {"volume_type": tier, "kind": "storm", **_storm(advice, image.image_id, tier)} for tier in served
+        ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _storm(advice: Advice, image: str, tier: str) -> dict[str, float]:
+    """How long the creates of a storm take that succeed."""
+    seconds = Storms(advice.last, Ask(STORM, image, tier=tier)).play(advice.strategy, {}).up_s
+    made = seconds[np.isfinite(seconds)]
+    p50_s, p95_s = np.percentile(made, (50, 95)) if len(made) else (np.nan, np.nan)
+    return {"creates": len(made), "p50_s": float(p50_s), "p95_s": float(p95_s)}

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from sim import api
 from sim.inputs.images import Image
-from sim.report.measuring import measuring
+from sim.report.measuring import measuring, promised
 from tests.report.test_deploy import advice
 
 MEASURE = Path("sim/report/templates/deploy/measure")
@@ -261,6 +262,7 @@ def files(tmp_path: Path, disk_format: str = "qcow2") -> dict[str, str]:
         virtual_size_bytes=2 * 2**30 + 1,
     )
     given = {"backends.flash-a.availability_zone": "z1"}
+    case = replace(case, images={**case.images, "golden": image})
     told = advice(case, "none", given, "cache-only", ["cache on"])
     told.promise["create_s"] = {"flash": {"cold": {"creates": 2, "p50_s": 30.0, "p95_s": 40.0}}}
     texts = {path.name: text for path, text in measuring(told, image).items()}
@@ -275,10 +277,22 @@ def test_the_files_know_types_zones_and_the_image(tmp_path: Path) -> None:
     lines = [line.split("\t") for line in texts["types.txt"].splitlines()[1:]]
     assert ["flash", "z1"] in [[line[0], *line[2:]] for line in lines]
     assert {line[0] for line in lines} == set(api.load("scenarios/two_tiers.yaml").scenario.tiers)
-    assert texts["promised.csv"].splitlines() == [
-        "volume_type,kind,creates,p50_s,p95_s",
-        "flash,cold,2,30.0,40.0",
+    promised = texts["promised.csv"].splitlines()
+    assert promised[:2] == ["volume_type,kind,creates,p50_s,p95_s", "flash,cold,2,30.0,40.0"]
+    assert [line.split(",")[:3] for line in promised[2:]] == [
+        [tier, "storm", "10"] for tier in api.load("scenarios/two_tiers.yaml").scenario.tiers
     ]
+
+
+def test_the_promised_storm_is_that_of_the_script() -> None:
+    # One pool and an image that no cache has: the first create downloads 3,584 MiB at 100 MiB/s, writes them
+    # at 400 MiB/s and clones them for the cache. The nine others wait for its lock, and clone all at once.
+    case = api.load("scenarios/smallest.yaml")
+    told = promised(advice(case, "none", {}, "cache-only", ["cache on"]), case.images["ubuntu"])
+    (row,) = told.to_dict("records")
+    fill_s = 1 + 3584 / 100 + 3584 / 400 + 2
+    assert (row["volume_type"], row["kind"], row["creates"]) == ("flash", "storm", 10)
+    assert row["p50_s"] == row["p95_s"] == pytest.approx(fill_s + 2)
 
 
 def test_rally_accepts_the_task(tmp_path: Path) -> None:
