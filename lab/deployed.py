@@ -29,6 +29,7 @@ CLIENT = cloud.ROOT / ".venv-openstack" / "bin"
 DAYS, DAY_S = 14, 40  # of the load in deployed.csv
 EARLY = 4  # days that are too few for a verdict
 STOPPED_S = 30
+JOBS = 8  # volumes at once of prefetch.sh
 STORM = 10
 
 
@@ -150,37 +151,33 @@ def whole(folder: Path, out: Path) -> list[str]:
     with cloud.running(case, folder) as lab:
         first = Player(case, lab)
         first.upload(folder.parent / "images")
-        days = Days(int(time.time()) + 2, DAY_S)
-        run = Deployed(case, lab, out, days, first.glance_ids)
+        run = Deployed(case, lab, out, Days(int(time.time()) + 2, DAY_S), first.glance_ids)
         before = {path: read(path) for path in run.confs()}
         advice = run.advise(run.play())
-        promise = advice / "promise.json"
+        deploy, promise = advice / "deploy", advice / "promise.json"
         with exporter.running(lab, promise) as told:
-            run.deploy(advice / "deploy" / "cinder.conf")
-            run.script(advice / "deploy" / "prefetch.sh")
-            run.script(
-                advice / "deploy/measure/measure.sh", "--storm", STORM, "--out", folder / "measured.csv"
-            )
+            run.deploy(deploy / "cinder.conf")
+            run.script(deploy / "prefetch.sh", "--jobs", JOBS)
+            run.script(deploy / "measure/measure.sh", "--storm", STORM, "--out", folder / "measured.csv")
             run.stop_database()
             deployed = run.play()
-            watched = told.figures()
-            costs = _costs(told)
+            watched, costs = told.figures(), _costs(told)
         verdicts = run.verdict("planned limits", promise, deployed, DAYS)
         verdicts += run.verdict("too few days", promise, deployed, EARLY)
-        run.deploy(advice / "deploy" / "undo" / "cinder.conf")
+        run.deploy(deploy / "undo" / "cinder.conf")
         left = sum(read(path) != old for path, old in before.items())
         verdicts += run.verdict("other limits", promise, run.play(), DAYS)
-    pd.DataFrame(
-        [{"figure": name, "prometheus": one, "lab": other} for name, (one, other) in watched.items()] + costs
-    ).round(4).to_csv(out / "watch.csv", index=False)
-    beside(advice / "deploy/measure/promised.csv", folder / "measured.csv").to_csv(
-        out / "measured.csv", index=False
-    )
-    judged = pd.DataFrame(verdicts).round(4)
-    judged.to_csv(out / "verdicts.csv", index=False)
-    pd.DataFrame(run.why).to_csv(out / "why.csv", index=False)
-    shutil.copy(advice / "deploy" / "cinder.conf", out / "cinder.conf")
-    return problems(judged, watched, left, run.why)
+    seen = [{"figure": name, "prometheus": one, "lab": other} for name, (one, other) in watched.items()]
+    tables = {
+        "watch": pd.DataFrame(seen + costs).round(4),
+        "measured": beside(deploy / "measure/promised.csv", folder / "measured.csv"),
+        "verdicts": pd.DataFrame(verdicts).round(4),
+        "why": pd.DataFrame(run.why),
+    }
+    for name, table in tables.items():
+        table.to_csv(out / f"{name}.csv", index=False)
+    shutil.copy(deploy / "cinder.conf", out / "cinder.conf")
+    return problems(tables["verdicts"], watched, left, run.why)
 
 
 def _costs(told: exporter.Exporter) -> list[dict[str, Any]]:

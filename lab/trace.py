@@ -19,6 +19,7 @@ def draw(
     storm_creates: int,
     seed: int,
     zipf: float = ZIPF,
+    flash: float = 0.6,
 ) -> pd.DataFrame:
     """A trace of so many creates, of which `storms` times `storm_creates` come together.
 
@@ -30,12 +31,12 @@ def draw(
     weights = np.arange(1, len(images) + 1) ** -zipf
     weights /= weights.sum()
     chosen = [*random.choice(len(images), alone, p=weights)]
-    types = [*random.choice(["flash", "disk"], alone, p=[0.6, 0.4])]
+    types = [*random.choice(["flash", "disk"], alone, p=[flash, 1 - flash])]
     for storm in range(storms):
         start = seconds * (storm + 0.5) / storms
         times += [*(start + random.uniform(0, STORM_SPREAD_S, storm_creates))]
         chosen += [int(random.choice(len(images), p=weights))] * storm_creates
-        types += [*random.choice(["flash", "disk"], storm_creates, p=[0.6, 0.4])]
+        types += [*random.choice(["flash", "disk"], storm_creates, p=[flash, 1 - flash])]
     rows: list[tuple[float, str, str, str, int | None, str]] = []
     for number, index in enumerate(np.argsort(times)):
         image, name = images[chosen[index]], f"v{number:03}"
@@ -56,6 +57,6 @@ def days(images: list[Image], count: int, day_s: float, creates: int, seed: int)
     """So many days of `day_s` seconds, each with so many creates. Images are nearly equally popular."""
     parts = []
     for day in range(count):
-        part = draw(images, creates, day_s, 0, 0, seed + day, zipf=0.2)
+        part = draw(images, creates, day_s, 0, 0, seed + day, zipf=0.2, flash=0.5)
         parts.append(part.assign(time=part["time"] + day * day_s, volume_id=f"d{day}" + part["volume_id"]))
     return pd.concat(parts, ignore_index=True).round(3)

@@ -12,7 +12,7 @@ pytest.importorskip("kombu")
 pytest.importorskip("openstack")
 pytest.importorskip("pymysql")
 
-from lab import conf, deployed
+from lab import conf, deployed, trace
 from lab.days import BACK, Days
 from sim.workload.loading import load
 
@@ -106,3 +106,11 @@ def test_all_that_is_not_as_it_must_be_is_told(
         ]
     )
     assert len(deployed.problems(judged, watched, left, why)) == told
+
+
+def test_the_load_is_that_of_its_generator() -> None:
+    case = load(deployed.SCENARIO)
+    made = trace.days(list(case.images.values()), deployed.DAYS, deployed.DAY_S, creates=24, seed=11)
+    kept = pd.read_csv(deployed.SCENARIO.with_name("deployed.csv"), dtype={"size_gib": "Int64"})
+    columns = ["time", "event", "volume_id", "image_id", "size_gib", "volume_type"]
+    pd.testing.assert_frame_equal(made[columns].replace("", pd.NA), kept[columns], check_dtype=False)
