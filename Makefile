@@ -29,7 +29,8 @@ storm: $(READY)  ## the storm of docs/storms.md: its tables and its picture
 	cp $(addprefix storm-two-tiers/,times.csv shares.csv levers.csv storm.png) docs/storm
 
 figures: storm  ## the figures of README.md and docs that a simulation makes, in minutes; REAL= is the folder of the real month, which is not here
-	$(BIN)/python -m docs.figures $(REAL)
+	$(BIN)/python -m lab report
+	MPLBACKEND=agg $(BIN)/python -m docs.figures $(REAL)
 
 compare: $(READY)  ## compare the strategies on the repo's own scenario
 	$(BIN)/cinder-cache compare scenarios/two_tiers.yaml --out out

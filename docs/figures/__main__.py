@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from docs.figures import consoles, facts, pages, runs, tables
+from docs.figures import consoles, facts, pages, pictures, runs, tables
 
 MADE = ("runs", "real", "inputs", "lab", "fit")
 
@@ -31,6 +31,7 @@ def main(real: str | None = None) -> int:
             rows.to_csv(tables.HERE / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
     for name, rows in tables.tables(tables.runs()).items():
         rows.to_csv(tables.HERE / f"{name}.csv", index=False, lineterminator="\n")
+    pictures.two_tiers(pages.ROOT / "docs" / "two_tiers.png")
     files = pages.figures()
     for name in MADE:
         for line in pages.moved(before.get(name, files[name]), files[name]):

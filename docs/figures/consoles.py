@@ -14,15 +14,26 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+from docs.figures import checkouts
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = re.compile(r"^( *```console)\n(.*?)\n( *```)$", re.M | re.S)
 NUMBERS = re.compile(r"[-+]?\d[\d,.]*|─+")
-RUN = re.compile(r"cinder-cache (compare|curve|plan|verify) scenarios/\S+\.yaml(?!.*--cinder)")
+RUN = re.compile(r"cinder-cache (compare|curve|plan|verify) scenarios/\S+\.yaml\b")
 AS_IF = {"make compare": "cinder-cache compare scenarios/two_tiers.yaml"}
 FAST = ("--engine", "fast")  # it prints the same sooner
 KEPT = ("--out", "out/figures/plan")  # finished cells, as those of runs.py
 MORE = {"compare": FAST, "curve": FAST, "plan": KEPT}
+
+
+class Step(NamedTuple):
+    """A command of a block as it stands there, without its "$" and on one line, and the lines below it."""
+
+    shown: list[str]
+    command: str
+    printed: list[str]
 
 
 def consoles(text: str, printed_by: Callable[[str], str | None]) -> tuple[str, list[str]]:
@@ -35,21 +46,21 @@ def consoles(text: str, printed_by: Callable[[str], str | None]) -> tuple[str, l
     problems: list[str] = []
 
     def block(match: re.Match[str]) -> str:
-        printed: list[str] | None = None
-        lines = []
-        for line in match[2].splitlines():
-            if line.startswith("$ "):
-                told = printed_by(line[2:])
-                printed = None if told is None else told.splitlines()
-            elif printed is not None and line != "…":
-                like = [other for other in printed if other == line or _masked(other) == _masked(line)]
-                if not like:
-                    problems.append(f"is not printed: {line}")
-                else:
-                    line = line if line in like else like[0]
-                    printed = printed[printed.index(line) + 1 :]
-            lines.append(line)
-        return "\n".join([match[1], *lines, match[3]])
+        made = []
+        for step in _steps(match[2]):
+            made += step.shown
+            told = printed_by(step.command) if step.command else None
+            printed = None if told is None else told.splitlines()
+            for line in step.printed:
+                if printed is not None and line != "…":
+                    like = [other for other in printed if other == line or _masked(other) == _masked(line)]
+                    if not like:
+                        problems.append(f"is not printed: {line}")
+                    else:
+                        line = line if line in like else like[0]
+                        printed = printed[printed.index(line) + 1 :]
+                made.append(line)
+        return "\n".join([match[1], *made, match[3]])
 
     return CONSOLE.sub(block, text), problems
 
@@ -57,41 +68,54 @@ def consoles(text: str, printed_by: Callable[[str], str | None]) -> tuple[str, l
 def not_run(text: str) -> Iterator[tuple[int, str]]:
     """The commands in a page whose output is shown but which are not run, with their places in the text."""
     for match in CONSOLE.finditer(text):
-        command, at, begin = "", match.start(2), match.start(2)
-        for line in match[2].splitlines():
-            shown = line.strip()
-            if shown.startswith("$ "):
-                command, at = shown[2:], begin
-            elif command.endswith("\\"):
-                command = f"{command[:-1]}{shown}"
-            elif not is_run(command):
-                yield at, command or shown
-                break
-            begin += len(line) + 1
+        at = match.start(2)
+        for step in _steps(match[2]):
+            if step.printed and not is_run(step.command):
+                yield at, step.command or step.printed[0]
+            at += sum(len(line) + 1 for line in (*step.shown, *step.printed))
 
 
 def is_run(command: str) -> bool:
     """Whether `make figures` runs this command."""
-    return RUN.match(AS_IF.get(command, command)) is not None
+    known = RUN.match(AS_IF.get(command, command)) is not None
+    return known and ("--cinder" not in command or checkouts.named(command))
 
 
 @cache
 def printed_by(command: str) -> str | None:
-    """What a command on a scenario of the repository prints; None if it is not run."""
+    """What a command on a scenario of the repository prints; None if it is not run, or only prepares one."""
     command = AS_IF.get(command, command)
     if not is_run(command):
+        checkouts.prepare(command)
         return None
     words = command.split()
-    more = () if "--engine" in words else MORE.get(words[1], ())
+    other = "--cinder" in words
+    more = () if other or "--engine" in words else MORE.get(words[1], ())
     done = subprocess.run(
         [sys.executable, "-m", "sim", *words[1:], *more],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "80"},
+        cwd=checkouts.folder() if other else ROOT,
+        env=os.environ | {"COLUMNS": "80", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
+        check=False,
     )
+    if done.returncode > int(other):  # 1: a patch breaks an invariant, as it is meant to
+        raise subprocess.CalledProcessError(done.returncode, command)
     return done.stdout
+
+
+def _steps(block: str) -> Iterator[Step]:
+    step = Step([], "", [])
+    for line in block.splitlines():
+        text = line.strip()
+        if text.startswith("$ "):
+            yield step
+            step = Step([line], text[2:], [])
+        elif step.command.endswith("\\"):
+            step = Step([*step.shown, line], f"{step.command[:-1]}{text}", [])
+        else:
+            step.printed.append(line)
+    yield step
 
 
 def _masked(line: str) -> str:
