@@ -89,6 +89,16 @@ def test_what_a_command_printed_that_is_not_run_is_found() -> None:
     ]
 
 
+def test_what_pages_say_in_words_is_so() -> None:
+    hits = pd.read_csv(DOCS / "upgrade.csv")["clone hits %"].str.split(" → ", expand=True).astype(float)
+    assert "Clone hits stay within half a point." in (DOCS / "upgrade.md").read_text()
+    assert (hits[1] - hits[0]).abs().max() < 0.5
+    rates = pd.read_csv(ROOT / "lab/results/compared.csv").query("measure == 'hit_rate'").set_index("run")
+    told = "within two points of the prediction in all runs but one (`baseline`)"
+    assert told in " ".join((DOCS / "is-it-true.md").read_text().split())
+    assert list(rates.index[(rates["predicted"] - rates["measured"]).abs() > 0.02]) == ["baseline"]
+
+
 @pytest.mark.parametrize("name", sorted(tables.tables(tables.runs())))
 def test_a_table_of_figures_is_made_of_what_was_simulated(name: str) -> None:
     made = tables.tables(tables.runs())[name].to_csv(index=False, lineterminator="\n")
