@@ -186,29 +186,36 @@ def _report(
             curves = cached[0], curve(case, cached[0], engine="fast")
     failed = sum(bool(result.error) for result in results)
     made = made_of(case, "cinder" if cinder else "fast", warm_up_s)
-    panel = None if cinder else _panel(case, certain, results, warm_up_s)
-    write(sweep_page(case, certain, failed, curves, chosen, made, panel), folder)
+    today = None if cinder else _today(case, results, warm_up_s)
+    panel = None if today is None else _panel(case, certain, results, today)
+    write(sweep_page(case, certain, failed, curves, chosen, made, today, panel), folder)
 
 
-def _panel(case: Case, certain: pd.DataFrame, results: list[Result], warm_up_s: float) -> Panel | None:
-    """What explores the points, beside today's settings, which are simulated for it."""
-    from sim.inputs.conf import conf_of_scenario
-    from sim.report.explore import sweep_panel
-    from sim.report.swept import keys_of, recommended
-    from sim.sweep.intervals import intervals, points
+def _today(case: Case, results: list[Result], warm_up_s: float) -> pd.DataFrame | None:
+    """The table of intervals of today's settings, which are simulated for it; None if that fails."""
+    from sim.sweep.intervals import intervals
     from sim.sweep.sweep import sweep as run_cells
-    from sim.sweep.varying import Point, apply
+    from sim.sweep.varying import Point
 
     replications = 1 + max(result.replication for result in results)
     wanted = [Point((), case.scenario.todays_strategy())]
     today = run_cells(case, wanted, replications=replications, warm_up_s=warm_up_s, workers=1)
-    if any(result.error for result in today):
-        return None
+    return None if any(result.error for result in today) else intervals(case, today)
+
+
+def _panel(case: Case, certain: pd.DataFrame, results: list[Result], today: pd.DataFrame) -> Panel | None:
+    """What explores the points, beside today's settings."""
+    from sim.inputs.conf import conf_of_scenario
+    from sim.report.explore import sweep_panel
+    from sim.report.swept import keys_of, recommended
+    from sim.sweep.intervals import points
+    from sim.sweep.varying import apply
+
     confs = [
         conf_of_scenario(apply(case.scenario, cells[0].values), cells[0].strategy)
         for cells in points(results)
     ]
-    return sweep_panel(certain, intervals(case, today), keys_of(certain), recommended(certain), confs)
+    return sweep_panel(certain, today, keys_of(certain), recommended(certain), confs)
 
 
 def _ran(case: Case, point: Result, warm_up_s: float, cinder: Cinder | None) -> Ran:

@@ -255,15 +255,19 @@ def sweep_panel(
     return panel
 
 
-def _of_row(row: Mapping[Hashable, Any]) -> list[float | None]:
-    """The figures of a row of a sweep; failed creates are those without an image, too."""
+def figures_of(row: Mapping[Hashable, Any]) -> dict[str, float | None]:
+    """The figures of a row of a sweep by their names in documents, cut off at values that cannot occur; None
+    where one is not known. Failed creates are those without an image, too."""
     ends = {f"{key}{end}": row[f"{of}{end}"] for key, of in COLUMNS.items() for end in ("", "_low", "_high")}
     if row["other_errors"]:
         ends |= {"errors": row["errors"] + row["other_errors"], "errors_low": None, "errors_high": None}
-    for end in ("low", "high"):
-        for key in COLUMNS:
-            value = ends[f"{key}_{end}"]
-            if value is not None and not math.isnan(value):
-                top = 1.0 if key == "hit_rate" else math.inf
-                ends[f"{key}_{end}"] = min(max(value, 0.0), top)
-    return figures({"creates": math.nan, **ends})
+    found = {name: None if value is None or math.isnan(value) else value for name, value in ends.items()}
+    for key in COLUMNS:
+        for end in (f"{key}_low", f"{key}_high"):
+            value, top = found[end], 1.0 if key == "hit_rate" else math.inf
+            found[end] = None if value is None else min(max(value, 0.0), top)
+    return found
+
+
+def _of_row(row: Mapping[Hashable, Any]) -> list[float | None]:
+    return figures({"creates": math.nan, **figures_of(row)})

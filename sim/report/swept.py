@@ -16,13 +16,15 @@ from sim.inputs.hosts import host_of
 from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES
+from sim.model.usage import ALL
 from sim.plots.frame import number
 from sim.report import parts
-from sim.report.explore import Panel
+from sim.report.explore import Panel, figures_of
 from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import page
 from sim.report.parts import Group, Ran, Section, limit_text
+from sim.report.verdict import Tiers, Verdict, brings, cards_of, costs
 from sim.sweep.intervals import MEASURES
 from sim.sweep.results import value_text
 from sim.sweep.varying import paths_of
@@ -38,19 +40,20 @@ def sweep_page(
     curves: tuple[str, Curves] | None,
     chosen: Ran,
     made: Mapping[str, object],
+    today: pd.DataFrame | None = None,
     panel: Panel | None = None,
 ) -> str:
     """The page of a sweep.
 
     `certain`: the table of `sim.sweep.intervals.intervals`. `failed`: number of failed cells. `curves`: hit
     curves, and the strategy whose look-ups they are from. `chosen`: the point of `recommended`, run once
-    more. `panel`: what explores the points.
+    more. `today`: that table of today's settings. `panel`: what explores the points.
     """
     draw = Pictures()
     keys = keys_of(certain)
     points = certain[certain["scope"] == "all"].reset_index(drop=True)
     sections = [
-        Section("answer", "The answer", _verdict(points, keys, failed), tables=[_answer(points, keys)]),
+        Section("answer", "The answer", _reasons(points, keys, failed), tables=[_answer(points, keys)]),
         *([] if panel is None else [parts.explore_section(panel)]),
         *_varied(draw, case, certain, keys, None if curves is None else curves[1], _limits(chosen)),
         *([] if curves is None else [parts.curves_section(draw, case, *curves, _limits(chosen))]),
@@ -66,7 +69,30 @@ def sweep_page(
         "title": f"Lines for cinder.conf: {_named(points.iloc[recommended(certain)], keys)}",
         "lines": conf_of_scenario(chosen.case.scenario, chosen.strategy),
     }
-    return page(f"{case.scenario.name}: a sweep", about, sections, made, conf)
+    verdict = verdict_of(case, certain, today)
+    return page(f"{case.scenario.name}: a sweep", about, sections, made, conf, verdict)
+
+
+def verdict_of(case: Case, certain: pd.DataFrame, today: pd.DataFrame | None) -> Verdict:
+    """What a sweep says to a manager: `certain` and `today` are tables of `sim.sweep.intervals`."""
+    keys, points = keys_of(certain), certain[certain["scope"] == "all"].reset_index(drop=True)
+    best, chosen = _best(points), points.iloc[recommended(certain)]
+    why = "no other point has more clone hits"
+    if chosen.name != best.name:
+        why = "its clone hits are within the interval of the most, in the least space"
+    first = f"Run {_named(chosen, keys)}: {why}."
+    if today is None:
+        return Verdict([first], "", {})
+    own = certain[(certain[["strategy", *keys]].astype(object) == chosen[["strategy", *keys]]).all(axis=1)]
+    now, then = _tiers(today), _tiers(own)
+    about = f"Today is {case.scenario.todays_strategy()} with the values of the scenario."
+    return Verdict([first, brings(now, then), costs(now, then)], about, cards_of(now, then))
+
+
+def _tiers(rows: pd.DataFrame) -> Tiers:
+    """The figures of a point by tier and in all."""
+    told = rows[rows["scope"].isin(["all", "tier"])].to_dict("records")
+    return {str(row["name"]) or ALL: figures_of(row) for row in told}
 
 
 def recommended(certain: pd.DataFrame) -> int:
@@ -102,10 +128,9 @@ def _best(points: pd.DataFrame) -> pd.Series[Any]:
     return points.iloc[int(points["clone_hit_rate"].fillna(-1).argmax())]
 
 
-def _verdict(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
+def _reasons(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
     best, chosen = _best(points), points.iloc[recommended(points)]
     lines = [
-        f"Recommended: {_named(chosen, keys)}.",
         f"Most clone hits: {text(best['clone_hit_rate'], 'hit_rate')}, with {_named(best, keys)}, with"
         f" {number(best['image_provisioned_gib_mean'])} GiB of image-volumes on average.",
     ]

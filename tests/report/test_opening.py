@@ -55,6 +55,27 @@ def test_a_plan_opens_with_its_figures_beside_todays(folders: dict[str, Path]) -
     assert "Today is cache-only with the limits of the scenario." in text
 
 
+def test_a_sweep_opens_with_its_point_beside_today(folders: dict[str, Path]) -> None:
+    key = "backends.*.image_volume_cache_max_count"
+    certain = pd.read_csv(folders["sweep"] / "intervals.csv", keep_default_na=False, na_values=[""])
+    shown, text = cards(folders["sweep"]), answer(folders["sweep"])
+    assert list(shown) == ["All tiers", "Tier flash", "Tier disk"]
+    named = re.search(rf"Run ([a-z-]+), {re.escape(key)} = (\d):", text)
+    assert named is not None
+    own = certain[(certain["strategy"] == named[1]) & (certain[key] == int(named[2]))]
+    for title, name in zip(shown, ("", "flash", "disk"), strict=True):
+        row = own[own["scope"].isin(["all", "tier"]) & (own["name"].fillna("") == name)].iloc[0]
+        hits, seconds, price = (value for value, _ in shown[title])
+        assert (
+            hits == f"{100 * row['clone_hit_rate']:.1f} %" and seconds == f"{number(row['create_s_p95'])} s"
+        )
+        assert price == number(row["price_month"])
+    plan = json.loads((folders["plan"] / "plan.json").read_text())["today"]["tiers"]
+    today = [[now for _, now in of] for of in shown.values()]
+    assert today == [said(plan[tier], "price_month") for tier in ("all", "flash", "disk")]
+    assert "Today is cache-only with the values of the scenario." in text
+
+
 def test_a_plan_that_cannot_keep_what_was_asked_says_so_first(scenario: Path, tmp_path: Path) -> None:
     command = ["plan", str(scenario), "--target-hit-rate", "1", "--workers", "1", "--out", str(tmp_path)]
     result = CliRunner().invoke(app, command)

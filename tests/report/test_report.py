@@ -204,7 +204,7 @@ class TestNumbers:
         chosen = near.loc[near["image_provisioned_gib_mean"].idxmin()]
         limit = int(chosen["backends.*.image_volume_cache_max_count"])
         text = pages["sweep"].text
-        assert f"<p>Recommended: {chosen['strategy']}, " in text
+        assert f'<p class="verdict">Run {chosen["strategy"]}, ' in text
         assert f"image_volume_cache_max_count = {limit}" in text
         assert f"recommended {limit}&#34;" in text or f'recommended {limit}"' in text
         shown = pages["sweep"].files()["create-seconds.csv"]
