@@ -156,7 +156,7 @@ def test_intervals_hold_as_often_as_they_say(noise: float) -> None:
 
         fit.model = model  # type: ignore[method-assign]
         found = optimize.least_squares(fit.residuals, np.zeros(2), jac=fit.slopes, loss="soft_l1")
-        half, _ = fit._half_widths(found.x)
+        half, _, _ = fit._half_widths(found.x)
         held += int(abs(found.x[0]) <= half[0])  # the truth is 0
     low, high = stats.binom.interval(0.999, TRIALS, 0.95)
     assert low <= held <= high

@@ -14,6 +14,7 @@ import yaml
 from sim.fast.engine import run
 from sim.importers.calibration import Calibration, calibrate, write
 from sim.importers.shared_rates import NOT_SEEN, SEEN, UNTOLD
+from sim.inputs.scenario import Case
 from sim.inputs.units import GIB
 from sim.workload.loading import load
 
@@ -129,3 +130,43 @@ def test_waits_for_turns_are_not_taken_for_the_time_of_clones(tmp_path: Path) ->
     (tmp_path / "import.json").write_text(json.dumps(document))
     (fitted,) = calibrate(tmp_path).rates.to_dict("records")
     assert fitted["told"] and fitted["low"] <= 8 <= fitted["high"], fitted
+
+
+def test_parts_of_a_download_are_fitted_together_where_the_history_tells_their_sum(tmp_path: Path) -> None:
+    """Images of one size: which part of a download is slow does not show. How long they take does."""
+    header = "image_id,name,disk_format,container_format,size_bytes,virtual_size_bytes"
+    images = [f"i0,i0,raw,bare,{GIB // 32},{GIB // 32}", f"i1,i1,qcow2,bare,{GIB // 32},{GIB}"]
+    (tmp_path / "images.csv").write_text("\n".join((header, *images)) + "\n")
+    rows = [f"{n * 100},create,v{n},i{n % 3 % 2},10,t," for n in range(60)]
+    header = "time,event,volume_id,image_id,size_gib,volume_type,host"
+    (tmp_path / "trace.csv").write_text("\n".join((header, *rows)) + "\n")
+    path = tmp_path / "scenario.yaml"
+
+    def written(stream_mib_s: float, **rates: float) -> Case:
+        backends = {"a": {"volume_type": "t", "pools": {"p0": {}}} | rates}
+        scenario = {"images": "images.csv", "workload": {"trace": "trace.csv"}, "backends": backends}
+        path.write_text(
+            yaml.safe_dump(scenario | {"tiers": {"t": {}}, "glance": {"stream_mib_s": stream_mib_s}})
+        )
+        return load(path)
+
+    made = run(written(2.0, create_s=0.5, write_mib_s=500, convert_mib_s=1000), "none").requests
+    seconds = (made["end"] - made["time"]) * np.exp(np.random.default_rng(5).normal(0, NOISE, len(made)))
+    observed = {"volume_id": made["volume_id"], "create_s": seconds.round(), "downloaded": 1.0}
+    pd.DataFrame(observed).to_csv(tmp_path / "observed.csv")
+    assumed = {"create_s": 1.0, "write_mib_s": 159.0, "convert_mib_s": 445.0}
+    written(71.0, **assumed)
+    paths = [["glance", "stream_mib_s"], *(["backends", "a", key] for key in assumed)]
+    document = {"assumed": [{"path": key, "value": None, "why": ""} for key in paths]}
+    document |= {"strategy": "none", "fills": None, "telemetry": None}
+    (tmp_path / "import.json").write_text(json.dumps(document))
+    found = calibrate(tmp_path)
+    told, together = found.rates["told"], found.rates["together"]
+    assert together.any() and not (together & told).any()
+    fitted = run(load(write(found, tmp_path)), "none").requests
+    for image, of in made.groupby("image_id", observed=True):
+        again = fitted[fitted["image_id"] == image]
+        true_s = (of["end"] - of["time"]).median()
+        assert (again["end"] - again["time"]).median() == pytest.approx(true_s, rel=0.05)
+    for each in found.rates[~told & ~together].to_dict("records"):
+        assert each["fitted"] == each["assumed"]

@@ -20,6 +20,7 @@ from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.workload.loading import load
 
+TOGETHER = "fitted with others: the history tells what they add up to, not each"
 TIMES = ("stream_mib_s", "create_s", "clone_s", "write_mib_s", "convert_mib_s")
 
 
@@ -29,7 +30,8 @@ class Calibration:
 
     - pools: one row per pool, with `simulated_*` and `observed_*` (NaN: not observed).
     - rates: one row for each assumed time and rate: the `path` of its key, `assumed`, `fitted`, `low`, `high`
-      (95 %), `told` (True if the history determines it within a factor of two).
+      (95 %), `told` (True if the history determines it within a factor of two), `together` (True if the
+      history determines only what it adds up to with others; then `low` and `high` are NaN).
     - shared: one row for each rate that transfers may share: the `path` of its key, `verdict` (seen, no
       sharing seen, cannot tell), `fitted`, `low`, `high` (95 %), `depends` (creates that a link of one
       stream's rate would slow down), and `without_off_by`, `with_off_by`: the typical factor
@@ -164,13 +166,15 @@ def write(calibration: Calibration, folder: Path) -> Path:
     yaml.width = 4096
     scenario = yaml.load((folder / "scenario.yaml").read_text())
     shared = calibration.shared[calibration.shared["verdict"] == SEEN]
-    for row in [*calibration.rates[calibration.rates["told"]].to_dict("records"), *shared.to_dict("records")]:
+    rates = calibration.rates[calibration.rates["told"] | calibration.rates["together"]]
+    for row in [*rates.to_dict("records"), *shared.to_dict("records")]:
         *path, key = row["path"]
         place = scenario
         for part in path:
             place = place.setdefault(part, CommentedMap())
         place[key] = row["fitted"]
-        place.yaml_add_eol_comment(f"fitted: {row['low']:.3g} to {row['high']:.3g} (95 %)", key)
+        alone = f"fitted: {row['low']:.3g} to {row['high']:.3g} (95 %)"
+        place.yaml_add_eol_comment(TOGETHER if row.get("together") is True else alone, key)
     target = folder / "calibrated.yaml"
     with beside(target) as (new,), new.open("w") as file:
         yaml.dump(scenario, file)

@@ -142,7 +142,12 @@ class Fit:
         return float(each.sum() / error) if error > 0 else 0.0
 
     def solve(self) -> tuple[pd.DataFrame, dict[Key, object]]:
-        """The rates' table, and the fitted value of each key that the history determines."""
+        """The rates' table, and the fitted value of each key that the history determines, alone or together.
+
+        Together: downloads of images that are alike tell what the parts of a download add up to, and not each
+        part. The prior then shares that among the parts, so that none is further from its assumption than it
+        has to be. Their own values are not told; the sum is.
+        """
         found = optimize.least_squares(
             self.residuals,
             np.zeros(len(self.keys)),  # a start from which the first step is moderate
@@ -151,10 +156,11 @@ class Fit:
             loss="soft_l1",
             max_nfev=MOST_RUNS,
         )
-        half, held = self._half_widths(found.x)
-        inside = np.abs(found.x) < 0.99 * MOST_SHIFT
-        told = inside & ~held & (half < np.log(2)) & (found.status > 0)
-        values = self.start + np.where(told, found.x, 0.0)
+        half, held, few = self._half_widths(found.x)
+        inside = (np.abs(found.x) < 0.99 * MOST_SHIFT) & (found.status > 0) & ~few
+        told = inside & ~held & (half < np.log(2))
+        together = inside & held
+        values = self.start + np.where(told | together, found.x, 0.0)
         rows = [
             {
                 "path": key,
@@ -163,17 +169,23 @@ class Fit:
                 "low": float(np.exp(value - width)) if one else np.nan,
                 "high": float(np.exp(value + width)) if one else np.nan,
                 "told": bool(one),
+                "together": bool(other),
             }
-            for key, start, value, width, one in zip(self.keys, self.start, values, half, told, strict=True)
+            for key, start, value, width, one, other in zip(
+                self.keys, self.start, values, half, told, together, strict=True
+            )
         ]
-        table = pd.DataFrame(rows, columns=["path", "assumed", "fitted", "low", "high", "told"])
+        table = pd.DataFrame(rows, columns=["path", "assumed", "fitted", "low", "high", "told", "together"])
         fitted: dict[Key, object] = {
-            key: row["fitted"] for key, row in zip(self.keys, rows, strict=True) if row["told"]
+            key: row["fitted"]
+            for key, row in zip(self.keys, rows, strict=True)
+            if row["told"] or row["together"]
         }
         return table, fitted
 
-    def _half_widths(self, shift: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """Half the 95 % interval of each value's logarithm, and which values only the prior determines.
+    def _half_widths(self, shift: Floats) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Half the 95 % interval of each value's logarithm; which values the prior determines, and which too
+        few creates depend on.
 
         The covariance is that of an M-estimate (Huber 1967; soft L1's influence is r w, its slope w^3). It
         includes the error of whole seconds, which more creates do not reduce.
@@ -189,7 +201,7 @@ class Fit:
         half = stats.t.ppf(0.975, max(1, count - free)) * np.sqrt(np.maximum(np.diag(covariance), 0))
         if self.whole:
             half += np.abs(inverse @ (slopes.T @ (weight**3 * self.rounding)))
-        return half, (np.diag(inverse) * PRIOR**2 > 0.1) | (used.sum(axis=0) < LEAST_CREATES)
+        return half, np.diag(inverse) * PRIOR**2 > 0.1, used.sum(axis=0) < LEAST_CREATES
 
     def residuals(self, shift: Floats) -> Floats:
         return self.model(shift)[0]

@@ -65,8 +65,10 @@ def _calibrated_rates(rates: pd.DataFrame) -> Table:
     for heading in ("assumed", "value", "fitted", "95 %"):
         table.add_column(heading, justify="left" if heading == "assumed" else "right", overflow="fold")
     for row in rates.to_dict("records"):
-        between = f"{row['low']:.3g} to {row['high']:.3g}" if row["told"] else "the history does not tell"
-        fitted = f"{row['fitted']:.4g}" if row["told"] else "-"
+        between = "only with others" if row["together"] else "the history does not tell"
+        if row["told"]:
+            between = f"{row['low']:.3g} to {row['high']:.3g}"
+        fitted = f"{row['fitted']:.4g}" if row["told"] or row["together"] else "-"
         table.add_row(".".join(row["path"]), f"{row['assumed']:.4g}", fitted, between)
     return table
 
