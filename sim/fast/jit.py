@@ -23,33 +23,43 @@ from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic, models, register_model
 from numba.np.arrayobj import populate_array
 
-from sim.fast import interpreted, keeping
+from sim.fast import interpreted, keeping, linking
 from sim.fast.state import DIMENSIONS, TYPES, State
 
 F = TypeVar("F", bound=Callable[..., Any])
 DTYPES = {name: np.dtype(of) for name, of in TYPES.items()}
 INTERPRETED = bool(numba.config.DISABLE_JIT)
+ARRAYS = {
+    name: types.Array(numba.from_dtype(dtype), DIMENSIONS.get(name, 1), "C") for name, dtype in DTYPES.items()
+}
 WORDS = 4  # of the table for each array: its address and up to three dimensions
 
 
 def compiled(function: F) -> F:
     """For functions that compiled ones call.
 
-    Without wrappers to call them from Python, which cost most of the time to compile, and without reference
-    counts: nothing here allocates. All whole numbers are int64: there is one version of each function.
+    Without machine code of their own and wrappers to call them from Python, which cost most of the time to
+    compile, and without reference counts: nothing here allocates. All whole numbers are int64, constants
+    too: there is one version of each function.
     """
-    decorated: F = numba.njit(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    decorated: F = numba.njit(
+        _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=linking.PartCompiler
+    )(function)
+    if not INTERPRETED:
+        linking.ignore_literals(decorated)
     return decorated
 
 
 def entry(function: F) -> F:
     """For functions that Python calls, with a `table`; kept on disk together with all that they call."""
-    return _kept(numba.njit(_nrt=False, no_cfunc_wrapper=True)(function))
+    return _kept(
+        numba.njit(_nrt=False, no_cfunc_wrapper=True, pipeline_class=linking.WholeCompiler)(function)
+    )
 
 
 def threaded_entry(function: F) -> F:
     """As `entry`, for functions that threads call at once: they hold no lock of Python's while they run."""
-    return _kept(numba.njit(nogil=True)(function))
+    return _kept(numba.njit(nogil=True, pipeline_class=linking.WholeCompiler)(function))
 
 
 def _kept(decorated: Any) -> Any:
@@ -120,9 +130,7 @@ class StateAttributes(AttributeTemplate):
 
     def generic_resolve(self, value: Any, attr: str) -> types.Type | None:
         """The array that an attribute is."""
-        if attr not in TYPES:
-            return None
-        return types.Array(numba.from_dtype(np.dtype(TYPES[attr])), DIMENSIONS.get(attr, 1), "C")
+        return ARRAYS.get(attr)
 
 
 @lower_getattr_generic(StateType)
@@ -134,7 +142,7 @@ def array_of(context: Any, builder: Any, kind: Any, value: Any, attr: str) -> An
     words = [
         builder.load(builder.gep(value, [word(first + number)])) for number in range(1 + array_type.ndim)
     ]
-    itemsize = np.dtype(TYPES[attr]).itemsize
+    itemsize = DTYPES[attr].itemsize
     strides = [word(itemsize)]
     for size in reversed(words[2:]):
         strides.insert(0, builder.mul(size, strides[0]))

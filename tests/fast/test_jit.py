@@ -10,10 +10,14 @@ import pytest
 
 from sim.fast import state
 from sim.fast.interpreted import viewed
-from sim.fast.jit import INTERPRETED, state_of, table_of, wrapped
+from sim.fast.jit import INTERPRETED, compiled, state_of, table_of, wrapped
+from sim.fast.linking import WholeCompiler
 from sim.fast.state import DIMENSIONS, TYPES, State
 
 SHAPE = {1: (4,), 2: (4, 3), 3: (4, 3, 2)}
+
+
+jit = numba.njit(_nrt=False, pipeline_class=WholeCompiler)  # as `entry`, but not kept on disk
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def change(table: Any) -> int:
 def test_records_are_references(s: State) -> None:
     s.entry_of[3, 1] = 5
     s.events[0] = (1.5, 2, 3, 4, 5)
-    returned = (change if INTERPRETED else numba.njit(_nrt=False)(change))(table_of(s))
+    returned = (change if INTERPRETED else jit(change))(table_of(s))
     assert returned == -(2**63)  # 6 * 2^62, as int64 has it
     assert s.volumes[2].tolist() == tuple(
         {"phase": 6, "failed": True, "error_gib": 2.5}.get(name, 0) for name in state.VOLUMES.names or ()
@@ -58,3 +62,26 @@ def test_other_arrays_are_refused(s: State, wrong: np.ndarray[Any, Any]) -> None
 def test_a_record_shows_its_fields_to_who_debugs(s: State) -> None:
     s.events[1] = (1.5, 2, 3, 4, 5)
     assert repr(viewed(s).events[1]) == "[1] time=1.5, sequence=2, what=3, who=4, pool=5"
+
+
+@compiled
+def twice(x: int) -> int:
+    return 2 * x
+
+
+@compiled
+def sum_of_twice(x: int) -> int:
+    return twice(x) + twice(3) + twice(4)
+
+
+def total(x: int) -> int:
+    return sum_of_twice(x) + sum_of_twice(5)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
+def test_a_function_has_one_version_and_machine_code_only_in_its_entry() -> None:
+    assert jit(total)(1) == (2 + 6 + 8) + (10 + 6 + 8)
+    for function in (twice, sum_of_twice):
+        (result,) = function.overloads.values()
+        assert result.signature.args == (numba.int64,)
+        assert result.library.get_pointer_to_function(result.fndesc.mangled_name) == 0
