@@ -48,6 +48,7 @@ from sim.cli.sources import (
     Until,
     Volumes,
     given_of,
+    unless_named,
 )
 from sim.inputs.beside import beside, scratch, unwritable
 from sim.inputs.problems import BadInput, printable
@@ -131,6 +132,7 @@ def advise(
     problems = unwritable(out) + wrong_workers(workers) + wrong_warm_up(warm_up)
     bounds = target_hit_rate, max_p95_s, budget_gib, budget_price, max_errors
     targets = targets_of(bounds, spare_volumes, confidence, problems)
+    db = unless_named(db, scenario)
     sources = conf, service, db, dump, glance, images, pools, volumes, notifications
     given = given_of(*sources, since, until, problems)
     if scenario is not None and (given.something or since or until):
@@ -184,12 +186,11 @@ def _fitted(folder: Path) -> Path:
     """The imported scenario, fitted to its history where there is one; a line on stderr says if not."""
     from sim.importers import calibration
 
-    try:
-        with progress("fitting", None, shown=True) as done:
-            return calibration.write(calibration.calibrate(folder, done), folder)
-    except BadInput as error:
-        print(f"not calibrated: {printable('; '.join(error.problems))}", file=sys.stderr)
-        return folder / "scenario.yaml"
+    with progress("fitting", None, shown=True) as done:
+        scenario, why = calibration.fitted(folder, done)
+    if why:
+        print(f"not calibrated: {printable(why)}", file=sys.stderr)
+    return scenario
 
 
 def write_advice(document: dict[str, Any], promise: dict[str, Any], folder: Path) -> None:

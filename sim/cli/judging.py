@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.ending import DATABASE, command
+from sim.cli.ending import command
 from sim.cli.shared import Json, print_json, show
-from sim.cli.sources import Conf, Dump, Notifications, Service, Until, given_of
+from sim.cli.sources import Conf, Db, Dump, Notifications, Service, Until, given_of
 from sim.inputs.beside import unwritable
 from sim.inputs.problems import BadInput, Problems, printable
 
@@ -25,15 +25,7 @@ def verdict(
     ],
     conf: Conf = None,
     service: Service = None,
-    db: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar=DATABASE,
-            help="Cinder's database, written as in [database] connection. The variable keeps a password out"
-            " of the command line.",
-        ),
-    ] = None,
+    db: Db = None,
     dump: Dump = None,
     notifications: Notifications = None,
     since: Annotated[

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from sim.cli.ending import DATABASE
 
 if TYPE_CHECKING:
     from sim.importers.importing import Given
@@ -41,10 +44,13 @@ Service = Annotated[
         " option once for each service.",
     ),
 ]
-Db = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="Cinder's database, written as in [database] connection."),
-]
+DB = typer.Option(
+    metavar="URL",
+    envvar=DATABASE,
+    help="Cinder's database, written as in [database] connection. The variable keeps a password out of the"
+    " command line.",
+)
+Db = Annotated[str | None, DB]
 Dump = Annotated[
     Path | None,
     typer.Option(
@@ -106,6 +112,7 @@ def given_of(
     problems: list[str],
 ) -> Given:
     """The sources that the options name; notes problems with the times."""
+    db = unless_named(db, dump, volumes)
     from sim.importers.importing import Given
 
     return Given(
@@ -121,6 +128,11 @@ def given_of(
         since=time_given("--since", since, problems),
         until=time_given("--until", until, problems),
     )
+
+
+def unless_named(db: str | None, *others: object) -> str | None:
+    """The URL of the database; None if it is that of the environment, and `others` name the same data."""
+    return None if any(others) and db == os.environ.get(DATABASE) else db
 
 
 def time_given(option: str, text: str | None, problems: list[str]) -> datetime | None:

@@ -9,28 +9,23 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.ending import DATABASE, command
+from sim.cli.ending import command
 from sim.cli.shared import show
-from sim.cli.sources import Service, time_given
+from sim.cli.sources import DB, Service, time_given
 from sim.inputs.problems import BadInput, Problems, printable, quoted
 
 LISTEN = "127.0.0.1:9877"
 INTERVAL_S = 30.0
 MOST_S = 86_400.0
 LAST_PORT = 2**16 - 1
+HOUR_S = 3600.0
+MOST_HOURS = 8760
+PLANNER = "sim.planner.again"  # the module that plans in a process of its own
 
 
 @command()
 def watch(
-    db: Annotated[
-        str,
-        typer.Option(
-            metavar="URL",
-            envvar=DATABASE,
-            help="Cinder's database, written as in [database] connection. The variable keeps a password out"
-            " of the command line.",
-        ),
-    ],
+    db: Annotated[str, DB],
     conf: Annotated[
         list[Path] | None,
         typer.Option(
@@ -64,6 +59,14 @@ def watch(
             " (default: all history).",
         ),
     ] = None,
+    advise_every_hours: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HOURS",
+            help="Plan the limits again from time to time, in a process of the lowest priority, and recommend"
+            " others if they would save much (default: never). With --once: now.",
+        ),
+    ] = None,
     once: Annotated[
         bool,
         typer.Option("--once", help="Print the metrics once, and exit with 1 if there is drift."),
@@ -82,6 +85,7 @@ def watch(
     """
     from sim.importers.database_url import parse_url
     from sim.live import promise as promises
+    from sim.live.again import Asking
     from sim.live.reader import Reader, hanging_up, utc_now
     from sim.live.service import Watch, serve
     from sim.live.service import once as read_once
@@ -105,6 +109,10 @@ def watch(
     ]
     if promise is not None and not (conf or service):
         wrong.append("--promise: give --conf, too: it is compared with cinder.conf")
+    if advise_every_hours is not None and not (conf or service):
+        wrong.append("--advise-every-hours: give --conf, too: it has the limits in force")
+    if advise_every_hours is not None and not 1 <= advise_every_hours <= MOST_HOURS:
+        wrong.append(f"--advise-every-hours: give hours, 1 to {MOST_HOURS:,}")
     database = parse_url(db, problems)
     settings = Settings(
         conf or [], service or [], promises.read(promise, problems) if promise is not None else None
@@ -113,12 +121,20 @@ def watch(
     if wrong := [*wrong, *problems.lines(), *settings.problems]:
         raise BadInput(wrong)
     assert database is not None
+    asking = None
+    if advise_every_hours is not None:
+        paths = {"conf": [str(each) for each in conf or []], "promise": str(promise) if promise else None}
+        services = [[str(each) for each in files] for files in service or []]
+        question = {**paths, "services": services, "db": db}
+        asking = Asking([sys.executable, "-m", PLANNER], question, advise_every_hours * HOUR_S)
     tenant = settings.configuration.internal_tenant if settings.configuration is not None else None
     reader = Reader(hanging_up(database), begin, tenant, settings.cloned, with_volumes=bool(conf or service))
-    watched = Watch(reader, settings, interval_s)
+    watched = Watch(reader, settings, interval_s, asking=asking)
     if not once:
         serve(watched, host, port)
     show(read_once(watched).rstrip("\n"))
+    for line in watched.recommended():
+        print(f"watch: {printable(line)}", file=sys.stderr)
     drifted = watched.drifted()
     for each in drifted:
         print(f"drift: {printable(str(each))}", file=sys.stderr)

@@ -73,6 +73,14 @@ def calibrate(folder: Path, progress: Callable[[int], None] | None = None) -> Ca
     return Calibration(_pools(after, strategy, after_s, document), rates, shared, goodness, after)
 
 
+def fitted(folder: Path, progress: Callable[[int], None] | None = None) -> tuple[Path, str]:
+    """The scenario of an imported folder, fitted to its history where there is one; else why it is not."""
+    try:
+        return write(calibrate(folder, progress), folder), ""
+    except BadInput as error:
+        return folder / "scenario.yaml", "; ".join(error.problems)
+
+
 def _read(folder: Path) -> tuple[dict[str, Any], Case, pd.DataFrame]:
     try:
         document: dict[str, Any] = json.loads((folder / "import.json").read_text())

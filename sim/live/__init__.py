@@ -6,4 +6,5 @@ state.py       what is known: counters, and the caches as they are now
 settings.py    limits out of cinder.conf, and what differs from a plan
 exposition.py  all of it as metrics
 service.py     the loop and the port
+again.py       asks the planner from time to time whether other limits would be much better
 """

@@ -13,6 +13,8 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
+from sim.live.again import Recommendation
 from sim.live.promise import QUOTAS
 from sim.live.settings import Difference, Settings, quota_limits
 from sim.live.state import BUCKETS_S, DOWNLOAD, Kind, State
@@ -51,6 +53,11 @@ METRICS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "quota_used": ("gauge", ("resource",), "What the internal tenant has of a resource, reservations too."),
     "quota_limit": ("gauge", ("resource",), "The internal tenant's quota of a resource; +Inf: no limit."),
     "drift": ("gauge", ("backend", "setting"), "1: a setting is not as promised."),
+    "recommends": ("gauge", (), "1: other limits of the caches would save much. 0: those in force fit."),
+    "recommended_timestamp_seconds": ("gauge", (), "When the planner answered."),
+    "recommended_saving": ("gauge", (), "What the recommended limits save a month, as advise counts."),
+    "recommended_entries": ("gauge", ("backend",), "Recommended image_volume_cache_max_count."),
+    "recommended_gib": ("gauge", ("backend",), "Recommended image_volume_cache_max_size_gb."),
 }  # fmt: skip
 PREFIX = "cinder_cache_"
 FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily, "histogram": HistogramMetricFamily}
@@ -67,6 +74,7 @@ class View:
     read_s: float
     rows: int
     errors: int
+    again: Recommendation | None = None
 
 
 class Exposition(Collector):
@@ -96,11 +104,24 @@ def families(view: View) -> Iterator[Metric]:
     differences = view.settings.differences(view.state)
     if differences:
         yield _one("drift", drifts(differences))
+    if view.again is not None:
+        yield from _recommended(view.again)
 
 
 def drifts(differences: list[Difference]) -> dict[tuple[str, ...], float]:
     """1 for each setting that drifted, 0 for the others, by backend and setting."""
     return {(each.backend, each.setting): float(each.drifted) for each in differences}
+
+
+def _recommended(again: Recommendation) -> Iterator[Metric]:
+    yield _one("recommends", {(): float(again.large)})
+    yield _one("recommended_timestamp_seconds", {(): again.at.timestamp()})
+    if again.large:
+        yield _one("recommended_saving", {(): again.saves_month})
+        on = {(name,): each for name, each in again.backends.items() if each[ENABLED]}
+        off = {(name,): 0.0 for name in again.backends if (name,) not in on}
+        for name, option in (("recommended_entries", MAX_COUNT), ("recommended_gib", MAX_SIZE)):
+            yield _one(name, off | {of: _limit(each[option]) for of, each in on.items()})
 
 
 def _one(name: str, values: Mapping[Any, float]) -> Metric:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest, start_http_ser
 from sqlalchemy import exc
 
 from sim.inputs.problems import BadInput, printable
+from sim.live.again import Asking
 from sim.live.exposition import Exposition, View
 from sim.live.reader import Reader, utc_now
 from sim.live.settings import Difference, Settings
@@ -32,6 +33,7 @@ class Watch:
     read_s: float = 0.0
     errors: int = 0
     failed: str = ""
+    asking: Asking | None = None
 
     def read(self) -> None:
         """Read once. A database that cannot be read is counted, and `failed` says why.
@@ -62,6 +64,7 @@ class Watch:
             read_s=self.read_s,
             rows=self.reader.rows,
             errors=self.errors,
+            again=None if self.asking is None else self.asking.found,
         )
 
     def registry(self) -> CollectorRegistry:
@@ -69,6 +72,14 @@ class Watch:
         registry = CollectorRegistry()
         registry.register(Exposition(self.view))
         return registry
+
+    def recommended(self) -> list[str]:
+        """What the planner recommends, or why it could not."""
+        if self.asking is None:
+            return []
+        found = self.asking.found
+        told = [f"recommended: {found.text}"] if found is not None and found.large else []
+        return told + ([self.asking.failed] if self.asking.failed else [])
 
     def drifted(self) -> list[Difference]:
         """The settings that are not as promised."""
@@ -81,6 +92,8 @@ def once(watch: Watch) -> str:
     watch.read()
     if watch.failed:
         raise BadInput([watch.failed])
+    if watch.asking is not None:
+        watch.asking.wait()
     return generate_latest(watch.registry()).decode()
 
 
@@ -106,8 +119,10 @@ def serve(watch: Watch, host: str, port: int) -> NoReturn:
             if watch.good_s is None:
                 raise
             watch.errors, watch.failed = watch.errors + 1, "; ".join(error.problems)
+        if watch.asking is not None:
+            watch.asking.poll()
         now = [*([watch.failed] if watch.failed else []), *watch.settings.problems]
-        now += [f"drift: {each}" for each in watch.drifted()]
+        now += [f"drift: {each}" for each in watch.drifted()] + watch.recommended()
         _say([line for line in now if line not in told])
         _say([f"no longer: {line}" for line in told if line not in now])
         told = now

@@ -99,9 +99,9 @@ def advise(
 
     `one_array`: backends that are alike lie on one array, and may become one backend. Raises BadInput.
     """
-    trials = Trials(_grounds(path, folder, targets, options, one_array), worth, one_array)
+    trials = Trials(grounds_at(path, folder, targets, options, one_array), worth, one_array)
     ground = trials.grounds[False]
-    known = Known(ground.simulator.load.case, _limits(trials, targets), _one_pool(trials))
+    known = Known(ground.simulator.load.case, limits_to_try(trials, targets), _one_pool(trials))
 
     def levers(state: State) -> list[Lever]:
         its = replace(known, one_pool="") if state.one_pool else known
@@ -137,7 +137,7 @@ def advise(
     return Advice(document, chain[0].load.case, last.load.case, last.strategy, last.runs, promise)
 
 
-def _grounds(
+def grounds_at(
     path: Path, folder: Path, targets: Targets, options: PlanOptions, one_array: bool
 ) -> dict[bool, Ground]:
     """Today, and today on one pool if several can be one."""
@@ -161,7 +161,7 @@ def _one_pool(trials: Trials) -> str:
     )
 
 
-def _limits(trials: Trials, targets: Targets) -> list[Mapping[str, Limits]]:
+def limits_to_try(trials: Trials, targets: Targets) -> list[Mapping[str, Limits]]:
     """The limits of a plan, and those with the least cost in its grid; none without a cache to size."""
     simulator = trials.grounds[False].simulator
     load: Load = simulator.load

@@ -33,7 +33,7 @@ def search(trials: Trials, levers: Levers) -> Found:
     together are tried.
     """
     state = trials.today
-    alone = _best_of_each(trials, state, levers(state))
+    alone = best_of_each(trials, state, levers(state))
     actions: list[Action] = []
     for patches in (False, True):
         while len(actions) < MOST:
@@ -51,7 +51,7 @@ def search(trials: Trials, levers: Levers) -> Found:
     actions = _needed(trials, _tuned(trials, actions, levers))
     state, taken = state_of(trials, actions), {action.lever.name for action in actions}
     others = [each for each in levers(state) if each.name not in taken]
-    return Found(actions, alone, _best_of_each(trials, state, others))
+    return Found(actions, alone, best_of_each(trials, state, others))
 
 
 def state_of(trials: Trials, actions: Sequence[Action]) -> State:
@@ -66,7 +66,7 @@ def _next(trials: Trials, state: State, left: Levers, room: int) -> list[Action]
     """The best lever, else the best two, that are worth it; else none."""
     (now,) = trials([state])
     assert now is not None
-    tried = _best_of_each(trials, state, left(state))
+    tried = best_of_each(trials, state, left(state))
     good = [each for each in tried if trials.worth_it(each[1], now, len(tried))]
     if good:
         return [min(good, key=lambda each: each[1].rank)[0]]
@@ -87,7 +87,7 @@ def _next(trials: Trials, state: State, left: Levers, room: int) -> list[Action]
     return min(both, key=lambda each: each[1].rank)[0] if both else []
 
 
-def _best_of_each(trials: Trials, state: State, levers: Sequence[Lever]) -> list[Tried]:
+def best_of_each(trials: Trials, state: State, levers: Sequence[Lever]) -> list[Tried]:
     """Each lever at its best option. Of options that bring nearly as much, the least is best."""
     options = [Action(lever, option) for lever in levers for option in lever.options]
     now, *outcomes = trials([state, *(trials.after(state, each.option) for each in options)])

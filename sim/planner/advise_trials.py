@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sim.analysis.statistics import CONFIDENCE, DAY_S, FEWEST, Estimate, Interval, Sample
+from sim.analysis.statistics import CONFIDENCE, DAY_S, FEWEST, Blocks, Estimate, Interval, Sample
 from sim.inputs.limits import OFF, Limits
 from sim.inputs.scenario import Scenario
 from sim.planner.advise_ground import in_one_pool, joined
@@ -150,10 +150,18 @@ class Trials:
     """Simulates states, each once, and tells their outcomes.
 
     `grounds`: by `State.one_pool`. `one_array`: whether backends that are alike lie on one array.
+    `half_life_days`: so old a day of a history counts half as much as the last one (None: all count alike).
     """
 
-    def __init__(self, grounds: Mapping[bool, Ground], worth: Worth, one_array: bool) -> None:
+    def __init__(
+        self,
+        grounds: Mapping[bool, Ground],
+        worth: Worth,
+        one_array: bool,
+        half_life_days: float | None = None,
+    ) -> None:
         self.grounds, self.worth, self.one_array = grounds, worth, one_array
+        self.half_life_days = half_life_days
         self._known: dict[str, Outcome | None] = {}
 
     @property
@@ -206,7 +214,17 @@ class Trials:
         table = table_of(scenario, state.strategy, alone, [Batch(limits, [runs])])
         margins = replace(task, scenario=scenario).margins(table)
         short = sum(max(0.0, ENOUGH - margin) / each.scale for each, margin in margins.items())
-        return Outcome(state, units, float(self.sample.total(units).point), short, runs)
+        return Outcome(state, units, float(self.total(units).point), short, runs)
+
+    def total(self, units: Floats) -> Estimate:
+        """Estimate the total (see `Sample.total`) of (units,), in which older days may count less."""
+        if self.half_life_days is None:
+            return self.sample.total(units)
+        load = self.grounds[False].simulator.load
+        days = Blocks.between(load.warm_up_s, load.case.last_create_s).length_s / DAY_S
+        weights = 0.5 ** (np.arange(len(units))[::-1] * days / self.half_life_days)
+        mean = self.sample.ratio(weights * units, weights)
+        return Estimate(mean.point * len(units), mean.deviations * len(units))
 
     @cached_property
     def _asked(self) -> npt.NDArray[np.bool_]:
@@ -239,7 +257,7 @@ class Trials:
         Of `tests` savings that are looked at together, all lie in their intervals with CONFIDENCE
         (Bonferroni): the best of many is large by chance, too.
         """
-        estimate: Estimate = self.sample.total(old.units - new.units)
+        estimate = self.total(old.units - new.units)
         interval = self.sample.interval(estimate, 1 - (1 - CONFIDENCE) / tests)
         return Saving(interval, self.rests_on(new.units, old.units), self.of)
 

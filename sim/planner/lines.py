@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from shlex import quote
 from typing import Any
@@ -12,7 +13,7 @@ from sim.inputs.scenario import Scenario
 from sim.planner.figures import EVERY
 from sim.planner.measured import Runs
 from sim.planner.search import Plan
-from sim.sweep.results import ALL
+from sim.sweep.results import ALL, Scope
 
 # By quantity: the peak of the cache, and the limit of each pool's cache.
 PEAKS = {"volumes": "cache_volumes_peak", "gigabytes": "cache_provisioned_gib_peak"}
@@ -34,25 +35,29 @@ def quotas(plan: Plan) -> dict[str, int | None]:
 def needed_quotas(
     today: Scenario, scenario: Scenario, limits: Mapping[str, Limits], runs: Runs
 ) -> dict[str, int | None]:
-    """The quotas that the internal tenant needs: all caches at their limits, or their peak if it is more.
+    """The quotas that the internal tenant needs: all caches at their limits, or their peaks if there is none.
 
-    None: today's quota is unlimited or large enough. Those of volume types (`volumes_TYPE`) are there only if
-    the scenario of today has them.
+    It is at least the peak of all together. None: today's quota is unlimited or large enough. Those of volume
+    types (`volumes_TYPE`) are there only if the scenario of today has them.
     """
     now = today.cinder.tenant_limits()
     found: dict[str, int | None] = {}
     for name in dict.fromkeys((*PEAKS, *now)):
         quantity, _, tier = name.partition("_")
-        rows = [result.rows["tier" if tier else "all", tier or ALL].figures for result in runs]
-        peak = max(int(row[PEAKS[quantity]]) for row in rows)
         full = [
             getattr(each, LIMITS[quantity]) * len(scenario.backends[backend].pools)
+            or _peak(runs, ("backend", backend), quantity)
             for backend, each in limits.items()
             if not tier or tier in scenario.backends[backend].volume_types
         ]
-        needed = max(peak, sum(full))
+        needed = max(_peak(runs, ("tier", tier) if tier else ("all", ALL), quantity), sum(full))
         found[name] = needed if name in now and now[name] < needed else None
     return found
+
+
+def _peak(runs: Runs, row: tuple[Scope, str], quantity: str) -> int:
+    """The most that the caches of a row had in any replication."""
+    return max(math.ceil(result.rows[row].figures[PEAKS[quantity]]) for result in runs)
 
 
 def quota_commands(quota: Mapping[str, int | None], project: str = PROJECT) -> list[str]:

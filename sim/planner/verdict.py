@@ -249,7 +249,7 @@ def _reasons(promise: Promise, seen: Observed, days: float) -> Iterator[dict[str
     since = seen.creates["time"] >= 0
     for name in promise.figures:
         mine = seen.creates if name == ALL else _of(seen.creates, name)
-        yield from _load_changes(name, promise.load.get(name, {}), mine, days)
+        yield from load_changes(name, promise.load.get(name, {}), mine, days)
     downloads = seen.creates[since & (seen.creates["downloaded"] == 1)]
     first = ~seen.creates.duplicated(["host", "image_id"])
     for name in promise.backends:
@@ -277,9 +277,13 @@ def _reason(kind: str, backend: str, text: str) -> dict[str, Any]:
     }
 
 
-def _load_changes(
+def load_changes(
     name: str, promised: Mapping[str, float], creates: pd.DataFrame, days: float
 ) -> Iterator[dict[str, Any]]:
+    """Reasons, if more or fewer creates or new images are asked for than `promised` (`ASKED`).
+
+    `creates` has `time` (seconds, below 0 before the `days` that count) and `image_id`.
+    """
     time, image = creates["time"].to_numpy(float), creates["image_id"].to_numpy(object)
     found = asked(time, image, 0.0, days * DAY_S)
     words = {

@@ -57,7 +57,7 @@ def verdict_of(document: Mapping[str, Any]) -> Verdict:
     last = f"Users wait {waits} a month for their volumes, and image-volumes cost {costs} a month."
     about = f"Today is {document['today']['strategy']}, with the limits of the scenario."
     undecided = undecided_lines(document)
-    waits_for = [" ".join([TOO_LITTLE, *undecided])] if undecided else []
+    waits_for = [" ".join([TOO_LITTLE[document["intervals_of"]], *undecided])] if undecided else []
     actions = [_action(action) for action in document["actions"]]
     cards = cards_of(now, then)
     return Verdict([first, *waits_for, brings(now, then), last], about, cards, actions, fine_print(document))

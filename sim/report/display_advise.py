@@ -35,7 +35,10 @@ NOTHING = (
     "Nothing is worth doing: no change that was tried, alone or with another, saves at least 1 % of today's"
     " cost beyond chance."
 )
-TOO_LITTLE = "Too little history to tell whether these are worth doing:"
+TOO_LITTLE = {
+    "replications": "Too few replications to tell whether these are worth doing:",
+    "blocks": "Too little history to tell whether these are worth doing:",
+}
 MOST_UNDECIDED = 3
 
 
@@ -53,7 +56,7 @@ def _parts(document: Document, folder: Path) -> Iterable[RenderableType]:
     for action in document["actions"]:
         yield from _action(action)
     if undecided := undecided_lines(document):
-        yield Text(filled(TOO_LITTLE))
+        yield Text(filled(TOO_LITTLE[document["intervals_of"]]))
         yield from (Text(item(line)) for line in undecided)
     yield ""
     yield _gains(document)

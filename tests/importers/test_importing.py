@@ -218,3 +218,22 @@ def test_without_a_history_no_creates_are_counted(tmp_path: Path, conf: Path) ->
     result = run("import", "--out", tmp_path / "out", "--conf", conf)
     assert "workload: generated" in result.stdout and "0 creates" not in result.stdout
     assert result.stdout.endswith(f"compare {tmp_path}/out/scenario.yaml --engine fast\n")
+
+
+@pytest.mark.filterwarnings("ignore")  # Cinder's migrations warn of what they use
+def test_the_variable_is_the_database_where_no_other_is_named(
+    sqlite: URL, tmp_path: Path, conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CINDER_CACHE_DB", sqlite.render_as_string(hide_password=False))
+    assert run("import", "--out", tmp_path / "imported", "--conf", conf).exit_code == 0
+    told = json.loads((tmp_path / "imported" / "import.json").read_text())
+    assert any("cinder.sqlite" in note["text"] for note in told["notes"])
+    dump = tmp_path / "no.sql"
+    for other in (["import", "--dump", dump], ["verdict", tmp_path / "no.json", "--dump", dump]):
+        result = run(*other, "--out", tmp_path / "other")
+        assert result.exit_code == 2 and "the same data" not in result.output
+    result = run("advise", tmp_path / "no.yaml", "--out", tmp_path / "other")
+    assert result.exit_code == 2 and "not both" not in result.output
+    monkeypatch.setenv("CINDER_CACHE_DB", "mysql+pymysql://reader:geheim9@127.0.0.1:1/cinder")
+    result = run("import", "--out", tmp_path / "other")
+    assert result.exit_code == 2 and "127.0.0.1:1" in result.output and "geheim9" not in result.output

@@ -17,9 +17,13 @@ from sim import api
 from sim.analysis.metrics import summary
 from sim.analysis.statistics import FEWEST
 from sim.cli import app
-from sim.inputs.limits import ENABLED
+from sim.inputs.limits import ENABLED, todays
 from sim.planner.advise_ground import BEFORE_S, in_one_pool, joined, one_pool, with_releases
+from sim.planner.lines import needed_quotas
+from sim.planner.simulator import PlanOptions, Simulator, load_of
+from sim.planner.targets import Targets
 from sim.run import run
+from sim.sweep.varying import Point
 from tests.fuzz.test_import_databases import whole
 from tests.interrupted import CONF
 
@@ -200,6 +204,24 @@ def test_a_quota_that_binds_is_found_and_one_that_is_not_set_is_not_tried(tmp_pa
     assert found["actions"][0]["lever"] == "quota"
     without = scenario(tmp_path, {"a": {}}, rows)
     assert "quota" not in {each["lever"] for each in advise(without, tmp_path / "o")["tried"]}
+
+
+def test_the_quota_has_room_for_limits_and_for_caches_without_any(tmp_path: Path) -> None:
+    """Five entries at most in one cache, and the two images of the other: no run has all seven at once."""
+    rows = ["10,create,v,i,10,t,", "20,create,w,i,10,s,", "4000,create,x,j,10,s,"]
+    path = scenario(
+        tmp_path,
+        {"a": {"image_volume_cache_max_count": 5}, "b": {"volume_type": "s"}},
+        rows,
+        cinder={"internal_tenant_quota_volumes": 6, "internal_tenant_quotas": {"volumes_s": 1}},
+        tiers={"t": {}, "s": {}},
+    )
+    load = load_of(path, {}, 1, 0.0)
+    simulator = Simulator(load, Targets(), PlanOptions(folder=tmp_path / "plan", workers=1))
+    (runs,) = simulator.run([Point((("cinder.internal_tenant_quotas.volumes_s", None),), "cache-only")])
+    now = load.case.scenario
+    limits = {name: todays(each) for name, each in now.backends.items()}
+    assert needed_quotas(now, now, limits, runs) == {"volumes": 5 + 2, "gigabytes": None, "volumes_s": 2}
 
 
 def test_one_pool_has_the_space_and_the_limits_of_all(tmp_path: Path) -> None:
