@@ -82,13 +82,33 @@ def verdict_of(case: Case, summaries: pd.DataFrame, found: Comparison | None, to
     if told.simulated is None and told.advice.backends:
         note = f"The figures are those of {chosen} with every cache on."
     keep = chosen == today and not told.advice.backends
+    before = "today"
+    if keep and chosen != BASELINE and BASELINE in set(summaries["strategy"]):
+        now, before = _tiers(summaries, found, BASELINE), BASELINE
+        about += (
+            f" Nothing changes: beside its figures are those of {BASELINE}, where every create downloads."
+        )
     why = [f"Tier {line}." for line in told.advice.why.values()]
     sentences = [
-        f"{'Keep' if keep else 'Run'} {told.what}.",
-        brings(now, then),
-        " ".join(why[:1]) or costs(now, then),
+        f"{'Keep' if keep else 'Run'} {told.what}{_because(summaries, told)}.",
+        brings(now, then, before),
+        " ".join(why[:1]) or costs(now, then, before),
     ]
-    return Verdict(sentences, about, cards_of(now, then), note=note)
+    return Verdict(sentences, about, cards_of(now, then), note=note, before=before)
+
+
+def _because(summaries: pd.DataFrame, told: Told) -> str:
+    """Why a row is recommended, where its cache need not wait anywhere."""
+    best, chosen = most_hits(summaries), told.advice.row
+    if told.advice.backends:
+        return ""
+    if chosen == best:
+        return ": nothing else has more clone hits"
+    rows = summaries[summaries["tier"] == ALL].set_index("strategy")
+    lost = failed(rows)
+    worth = "with fewer failed creates" if lost[chosen] < lost[best] else "in less space"
+    worth = "for less" if rows["price_month"][chosen] < rows["price_month"][best] else worth
+    return f": its clone hits are within the interval of the most ({best}), {worth}"
 
 
 def last_lines(case: Case, summaries: pd.DataFrame, found: Comparison | None, told: Told) -> list[str]:
@@ -113,7 +133,7 @@ def _today(case: Case, summaries: pd.DataFrame) -> tuple[str, str]:
     if TODAY in rows or (case.scenario.today in rows):
         return (TODAY if TODAY in rows else strategy), f"Today is {strategy}, as the scenario says."
     if strategy in rows:
-        return strategy, f"Today is {strategy}, by the caches of the backends: the scenario has no `today`."
+        return strategy, f"Today is {strategy}, by the caches of the backends: the scenario does not say."
     other = BASELINE if BASELINE in rows else str(summaries["strategy"].iloc[0])
     return other, f"Today was not compared ({strategy}): today's figures are those of {other}."
 

@@ -23,7 +23,7 @@ WORDS = {
 }
 # What a figure is called below its number.
 NAMES = {
-    "clone_hit_rate": "of the creates are clones",
+    "clone_hit_rate": "of the creates are clones, without a download",
     MADE: "of the creates that succeed are clones",
     "create_s_p95": "is the longest that 95 % of the creates take",
     FAILED: "creates fail",

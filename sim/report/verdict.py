@@ -24,7 +24,7 @@ SUMMARY = {
 }
 # What a figure is called below its number, its unit, and whether more of it is better.
 NAMES = {
-    "hit_rate": ("of the creates are clones", "", True),
+    "hit_rate": ("of the creates are clones, without a download", "", True),
     "p95_s": ("is the longest that 95 % of the creates take", " s", False),
     "errors": ("creates fail", "", False),
     "price_month": ("is the price a month", "", False),
@@ -102,10 +102,10 @@ def interval(of: Mapping[str, Any], key: str) -> str:
     return f"{text(low, key).removesuffix(' %')} to {text(high, key)}"
 
 
-def brings(now: Tiers, then: Tiers) -> str:
-    """What all creates get, and what they get today."""
+def brings(now: Tiers, then: Tiers, before: str = "today") -> str:
+    """What all creates get, and what they get today, or with what is called `before`."""
     hits, slow, fail = (
-        (f"{text(then[ALL][key], key)}{unit}", f"(today {text(now[ALL][key], key)}{unit})")
+        (f"{text(then[ALL][key], key)}{unit}", f"({before} {text(now[ALL][key], key)}{unit})")
         for key, unit in (("hit_rate", ""), ("p95_s", " s"), ("errors", ""))
     )
     return (
@@ -128,16 +128,16 @@ def figures(now: Tiers, then: Tiers) -> str:
     return ", ".join(told)
 
 
-def costs(now: Tiers, then: Tiers) -> str:
-    """What image-volumes take and cost, and what they do today."""
+def costs(now: Tiers, then: Tiers, before: str = "today") -> str:
+    """What image-volumes take and cost, and what they do today, or with what is called `before`."""
     old, new = now[ALL], then[ALL]
     told = []
     if "space_gib_mean" in new:
         key = "space_gib_mean"
-        told.append(f"take {text(new[key], key)} GiB on average (today {text(old[key], key)} GiB)")
+        told.append(f"take {text(new[key], key)} GiB on average ({before} {text(old[key], key)} GiB)")
     if new["price_month"] or old["price_month"] or not told:
         key = "price_month"
-        told.append(f"cost {text(new[key], key)} a month (today {text(old[key], key)})")
+        told.append(f"cost {text(new[key], key)} a month ({before} {text(old[key], key)})")
     return f"Image-volumes {' and '.join(told)}."
 
 
