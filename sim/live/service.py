@@ -41,6 +41,9 @@ class Watch:
         Raises BadInput if it can be read and is not Cinder's.
         """
         began_s = time.monotonic()
+        configuration = self.settings.configuration
+        if configuration is not None and configuration.internal_tenant is not None:
+            self.reader.state.tenant = configuration.internal_tenant  # it may have changed
         try:
             self.reader.read(utc_now())
         except (exc.SQLAlchemyError, ValueError) as error:

@@ -28,7 +28,7 @@ LEAD_S = 3600.0  # before the storm: time for a prefetch
 HOUR_S = 3600.0
 DAY_S = 86_400.0
 MOST_CREATES = 100_000
-NAME = "storm "  # with which the names of its volumes begin
+NAME = "storm "  # with which the names of its volumes begin (see `named`)
 Floats = npt.NDArray[np.float64]
 
 
@@ -121,17 +121,27 @@ def storm_case(case: Case, ask: Ask, warm: bool | None, again: tuple[Again, ...]
     """The case with the storm in it: its own load beside, or nothing. Its instant is `instant(case, ask)`."""
     at = instant(case, ask)
     images, tiers = images_of(case, ask), tiers_of(case.scenario, ask)
-    rows = _prepared(case, images, tiers, at, warm, ask.beside)
-    rows += [_create(case, images, tiers, number, at, 0) for number in range(ask.creates)]
+    name = named(case)
+    rows = _prepared(case, images, tiers, at, warm, ask.beside, name)
+    rows += [_create(case, images, tiers, number, at, 0, name) for number in range(ask.creates)]
     for each in again:
         rows += [
-            _create(case, images, tiers, number, at + each.after_s, each.generation)
+            _create(case, images, tiers, number, at + each.after_s, each.generation, name)
             for number in each.servers
         ]
     own = case.trace.events if ask.beside else empty_events()
     own = own[own["time"] <= at + DAY_S]
     trace = Trace(_merged(own, rows), case.trace.start, case.trace.path)
     return replace(case, trace=trace, initial=case.initial if ask.beside else empty_initial())
+
+
+def named(case: Case) -> str:
+    """With what the names of a storm's volumes begin: with nothing that a volume of the scenario does."""
+    taken = [*case.trace.events["volume_id"].unique(), *case.initial["volume_id"].unique()]
+    name = NAME
+    while any(each.startswith(name) for each in taken):
+        name = f"~{name}"
+    return name
 
 
 def instant(case: Case, ask: Ask) -> float:
@@ -163,13 +173,13 @@ def images_of(case: Case, ask: Ask) -> list[str]:
 
 
 def _prepared(
-    case: Case, images: list[str], tiers: list[str], at: float, warm: bool | None, beside: bool
+    case: Case, images: list[str], tiers: list[str], at: float, warm: bool | None, beside: bool, own: str
 ) -> list[dict[str, Any]]:
     """The events that make its images warm or cold."""
     if warm:
         since = max(0.0, at - LEAD_S)
         hosts = [host for tier in tiers for host in case.scenario.hosts_of(tier)]
-        made = [prefetches(case, name, since, f"{NAME}{name}", dict.fromkeys(hosts)) for name in images]
+        made = [prefetches(case, name, since, f"{own}{name}", dict.fromkeys(hosts)) for name in images]
         return [row for of_image in made for row in of_image]
     if warm is None or not beside:
         return []
@@ -177,7 +187,7 @@ def _prepared(
 
 
 def _create(
-    case: Case, images: list[str], tiers: list[str], number: int, at: float, generation: int
+    case: Case, images: list[str], tiers: list[str], number: int, at: float, generation: int, name: str
 ) -> dict[str, Any]:
     image = case.images[images[number % len(images)]]
     # Each image meets each tier.
@@ -185,7 +195,7 @@ def _create(
     return _row(
         time=at,
         event="create",
-        volume_id=f"{NAME}{number} {generation}",
+        volume_id=f"{name}{number} {generation}",
         image_id=image.image_id,
         size_gib=image.needs_gib,
         volume_type=tier,
@@ -214,13 +224,15 @@ def _merged(own: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame:
 class Outcome:
     """What became of a storm: `up_s`, when each server's volume was up (infinite: never).
 
-    `creates` counts those of servers that came again, too. `state` is that of engine `fast`, of `prepared`.
+    `creates` counts those of servers that came again, too. `name` is that of `named`. `state` is that of
+    engine `fast`, of `prepared`.
     """
 
     up_s: Floats
     within_s: float
     creates: int
     case: Case = field(repr=False)
+    name: str = NAME
     prepared: Prepared | None = field(default=None, repr=False)
     state: State | None = field(default=None, repr=False)
 
@@ -261,7 +273,7 @@ class Storms:
         self.case, self.ask, self.engine = case, ask, engine
         self.within_s = case.scenario.boot_timeout_s if ask.within_s is None else ask.within_s
         self.warm = ask.warm if ask.warm is not None or ask.beside else False
-        self.runs = 0
+        self.runs, self.name = 0, named(case)
         self._dump = case.scenario.model_dump(by_alias=True)
         self._prepared: dict[tuple[bool | None, bool], Prepared] = {}
 
@@ -307,15 +319,15 @@ class Storms:
         }
         of = {}
         names = requests["volume_id"].to_numpy(object)
-        for row in np.flatnonzero([name.startswith(NAME) for name in names]).tolist():
-            number, generation = map(int, names[row][len(NAME) :].split(" "))
+        for row in np.flatnonzero([name.startswith(self.name) for name in names]).tolist():
+            number, generation = map(int, names[row][len(self.name) :].split(" "))
             since = begun[number, generation]
             of[number, generation] = since, bool(available[row]), float(ends[row]) - at
         up_s = np.full(self.ask.creates, math.inf)
         for (number, _), (since, good, end) in of.items():
             if good and (not self.ask.retries or end - since <= self.ask.patience_s):
                 up_s[number] = min(up_s[number], end)
-        return Outcome(up_s, self.within_s, len(of), case, prepared, state), of
+        return Outcome(up_s, self.within_s, len(of), case, self.name, prepared, state), of
 
     def _again(
         self, ends: Mapping[tuple[int, int], tuple[float, bool, float]], again: tuple[Again, ...]

@@ -21,7 +21,7 @@ from sim.inputs.hosts import backend_of
 from sim.inputs.units import GIB
 from sim.model.links import divide, links_of
 from sim.model.rules import ARRAY_FULL, NO_PROVISION, NO_SPACE, POOL_FULL
-from sim.planner.storm import NAME, Outcome
+from sim.planner.storm import Outcome
 
 # What a create does, in the order of the picture.
 STATES = (
@@ -172,8 +172,9 @@ class _Sharing:
         self.s, self.names, self.case = outcome.state, outcome.prepared.names, outcome.case
         self.scenario, self.at = outcome.case.scenario, at
         asked = outcome.prepared.asked["volume_id"].to_numpy(object)
+        own = outcome.name
         self.server = np.array(
-            [int(name[len(NAME) :].split(" ")[0]) if name.startswith(NAME) else -1 for name in asked]
+            [int(name[len(own) :].split(" ")[0]) if name.startswith(own) else -1 for name in asked]
         )
         self.rows = self.s.rows[: len(asked)]
         self.image = pd.Index(self.names.images).get_indexer(outcome.prepared.asked["image_id"].astype(str))

@@ -358,6 +358,21 @@ def test_a_purge_takes_nothing_from_the_counters(sqlite: URL) -> None:
     assert sum(read(watching(sqlite, tenant=INTERNAL)).get("evictions", {}).values()) == 0
 
 
+def test_the_internal_tenant_is_that_of_the_files_now(sqlite: URL, tmp_path: Path) -> None:
+    with writing(sqlite) as rows:
+        rows.download(1, "golden")
+        rows.fill(1.1, "golden")
+    conf = tmp_path / "cinder.conf"
+    conf.write_text(CONF.replace(f"= {INTERNAL}\n", "= another\n"))
+    watch = watching(sqlite, conf)
+    watch.read()
+    assert not exposed(watch).get("fills", {}).get(pool(HOST)) and not watch.failed
+    conf.write_text(CONF)
+    watch.settings.read()
+    watch.read()
+    assert exposed(watch)["fills"][pool(HOST)] == 1
+
+
 def test_every_metric_has_a_sample_and_help() -> None:
     for name, (kind, labels, help_text) in METRICS.items():
         assert kind in ("gauge", "counter", "histogram") and help_text.endswith(".")

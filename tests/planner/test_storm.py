@@ -152,6 +152,16 @@ def test_a_storm_comes_in_the_busiest_hour(tmp_path: Path) -> None:
     assert list(events["time"]) == [10, *[LEAD_S] * 5, 4000, 4100, 9000]
 
 
+def test_volumes_of_the_scenario_may_have_the_names_of_a_storm(tmp_path: Path) -> None:
+    case = scenario(tmp_path)
+    events = case.trace.events
+    names = events["volume_id"].astype("str").replace({"v10": "storm 0 0", "v4000": "storm of a user"})
+    taken = replace(case, trace=replace(case.trace, events=events.assign(volume_id=names)))
+    ask = Ask(5, beside=True)
+    mine, other = (Storms(each, ask).play("cache-only", {}) for each in (taken, case))
+    assert list(mine.up_s) == list(other.up_s) and mine.name == "~storm "
+
+
 @pytest.mark.parametrize(
     ("changes", "resource", "lever", "within_s"),
     [

@@ -22,6 +22,7 @@ from sim.planner.measured import Runs
 from sim.report.deploy import BACKEND_URL, GLANCE, PROJECT, USER, Known, write_deploy
 
 DEPLOY = Path("sim/report/templates/deploy")
+MINE = f"cinder-prefetch-{os.getuid()}@{os.uname().nodename}:"
 KNOWN = Known({"flash-a": "gold", "flash-b": "silver"}, "p" * 32, "u" * 32, ("http", "file"))
 # A cloud in a folder: images and volumes as files, and a line in `log` for each call.
 STUB = r"""#!/bin/sh
@@ -98,8 +99,7 @@ def test_each_image_is_prefetched_for_each_type(tmp_path: Path, cloud: dict[str,
     assert done.returncode == 0, done.stderr
     made = calls(cloud, "volume create")
     assert made == [
-        f"volume create --image {image} --size {size} --type {kind} -f value -c id"
-        f" cinder-prefetch-{image}-{n}"
+        f"volume create --image {image} --size {size} --type {kind} -f value -c id {MINE}{image}-{n}"
         for image, size in (("i1", 3), ("i2", 7))
         for kind, n in (("flash", 1), ("flash", 2), ("big disk --availability-zone z1", 1))
     ]
@@ -121,12 +121,20 @@ def test_a_dry_run_changes_nothing(tmp_path: Path, cloud: dict[str, str]) -> Non
 
 def test_a_run_after_one_that_was_killed_ends_its_work(tmp_path: Path, cloud: dict[str, str]) -> None:
     volumes = tmp_path / "cloud" / "volumes"
-    (volumes / "old").write_text("cinder-prefetch-i1-1\n")
-    (volumes / "other").write_text("a-user's\n")
+    (volumes / "old").write_text(f"{MINE}i1-1\n")
+    others = {"user": "a-user's", "run": MINE.replace(":", "-b:") + "i1-1", "older": "cinder-prefetch-i1-1"}
+    for name, text in others.items():
+        (volumes / name).write_text(f"{text}\n")
     (tmp_path / "cinder-prefetch.lock").mkdir()
     (tmp_path / "cinder-prefetch.lock" / "pid").write_text("99999999\n")
     assert script(tmp_path, "prefetch.sh", cloud, "i2").returncode == 0
-    assert [path.name for path in volumes.iterdir()] == ["other"]
+    assert {path.name for path in volumes.iterdir()} == set(others)
+
+
+def test_a_volume_type_may_begin_with_the_mark_of_a_comment(tmp_path: Path, cloud: dict[str, str]) -> None:
+    (tmp_path / "prefetch-types.txt").write_text("# types\n#fast\t1\n")
+    done = script(tmp_path, "prefetch.sh", cloud, "--dry-run", "i2")
+    assert done.returncode == 0 and "--type #fast" in done.stdout
 
 
 def test_only_one_runs_at_a_time(tmp_path: Path, cloud: dict[str, str]) -> None:

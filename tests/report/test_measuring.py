@@ -22,6 +22,7 @@ from tests.report.test_deploy import advice
 
 MEASURE = Path("sim/report/templates/deploy/measure")
 RALLY = Path(".venv-rally/bin/python")
+MINE = f"cinder-measure-{os.getuid()}@{os.uname().nodename}"
 # A cloud in a folder, with state: images, volumes, and the copies that the cache of each pool keeps. Pools
 # take turns. The first volume of an image on a pool takes 100.25 s, others 2.5 s.
 STUB = r"""#!/bin/sh
@@ -38,7 +39,7 @@ case "$1 $2" in
 "image create")
     locked; n=$(($(cat count) + 1)); echo $n >count; rmdir lock
     last "$@" >"images/copy$n"; echo "copy$n" ;;
-"image list") grep -lx cinder-measure images/* | sed 's/.*\///' ;;
+"image list") grep -lxF "$4" images/* | sed 's/.*\///' ;;
 "image delete") rm "images/$3" ;;
 "volume create")
     case "$*" in *"--type broken"*) exit 1 ;; esac
@@ -137,7 +138,7 @@ def test_cold_warm_and_many_at_once_are_measured(tmp_path: Path, cloud: dict[str
     assert len({row["image_id"] for row in rows}) == 4  # a fresh copy for each part
     assert left(cloud) == {"golden", "users"}
     log = (tmp_path / "cloud" / "log").read_text()
-    assert log.count("volume create") == 16 == log.count("cinder-measure-copy")
+    assert log.count("volume create") == 16 == log.count(f"{MINE}:copy")
     assert log.count("--type big disk --availability-zone z1") == 8
 
 
@@ -181,13 +182,15 @@ def test_a_signal_leaves_nothing(
 
 def test_what_a_killed_run_left_goes_first(tmp_path: Path, cloud: dict[str, str]) -> None:
     folder = tmp_path / "cloud"
-    (folder / "images" / "old").write_text("cinder-measure\n")
-    (folder / "volumes" / "old-volume").write_text("cinder-measure-old x x h\n")
+    (folder / "images" / "old").write_text(f"{MINE}\n")
+    (folder / "images" / "elsewhere").write_text(f"{MINE}-b\n")
+    (folder / "volumes" / "old-volume").write_text(f"{MINE}:old x x h\n")
+    (folder / "volumes" / "elsewhere-volume").write_text(f"{MINE}-b:old x x h\n")
     (folder / "volumes" / "old-kept").write_text("image-old x x h\n")
     (tmp_path / "cinder-measure.lock").mkdir()
     (tmp_path / "cinder-measure.lock" / "pid").write_text("99999999\n")
     assert done(tmp_path, cloud, "--warm", "0", "--storm", "0")[0] == 0
-    assert left(cloud) == {"golden", "users"}
+    assert left(cloud) == {"golden", "users", "elsewhere", "elsewhere-volume"}
 
 
 def test_only_one_measures_at_a_time(tmp_path: Path, cloud: dict[str, str]) -> None:

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fill the image-volume caches with images, before users ask for them: run it when images are released.
 # It makes volumes of each image on each volume type, waits until they are there, and deletes them. The
-# copies that the caches keep stay. It is safe to run again, and ends the work of a run that was killed.
+# copies that the caches keep stay. It is safe to run again, and ends the work of a run of the same user on
+# this machine that was killed. Volumes of other users and machines stay.
 set -u
 
 usage() {
@@ -44,6 +45,7 @@ done
 [ $# -gt 0 ] || [ -r "$images" ] || { echo "prefetch.sh: cannot read $images" >&2; exit 2; }
 
 tab=$(printf '\t')
+mine=cinder-prefetch-$(id -u)@$(uname -n):  # with which names of volumes begin
 work=$(mktemp -d) || exit 1
 lock=${TMPDIR:-/tmp}/cinder-prefetch.lock
 if ! mkdir "$lock" 2>/dev/null; then
@@ -65,8 +67,8 @@ trap 'rm -rf "$work" "$lock"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# The lines of a list, without comments.
-words() { awk 'NF && !/^#/' "$1"; }
+# The lines of a list, without comments. A line with a tab is none: names of volume types may begin with #.
+words() { awk 'NF && (!/^#/ || /\t/)' "$1"; }
 if [ $# -gt 0 ]; then printf '%s\n' "$@"; else words "$images" | awk '{print $1}'; fi >"$work/images"
 words "$types" >"$work/types"
 
@@ -119,7 +121,7 @@ finish() {
 : >"$work/made"
 if [ -z "$dry" ]; then
     # What a run left that was killed.
-    openstack volume list -f value -c ID -c Name | awk '$2 ~ /^cinder-prefetch-/ {print $1}' >"$work/left"
+    openstack volume list -f value -c ID -c Name | awk -v mine="$mine" 'index($2, mine) == 1 {print $1}' >"$work/left"
     while read -r volume; do deleted "$volume" || failed=1; done <"$work/left"
 fi
 while read -r image; do
@@ -135,7 +137,7 @@ while read -r image; do
             number=$((number + 1))
             set -- volume create --image "$image" --size "$size" --type "$kind"
             [ -z "$zone" ] || set -- "$@" --availability-zone "$zone"
-            set -- "$@" -f value -c id "cinder-prefetch-$image-$number"
+            set -- "$@" -f value -c id "$mine$image-$number"
             if [ -n "$dry" ]; then
                 echo "openstack $*"
                 continue

@@ -54,6 +54,7 @@ case $out in /*) ;; *) out=$PWD/$out ;; esac
 tab=$(printf '\t') poll=${MEASURE_POLL_S:-2} failed=0
 work=$(mktemp -d) || exit 1
 lock=${TMPDIR:-/tmp}/cinder-measure.lock
+mine=cinder-measure-$(id -u)@$(uname -n)  # the name of copies; those of volumes begin with it
 if ! mkdir "$lock" 2>/dev/null; then
     holder=$(cat "$lock/pid" 2>/dev/null)
     if [ -n "$holder" ] && kill -0 "$holder" 2>/dev/null; then
@@ -94,12 +95,12 @@ clean() {
     : >"$work/copies"
 }
 
-# Delete what has the names of this script: of this run, creates whose answer did not come too, and of one
-# that was killed.
+# Delete what has the names of this user's runs on this machine: of this one, creates whose answer did not
+# come too, and of one that was killed.
 left_over() {
     openstack volume list --all-projects -f value -c ID -c Name |
-        awk '$2 ~ /^cinder-measure-/ {print $1}' >"$work/volumes"
-    openstack image list --name cinder-measure -f value -c ID >"$work/copies"
+        awk -v mine="$mine:" 'index($2, mine) == 1 {print $1}' >"$work/volumes"
+    openstack image list --name "$mine" -f value -c ID >"$work/copies"
     clean
 }
 
@@ -117,7 +118,7 @@ trap 'ended 143' TERM HUP
 # A fresh copy of the image; its id is in $copy.
 copied() {
     copy=$(openstack image create --file "$work/image" --disk-format "$disk" --container-format "$container" \
-        -f value -c id cinder-measure) && [ -n "$copy" ] || return 1
+        -f value -c id "$mine") && [ -n "$copy" ] || return 1
     echo "$copy" >>"$work/copies"
 }
 
@@ -126,7 +127,7 @@ asked() {
     into=$1
     set -- volume create --image "$copy" --size "$size" --type "$kind"
     [ -z "$zone" ] || set -- "$@" --availability-zone "$zone"
-    openstack "$@" -f value -c id "cinder-measure-$copy" >"$into" && [ -s "$into" ]
+    openstack "$@" -f value -c id "$mine:$copy" >"$into" && [ -s "$into" ]
 }
 
 # Seconds of a time as Cinder writes it, UTC.
@@ -186,13 +187,13 @@ elif ! openstack image save --file "$work/image" "$image"; then
     ended 1
 fi
 
-awk 'NF && !/^#/' "$types" >"$work/types"
+awk 'NF && (!/^#/ || /\t/)' "$types" >"$work/types"  # names of volume types may begin with #
 while IFS="$tab" read -r kind _ zone <&3; do
     if [ -n "$dry" ]; then
         with="--image COPY --size $size --type $kind${zone:+ --availability-zone $zone}"
-        echo "openstack image create --file FILE --disk-format $disk --container-format $container cinder-measure"
-        echo "openstack volume create $with cinder-measure-COPY  # one after another: $((1 + warm))"
-        [ "$storm" -eq 0 ] || echo "openstack volume create $with cinder-measure-COPY  # at once: $storm"
+        echo "openstack image create --file FILE --disk-format $disk --container-format $container $mine"
+        echo "openstack volume create $with $mine:COPY  # one after another: $((1 + warm))"
+        [ "$storm" -eq 0 ] || echo "openstack volume create $with $mine:COPY  # at once: $storm"
         continue
     fi
     # One after another: the first on each pool is cold.
