@@ -56,7 +56,7 @@ def _refused_clones(records: Records, case: Case) -> list[Finding]:
     held = held_on(records, case)
     had = [
         any(start <= row["end"] < until for start, until in held[row["host"], row["image_id"]])
-        for row in refused.to_dict("records")
+        for row in refused[["host", "image_id", "end"]].to_dict("records")
     ]
     cached = refused[np.array(had, dtype=bool)]  # an empty list would choose no columns
     lines = []

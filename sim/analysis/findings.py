@@ -10,6 +10,7 @@ import pandas as pd
 
 from sim.analysis.directory_findings import full_directories
 from sim.analysis.driver_findings import driver_findings
+from sim.analysis.names import among
 from sim.analysis.node_findings import node_findings
 from sim.analysis.quota_findings import refused_by_quotas, tenant_quotas
 from sim.analysis.room_findings import entries_of_deleted_images, lack_of_space, refused_deletes
@@ -19,6 +20,7 @@ from sim.analysis.wording import (
     Finding,
     at_host,
     by,
+    changes,
     clone_limits,
     count,
     creates,
@@ -87,7 +89,7 @@ def overshoot(records: Records, case: Case) -> pd.DataFrame:
     rows = []
     for host, of_pool in events.groupby(bounded(events), sort=True):
         backend = case.scenario.backend_at(str(host))
-        sign = of_pool["event"].astype(object).map(ENTRIES).to_numpy(dtype=float)
+        sign = changes(of_pool)
         sizes = of_pool["size_gib"].to_numpy(dtype=float)
         before = initial.loc[bounded(initial) == host, "size_gib"]
         for limit, allowed, levels in (
@@ -129,7 +131,7 @@ def _by_tier(
     """By tier: its name, how a line on it begins, what is chosen, and how much of the table that is."""
     for tier, rows in by(chosen, "volume_type"):
         told = f"{tier}: " if len(case.scenario.tiers) > 1 else ""
-        yield tier, told, rows, share(rows, table[table["volume_type"] == tier])
+        yield tier, told, rows, share(rows, int((table["volume_type"] == tier).sum()))
 
 
 def _no_cache(case: Case, strategy: Strategy) -> list[Finding]:
@@ -259,8 +261,8 @@ def _failed_fills(records: Records, case: Case) -> list[Finding]:
 def _lost(events: pd.DataFrame, failed: pd.DataFrame) -> int:
     """The number of a pool's entries that were evicted for fills that never succeeded."""
     filled = events.loc[events["event"] == "create", "volume_id"]
-    in_vain = events["volume_id"].isin(failed["volume_id"]) & ~events["volume_id"].isin(filled)
-    return int(((events["event"] == "evict") & in_vain).sum())
+    evicted = events.loc[events["event"] == "evict", "volume_id"]
+    return int((among(evicted, failed["volume_id"]) & ~among(evicted, filled)).sum())
 
 
 def _clone_limits(records: Records, case: Case) -> list[Finding]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from sim.analysis.names import among, by_pair, mapped
 from sim.analysis.wording import ENTRIES, Finding, at_host, by, count, creates, lost_s, name_of, some
 from sim.inputs.hosts import backend_of
 from sim.inputs.units import GIB
@@ -28,14 +30,14 @@ def duplicates(records: Records, case: Case) -> pd.DataFrame:
 
     Columns: host, image_id, size_gib and time (seconds).
     """
-    there = Counter(zip(*(_initial(case)[column] for column in ("host", "image_id")), strict=True))
-    rows = []
-    for event in _entries(records).to_dict("records"):
-        key = event["host"], event["image_id"]
-        if event["event"] == "create" and there[key]:
-            rows.append((*key, event["size_gib"], event["time"]))
-        there[key] += ENTRIES[event["event"]]
-    return pd.DataFrame(rows, columns=["host", "image_id", "size_gib", "time"])
+    there = Counter(zip(*_lists(_initial(case), "host", "image_id"), strict=True))
+    entries = _entries(records)
+    again = np.zeros(len(entries), dtype=bool)
+    for number, (*key, event) in enumerate(zip(*_lists(entries, "host", "image_id", "event"), strict=True)):
+        place = tuple(key)
+        again[number] = event == "create" and there[place]
+        there[place] += ENTRIES[event]
+    return entries.loc[again, ["host", "image_id", "size_gib", "time"]].reset_index(drop=True)
 
 
 def _filled_twice(records: Records, case: Case) -> list[Finding]:
@@ -62,33 +64,36 @@ def _filled_twice(records: Records, case: Case) -> list[Finding]:
 
 def _at_once(records: Records, case: Case) -> pd.DataFrame:
     """Downloads that began while one of the same image ran on their pool, which fills a cache."""
-    rows = []
-    for (host, image_id), chosen in _filling(records, case).groupby(["host", "image_id"], observed=True):
-        spec = case.scenario.backend_at(str(host))
-        too_large = cache_refuses(case.images[str(image_id)].virtual_gib, spec.image_volume_cache_max_size_gb)
-        if len(spec.node_names) == 1 or too_large:
-            continue
-        until = chosen["end"].cummax().shift()
-        rows.append(chosen[chosen["time"] < until])
-    return pd.concat(rows) if rows else records.requests.iloc[:0]
+
+    def of_several_nodes(host: str, image_id: str) -> bool:
+        spec = case.scenario.backend_at(host)
+        gib = case.images[image_id].virtual_gib
+        return len(spec.node_names) > 1 and not cache_refuses(gib, spec.image_volume_cache_max_size_gb)
+
+    filling = _filling(records, case)
+    filling = filling[by_pair(filling["host"], filling["image_id"], of_several_nodes)]
+    key = ["host", "image_id"]
+    ended = filling[key].assign(until=filling.groupby(key, observed=True)["end"].cummax())
+    until = ended.groupby(key, observed=True)["until"].shift()
+    return filling[filling["time"] < until].sort_values(key, kind="stable")
 
 
 def _on_other_arrays(records: Records, case: Case) -> list[Finding]:
     """Downloads of images whose entry is on an array from which the driver cannot clone."""
-    filled = set(records.cache_events["volume_id"])
+    across = [
+        name for name, spec in case.scenario.backends.items() if spec.clone_across_pools and not spec.cluster
+    ]
+    if not across:
+        return []
     held = _held(records, case)
-    lines = []
     downloads = _filling(records, case)
-    for name, chosen in by(downloads.assign(backend=downloads["host"].map(backend_of)), "backend"):
-        spec = case.scenario.backends[name]
-        if not spec.clone_across_pools or spec.cluster:
-            continue
-        lost = chosen[
-            [
-                row["volume_id"] not in filled and _elsewhere(held[row["image_id"]], name, row)
-                for row in chosen.to_dict("records")
-            ]
-        ]
+    downloads = downloads.assign(backend=mapped(downloads["host"], backend_of))
+    downloads = downloads[downloads["backend"].isin(across)]
+    unfilled = ~among(downloads["volume_id"], records.cache_events["volume_id"])
+    lines = []
+    for name, chosen in by(downloads.assign(unfilled=unfilled), "backend"):
+        lost = chosen[chosen["unfilled"]]
+        lost = lost[_elsewhere(held, name, lost)]
         if len(lost):
             images = some(name_of(case, image_id) for image_id in lost["image_id"].unique())
             line = (
@@ -102,14 +107,13 @@ def _on_other_arrays(records: Records, case: Case) -> list[Finding]:
 
 def _filling(records: Records, case: Case) -> pd.DataFrame:
     """The downloads that a cache could have had, in order of time."""
-    events = case.trace.events
-    encrypted = set(events.loc[events["encrypted"], "volume_id"])
     requests = records.requests
-    cached = {
+    cached = [
         host for host in case.scenario.pools() if case.scenario.backend_at(host).image_volume_cache_enabled
-    }
-    chosen = (requests["source"] == "download") & requests["host"].isin(cached)
-    return requests[chosen & ~requests["volume_id"].isin(encrypted)]
+    ]
+    filling = requests[(requests["source"] == "download") & requests["host"].isin(cached)]
+    events = case.trace.events
+    return filling[~among(filling["volume_id"], events.loc[events["encrypted"], "volume_id"])]
 
 
 def held_on(records: Records, case: Case) -> defaultdict[tuple[str, str], list[tuple[float, float]]]:
@@ -117,37 +121,50 @@ def held_on(records: Records, case: Case) -> defaultdict[tuple[str, str], list[t
     return _spans(_of_all(records, case))
 
 
-def _spans(events: Iterator[dict[Any, Any]]) -> defaultdict[tuple[str, str], list[tuple[float, float]]]:
+def _spans(events: pd.DataFrame) -> defaultdict[tuple[str, str], list[tuple[float, float]]]:
     """By `host` and image of these events: from when to when each of its entries was there, in seconds."""
-    begun: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    begun: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
     held: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    for event in events:
-        key = event["host"], event["image_id"]
-        if event["event"] == "create":
-            begun[key].append(event["time"])
+    rows = zip(*_lists(events, "host", "image_id", "event", "time"), strict=True)
+    for host, image_id, event, time in rows:
+        key = host, image_id
+        if event == "create":
+            begun[key].append(time)
         elif begun[key]:
-            held[key].append((begun[key].pop(0), event["time"]))
+            held[key].append((begun[key].popleft(), time))
     for key, starts in begun.items():
         held[key] += [(start, float("inf")) for start in starts]
     return held
 
 
-def _held(records: Records, case: Case) -> defaultdict[str, list[tuple[str, float, float]]]:
-    """By image: the backend of each of its entries, and from when to when it was there, in seconds."""
-    held: defaultdict[str, list[tuple[str, float, float]]] = defaultdict(list)
-    events = ({**event, "host": backend_of(event["host"])} for event in _of_all(records, case))
-    for (backend, image_id), spans in _spans(events).items():
-        held[image_id] += [(backend, *span) for span in spans]
-    return held
+def _held(records: Records, case: Case) -> dict[str, pd.DataFrame]:
+    """By image: the `backend` of each of its entries, and from `start` to `end` it was there (seconds)."""
+    events = _of_all(records, case)
+    spans = _spans(events.assign(host=mapped(events["host"], backend_of)))
+    rows = [(*key, *span) for key, of_key in spans.items() for span in of_key]
+    held = pd.DataFrame(rows, columns=["backend", "image_id", "start", "end"])
+    return {str(image_id): of_image for image_id, of_image in held.groupby("image_id")}
 
 
-def _elsewhere(held: list[tuple[str, float, float]], backend: str, row: dict[Any, Any]) -> bool:
-    return any(where != backend and start <= row["end"] and row["time"] <= end for where, start, end in held)
+def _elsewhere(held: dict[str, pd.DataFrame], backend: str, creates: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether another backend had an entry of the image at any time of each create."""
+    found = np.zeros(len(creates), dtype=bool)
+    for image_id, rows in creates.groupby("image_id", observed=True).indices.items():
+        if image_id in held:
+            others = held[image_id][held[image_id]["backend"] != backend]
+            start, end = (np.sort(others[name].to_numpy(float)) for name in ("start", "end"))
+            create = creates.iloc[rows]
+            begun = np.searchsorted(start, create["end"].to_numpy(float), side="right")
+            over = np.searchsorted(end, create["time"].to_numpy(float), side="left")
+            found[rows] = begun > over
+    return found
 
 
-def _of_all(records: Records, case: Case) -> Iterator[dict[Any, Any]]:
-    yield from _initial(case).assign(event="create", time=0.0).to_dict("records")
-    yield from _entries(records).to_dict("records")
+def _of_all(records: Records, case: Case) -> pd.DataFrame:
+    """The events of entries, those of the start first: `host`, `image_id`, `event`, `time`."""
+    columns = ["host", "image_id", "event", "time"]
+    before = _initial(case).assign(event="create", time=0.0)[columns]
+    return pd.concat([before.astype({"host": "str", "image_id": "str"}), _entries(records)[columns]])
 
 
 def _initial(case: Case) -> pd.DataFrame:
@@ -157,3 +174,8 @@ def _initial(case: Case) -> pd.DataFrame:
 def _entries(records: Records) -> pd.DataFrame:
     events = records.cache_events
     return events[events["event"].isin(list(ENTRIES))]
+
+
+def _lists(table: pd.DataFrame, *columns: str) -> list[list[Any]]:
+    """Columns as lists, which are read row by row many times as fast."""
+    return [table[name].to_numpy(object).tolist() for name in columns]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sim.analysis.names import among
 from sim.analysis.wording import Finding, by, count, lost_s
 from sim.inputs.problems import printable
 from sim.inputs.quotas import DEFAULT, PER_VOLUME, PROJECT, limits_of
@@ -35,7 +36,9 @@ def refused_by_quotas(records: Records, case: Case) -> list[Finding]:
         return []
     asked = _asked(case)
     never = failed[(failed["attempts"] == 0) & quota.isna() & ~error.str.startswith("NoValidBackend")]
-    asked = asked[~asked["volume_id"].isin(never["volume_id"])]  # the API refuses them, whatever the quota is
+    asked = asked[
+        ~among(asked["volume_id"], never["volume_id"])
+    ]  # the API refuses them, whatever the quota is
     projects = asked.groupby("volume_id")["project"].first()
     refused = refused.assign(project=refused["volume_id"].map(projects))
     return [

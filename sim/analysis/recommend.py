@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sim.analysis.comparison import BASELINE, Comparison
+from sim.analysis.names import mapped
 from sim.analysis.wording import by, count, events_of
 from sim.inputs.hosts import backend_of
 from sim.inputs.scenario import Case, Scenario
@@ -140,15 +141,15 @@ def to_raise(records: Records, case: Case) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
     skips = events_of(records, "skip")
     refused = skips[skips["reason"].astype(str).str.startswith(TOO_LARGE)]
-    for backend, chosen in by(refused.assign(backend=refused["host"].map(backend_of)), "backend"):
+    for backend, chosen in by(refused.assign(backend=mapped(refused["host"], backend_of)), "backend"):
         images, gib = count(chosen["image_id"].nunique(), "image"), chosen["size_gib"].max()
         told[backend] = [f"image_volume_cache_max_size_gb of {backend} to {gib:,} (it refuses {images})"]
     over_quota = skips[skips["reason"].astype(str) == f"{FILL_FAILED}OverQuota"]
-    for backend, chosen in by(over_quota.assign(backend=over_quota["host"].map(backend_of)), "backend"):
+    for backend, chosen in by(over_quota.assign(backend=mapped(over_quota["host"], backend_of)), "backend"):
         fills = count(len(chosen), "cache fill")
         told.setdefault(backend, []).append(f"the internal tenant's quota (it refused {fills} on {backend})")
-    creates = pd.concat([records.requests, records.others])
-    held = creates[creates["cache_held"] > 0]
+    tables = (records.requests, records.others)
+    held = pd.concat([table.loc[table["cache_held"] > 0, ["error", "cache_held"]] for table in tables])
     full = held["error"].str.extract(AT_LIMIT, expand=False).fillna("").map(backend_of)
     for backend, chosen in by(held.assign(backend=full)[full != ""], "backend"):
         failed_there = f"{count(len(chosen), 'create')} failed while the cache held places"

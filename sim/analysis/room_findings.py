@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sim.analysis.wording import ENTRIES, Finding, at_host, by, count, lost_s
+from sim.analysis.names import among
+from sim.analysis.wording import ENTRIES, Finding, at_host, by, changes, count, lost_s
 from sim.inputs.strategies import Strategy
 from sim.model.initial import stored
 from sim.model.records import Records
@@ -26,10 +27,10 @@ FILLED = ("create", "skip")  # a create's fill has these events after the downlo
 def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[Finding]:
     """Creates that failed for lack of space on a pool where image-volumes held some of it."""
     columns = ["volume_id", "volume_type", "status", "time", "end", "error"]
-    creates = pd.concat([records.requests, records.others])
-    failed = creates.loc[creates["status"] == "error", columns]
-    host = failed["error"].str.extract(NO_SPACE, expand=False)
-    failed = failed.assign(host=host)[host.notna()]
+    tables = (records.requests, records.others)
+    errors = pd.concat([table.loc[table["status"] == "error", columns] for table in tables])
+    host = errors["error"].str.extract(NO_SPACE, expand=False)
+    failed = errors.assign(host=host)[host.notna()]
     filled = records.cache_events[records.cache_events["event"].isin(FILLED)]["volume_id"]
     lines = []
     for host_name, chosen in by(failed, "host"):
@@ -39,7 +40,7 @@ def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[Find
             continue
         held = [f"the cache up to {cached:,.0f} GiB"] if cached else []
         held += [f"the Cinder store {kept:,} GiB"] if kept else []
-        late = int(chosen["volume_id"].isin(filled).sum())
+        late = int(among(chosen["volume_id"], filled).sum())
         after = f", {late:,} of them after their whole download" if late else ""
         lower = "lower image_volume_cache_max_size_gb or " if cached else ""
         line = (
@@ -47,13 +48,13 @@ def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[Find
             f" image-volumes held some of it ({' and '.join(held)}): {lower}raise capacity_gib"
         )
         lines.append(at_host(line, case, host_name, lost_s(chosen, case)))
-    return [*lines, *_unplaced(records, case, creates)]
+    return [*lines, *_unplaced(records, case, errors)]
 
 
-def _unplaced(records: Records, case: Case, creates: pd.DataFrame) -> list[Finding]:
-    """Creates for which the scheduler saw too little space on every pool of their tier."""
+def _unplaced(records: Records, case: Case, failed: pd.DataFrame) -> list[Finding]:
+    """Failed creates for which the scheduler saw too little space on every pool of their tier."""
     lines = []
-    unplaced = creates[(creates["status"] == "error") & creates["error"].str.startswith(NO_POOL)]
+    unplaced = failed[failed["error"].str.startswith(NO_POOL)]
     for tier, chosen in by(unplaced, "volume_type"):
         at = chosen["end"].to_numpy(float)
         cached = sum(_cached_gib(records, case, host, at) for host in case.scenario.hosts_of(tier))
@@ -72,7 +73,7 @@ def _cached_gib(records: Records, case: Case, host: str, at: np.ndarray) -> np.n
     events = records.cache_events
     events = events[(events["host"] == host) & events["event"].isin(list(ENTRIES))]
     initial = case.initial[(case.initial["kind"] == "cache") & (case.initial["host"] == host)]
-    moved = events["event"].astype(object).map(ENTRIES).to_numpy(float) * events["size_gib"].to_numpy(float)
+    moved = changes(events) * events["size_gib"].to_numpy(float)
     levels = float(initial["size_gib"].sum()) + np.concatenate([[0.0], np.cumsum(moved)])
     held: np.ndarray = levels[np.searchsorted(events["time"].to_numpy(float), at, side="right")]
     return held
@@ -92,8 +93,7 @@ def _stored_gib(case: Case, strategy: Strategy, host: str) -> int:
 def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[Finding]:
     """Volumes that stayed after their delete: users' volumes, and the store's of deleted images."""
     events = case.trace.events
-    deleted = set(events.loc[events["event"] == "delete", "volume_id"])
-    snapshot, busy = deleted & _with_snapshots(events), "the array refuses to delete a volume that has clones"
+    busy = "the array refuses to delete a volume that has clones"
     gone = _deleted_images(case)
     of_images = {
         volume.volume_id
@@ -102,6 +102,8 @@ def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[Fi
         for volume in stored(case, strategy, image)
     }
     left = records.volumes
+    deleted = among(left["volume_id"], events.loc[events["event"] == "delete", "volume_id"])
+    snapshot = among(left["volume_id"], _with_snapshots(events))
     return [
         at_host(
             f"{count(len(chosen), *names)} stayed after the delete, {chosen['size_gib'].sum():,} GiB:"
@@ -109,18 +111,19 @@ def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[Fi
             case,
             host,
         )
-        for kind, ids, why, names in (
-            ("user", deleted - snapshot, f"{busy} (delete_with_clones busy)", USERS),
-            ("user", snapshot, "Cinder refuses to delete a volume that has snapshots", USERS),
-            ("store", of_images, f"{busy} (delete_with_clones busy)", STORED),
+        for kind, stayed, why, names in (
+            ("user", deleted & ~snapshot, f"{busy} (delete_with_clones busy)", USERS),
+            ("user", deleted & snapshot, "Cinder refuses to delete a volume that has snapshots", USERS),
+            ("store", among(left["volume_id"], of_images), f"{busy} (delete_with_clones busy)", STORED),
         )
-        for host, chosen in by(left[(left["kind"] == kind) & left["volume_id"].isin(ids)], "host")
+        for host, chosen in by(left[(left["kind"] == kind) & stayed], "host")
     ]
 
 
 def _with_snapshots(events: pd.DataFrame) -> set[str]:
     """The volumes that have a snapshot when the trace deletes them."""
-    some = events[events["event"].isin(["snapshot", "delete_snapshot", "delete"])]
+    taken = events.loc[events["event"] == "snapshot", "volume_id"]
+    some = events[among(events["volume_id"], taken)]
     left: dict[str, set[str]] = {}
     found = set()
     rows = zip(some["event"], some["volume_id"], some["snapshot_id"], strict=True)
@@ -129,7 +132,7 @@ def _with_snapshots(events: pd.DataFrame) -> set[str]:
             left.setdefault(volume, set()).add(snapshot)
         elif event == "delete_snapshot":
             left.get(volume, set()).discard(snapshot)
-        elif left.get(volume):
+        elif event == "delete" and left.get(volume):
             found.add(volume)
     return found
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
+from sim.analysis.names import among, by_pair
 from sim.analysis.wording import Finding, at_host, by, clone_limits, count, downloads, lost_s, name_of, some
 from sim.inputs.strategies import Strategy
 from sim.model.initial import store_hosts
@@ -44,12 +43,9 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[Fin
         )
         lines.append(Finding(line, lost_s=lost_s(downloads(asked), case)))
     placed = requests[requests["image_id"].isin(useful - case.stored_later) & (requests["host"] != "")]
-    far = placed[
-        [
-            host not in hosts[image] and not case.scenario.backend_at(host).clone_across_pools
-            for image, host in zip(placed["image_id"], placed["host"], strict=True)
-        ]
-    ]
+    beside = by_pair(placed["host"], placed["image_id"], lambda host, image: host in hosts[image])
+    across = [host for host in case.scenario.pools() if case.scenario.backend_at(host).clone_across_pools]
+    far = placed[~beside & ~placed["host"].isin(across)]
     if len(far):
         line = (
             f"{len(far):,} of {count(len(placed), 'create')} of raw images of the Cinder store ran on"
@@ -58,11 +54,8 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[Fin
         lines.append(Finding(line, lost_s=lost_s(downloads(far), case)))
     foreign = [i for i in stored if i.image_id in useful and i.image_owner not in ("", i.owner)]
     if foreign:
-        theirs = placed[placed["image_id"].isin([image.image_id for image in foreign])]
-        beside = [
-            host in hosts[image] for image, host in zip(theirs["image_id"], theirs["host"], strict=True)
-        ]
-        missed = theirs[np.array(beside, bool) & (theirs["source"] != "store")]
+        theirs = placed["image_id"].isin([image.image_id for image in foreign])
+        missed = placed[theirs & beside & (placed["source"] != "store")]
         if len(missed):
             names = some(name_of(case, image.image_id) for image in foreign)
             line = (
@@ -73,7 +66,7 @@ def store_findings(records: Records, case: Case, strategy: Strategy) -> list[Fin
             lines.append(Finding(line, lost_s=lost_s(missed, case)))
     own = useful - {image.image_id for image in foreign} - case.uploaded
     lines += _unread(requests, case)
-    return [*lines, *_refused_clones(placed[placed["image_id"].isin(own)], case, hosts)]
+    return [*lines, *_refused_clones(placed[beside & placed["image_id"].isin(own)], case)]
 
 
 def _unread(requests: pd.DataFrame, case: Case) -> list[Finding]:
@@ -98,16 +91,13 @@ def _unread(requests: pd.DataFrame, case: Case) -> list[Finding]:
     return [Finding(line, lost_s=lost_s(failed, case))]
 
 
-def _refused_clones(placed: pd.DataFrame, case: Case, hosts: Mapping[str, Collection[str]]) -> list[Finding]:
+def _refused_clones(beside: pd.DataFrame, case: Case) -> list[Finding]:
     """Downloads although the pool had an image-volume: the array refused the clone and Cinder went on."""
     events = case.trace.events
-    encrypted = events.loc[events["encrypted"], "volume_id"]
-    beside = np.array(
-        [host in hosts[image] for image, host in zip(placed["image_id"], placed["host"], strict=True)], bool
-    )
-    downloaded = downloads(placed[beside & ~placed["volume_id"].isin(encrypted)])
+    downloaded = downloads(beside)
+    encrypted = among(downloaded["volume_id"], events.loc[events["encrypted"], "volume_id"])
     lines = []
-    for host, chosen in by(downloaded, "host"):
+    for host, chosen in by(downloaded[~encrypted], "host"):
         limits = clone_limits(case, host)
         why = f"clone limit ({limits})" if limits else "the array refused the clone"
         line = f"{count(len(chosen), 'create')} downloaded although the store had the image there: {why}"

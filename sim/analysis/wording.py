@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from sim.analysis.names import among
 from sim.inputs.problems import printable
 from sim.model.records import Records
 
@@ -55,12 +58,19 @@ def downloads(creates: pd.DataFrame) -> pd.DataFrame:
 def lost_by(events: pd.DataFrame, records: Records, case: Case) -> float:
     """See `Finding`: of the creates from an image that have these events."""
     requests = records.requests
-    return lost_s(requests[requests["volume_id"].isin(events["volume_id"])], case)
+    chosen = among(requests["volume_id"], events["volume_id"])
+    return lost_s(requests.loc[chosen, ["status", "time", "end"]], case)
 
 
 def name_of(case: Case, image_id: Any) -> str:
     image = case.images.get(image_id)
     return printable((image.name if image else "") or str(image_id))
+
+
+def changes(events: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """How many entries each of these events of the cache adds; -1 where it takes one away."""
+    codes, names = pd.factorize(events["event"])
+    return np.array([ENTRIES[str(name)] for name in names], dtype=float)[codes]
 
 
 def events_of(records: Records, event: str) -> pd.DataFrame:
@@ -100,8 +110,8 @@ def clone_limits(case: Case, host: str) -> str:
     return ", ".join(f"{key} {limit}" for key, limit in limits.items() if limit is not None)
 
 
-def share(creates: pd.DataFrame | pd.Series[Any], of: pd.DataFrame) -> str:
-    return f"{count(len(creates), 'create')} of {len(of):,}"
+def share(creates: pd.DataFrame, of: int) -> str:
+    return f"{count(len(creates), 'create')} of {of:,}"
 
 
 def creates(events: pd.DataFrame) -> str:

@@ -1,0 +1,44 @@
+"""Columns of names: what is asked of millions of cells is asked once of each name or pair of names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Mask = npt.NDArray[np.bool_]
+Names = pd.Series  # of texts, or a category of them
+
+
+def among(names: Names[Any], known: Iterable[str]) -> Mask:
+    """Whether each name is one of those known. `Series.isin` would make Python's objects of these."""
+    some = known if isinstance(known, pd.Series) else pd.Series(list(known), dtype="str")
+    found = pc.is_in(_texts(names), value_set=_texts(some))
+    return np.asarray(found.to_numpy(), dtype=bool)
+
+
+def _texts(names: Names[Any]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(names.astype("str"), type=pa.large_string())])
+
+
+def mapped(names: Names[Any], of: Callable[[str], str]) -> pd.Series[str]:
+    """What `of` gives for each name."""
+    codes, known = pd.factorize(names)
+    given = pd.Series([of(str(name)) for name in known], dtype="str")
+    return given.take(codes).set_axis(names.index)
+
+
+def by_pair(first: Names[Any], second: Names[Any], holds: Callable[[str, str], bool]) -> Mask:
+    """Whether `holds` says yes of each pair of names, one of each column."""
+    (left, lefts), (right, rights) = pd.factorize(first), pd.factorize(second)
+    codes, pairs = pd.factorize(left * len(rights) + right)
+    said = [
+        holds(str(one), str(other))
+        for one, other in zip(lefts[pairs // len(rights)], rights[pairs % len(rights)], strict=True)
+    ]
+    return np.array(said, dtype=bool)[codes]
