@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
+
+from sim.inputs.texts import texts
 
 Mask = npt.NDArray[np.bool_]
 Names = pd.Series  # of texts, or a category of them
@@ -18,12 +19,8 @@ Names = pd.Series  # of texts, or a category of them
 def among(names: Names[Any], known: Iterable[str]) -> Mask:
     """Whether each name is one of those known. `Series.isin` would make Python's objects of these."""
     some = known if isinstance(known, pd.Series) else pd.Series(list(known), dtype="str")
-    found = pc.is_in(_texts(names), value_set=_texts(some))
-    return np.asarray(found.to_numpy(), dtype=bool)
-
-
-def _texts(names: Names[Any]) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array(names.astype("str"), type=pa.large_string())])
+    found = pc.is_in(texts(names.astype("str")), value_set=texts(some.astype("str")))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def mapped(names: Names[Any], of: Callable[[str], str]) -> pd.Series[str]:

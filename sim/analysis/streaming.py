@@ -322,7 +322,7 @@ class Output:
     def write(self, s: State) -> None:
         """Write the events of the cache, and the rows of creates before the first that has not ended."""
         w = s.world[0]
-        ids = self._asked["volume_id"].to_numpy(object)
+        ids = self._asked["volume_id"]
         self.cache_events.add(cache_events_of(s, self._names, ids, self._first))
         w["cache_events"] = 0
         rows = s.rows[np.arange(w["flushed"], w["begun"]) & (len(s.rows) - 1)]

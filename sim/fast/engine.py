@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +38,7 @@ from sim.model.records import (
     cache_table,
     directories_table,
     links_table,
+    named_column,
     nodes_table,
     tables_of_creates,
     uploads_table,
@@ -113,7 +113,7 @@ class Prepared:
         self._initial = initial_volumes(case)
         before = [volume.volume_id for volume in self._initial if volume.kind == "user"]
         codes, ids = _codes(before, events)
-        self.ids = np.append(ids, np.array(self.names.snapshots, dtype=object))
+        self.ids = ids.append(pd.Index(self.names.snapshots, dtype="str"))
         self._before = dict(zip(before, codes[: len(before)].tolist(), strict=True))
         self.trace = self.names.events(events, codes[len(before) :])
         creates = self.trace["trace_event"] == state.CREATE
@@ -159,11 +159,11 @@ class Prepared:
         return self._placed[1:]
 
 
-def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int64], pd.Index[str]]:
     """A number for every volume that is placed or in the trace, and the ids behind the numbers."""
     named = pd.concat([pd.Series(placed, dtype="str"), events["volume_id"].astype("str")], ignore_index=True)
     codes, ids = pd.factorize(named)
-    return codes.astype(np.int64), np.asarray(ids, dtype=object)
+    return codes.astype(np.int64), pd.Index(ids)
 
 
 # -- the run -------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def records(
     case: Case,
     names: Names,
     asked: pd.DataFrame,
-    ids: npt.NDArray[Any],
+    ids: pd.Index[str],
     placed: list[Placed],
     engine_s: float,
 ) -> Records:
@@ -258,7 +258,7 @@ def records(
     return Records(
         requests=requests,
         others=others,
-        cache_events=cache_events_of(s, names, asked["volume_id"].to_numpy(object), 0),
+        cache_events=cache_events_of(s, names, asked["volume_id"], 0),
         cache=cache_of(s, names),
         uploads=uploads_of(s, names, ids),
         usage=usage_of(s, names, until),
@@ -276,15 +276,15 @@ def tables_of(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`Records.requests` and `Records.others` of creates."""
     failed = np.flatnonzero(~rows["available"])
-    error = np.full(len(rows), "", dtype=object)
-    error[failed] = error_texts(case, names, rows[failed], asked.iloc[failed])
+    told = np.full(len(rows), NONE)
+    told[failed] = np.arange(len(failed))
     return tables_of_creates(
         asked,
-        host=_named(rows["host"], names.hosts),
+        host=named_column(rows["host"], names.hosts),
         end=rows["end"],
         source=rows["source"],
         available=rows["available"],
-        error=error,
+        error=named_column(told, error_texts(case, names, rows[failed], asked.iloc[failed])),
         attempts=rows["attempts"],
         lock_wait_s=rows["lock_wait_s"],
         stream_wait_s=rows["stream_wait_s"],
@@ -293,35 +293,31 @@ def tables_of(
     )
 
 
-def _named(numbers: Array, names: Sequence[str] | npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The name of each number, '' of NONE."""
-    return np.array([*names, ""], dtype=object)[numbers]
-
-
-def cache_events_of(s: State, names: Names, volume_ids: npt.NDArray[Any], first: int) -> pd.DataFrame:
+def cache_events_of(s: State, names: Names, volume_ids: pd.Series[str], first: int) -> pd.DataFrame:
     """The events noted; `volume_ids` are those of the creates from row `first` on."""
     noted = s.cache_events[: int(s.world[0]["cache_events"])]
     skipped = noted["event"] == state.SKIPPED
-    texts = ({number: told[part] for number, told in CACHE_EVENTS.items()} for part in (0, 1))
-    event, reason = (_by_number(text, noted["event"], "") for text in texts)
-    reason[skipped] = _by_number(SKIP_REASONS, noted["reason"][skipped], ARRAY_FAILED)
+    event, reason = ({number: told[part] for number, told in CACHE_EVENTS.items()} for part in (0, 1))
+    of_skip, of_others = (
+        _by_number(SKIP_REASONS, noted["reason"], ARRAY_FAILED),
+        _by_number(reason, noted["event"]),
+    )
     columns = {
         "time": noted["time"],
-        "host": _named(noted["pool"], names.hosts),
-        "event": event,
-        "image_id": _named(noted["image"], names.images),
+        "host": named_column(noted["pool"], names.hosts),
+        "event": _by_number(event, noted["event"]),
+        "image_id": named_column(noted["image"], names.images),
         "size_gib": noted["size_gib"].astype(np.int64),
-        "reason": reason,
-        "volume_id": _named(np.where(noted["row"] == NONE, NONE, noted["row"] - first), volume_ids),
+        "reason": of_skip.where(skipped, of_others),
+        "volume_id": named_column(np.where(noted["row"] == NONE, NONE, noted["row"] - first), volume_ids),
     }
     return cache_events_table(columns)
 
 
-def _by_number(texts: dict[int, str], numbers: Array, other: str) -> npt.NDArray[Any]:
-    found = np.full(len(numbers), other, dtype=object)
-    for number, text in texts.items():
-        found[numbers == number] = text
-    return found
+def _by_number(texts: dict[int, str], numbers: Array, other: str = "") -> pd.Series[str]:
+    """The text of each number; `other` of those without one."""
+    found, places = np.unique(numbers, return_inverse=True)
+    return named_column(places, [texts.get(number, other) for number in found.tolist()])
 
 
 def cache_of(s: State, names: Names) -> pd.DataFrame:
@@ -383,15 +379,15 @@ def links_of(s: State, case: Case, until: float) -> pd.DataFrame:
     return links_table(links.links_of(case.scenario).names, **columns, end=end)
 
 
-def uploads_of(s: State, names: Names, ids: npt.NDArray[Any]) -> pd.DataFrame:
+def uploads_of(s: State, names: Names, ids: pd.Index[str]) -> pd.DataFrame:
     asked = s.trace_event == state.UPLOAD_VOLUME
     columns = (
-        np.asarray(ids)[s.trace_code[asked]],
-        _named(s.uploads["image"], names.images),
-        _named(s.uploads["pool"], names.hosts),
+        named_column(s.trace_code[asked], ids),
+        named_column(s.uploads["image"], names.images),
+        named_column(s.uploads["pool"], names.hosts),
         s.trace_time[asked],
         s.uploads["end"],
-        _by_number(UPLOAD_ERRORS, s.uploads["error"], ""),
+        _by_number(UPLOAD_ERRORS, s.uploads["error"]),
     )
     return uploads_table(list(zip(*columns, strict=True)))
 
@@ -404,13 +400,15 @@ def space_of(s: State, names: Names) -> pd.DataFrame:
     return space_table(s.edges, names.hosts, np.array(levels).transpose(3, 2, 0, 1))
 
 
-def _volumes(s: State, names: Names, ids: npt.NDArray[Any], placed: list[Placed]) -> pd.DataFrame:
+def _volumes(s: State, names: Names, ids: pd.Index[str], placed: list[Placed]) -> pd.DataFrame:
     used = s.slots[: int(s.world[0]["used_slots"])]
     slots = used[used["there"]]
     return volumes_table(
-        host=_named(slots["pool"], names.hosts),
-        kind=_named(slots["kind"], PAYERS),
-        volume_id=_named(slots["code"], [*ids, *(volume.volume_id for volume in placed)]),
+        host=named_column(slots["pool"], names.hosts),
+        kind=named_column(slots["kind"], PAYERS),
+        volume_id=named_column(
+            slots["code"], ids.append(pd.Index([volume.volume_id for volume in placed], dtype="str"))
+        ),
         size_gib=slots["size_gib"],
         clones=slots["clones"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sim.inputs.texts import column, named, texts
 from sim.inputs.units import GIB
 
 Numbers = npt.NDArray[np.integer[Any]]
@@ -99,6 +100,11 @@ class Records:
     broken: tuple[str, ...] | None = None
 
 
+def named_column(codes: Numbers, names: Iterable[str]) -> pd.Series[str]:
+    """The name of each code, '' of those below 0, as a column."""
+    return column(named(codes, texts(names)))
+
+
 def tables_of_creates(
     asked: pd.DataFrame, source: Numbers, available: Mask, **columns: object
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -109,16 +115,16 @@ def tables_of_creates(
     """
     table = pd.DataFrame(
         {
-            **{name: asked[name].astype(str) for name in ("volume_id", "image_id", "volume_type")},
+            **{name: asked[name].astype("str") for name in ("volume_id", "image_id", "volume_type")},
             "host": columns["host"],
             **{name: asked[name] for name in ("size_gib", "time")},
             "end": columns["end"],
-            "source": np.array(SOURCES, dtype=object)[source],
-            "status": np.where(available, "available", "error"),
+            "source": named_column(source, SOURCES),
+            "status": named_column(np.where(available, 0, 1), ("available", "error")),
             **columns,
         }
     )
-    table = table.astype({"host": "str", "source": "str", "error": "str"})
+    table = table.astype({"host": "str", "error": "str"})
     blank = (table["image_id"] == "").to_numpy()
     others = table.loc[blank, list(OTHERS)].reset_index(drop=True)
     return (table[~blank].reset_index(drop=True) if blank.any() else table), others

@@ -1,0 +1,33 @@
+"""Columns of texts in Arrow's memory: no Python object for each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+TEXT = pa.large_string()
+
+
+def texts(names: Iterable[str]) -> pa.Array:
+    """Texts of a list, of an array, or of a column that is no category."""
+    found = pa.array(names, TEXT)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def named(codes: npt.NDArray[np.integer[Any]], names: pa.Array) -> pa.Array:
+    """The name of each code, '' of those below 0."""
+    below = codes < 0
+    if not below.any():
+        return names.take(pa.array(codes))
+    return pc.fill_null(names.take(pa.array(codes, mask=below)), "")
+
+
+def column(found: pa.Array) -> pd.Series[str]:
+    """Texts as a column."""
+    return pd.Series(pd.array(found, dtype="str"))
