@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -30,7 +30,9 @@ def advice_page(found: Advice, known: Known, warm_up_s: float, made: Mapping[str
     if document["actions"]:
         runs.append(parts.ran("with all", whole(found.last, found.strategy), warm_up_s))
     steps = [("today", document["today"]["tiers"])]
-    steps += [(f"{action['number']}.", action["tiers"]) for action in document["actions"]]
+    steps += [
+        (_step(number, document["actions"]), of["tiers"]) for number, of in enumerate(document["actions"], 1)
+    ]
     sections = [
         Section("answer", "The answer"),
         parts.strategies_section(draw, *side_by_side(steps), "Today and with all actions"),
@@ -46,8 +48,7 @@ def advice_page(found: Advice, known: Known, warm_up_s: float, made: Mapping[str
 def verdict_of(document: Mapping[str, Any]) -> Verdict:
     """What an advice says to a manager."""
     now, then = document["today"]["tiers"], document["with_all"]["tiers"]
-    count = len(document["actions"])
-    first = NOTHING if not count else f"Do the {count} things below." if count > 1 else "Do the thing below."
+    first = _first([action["action"] for action in document["actions"]])
     if not document["met"]:
         first = f"Not everything that you asked for can be kept. {first}"
     waits, costs = (
@@ -60,7 +61,22 @@ def verdict_of(document: Mapping[str, Any]) -> Verdict:
     waits_for = [" ".join([TOO_LITTLE[document["intervals_of"]], *undecided])] if undecided else []
     actions = [_action(action) for action in document["actions"]]
     cards = cards_of(now, then)
-    return Verdict([first, *waits_for, brings(now, then), last], about, cards, actions, fine_print(document))
+    sentences = [first, brings(now, then), last, *waits_for]
+    return Verdict(sentences, about, cards, actions, fine_print(document))
+
+
+def _first(actions: Sequence[str]) -> str:
+    """What to do, so that nobody has to look for it below the figures."""
+    if not actions:
+        return NOTHING
+    if len(actions) == 1:
+        return f"Do one thing: {actions[0]}."
+    return f"Do the {len(actions)} things below. Begin with this: {actions[0]}."
+
+
+def _step(number: int, actions: Sequence[object]) -> str:
+    """The actions up to a number, as pictures name them."""
+    return "with all" if number == len(actions) else "with 1" if number == 1 else f"with 1 to {number}"
 
 
 def _action(action: Mapping[str, Any]) -> Action:

@@ -84,7 +84,7 @@ def verdict_of(case: Case, summaries: pd.DataFrame, found: Comparison | None, to
     keep = chosen == today and not told.advice.backends
     before = "today"
     if keep and chosen != BASELINE and BASELINE in set(summaries["strategy"]):
-        now, before = _tiers(summaries, found, BASELINE), BASELINE
+        now, before = _tiers(summaries, found, BASELINE), f"with {BASELINE}"
         about += (
             f" Nothing changes: beside its figures are those of {BASELINE}, where every create downloads."
         )
@@ -107,7 +107,7 @@ def _because(summaries: pd.DataFrame, told: Told) -> str:
     rows = summaries[summaries["tier"] == ALL].set_index("strategy")
     lost = failed(rows)
     worth = "with fewer failed creates" if lost[chosen] < lost[best] else "in less space"
-    worth = "for less" if rows["price_month"][chosen] < rows["price_month"][best] else worth
+    worth = "for a lower price" if rows["price_month"][chosen] < rows["price_month"][best] else worth
     return f": its clone hits are within the interval of the most ({best}), {worth}"
 
 

@@ -244,12 +244,23 @@ def _setting(names: list[str], every: int, key: str, a: str, b: str) -> Setting:
 def _keys(pair: Pair) -> list[tuple[str, str, str]]:
     if pair.a.settings is None or pair.b.settings is None:
         return []
-    one, other = keys_of(pair.a.settings), keys_of(pair.b.settings)
+    one, other = folded(keys_of(pair.a.settings), keys_of(pair.b.settings))
     return [
         (key, _text(one, key), _text(other, key))
         for key in dict.fromkeys((*one, *other))
         if key.rpartition(".")[2] not in LIMITS and key not in FILES and _text(one, key) != _text(other, key)
     ]
+
+
+def folded(*sides: dict[str, object]) -> list[dict[str, object]]:
+    """The keys of both. A part that one of them lacks, such as `workload.generate`, is one key."""
+    for key in [key for of in sides for key, value in of.items() if value is None]:
+        for of in sides:
+            if parts := [each for each in of if each.startswith(f"{key}.")]:
+                for each in parts:
+                    del of[each]
+                of[key] = f"{len(parts):,} keys"
+    return list(sides)
 
 
 def _text(of: Mapping[str, object], key: str) -> str:

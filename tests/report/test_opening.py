@@ -30,7 +30,7 @@ def cards(folder: Path) -> dict[str, list[tuple[str, str]]]:
     text = (folder / FILE).read_text()
     found = {}
     for title, card in re.findall(r'<div class="card"[^>]*aria-label="([^"]+)">(.*?)</dl>', text, re.DOTALL):
-        values = re.findall(r"<strong>([^<]*)</strong>.*?class=.today.>\S+ ([^<:]*)[:<]", card, re.DOTALL)
+        values = re.findall(r"<strong>([^<]*)</strong>.*?class=.today.>[a-z ]+([^<:]*)[:<]", card, re.DOTALL)
         found[title] = [(value, today.strip()) for value, today in values]
     return found
 

@@ -22,7 +22,7 @@ from sim.cli import app
 from sim.inputs.kept import kept, keys_of
 from sim.inputs.problems import Problems
 from sim.model.usage import ALL
-from sim.report.pair import report_of, rows_together, signed
+from sim.report.pair import folded, report_of, rows_together, signed
 from sim.report.side import MADE, Side, Told, read_side
 from sim.workload.loading import load
 
@@ -290,6 +290,19 @@ def test_rows_that_belong_together() -> None:
     assert names(verdict, verdict) == [("promised", "promised"), ("observed", "observed")]
     assert names(rows, verdict) == [(row.name, "observed") for row in rows.rows]
     assert report_of(plan, side("compare")).first is None
+
+
+def test_a_part_of_a_scenario_that_one_side_lacks_is_one_line() -> None:
+    """Of a trace beside a generated workload, the report does not list some forty keys."""
+    parts: dict[str, Any] = {
+        "workload.generate.duration": 1,
+        "workload.generate.projects.count": 2,
+        "seed": 7,
+    }
+    lacking: dict[str, Any] = {"workload.generate": None, "seed": 7}
+    whole = {"seed": 7, "workload.generate": "2 keys"}
+    assert folded(dict(parts), dict(lacking)) == [whole, lacking]
+    assert folded(dict(lacking), dict(parts)) == [lacking, whole]
 
 
 def test_settings_are_kept_without_defaults_and_told_with_them(tmp_path: Path) -> None:
