@@ -40,7 +40,8 @@ def sentences(report: Report) -> list[str]:
         return [f"A ({report.a.kind}) and B ({report.b.kind}) share nothing that can be compared."]
     every = [each for each in first.differences if each.place == EVERY]
     better, worse = (_listed(every, change) for change in ("better", "worse"))
-    where = f"{first.name}, all creates"
+    same_name = first.a.name == first.b.name
+    where = f"{first.name if same_name else f'{first.a.name} in A, {first.b.name} in B'}; all creates"
     if better and worse:
         head = f"B is better than A in some figures and worse in others ({where})."
     elif better or worse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,8 @@ def read_side(path: Path, problems: Problems) -> Side | None:
         problems.add(path, "", f"has results of several commands ({what}): give one of them")
         return None
     if found:
-        return _document(found[0], problems)
+        side = _document(found[0], problems)
+        return None if side is None else replace(side, path=path)
     if runs:
         return _runs(path, runs, problems)
     problems.add(path, "", f"has no results: {WANTED}")

@@ -82,18 +82,18 @@ def test_a_slower_array_takes_the_seconds_that_its_rate_says(folders: tuple[Path
     assert [(each["key"], each["a"], each["b"]) for each in told["settings"]] == [
         ("backends.slow.write_mib_s", "512", "256")
     ]
-    assert told["verdict"][0] == "B is worse than A (none, all creates)."
+    assert told["verdict"][0] == "B is worse than A (none; all creates)."
     assert "95 % of the creates take longer" in told["verdict"][1]
     other = document(*reversed(folders))
     assert figure(other, "create_s_p95")["difference"] == pytest.approx(-8)
-    assert other["verdict"][0] == "B is better than A (none, all creates)."
+    assert other["verdict"][0] == "B is better than A (none; all creates)."
 
 
 def test_a_folder_beside_itself_differs_in_nothing(folders: tuple[Path, Path]) -> None:
     told = document(folders[0], folders[0])
     assert not any(each["differs"] for each in told["differences"])
     assert told["settings"] == told["only"] == told["unknown"] == []
-    assert told["verdict"][0] == "B and A do not differ by more than chance (none, all creates)."
+    assert told["verdict"][0] == "B and A do not differ by more than chance (none; all creates)."
 
 
 def test_text_and_page_have_what_differs_before_what_is_alike(
@@ -120,6 +120,7 @@ def test_text_and_page_have_what_differs_before_what_is_alike(
 def test_runs_of_two_strategies_stand_beside_each_other(folders: tuple[Path, Path], tmp_path: Path) -> None:
     told = document(folders[0], ran(tmp_path / "cached", 512, "cache-only"))
     assert list(told["paired"]) == ["none | cache-only"]
+    assert "(none in A, cache-only in B; all creates)" in told["verdict"][0]
     hits = figure(told, "clone_hit_rate")
     assert (hits["a"], hits["b"], hits["differs"]) == (0, pytest.approx(35 / 36), True)
     assert {"[slow] image_volume_cache_enabled"} <= {each["key"] for each in told["settings"]}
@@ -263,11 +264,11 @@ def test_a_plan_beside_what_came_of_it(tmp_path: Path) -> None:
 
 def test_two_plans(tmp_path: Path) -> None:
     told = document(a_plan(tmp_path / "a/plan.json"), a_plan(tmp_path / "b/plan.json", 0.8, 20))
-    assert list(told["paired"]) == ["today", "plan"]
+    assert list(told["paired"]) == ["today", "plan"] and told["a"]["path"] == str(tmp_path / "a")
     assert [(each["rows"], each["key"], each["a"], each["b"]) for each in told["settings"]] == [
         ("plan", "[a] image_volume_cache_max_count", "9", "20")
     ]
-    assert told["verdict"][0] == "B is better than A (plan, all creates)."
+    assert told["verdict"][0] == "B is better than A (plan; all creates)."
 
 
 def test_rows_that_belong_together() -> None:
