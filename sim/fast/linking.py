@@ -26,7 +26,7 @@ class NoMachineCode:
 
 
 class Part(JITCodeLibrary):
-    """The LLVM code of one function."""
+    """The LLVM code of one function, without what it calls: only a `Whole` may link it."""
 
     codegen = NoMachineCode()
 

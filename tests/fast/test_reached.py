@@ -23,6 +23,7 @@ from sim.cinder import engine as cinder
 from sim.fast import build, scheduler
 from sim.fast import engine as fast
 from sim.fast.jit import INTERPRETED, state_of, table_of
+from sim.fast.linking import WholeCompiler
 from sim.fast.state import DIMENSIONS, TYPES, State
 from sim.inputs.scenario import Case
 from sim.inputs.trace import write_trace
@@ -356,7 +357,8 @@ def test_free_capacity_is_cinders(thin: bool, free_gib: float, reserved: int) ->
     pool, backend = s.pools[0], s.backends[0]
     pool["capacity"], pool["seen_free"], pool["seen_provisioned"] = 100.337, free_gib, 60
     backend["thin"], backend["ratio"], backend["reserved"] = thin, 1.5, reserved
-    mine = (free_capacity if INTERPRETED else numba.njit(_nrt=False)(free_capacity))(table_of(s))
+    free = free_capacity if INTERPRETED else numba.njit(pipeline_class=WholeCompiler)(free_capacity)
+    mine = free(table_of(s))
     seen = SimpleNamespace(
         total_capacity_gb=100.337,
         free_capacity_gb=free_gib,
