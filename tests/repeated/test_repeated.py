@@ -24,7 +24,8 @@ from sim.cinder import engine
 from sim.cinder.release import REPEATED
 from sim.inputs.cinders import SUPPORTED
 from sim.run import not_compiled
-from tests.whole.scenarios import CASES, STRATEGIES
+from tests.whole.registry import richest
+from tests.whole.scenarios import CASES
 
 from . import trees
 
@@ -131,12 +132,11 @@ def test_whatever_runs_is_repeated_or_decides_nothing(tmp_path: Path) -> None:
     """The named cases that `fast` can run, on engine `cinder`: each function of Cinder that runs is known."""
     codes: set[CodeType] = set()
     for name, make in CASES.items():
-        strategy = "combined" if "combined" in STRATEGIES[name] else STRATEGIES[name][-1]
         case = make(tmp_path)
         if not_compiled(case.scenario):
             continue
         with entered(codes):
-            engine.run(case, strategy)
+            engine.run(case, richest(name))
     ran, known = functions_of_cinder(codes), set(trees.repeated())
     with trees.UNDECIDED.open(encoding="utf-8", newline="") as opened:
         undecided = {row["function"]: row["why"] for row in csv.DictReader(opened)}

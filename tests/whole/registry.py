@@ -36,6 +36,11 @@ def scenario(
     return register
 
 
+def richest(name: str) -> str:
+    """The strategy of a case that does the most in it: the cache and the store together, if it has both."""
+    return "combined" if "combined" in STRATEGIES[name] else STRATEGIES[name][-1]
+
+
 def _case(build: Callable[..., Builder], given: dict[str, Any], folder: Path) -> Case:
     return build(**given).case(folder)
 
