@@ -19,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SMALLEST, GENERATED = ROOT / "scenarios" / "smallest.yaml", ROOT / "scenarios" / "generated.yaml"
 LIMITS = "backends.*.image_volume_cache_max_count=1..6"
+READ = ["--db", "sqlite:///DATABASE", "--conf", "CLOUD/cinder.conf"]
 COMMANDS = {
     "validate": ["validate", GENERATED],
     "run": ["run", SMALLEST, "--strategy", "cache-only", "--out", "OUT"],
@@ -36,7 +38,9 @@ COMMANDS = {
     "generate": ["generate", GENERATED, "--out", "OUT/trace.csv"],
     "import": ["import", "--conf", "CLOUD/cinder.conf", "--out", "OUT/new"],
     "calibrate": ["calibrate", "CLOUD"],
-    "watch": ["watch", "--once", "--db", "sqlite:///DATABASE", "--conf", "CLOUD/cinder.conf"],
+    "watch": ["watch", "--once", *READ],
+    "watch again": ["watch", "--once", "--advise-every-hours", "24", *READ],
+    "verdict": ["verdict", "CLOUD/promise.json", *READ, "--out", "OUT/verdict"],
     "fit": ["fit", SMALLEST.with_suffix("") / "trace.csv"],
     "verify": ["verify", SMALLEST, "--strategies", "cache-only"],
     "help": ["compare", "--help"],  # imports, and the reading of options
@@ -50,13 +54,20 @@ volume_backend_name = gold
 image_volume_cache_enabled = true
 """
 CONF = "[DEFAULT]\nenabled_backends = a,b\n" + BACKEND.format(name="a") + BACKEND.format(name="b")
+PROMISE = '{"strategy": "cache-only", "backends": {"a": {"hit_rate": 0.0, "p95_s": 1e6}}}'  # it is kept
 
 
 def imported(folder: Path) -> None:
-    """Write what `import` makes of a database, which is all that `calibrate` reads."""
-    from tests.fuzz.test_import_databases import whole
+    """Write a database with all tables, which `watch` reads, and what `import` makes of it, which is all that
+    `calibrate` reads."""
+    from sqlalchemy.engine import URL
 
-    (folder / "cinder.sqlite").write_bytes(whole())
+    from tests.importers import rows
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Cinder's code and its libraries warn of each other
+        with rows.writing(URL.create("sqlite", database=f"{folder}/cinder.sqlite")) as written:
+            rows.everything(written)
     (folder / "cinder.conf").write_text(CONF)
     command = [sys.executable, "-m", "sim", "import", "--db", f"sqlite:///{folder}/cinder.sqlite"]
     command += ["--conf", f"{folder}/cinder.conf", "--out", f"{folder}/cloud"]
@@ -71,6 +82,7 @@ def started(command: str, out: Path, places: dict[str, str]) -> subprocess.Popen
     else:
         (out / "cloud").mkdir()
         (out / "cloud" / "cinder.conf").write_text(CONF)
+        (out / "cloud" / "promise.json").write_text(PROMISE)
     given = [
         re.sub("|".join(places), lambda found: places[found[0]], str(each)) for each in COMMANDS[command]
     ]
@@ -140,7 +152,7 @@ def main() -> None:
     wrong = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         places = {"IMPORTED": f"{folder}/cloud", "DATABASE": f"{folder}/cinder.sqlite"}
-        if {"calibrate", "watch"} & set(given.commands):
+        if {"calibrate", "watch", "watch again", "verdict"} & set(given.commands):
             imported(Path(folder))
         if "Dask" in given.commands:
             from distributed import LocalCluster

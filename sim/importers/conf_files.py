@@ -132,7 +132,7 @@ def parse(paths: Sequence[Path], problems: Problems) -> ConfFiles | None:
     try:
         conf(arguments, project="cinder", default_config_files=[], default_config_dirs=[])
     except cfg.ConfigFileParseError as error:
-        problems.add(error.config_file, *_parse_error(error.msg))
+        problems.add(error.config_file, *parse_error(error.msg))
         return None
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
         problems.add(paths[0], "", f"cannot be read: {error}")
@@ -150,7 +150,7 @@ def _defined(module: str, name: str) -> list[cfg.Opt]:
     return options
 
 
-def _parse_error(message: str) -> tuple[str, str]:
+def parse_error(message: str) -> tuple[str, str]:
     """Place and reason from `at file:line, what: text`, oslo.config's message for what it cannot parse."""
     found = re.match(r"at .*?:(\d+), (.*)", message, re.DOTALL)
     return (f"line {found[1]}", " ".join(found[2].split())) if found else ("", message)

@@ -11,6 +11,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from sim.importers.conf_files import parse_error
 from sim.importers.source_files import unusable
 from sim.importers.values import instant
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
@@ -71,7 +72,7 @@ def read(path: Path, problems: Problems) -> Promise | None:
         problems.add(path, "backends", f"is not a mapping of backends: give {ACCEPTED}")
         return None
     strategy = document.get("strategy", document.get("today"))
-    if strategy is not None and strategy not in STRATEGIES:
+    if strategy is not None and (not isinstance(strategy, str) or strategy not in STRATEGIES):
         problems.add(path, "strategy", f"unknown strategy {quoted(strategy)}")
     known = STRATEGIES.get(str(strategy))
     promised = {
@@ -201,6 +202,9 @@ def _lines(path: Path, problems: Problems) -> Promise | None:
     raw: dict[str, dict[str, list[str]]] = {}
     try:
         cfg.ConfigParser(str(path), raw).parse()
+    except cfg.ParseError as error:
+        problems.add(path, *parse_error(str(error)))
+        return None
     except (cfg.Error, OSError, UnicodeDecodeError) as error:
         problems.add(path, "", f"cannot be read: {getattr(error, 'msg', error)}")
         return None
@@ -217,6 +221,8 @@ def _lines(path: Path, problems: Problems) -> Promise | None:
         for option in kinds.keys() & options.keys():
             try:
                 value = kinds[option](options[option][-1])
+                if value is None:
+                    raise ValueError("has no value")
             except ValueError as error:
                 problems.add(path, f"[{section}] {option}", " ".join(str(error).split()))
                 continue

@@ -31,6 +31,8 @@ tiers: {{flash: {{}}}}
 backends: {{a: {{volume_type: flash, pools: {{p0: {{}}}}, image_volume_cache_max_count: 2}}}}
 workload: {{generate: {{duration: 6h, creates_per_day: 2000, uploads_per_day: 40}}}}
 """
+# It is kept, or it is too early to tell: a verdict that is not kept ends with 1.
+PROMISE = '{{"strategy": "cache-only", "backends": {{"a": {{"hit_rate": {hits}, "p95_s": 1e6}}}}}}'
 # What differs from run to run: how long it took.
 TIMES = re.compile(r'"?(engine_s|wall_s|cell_s)"?: *[0-9.e+-]+')
 # What commands import late.
@@ -53,6 +55,8 @@ COMMANDS = {
     "sweep": f"sweep {{scenario}} --vary {COUNT}=1..3 {{workers}} --out {{out}}",
     "generate": "generate {generated} --out {out}/trace.csv",
     "import": "import --conf {conf} --out {out}",
+    "verdict": "verdict {promise} --db sqlite:///{db} --since 2026-03-01 --until 2026-04-01 --out {out}",
+    "storm": "storm {scenario} --creates 20 --out {out}",
 }
 
 
@@ -98,6 +102,11 @@ class Kills:
             (inputs / "scenario.yaml").write_text(SMALLEST.replace("clone_s: 2", f"clone_s: {clone_s}"))
             (inputs / "generated.yaml").write_text(GENERATED.format(seed=seed))
             (inputs / "cinder.conf").write_text(CONF.format(count=count))
+            (inputs / "promise.json").write_text(PROMISE.format(hits=count / 1000))
+            if self.name == "verdict":
+                from tests.fuzz.test_import_databases import whole  # Cinder's code makes it
+
+                (inputs / "cinder.sqlite").write_bytes(whole())
         # `import` makes new folders only, and an older one is refused.
         if self.name != "import":
             self.finish("old")
@@ -113,6 +122,7 @@ class Kills:
     def arguments(self, age: str) -> list[str]:
         inputs = self.folder / age
         places = {"scenario": inputs / "scenario.yaml", "generated": inputs / "generated.yaml"}
+        places |= {"promise": inputs / "promise.json", "db": inputs / "cinder.sqlite"}
         places |= {"conf": inputs / "cinder.conf", "out": self.out}
         text = COMMANDS[self.name].replace("{workers}", self.workers)
         return [each.format(**places) for each in text.split()]  # a path may have spaces
@@ -174,7 +184,7 @@ def contents(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and not any(part.startswith(".") or part == CELLS for part in name.parts):
-            found[str(name)] = TIMES.sub(r"\1", path.read_text())
+            found[str(name)] = TIMES.sub(r"\1", path.read_text(errors="surrogateescape"))  # pictures, too
     return found
 
 

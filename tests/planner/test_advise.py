@@ -6,22 +6,27 @@ import html
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import yaml
+from scipy import stats
 from typer.testing import CliRunner
 
 from sim import api
 from sim.analysis.metrics import summary
-from sim.analysis.statistics import FEWEST
+from sim.analysis.statistics import FEWEST, Sample
 from sim.cli import app
 from sim.inputs.limits import ENABLED, todays
+from sim.planner.advise import _hurts
 from sim.planner.advise_ground import BEFORE_S, in_one_pool, joined, one_pool, with_releases
 from sim.planner.lines import needed_quotas
 from sim.planner.simulator import PlanOptions, Simulator, load_of
 from sim.planner.targets import Targets
+from sim.report.display_advise import hurt_text
 from sim.run import run
 from sim.sweep.varying import Point
 from tests.fuzz.test_import_databases import whole
@@ -181,6 +186,27 @@ def test_few_days_are_no_evidence_although_all_are_alike(days: int, told: bool, 
     assert cache["worth_it"] == told and bool(found["actions"]) == told
     assert cache["rests_on"] == cache["of"] == pytest.approx(days, rel=0.02)
     assert told or found["undecided"][0]["lever"] == "cache on: every backend"
+
+
+def test_one_of_many_figures_that_looks_worse_may_be_chance() -> None:
+    """Holm: of three figures, the smallest p-value counts three times, and the next one twice."""
+    sample = Sample.of_replications(8)
+    noise = np.array([1.0, -1, 1, -1, 1, -1, 1, -1])
+    changes = {"sure": 9.0 + noise, "unsure": 0.95 + noise, "same": 0.2 * noise}
+    p_values = {name: stats.ttest_1samp(of, 0).pvalue for name, of in changes.items()}
+    assert p_values["sure"] < 0.05 / 3 and 0.05 / 2 < p_values["unsure"] < 0.05 < p_values["same"]
+
+    def shown(units: dict[str, npt.NDArray[np.float64]]) -> Any:
+        gains = {name: {"errors": sample.mean(of)} for name, of in units.items()}
+        return SimpleNamespace(gains=gains, units={name: {"errors": of} for name, of in units.items()})
+
+    before = shown({name: np.zeros(8) for name in changes})
+    trials: Any = SimpleNamespace(sample=sample, rests_on=lambda new, old: np.count_nonzero(new != old))
+    found = _hurts(shown(changes), before, trials)
+    assert [(each["tier"], each["sure"]) for each in found] == [("sure", True), ("unsure", False)]
+    few = _hurts(shown({**changes, "sure": 9.0 * (np.arange(8) < 5)}), before, trials)
+    assert [(each["tier"], each["sure"]) for each in few] == [("sure", False), ("unsure", False)]
+    assert "may hurt unsure" in hurt_text(found[1]) and "It hurts sure" in hurt_text(found[0])
 
 
 def test_a_saving_whose_interval_has_zero_in_it_is_no_action(tmp_path: Path) -> None:
