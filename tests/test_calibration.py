@@ -111,7 +111,7 @@ def test_what_was_observed_stands_beside(found: Calibration) -> None:
 
 
 def test_command_writes_a_scenario_that_keeps_comments(
-    observed: tuple[Path, dict[tuple[str, ...], float]],
+    observed: tuple[Path, dict[tuple[str, ...], float]], found: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = observed
     result = CliRunner().invoke(app, ["calibrate", str(folder)])
@@ -122,6 +122,7 @@ def test_command_writes_a_scenario_that_keeps_comments(
     assert "…" not in result.stdout
     case = load(folder / "calibrated.yaml")
     assert case.scenario.glance.stream_mib_s == pytest.approx(71, rel=0.1)
+    monkeypatch.setattr("sim.importers.calibration.calibrate", lambda *_: found)  # not a third time
     document = json.loads(CliRunner().invoke(app, ["calibrate", str(folder), "--json"]).stdout)
     assert {"pools", "rates", "shared", "goodness"} == set(document)
 

@@ -124,7 +124,7 @@ def check(case: Case, strategy: str, table: pd.DataFrame, limit: str, value: int
 
 
 # Without hypothesis's explanations of a failure, which trace every line of Cinder that runs.
-@settings(max_examples=30, deadline=None, phases=[phase for phase in Phase if phase != Phase.explain])
+@settings(max_examples=15, deadline=None, phases=[phase for phase in Phase if phase != Phase.explain])
 @given(cases(), st.sampled_from(("cache-only", "combined")))
 def test_the_engine_has_the_same_hits(case: Case, strategy: str) -> None:
     """At every limit that holds what exists at the start."""
