@@ -172,14 +172,16 @@ def _convoy(records: Records, case: Case) -> list[Reason]:
 
 
 def runners_up(plan: Plan) -> list[Reason]:
-    """The other strategies at their best, and why each lost."""
-    found = [
+    """The other strategies at their best, and why each lost; hits and price of those that lack no more."""
+    found: list[Reason] = [
         {"strategy": name, "text": "its image-volumes do not fit at the start: " + "; ".join(problems)}
         for name, problems in plan.misfits.items()
     ]
     for name, other in plan.found.items():
         if other is not plan.best:
-            found.append({"strategy": name, "text": _lost(plan, other)})
+            told = {"hit_rate": _rate(other), "price_month": _mean(other, "price_month")}
+            figures = told if other.short <= plan.best.short else {}
+            found.append({"strategy": name, "text": _lost(plan, other), **figures})
     return found
 
 
@@ -190,13 +192,18 @@ def _lost(plan: Plan, other: Confirmed) -> str:
     if other.short > best.short:
         return f"lacks more, with {_hits(other)} hits in all: " + "; ".join(broken)
     if not plan.task.targets.goals and _rate(other) < _rate(best):
-        return f"{_hits(other)} hits, fewer than {_hits(best)}"
+        return f"{_hits(other)} hits, fewer than {_hits(best)}{_for_price(other, best)}"
     spent, least = (_mean(each, "image_provisioned_gib_mean") for each in (other, best))
     if best.short:
         return f"comes as near, with {spent:,.0f} GiB instead of {least:,.0f}"
     if round(spent) == round(least):
         return "keeps everything too, and takes no less space"
     return f"keeps everything too, with {spent:,.0f} GiB of image-volumes on average instead of {least:,.0f}"
+
+
+def _for_price(other: Confirmed, best: Confirmed) -> str:
+    mine, its = _mean(other, "price_month"), _mean(best, "price_month")
+    return f", for {mine:,.3g} a month instead of {its:,.3g}" if mine < its else ""
 
 
 def _rate(of: Confirmed) -> float:

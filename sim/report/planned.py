@@ -80,9 +80,25 @@ def verdict_of(document: Mapping[str, Any]) -> Verdict:
     else:
         first = f"Not everything that you asked for can be kept. {to_do}: it comes nearest."
     lacks = [f"{each['text']}." for each in document["binding"]][:1] if not document["met"] else []
-    last = "".join(f"{line[0].upper()}{line[1:]}" for line in lacks) or costs(now, then)
+    last = "".join(f"{line[0].upper()}{line[1:]}" for line in lacks) or costs(now, then) + _cheaper(document)
     about = f"Today is {today} with the limits of the scenario{changed(document)}."
     return Verdict([first, brings(now, then), last], about, cards_of(now, then), note=fine_print(document))
+
+
+def _cheaper(document: Mapping[str, Any]) -> str:
+    """The cheapest other strategy that has as many hits within the interval, in words; '' without one."""
+    own = document["tiers"][ALL]
+    least, price = own["hit_rate_low"], own["price_month"]
+    near = [
+        each
+        for each in document["runners_up"]
+        if least is not None and each.get("hit_rate", -1) >= least and each["price_month"] < price
+    ]
+    if not near or any(each["asked"] for each in document["targets"]):
+        return ""
+    best = min(near, key=lambda each: float(each["price_month"]))
+    hits, cost = text(best["hit_rate"], "hit_rate"), text(best["price_month"], "price_month")
+    return f" With {best['strategy']}, {hits} are clones, as many within the interval, for {cost} a month."
 
 
 def _limits(document: Mapping[str, Any]) -> Numbers:

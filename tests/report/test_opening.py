@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from sim.cli import app
 from sim.plots.frame import number
 from sim.report.page import FILE
+from sim.report.planned import verdict_of
 from tests.report.making import report
 
 
@@ -74,6 +75,25 @@ def test_a_sweep_opens_with_its_point_beside_today(folders: dict[str, Path]) -> 
     today = [[now for _, now in of] for of in shown.values()]
     assert today == [said(plan[tier], "price_month") for tier in ("all", "flash", "disk")]
     assert "Today is cache-only with the values of the scenario." in text
+
+
+def test_a_plan_for_the_most_hits_names_a_cheaper_choice_within_the_interval(
+    folders: dict[str, Path],
+) -> None:
+    plan = json.loads((folders["plan"] / "plan.json").read_text())
+    own = plan["tiers"]["all"]
+    plan |= {"targets": [], "met": True}
+    plan["runners_up"] = [
+        {"strategy": "none", "text": "", "hit_rate": own["hit_rate_low"] - 0.01, "price_month": 0.0},
+        {"strategy": "dear", "text": "", "hit_rate": own["hit_rate"], "price_month": own["price_month"] / 2},
+        {"strategy": "near", "text": "", "hit_rate": own["hit_rate_low"], "price_month": 0.01},
+        {"strategy": "unfit", "text": ""},
+    ]
+    hits = f"{100 * own['hit_rate_low']:.1f} %"
+    told = f"With near, {hits} are clones, as many within the interval, for 0.01 a month."
+    assert verdict_of(plan).sentences[2].endswith(told)
+    assert not verdict_of(plan | {"targets": [{"asked": True}]}).sentences[2].endswith(told)
+    assert not verdict_of(plan | {"runners_up": plan["runners_up"][::3]}).sentences[2].count("With")
 
 
 def test_a_plan_that_cannot_keep_what_was_asked_says_so_first(scenario: Path, tmp_path: Path) -> None:
