@@ -363,6 +363,7 @@ def _savings(tried: Sequence[Tried], trials: Trials, state: State) -> list[tuple
             "saves_month_high": saved.interval.high,
             "rests_on": saved.rests_on,
             "of": saved.of,
+            "largest": saved.largest,
             "needed": saved.needed,
             "lacks": outcome.short,
             "worth_it": trials.worth_it(outcome, now, len(tried)),

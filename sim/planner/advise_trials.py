@@ -118,11 +118,13 @@ class Saving:
     - interval: of the paired difference.
     - rests_on: the days of the history, or the replications, in which the two differ.
     - of: all days of the history, or all replications.
+    - largest: the share of it in the block (or replication) that saves most; 1 if the others save nothing.
     """
 
     interval: Interval
     rests_on: float
     of: float
+    largest: float
 
     @property
     def sure(self) -> bool:
@@ -259,7 +261,9 @@ class Trials:
         """
         estimate = self.total(old.units - new.units)
         interval = self.sample.interval(estimate, 1 - (1 - CONFIDENCE) / tests)
-        return Saving(interval, self.rests_on(new.units, old.units), self.of)
+        saved = old.units - new.units
+        largest = float(min(1.0, saved.max() / saved.sum())) if saved.sum() > 0 else 0.0
+        return Saving(interval, self.rests_on(new.units, old.units), self.of, largest)
 
     def worth_it(self, new: Outcome, old: Outcome, tests: int = 1) -> bool:
         """Whether a state is better: nearer to the targets, or as near and cheaper beyond chance."""

@@ -143,6 +143,8 @@ def main() -> None:
         document = again(given, promise)
     except BadInput as error:
         document = {"problems": error.problems}
+    except Exception as error:  # the watch says what it was, and goes on
+        document = {"problems": [" ".join(f"{type(error).__name__}: {error}".split())]}
     print(json.dumps(document, default=np.generic.item, allow_nan=False))
 
 

@@ -220,6 +220,7 @@ def test_a_saving_whose_interval_has_zero_in_it_is_no_action(tmp_path: Path) -> 
     assert found["today"]["tiers"]["all"]["errors"] == 4 + 2
     (places,) = (each for each in found["undecided"] if each["lever"] == "places")
     assert places["saves_month_low"] < 0 < places["saves_month"] and not places["worth_it"]
+    assert places["largest"] == pytest.approx(1.0, abs=0.01)
     assert found["actions"] == []
 
 
