@@ -104,14 +104,8 @@ class Deployed:
         given = [promise, *self.sources(), *self.between(day, count)]
         self.sim("verdict", *given)
         code, told = self.sim("verdict", *given, "--json")
-        document = json.loads(told)
-        kept = ("backend", "figure", "promised", "observed", "observed_low", "observed_high", "creates")
-        rows = [
-            {"run": run, "exit_code": code, **{name: row[name] for name in kept}, "verdict": row["verdict"]}
-            | {"wait_days": row["wait_days"]}
-            for row in document["figures"]
-        ]
-        self.why += [{"run": run, "kind": one["kind"], "why": one["text"]} for one in document["why"]]
+        rows, why = rows_of(run, code, json.loads(told))
+        self.why += why
         return rows
 
     def deploy(self, lines: Path) -> None:
@@ -178,6 +172,18 @@ def whole(folder: Path, out: Path) -> list[str]:
         table.to_csv(out / f"{name}.csv", index=False)
     shutil.copy(deploy / "cinder.conf", out / "cinder.conf")
     return problems(tables["verdicts"], watched, left, run.why)
+
+
+def rows_of(
+    run: str, code: int, document: dict[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The rows of a verdict's figures, and of what explains them."""
+    kept = ("backend", "figure", "promised", "observed", "observed_low", "observed_high", "creates")
+    rows = [
+        {"run": run, "exit_code": code, **{name: row[name] for name in (*kept, "verdict", "wait_days")}}
+        for row in document["figures"]
+    ]
+    return rows, [{"run": run, "kind": one["kind"], "why": one["text"]} for one in document["why"]]
 
 
 def _costs(told: exporter.Exporter) -> list[dict[str, Any]]:
