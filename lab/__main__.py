@@ -32,7 +32,7 @@ def up(scenario: Path, folder: Folder) -> None:
     with cloud.running(load(scenario), folder.absolute()) as lab:
         print(f"ready after {lab.start_s:.0f} s")
         print(f"Cinder: http://127.0.0.1:{lab.ports['cinder']}/v3 (the token is USER:PROJECT)")
-        print(f"Glance: cloud `lab` in {lab.folder / 'clouds.yaml'}")
+        print(f"Both for the openstack command: cloud `lab` in {lab.folder / 'clouds.yaml'}")
         print(f"MariaDB: {lab.folder}/mariadb.socket; logs: {lab.folder}/logs; Ctrl-C ends it", flush=True)
         ended.wait()
 

@@ -114,3 +114,12 @@ def test_the_load_is_that_of_its_generator() -> None:
     kept = pd.read_csv(deployed.SCENARIO.with_name("deployed.csv"), dtype={"size_gib": "Int64"})
     columns = ["time", "event", "volume_id", "image_id", "size_gib", "volume_type"]
     pd.testing.assert_frame_equal(made[columns].replace("", pd.NA), kept[columns], check_dtype=False)
+
+
+def test_a_verdict_gives_a_row_for_each_figure_and_each_reason() -> None:
+    figure = {"backend": "a", "figure": "p95_s", "promised": 7.0, "observed": 9.0, "observed_low": 8.0}
+    figure |= {"observed_high": 10.0, "creates": 80, "verdict": "not kept", "wait_days": None, "why": ""}
+    document = {"figures": [figure], "why": [{"kind": "settings", "text": "[a] is 8"}]}
+    rows, why = deployed.rows_of("other limits", 1, document)
+    assert rows == [{"run": "other limits", "exit_code": 1} | {k: figure[k] for k in list(figure)[:-1]}]
+    assert why == [{"run": "other limits", "kind": "settings", "why": "[a] is 8"}]
