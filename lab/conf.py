@@ -243,5 +243,6 @@ def write_file(path: Path, sections: dict[str, dict[str, Any]]) -> None:
         lines.append(f"[{section}]")
         for key, value in options.items():
             if value is not None:
-                lines += [f"{key} = {one}" for one in (value if isinstance(value, list) else [value])]
+                for one in value if isinstance(value, list) else [value]:
+                    lines.append(f"{key} = {str(one).lower() if isinstance(one, bool) else one}")
     path.write_text("\n".join(lines) + "\n")

@@ -27,6 +27,7 @@ from sim.workload.loading import load
 SCENARIO = Path(__file__).parent / "deployed.yaml"
 CLIENT = cloud.ROOT / ".venv-openstack" / "bin"
 DAYS, DAY_S = 14, 40  # of the load in deployed.csv
+PLANNED, FEW, OTHER = "planned limits", "too few days", "other limits"
 EARLY = 4  # days that are too few for a verdict
 STOPPED_S = 30
 JOBS = 8  # volumes at once of prefetch.sh
@@ -44,11 +45,10 @@ def missing() -> str:
 
 @dataclass
 class Deployed:
-    """One lab, from today's limits to those of an advice and back. `out` gets the tables."""
+    """One lab, from today's limits to those of an advice and back. `why`: what verdicts name as reasons."""
 
     case: Case
     lab: cloud.Lab
-    out: Path
     days: Days
     glance_ids: dict[str, str]
     why: list[dict[str, str]] = field(default_factory=list)
@@ -57,9 +57,10 @@ class Deployed:
         """Play the load from the next day on, and return that day's number."""
         player = Player(self.case, self.lab)
         player.glance_ids = self.glance_ids
-        day = int(self.days.of(time.time())) + 1
-        time.sleep(self.days.begin + day * self.days.seconds - 1 - time.time())
+        length_s = self.days.seconds
+        time.sleep(-(self.days.of(time.time()) + 1 / length_s) % 1 * length_s)  # a play begins a second later
         seen = player.play()
+        day = round(self.days.of(player.start))
         sources = measure.sources_of(seen, measure.operations_of(self.lab.folder))
         counts = pd.Series(sources).value_counts().to_dict()
         print(f"played {DAYS} days from day {day} on: {counts}", flush=True)
@@ -93,10 +94,9 @@ class Deployed:
         folder = self.lab.folder / "advice"
         sources = [*self.sources(), "--glance", "lab", *self.between(day, DAYS)]
         # Not the first day: the caches are empty then, and prefetch.sh fills them before the next load.
-        code, told = self.sim("advise", *sources, "--warm-up", "1d", "--out", folder)
+        code, _ = self.sim("advise", *sources, "--warm-up", "1d", "--out", folder)
         if code:
             raise cloud.Broken("cinder-cache advise failed")
-        (self.out / "advice.txt").write_text(told)
         return folder
 
     def verdict(self, run: str, promise: Path, day: int, count: int) -> list[dict[str, Any]]:
@@ -128,6 +128,14 @@ class Deployed:
             raise cloud.Broken(f"{path.name} ended with {done.returncode}: {done.stderr}")
         return done.stdout
 
+    def empty_caches(self) -> None:
+        """Delete the caches' image-volumes: smaller limits alone delete none."""
+        kept = f"select id from volumes where deleted = 0 and project_id = '{conf.INTERNAL_PROJECT}'"
+        for row in self.lab.query(kept):
+            self.lab.block_storage().delete(f"/volumes/{row['id']}", raise_exc=False)
+        while self.lab.query(kept):
+            time.sleep(1)
+
     def stop_database(self) -> None:
         """MariaDB goes away for a while."""
         self.lab.end("0-mariadb")
@@ -145,33 +153,38 @@ def whole(folder: Path, out: Path) -> list[str]:
     with cloud.running(case, folder) as lab:
         first = Player(case, lab)
         first.upload(folder.parent / "images")
-        run = Deployed(case, lab, out, Days(int(time.time()) + 2, DAY_S), first.glance_ids)
+        run = Deployed(case, lab, Days(int(time.time()) + 2, DAY_S), first.glance_ids)
         before = {path: read(path) for path in run.confs()}
         advice = run.advise(run.play())
         deploy, promise = advice / "deploy", advice / "promise.json"
-        with exporter.running(lab, promise) as told:
+        with exporter.running(lab, promise, PLANNED) as told:
             run.deploy(deploy / "cinder.conf")
             run.script(deploy / "prefetch.sh", "--jobs", JOBS)
             run.script(deploy / "measure/measure.sh", "--storm", STORM, "--out", folder / "measured.csv")
+            run.script(deploy / "prefetch.sh", "--jobs", JOBS)  # full caches lost entries to what it measured
             run.stop_database()
             deployed = run.play()
-            watched, costs = told.figures(), _costs(told)
-        verdicts = run.verdict("planned limits", promise, deployed, DAYS)
-        verdicts += run.verdict("too few days", promise, deployed, EARLY)
+            watched = told.rows()
+        verdicts = run.verdict(PLANNED, promise, deployed, DAYS)
+        verdicts += run.verdict(FEW, promise, deployed, EARLY)
         run.deploy(deploy / "undo" / "cinder.conf")
         left = sum(read(path) != old for path, old in before.items())
-        verdicts += run.verdict("other limits", promise, run.play(), DAYS)
-    seen = [{"figure": name, "prometheus": one, "lab": other} for name, (one, other) in watched.items()]
+        run.empty_caches()
+        with exporter.running(lab, promise, OTHER) as told:
+            undone = run.play()
+            watched += told.rows()
+        verdicts += run.verdict(OTHER, promise, undone, DAYS)
     tables = {
-        "watch": pd.DataFrame(seen + costs).round(4),
+        "watch": pd.DataFrame(watched).round(4),
         "measured": beside(deploy / "measure/promised.csv", folder / "measured.csv"),
         "verdicts": pd.DataFrame(verdicts).round(4),
         "why": pd.DataFrame(run.why),
     }
     for name, table in tables.items():
         table.to_csv(out / f"{name}.csv", index=False)
-    shutil.copy(deploy / "cinder.conf", out / "cinder.conf")
-    return problems(tables["verdicts"], watched, left, run.why)
+    shutil.copy(deploy / "cinder.conf", out)
+    shutil.copy(advice / "advice.csv", out)
+    return problems(tables["verdicts"], tables["watch"], left, run.why)
 
 
 def rows_of(
@@ -186,25 +199,6 @@ def rows_of(
     return rows, [{"run": run, "kind": one["kind"], "why": one["text"]} for one in document["why"]]
 
 
-def _costs(told: exporter.Exporter) -> list[dict[str, Any]]:
-    """How the watch itself did, as far as Prometheus and the kernel say."""
-    past = f"[{round(time.time() - told.begin)}s]"
-    target = '{job="cinder-cache"}'
-    rows = {
-        "minutes of scraping": (time.time() - told.begin) / 60,
-        "scrapes": told.value(f"count_over_time(up{target}{past})"),
-        "scrapes that failed": told.value(
-            f"count_over_time(up{target}{past}) - sum_over_time(up{target}{past})"
-        ),
-        "scrapes without a database": told.value(f"count_over_time((cinder_cache_up == 0){past[:-1]}:5s])"),
-        "readings that failed": told.value("cinder_cache_read_errors_total"),
-        "settings that drift": told.value("sum(cinder_cache_drift)"),
-        "MiB of memory at the start": told.first_kib / 1024,
-        "MiB of memory at the end": told.kib() / 1024,
-    }
-    return [{"figure": name, "prometheus": value} for name, value in rows.items()]
-
-
 def beside(promised: Path, measured: Path) -> pd.DataFrame:
     """What `advise` promised of creates, beside what `measure.sh` found: by volume type and kind."""
     found = pd.read_csv(measured)
@@ -217,28 +211,27 @@ def beside(promised: Path, measured: Path) -> pd.DataFrame:
     return told.merge(seen.reset_index(), on=["volume_type", "kind"], how="outer").round(2)
 
 
-def problems(
-    judged: pd.DataFrame, watched: dict[str, tuple[float, float]], left: int, why: list[dict[str, str]]
-) -> list[str]:
+def problems(judged: pd.DataFrame, watched: pd.DataFrame, left: int, why: list[dict[str, str]]) -> list[str]:
     """A line for each thing that is not as it must be."""
-    wanted = {"planned limits": {"kept"}, "too few days": {"cannot tell yet"}}
+    wanted = {PLANNED: {"kept"}, FEW: {"cannot tell yet"}}
     lines = [
         f"{run}: {row.backend} {row.figure}: {row.verdict}"
         for run, allowed in wanted.items()
         for row in judged[judged["run"] == run].itertuples()
         if row.verdict not in allowed
     ]
-    other = judged[judged["run"] == "other limits"]
+    other = judged[judged["run"] == OTHER]
     if not (other["verdict"] == "not kept").any():
-        lines.append("other limits: nothing is not kept")
-    settings = [one["why"] for one in why if one["run"] == "other limits" and one["kind"] == "settings"]
+        lines.append(f"{OTHER}: nothing is not kept")
+    settings = [one["why"] for one in why if one["run"] == OTHER and one["kind"] == "settings"]
     if not any("image_volume_cache_max" in text for text in settings):
-        lines.append("other limits: no limit is named")
-    if any(one["run"] == "planned limits" and one["kind"] == "settings" for one in why):
-        lines.append("planned limits: a setting is not as promised")
+        lines.append(f"{OTHER}: no limit is named")
+    if any(one["run"] == PLANNED and one["kind"] == "settings" for one in why):
+        lines.append(f"{PLANNED}: a setting is not as promised")
+    seen = watched[watched["lab"].notna()]
     lines += [
         f"watch: {name} is {one:g}, and {other:g} in the lab"
-        for name, (one, other) in watched.items()
+        for name, one, other in zip(seen["figure"], seen["prometheus"], seen["lab"], strict=True)
         if not abs(one - other) < 1e-6  # NaN, too
     ]
     if left:

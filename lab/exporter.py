@@ -22,20 +22,20 @@ import yaml
 
 from lab import cloud, conf
 
-INTERVAL_S = 5
+INTERVAL_S, JOB = 5, "cinder-cache"
 SETTLED_S = 30  # after which a process has all that it needs
 RULES = cloud.ROOT / "docs" / "watch" / "rules.yml"
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """A watch and a Prometheus that run. `begin`: their start in Unix time; `entries`: those of then."""
+    """A watch and a Prometheus that run, in a part of the experiment. `begin`: their start in Unix time."""
 
+    name: str
     lab: cloud.Lab
     watch: subprocess.Popen[bytes]
     address: str
     begin: float
-    entries: float
     first_kib: int
 
     def value(self, query: str) -> float:
@@ -45,21 +45,40 @@ class Exporter:
             found = json.load(answer)["data"]["result"]
         return float(found[0]["value"][1]) if found else float("nan")
 
-    def kib(self) -> int:
-        """The memory of the watch."""
-        return _kib(self.watch.pid)
+    def rows(self) -> list[dict[str, Any]]:
+        """What Prometheus has of each figure of the cloud since the begin, and what the lab itself says; and
+        how the watch did."""
+        time.sleep(3 * INTERVAL_S)  # the watch reads once more, and Prometheus then
+        seen = [
+            {"run": self.name, "figure": name, "prometheus": one, "lab": other}
+            for name, (one, other) in self._figures().items()
+        ]
+        return seen + [
+            {"run": self.name, "figure": name, "prometheus": one} for name, one in self._costs().items()
+        ]
 
-    def after_next_reading(self) -> None:
-        """Wait until Prometheus has what the watch read after now."""
-        time.sleep(3 * INTERVAL_S)
+    def _costs(self) -> dict[str, float]:
+        """How the watch itself did, as far as Prometheus and the kernel say."""
+        past = f"[{round(time.time() - self.begin)}s"
+        scraped = f'up{{job="{JOB}"}}{past}]'
+        return {
+            "minutes of scraping": (time.time() - self.begin) / 60,
+            "scrapes": self.value(f"count_over_time({scraped})"),
+            "scrapes that failed": self.value(f"count_over_time({scraped}) - sum_over_time({scraped})"),
+            "scrapes without a database": self.value(
+                f"sum_over_time((cinder_cache_up == bool 0){past}:{INTERVAL_S}s])"
+            ),
+            "readings that failed": self.value("cinder_cache_read_errors_total"),
+            "settings that drift": self.value("sum(cinder_cache_drift)"),
+            "MiB of memory at the start": self.first_kib / 1024,
+            "MiB of memory at the end": _kib(self.watch.pid) / 1024,
+        }
 
-    def figures(self) -> dict[str, tuple[float, float]]:
-        """What Prometheus has of each figure of the cloud since the begin, and what the lab itself says."""
-        self.after_next_reading()
+    def _figures(self) -> dict[str, tuple[float, float]]:
         clones, creates = (
             self.value(f"sum(cinder_cache_image_{name}_total)") for name in ("clones", "creates")
         )
-        own = _own(self.lab, self.begin, self.entries)
+        own = _own(self.lab, self.begin)
         names = ("fills", "evictions")
         shown = {name: self.value(f"sum(cinder_cache_{name}_total)") for name in names}
         shown |= {name: self.value(f"sum(cinder_cache_{name})") for name in ("entries", "gib")}
@@ -68,16 +87,16 @@ class Exporter:
 
 
 @contextmanager
-def running(lab: cloud.Lab, promise: Path) -> Iterator[Exporter]:
+def running(lab: cloud.Lab, promise: Path, name: str) -> Iterator[Exporter]:
     """A watch that counts from now on, and a Prometheus with the repository's rules, until the end."""
-    folder = lab.folder / "exporter"
+    folder = lab.folder / f"exporter {name}"
     folder.mkdir()
     port, own_port = cloud.free_ports(2)
     services = [part for node in conf.nodes(lab.scenario) for part in ("--service", f"cinder-{node}.conf")]
     command = [sys.executable, "-m", "sim", "watch", "--conf", "cinder.conf", *services]
     command += ["--db", conf.database(lab.ports), "--listen", f"127.0.0.1:{port}"]
     command += ["--interval", str(INTERVAL_S), "--since", "now", "--promise", str(promise)]
-    scraped = {"job_name": "cinder-cache", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+    scraped = {"job_name": JOB, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
     settings = {
         "global": {"scrape_interval": f"{INTERVAL_S}s", "evaluation_interval": f"{INTERVAL_S}s"},
         "rule_files": [str(RULES)],
@@ -88,14 +107,14 @@ def running(lab: cloud.Lab, promise: Path) -> Iterator[Exporter]:
     prometheus = [shutil.which("prometheus") or "prometheus", f"--config.file={folder}/prometheus.yml"]
     prometheus += [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}"]
     env = {**os.environ, "PYTHONPATH": str(cloud.ROOT)}
-    begin, entries = time.time(), _entries(lab)["n"]
+    begin = time.time()
     with (folder / "watch.log").open("wb") as told, (folder / "prometheus.log").open("wb") as log:
         watch = subprocess.Popen(command, cwd=lab.folder, env=env, stdout=told, stderr=told)
         other = subprocess.Popen(prometheus, cwd=folder, stdout=log, stderr=log)
         try:
             _until(lambda: cloud.listens(port) and cloud.listens(own_port), (watch, other), folder)
             time.sleep(SETTLED_S)
-            yield Exporter(lab, watch, address, begin, entries, _kib(watch.pid))
+            yield Exporter(name, lab, watch, address, begin, _kib(watch.pid))
         finally:
             for process in (other, watch):
                 process.send_signal(signal.SIGTERM)
@@ -115,37 +134,29 @@ def _kib(pid: int) -> int:
     return int(line)
 
 
-def _entries(lab: cloud.Lab) -> dict[str, float]:
-    (now,) = lab.query("select count(*) as n, coalesce(sum(size), 0) as gib from image_volume_cache_entries")
-    return {name: float(value) for name, value in now.items()}
-
-
-def _own(lab: cloud.Lab, begin: float, entries: float) -> dict[str, float]:
-    """The same figures from the arrays' journals, which say what made a volume, and from the cache's table.
-
-    `entries`: those at the begin.
-    """
-    internal = {
-        row["id"] for row in lab.query(f"select id from volumes where project_id = '{conf.INTERNAL_PROJECT}'")
-    }
-    made = {
-        row["id"]
-        for row in lab.query("select id from volumes where project_id <> '' and launched_at is not null")
-    }
-    last: dict[str, str] = {}
+def _own(lab: cloud.Lab, begin: float) -> dict[str, float]:
+    """The same figures from the arrays' journals, which say what made a volume, and the cache's table."""
+    known = lab.query("select id, project_id from volumes where launched_at is not null")
+    cached = {row["id"] for row in known if row["project_id"] == conf.INTERNAL_PROJECT}
+    users = {row["id"] for row in known} - cached
+    made: dict[str, str] = {}
+    gone: set[str] = set()
     for path in (lab.folder / "arrays").glob("*/operations.jsonl"):
         for line in map(json.loads, path.read_text().splitlines()):
-            if line["operation"] in ("clone", "write") and not line["error"] and line["end"] >= begin:
-                last[line["volume"]] = line["operation"]
-    users = [what for volume, what in last.items() if volume in made - internal]
-    fills = sum(volume in internal & made for volume in last)
-    now, clones = _entries(lab), users.count("clone")
+            if line["error"] or line["end"] < begin:
+                continue
+            if line["operation"] in ("clone", "write"):
+                made[line["volume"]] = line["operation"]
+            elif line["operation"] == "delete":
+                gone.add(line["volume"])
+    ways = [way for volume, way in made.items() if volume in users]
+    (now,) = lab.query("select count(*) as n, coalesce(sum(size), 0) as gib from image_volume_cache_entries")
     return {
-        "creates from images": len(users),
-        "clones": clones,
-        "clone-hit rate": clones / len(users),
-        "fills": fills,
-        "evictions": entries + fills - now["n"],
-        "entries": now["n"],
-        "gib": now["gib"],
+        "creates from images": len(ways),
+        "clones": ways.count("clone"),
+        "clone-hit rate": ways.count("clone") / len(ways),
+        "fills": len(made.keys() & cached),
+        "evictions": len(gone & cached),
+        "entries": float(now["n"]),
+        "gib": float(now["gib"]),
     }

@@ -164,6 +164,8 @@ class Player:
         if event not in ("volume.create.end", "volume.delete.end"):
             return
         at = datetime.fromisoformat(message["timestamp"]).replace(tzinfo=UTC).timestamp() - self.start
+        if not self.start or at < 0:
+            return  # of a volume that somebody made before the play
         for _ in range(100):  # the answer to the client may still be under way
             one = self.of.get(payload["volume_id"])
             if one or payload["tenant_id"] != "lab":

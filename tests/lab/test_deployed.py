@@ -36,7 +36,10 @@ def test_lines_go_into_the_sections_that_a_file_has(tmp_path: Path) -> None:
     assert changed["DEFAULT"]["scheduler_max_attempts"] == ["9"]
     assert changed["oslo_messaging_notifications"]["driver"] == ["messagingv2", "log"]
     assert "flash-a" not in deployed.read(other)
-    lines.write_text("[DEFAULT]\nscheduler_max_attempts = 3\n[flash-a]\nimage_volume_cache_max_count = 8\n")
+    lines.write_text(
+        "[DEFAULT]\nscheduler_max_attempts = 3\n"
+        "[flash-a]\nimage_volume_cache_enabled = true\nimage_volume_cache_max_count = 8\n"
+    )
     deployed.merge(one, lines)
     restored = deployed.read(one)
     assert restored["flash-a"].pop("new") == ["1"] and restored == before
@@ -105,7 +108,11 @@ def test_all_that_is_not_as_it_must_be_is_told(
             for run, one in (GOOD | verdicts).items()
         ]
     )
-    assert len(deployed.problems(judged, watched, left, why)) == told
+    seen = [{"figure": name, "prometheus": one, "lab": other} for name, (one, other) in watched.items()]
+    table = pd.DataFrame(
+        [*seen, {"figure": "scrapes", "prometheus": 9.0}], columns=["figure", "prometheus", "lab"]
+    )
+    assert len(deployed.problems(judged, table, left, why)) == told
 
 
 def test_the_load_is_that_of_its_generator() -> None:
