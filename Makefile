@@ -121,7 +121,7 @@ lab-stop: $(READY)  ## end that cloud, or what is left of it
 lab-short: $(READY)  ## three minutes: a real cloud decides as the simulator says
 	$(BIN)/python -m lab short
 
-lab-deployed: $(READY) $(OPENSTACK)/ready  ## in 40 minutes: what `advise` says is deployed in a real cloud, measured, watched by Prometheus, judged and undone
+lab-deployed: $(READY) $(OPENSTACK)/ready  ## in 50 minutes: what `advise` says is deployed in a real cloud, measured, watched by Prometheus, judged and undone
 	rm -rf $(LAB)/deployed
 	$(BIN)/python -m lab deployed $(LAB)/deployed
 

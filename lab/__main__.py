@@ -90,7 +90,7 @@ def short() -> None:
 
 @app.command()
 def deployed(folder: Folder, out: Path = everything.RESULTS / "deployed") -> None:
-    """Deploy what `advise` says about a lab in the new folder DIR, in 40 minutes; then judge it and undo it.
+    """Deploy what `advise` says about a lab in the new folder DIR, in 50 minutes; then judge it and undo it.
 
     Write tables into OUT, and fail if something is not as it must be.
     """
