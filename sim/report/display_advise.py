@@ -101,7 +101,9 @@ def undecided_lines(document: Document) -> list[str]:
         rests = f"It makes a difference {on} {each['rests_on']:.2g} of {each['of']:.2g} {what}"
         if each["largest"] > 0.5:
             rests += f", and {100 * each['largest']:.0f} % of the saving is {on} one of them"
-        needed = f"about {each['needed']:,} would tell" if each["needed"] else f"{LONGEST} would not tell"
+        needed = (
+            f"about {each['needed']:,} {what} would tell" if each["needed"] else f"{LONGEST} would not tell"
+        )
         saved = f"it saved {_money(saves)} a month ({_money(low)} to {_money(high)})"
         lines.append(f"{each['action']}: {saved}. {rests}; {needed}.")
     return lines

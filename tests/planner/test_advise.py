@@ -168,7 +168,7 @@ def test_one_create_is_no_evidence(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["advise", str(path), "--out", str(tmp_path / "o"), "--workers", "1"])
     text = " ".join(result.output.split())
     assert "Nothing is worth doing" in text and "Too little history to tell" in text
-    assert "about 6 would tell" in text
+    assert "about 6 days would tell" in text
 
 
 @pytest.mark.parametrize(("days", "told"), [(5, False), (7, True)])
