@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -12,6 +14,7 @@ from datetime import datetime
 from typing import IO, Any
 
 MOST_REASONS = 3
+LOWEST = 19  # priority
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Recommendation:
 class Asking:
     """Asks `command` every `every_s` seconds, with a line of JSON on its stdin, and keeps its last answer.
 
-    The first time is at once. `failed`: why the last answer is none. The child ends when its stdin is closed.
+    The child has the lowest priority, and ends when its stdin is closed. The first time is at once. `failed`:
+    why the last answer is none.
     """
 
     command: Sequence[str]
@@ -68,25 +72,33 @@ class Asking:
     def wait(self) -> None:
         """Ask once, and take the answer."""
         self._ask()
-        assert self._child is not None
-        self._child.wait()
-        self._take(self._child)
-        self._child = None
+        if self._child is not None:
+            self._child.wait()
+            self._take(self._child)
+            self._child = None
 
     def _ask(self) -> None:
         self._answer.seek(0)
         self._answer.truncate()
-        self._child = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=self._answer, stderr=subprocess.DEVNULL
-        )
+        try:
+            self._child = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=self._answer, stderr=subprocess.DEVNULL
+            )
+        except OSError as error:
+            self.failed = f"no recommendation: no process for the planner: {error.strerror}"
+            return
         assert self._child.stdin is not None
-        # The pipe stays open, and is closed when this process ends, however it ends.
-        self._child.stdin.write(json.dumps(self.question).encode() + b"\n")
-        self._child.stdin.flush()
+        # It may have ended already, and then its answer says so. The pipe stays open, and is closed when this
+        # process ends, however it ends.
+        with contextlib.suppress(ProcessLookupError, BrokenPipeError):
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, LOWEST)
+            self._child.stdin.write(json.dumps(self.question).encode() + b"\n")
+            self._child.stdin.flush()
 
     def _take(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdin is not None
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
         self._answer.seek(0)
         try:
             document = json.loads(self._answer.read())

@@ -40,7 +40,6 @@ DAY_S = 86_400.0
 WINDOW_DAYS = 42  # what is older does not count
 HALF_LIFE_DAYS = 14  # so old a day counts half as much as the last one
 LARGE = 0.1  # of what the cloud costs a month: less is not worth a change of limits
-LOWEST = 19  # priority
 
 
 def again(given: Given, promise: Promise | None = None) -> dict[str, Any]:
@@ -126,8 +125,7 @@ def _creates(case: Case) -> Any:
 
 
 def main() -> None:
-    """Answer one question at the lowest priority."""
-    os.nice(LOWEST)
+    """Answer one question."""
     question = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

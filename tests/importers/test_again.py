@@ -89,7 +89,13 @@ DOCUMENT = {
     "saves_month_high": 250.0,
     "why": ["more load"],
 }
-ANSWERS = "import json, sys; print(json.dumps(json.loads(sys.stdin.readline())['answer']))"
+ANSWERS = """
+import json, os, sys
+answer = json.loads(sys.stdin.readline())["answer"]
+if answer:
+    answer |= {"why": [f"priority {os.nice(0)}"]}
+print(json.dumps(answer))
+"""
 
 
 def test_the_answer_of_a_process_becomes_metrics(sqlite: URL) -> None:
@@ -101,7 +107,7 @@ def test_the_answer_of_a_process_becomes_metrics(sqlite: URL) -> None:
         watch.asking.poll()
         time.sleep(0.02)
     assert watch.recommended() == [
-        "recommended: change the limits; it saves 200 (150 to 250) of 300 a month: more load"
+        "recommended: change the limits; it saves 200 (150 to 250) of 300 a month: priority 19"
     ]
     shown = exposed(watch)
     assert shown["recommends"] == {(): 1.0} and shown["recommended_saving"] == {(): 200.0}
@@ -120,6 +126,20 @@ def test_the_answer_of_a_process_becomes_metrics(sqlite: URL) -> None:
 def test_a_process_that_fails_is_told(answer: Any, failed: str, sqlite: URL) -> None:
     watch = watching(sqlite)
     watch.asking = Asking([sys.executable, "-c", ANSWERS], {"answer": answer}, every_s=3600.0)
+    watch.asking.wait()
+    assert watch.recommended() == [failed]
+
+
+@pytest.mark.parametrize(
+    ("command", "failed"),
+    [
+        (["/no/such/planner"], "no recommendation: no process for the planner: No such file or directory"),
+        ([sys.executable, "-S", "-c", "raise SystemExit(3)"], "no recommendation: the planner ended with 3"),
+    ],
+)
+def test_a_planner_that_does_not_run_stops_nothing(command: list[str], failed: str, sqlite: URL) -> None:
+    watch = watching(sqlite)
+    watch.asking = Asking(command, {"much": "x" * 1_000_000}, every_s=3600.0)
     watch.asking.wait()
     assert watch.recommended() == [failed]
 
