@@ -133,7 +133,7 @@ def test_the_command_leaves_a_large_trace_on_disk(
     runner = CliRunner()
     tables = {}
     for most in (10, 10**9):
-        monkeypatch.setattr(cli.jobs, "MOST_EVENTS", most)
+        monkeypatch.setattr("sim.cli.jobs.MOST_EVENTS", most)
         command = ["run", "large.yaml", "--strategy", "cache-only", "--engine", "fast", "--out", f"out{most}"]
         monkeypatch.chdir(tmp_path)
         assert runner.invoke(cli.app, command).exit_code == 0

@@ -95,7 +95,11 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     prepared = Prepared(case)
     times = instants(float(case.trace.events["time"].iloc[-1]))
     s, placed, engine_s = prepared.play(case.scenario, strategy, progress, times)
-    return records(s, case, prepared.names, prepared.asked, prepared.ids, placed, engine_s)
+    uploads = uploads_of(s, prepared.names, prepared.ids)
+    # The trace as numbers takes as much memory as the tables, which do not need it.
+    s = s._replace(**dict.fromkeys(prepared.trace, NO_EDGES))
+    prepared.trace.clear()
+    return records(s, case, prepared, uploads, placed, engine_s)
 
 
 class Prepared:
@@ -245,13 +249,13 @@ def room(s: State, locations: int) -> State:
 def records(
     s: State,
     case: Case,
-    names: Names,
-    asked: pd.DataFrame,
-    ids: pd.Index[str],
+    prepared: Prepared,
+    uploads: pd.DataFrame,
     placed: list[Placed],
     engine_s: float,
 ) -> Records:
     """The run's tables."""
+    names, asked = prepared.names, prepared.asked
     rows = s.rows[: len(asked)]
     until = max(float(case.trace.events["time"].iloc[-1]), float(rows["end"].max(initial=0.0)))
     requests, others = tables_of(rows, case, names, asked)
@@ -260,10 +264,10 @@ def records(
         others=others,
         cache_events=cache_events_of(s, names, asked["volume_id"], 0),
         cache=cache_of(s, names),
-        uploads=uploads_of(s, names, ids),
+        uploads=uploads,
         usage=usage_of(s, names, until),
         space=space_of(s, names),
-        volumes=_volumes(s, names, ids, placed),
+        volumes=_volumes(s, names, prepared.ids, placed),
         nodes=nodes_of(s, names, case, until),
         directories=directories_of(s, names, case),
         links=links_of(s, case, until),

@@ -73,7 +73,8 @@ class Table:
         if not (pa.types.is_integer(column.type) or pa.types.is_null(column.type) or _is_text(column.type)):
             self._unusable(name, column)
             return pa.array([""] * self.rows, pa.string())
-        return pc.fill_null(pc.cast(column, pa.string()), "").combine_chunks()
+        text = pc.cast(column, pa.string())
+        return (pc.fill_null(text, "") if text.null_count else text).combine_chunks()
 
     def categories(self, name: str) -> pd.Categorical:
         """A text column with few different values."""

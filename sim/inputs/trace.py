@@ -19,6 +19,7 @@ from sim.inputs.beside import beside
 from sim.inputs.cells import write_csv
 from sim.inputs.problems import Problems
 from sim.inputs.tables import Mask, Table, is_calendar, read_table
+from sim.inputs.texts import column as text_column
 
 EVENTS = (
     *("create", "delete", "update_image", "delete_image", "upload", "store_image", "release"),
@@ -147,7 +148,7 @@ def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
         "snapshot_id": _strings(table, "snapshot_id"),
     }
     events = pd.DataFrame(columns)
-    _check_events(table, event)
+    _check_events(table, events)
     _check_names(table, events, known)
     return Trace(events, start, table.path)
 
@@ -271,15 +272,16 @@ def _check_uploads(
     table.flag("image_id", again, "image {} is uploaded a second time")
 
 
-def _check_events(table: Table, event: pd.Categorical) -> None:
+def _check_events(table: Table, events: pd.DataFrame) -> None:
+    event = events["event"]
     unknown = ~np.asarray(event.isin(GIVEN))
     table.flag("event", unknown, f"unknown event {{}}: must be one of {', '.join(GIVEN)}")
-    blank = _blank(pd.Series(table.text("volume_id").to_pandas()))
+    blank = _blank(events["volume_id"])
     on_volume = np.asarray(event.isin(["create", "delete", "upload"]))
     table.flag("volume_id", on_volume & blank, "a create, delete or upload needs a volume_id")
     on_volume = np.asarray(event.isin(list(snapshot_events.KINDS)))
     table.flag("volume_id", on_volume & blank, "a snapshot needs a volume_id")
-    blank = _blank(pd.Series(table.text("image_id").to_pandas()))
+    blank = _blank(events["image_id"])
     on_image = np.asarray(event.isin(["update_image", "delete_image", "upload", "store_image", "release"]))
     table.flag("image_id", on_image & blank, "an event of an image needs an image_id")
 
@@ -391,7 +393,7 @@ def _sizes(table: Table, needed: Mask) -> npt.NDArray[np.int64]:
 
 
 def _strings(table: Table, name: str) -> pd.Series[str]:
-    return pd.Series(table.text(name).to_pandas(), dtype="str")
+    return text_column(table.text(name))
 
 
 def _blank(names: pd.Series[str]) -> Mask:
