@@ -285,7 +285,7 @@ def test_uploads_are_told_if_there_are_any(pages: dict[str, Page], tmp_path: Pat
 def test_what_a_scenario_is_called_is_no_markup(scenario: Path, tmp_path: Path) -> None:
     text = scenario.read_text().replace("name: small", "name: <script>alert(1)</script>")
     (scenario.parent / "markup.yaml").write_text(text)
-    folder = report("run", scenario.parent / "markup.yaml", tmp_path)
+    folder = report("compare", scenario.parent / "markup.yaml", tmp_path)
     page = Page(folder)
     assert len(page.of("script")) == 1
     assert "&lt;script&gt;alert(1)" in page.text
