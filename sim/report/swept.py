@@ -31,6 +31,7 @@ from sim.sweep.varying import paths_of
 
 SHOWN = 25  # points of the answer
 KEYS = 4  # whose pictures are drawn
+WHY = "its clone hits are within the interval of the most, its failed creates within that of the fewest"
 
 
 def sweep_page(
@@ -79,7 +80,7 @@ def verdict_of(case: Case, certain: pd.DataFrame, today: pd.DataFrame | None) ->
     best, chosen = _best(points), points.iloc[recommended(certain)]
     why = "no other point has more clone hits"
     if chosen.name != best.name:
-        why = "its clone hits are within the interval of the most, in the least space"
+        why = f"{WHY}, in the least space"
     first = f"Run {_named(chosen, keys)}: {why}."
     if today is None:
         return Verdict([first], "", {})
@@ -98,13 +99,18 @@ def _tiers(rows: pd.DataFrame) -> Tiers:
 def recommended(certain: pd.DataFrame) -> int:
     """The number of the recommended point, among the rows of scope `all`.
 
-    Its hit rate is within the interval of the best. Among such points, it takes the least space.
+    Its hit rate is within the interval of the best. Among such points, its failed creates are within the
+    interval of the fewest. Among such points, it takes the least space.
     """
     points = certain[certain["scope"] == "all"].reset_index(drop=True)
     best = _best(points)
     near = points[points["clone_hit_rate"] >= best["clone_hit_rate_low"]]
     if near.empty:  # no create has succeeded
         return int(points["clone_hit_rate"].fillna(-1).argmax())
+    failed = near["errors"] + near["other_errors"]
+    fewest = near.loc[failed.idxmin()]
+    highest = fewest["errors_high"] + fewest["other_errors_high"]
+    near = near[failed <= (failed.min() if np.isnan(highest) else highest)]
     return int(near.index[int(near["image_provisioned_gib_mean"].argmin())])
 
 
@@ -136,7 +142,7 @@ def _reasons(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
     ]
     if chosen.name != best.name:
         lines.append(
-            "As good within its interval, in the least space:"
+            "As good within its interval, with as few failed creates, in the least space:"
             f" {text(chosen['clone_hit_rate'], 'hit_rate')}, with {_named(chosen, keys)},"
             f" with {number(chosen['image_provisioned_gib_mean'])} GiB."
         )

@@ -16,6 +16,7 @@ from sim.cli import app
 from sim.plots.frame import number
 from sim.report.page import FILE
 from sim.report.planned import verdict_of
+from sim.report.swept import recommended
 from tests.report.making import report
 
 
@@ -134,3 +135,21 @@ def test_a_comparison_says_what_today_is(scenario: Path, tmp_path: Path, today: 
     now = pd.read_csv(folder / row / "summary.csv").set_index("tier").loc["all"]
     assert told in answer(folder)
     assert cards(folder)["All tiers"][0][1] == f"{100 * now['clone_hit_rate']:.1f} %"
+
+
+def test_a_sweep_does_not_recommend_what_fails_more() -> None:
+    """By hand: b and c have as many hits as a, within its interval; b takes less space and fails more."""
+    points = pd.DataFrame(
+        {
+            "scope": "all",
+            "clone_hit_rate": [0.90, 0.89, 0.89, 0.5],
+            "clone_hit_rate_low": [0.88, 0.87, 0.87, 0.4],
+            "errors": [100.0, 203.0, 110.0, 0.0],
+            "errors_high": [120.0, 230.0, 130.0, 0.0],
+            "other_errors": 0.0,
+            "other_errors_high": 0.0,
+            "image_provisioned_gib_mean": [90.0, 40.0, 60.0, 1.0],
+        }
+    )
+    assert recommended(points) == 2
+    assert recommended(points.assign(errors_high=float("nan"))) == 0  # without an interval, the fewest
