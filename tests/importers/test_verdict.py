@@ -62,13 +62,12 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def happened(planned: Path, folder: Path, days: int = DAYS, **limits: Any) -> tuple[str, Path]:
+def happened(planned: Path, folder: Path, **limits: Any) -> tuple[str, Path]:
     """What the whole of Cinder writes with the planned limits, or others: a database and its conf."""
     plan = json.loads((planned / "plan" / "plan.json").read_text())
     assert plan["strategy"] == "cache-only"
     options = {name: plan["backends"]["a"][name] for name in (ENABLED, MAX_SIZE, MAX_COUNT)} | limits
-    values: dict[tuple[str, ...], Any] = {("backends", "a", name): of for name, of in options.items()}
-    values["workload", "until"] = f"{days}d"
+    values = {("backends", "a", name): value for name, value in options.items()}
     folder.mkdir()
     url = text(URL.create("sqlite", database=str(folder / "cinder.sqlite")))
     with notifying("messagingv2") as lines:
@@ -111,7 +110,7 @@ def test_planned_limits_keep_the_promise(planned: Path, as_planned: tuple[str, P
 
 def test_other_limits_do_not_and_the_setting_is_named(planned: Path, tmp_path: Path) -> None:
     promise = planned / "plan" / "plan.json"
-    url, conf = happened(planned, tmp_path / "too small", days=4, **{MAX_SIZE: 5})  # the image has 10
+    url, conf = happened(planned, tmp_path / "too small", **{MAX_SIZE: 5})  # the image has 10
     broken = run(promise, "--db", url, "--conf", conf, *MARGIN)
     assert broken.exit_code == 1 and broken.stdout.startswith("not kept\n"), broken.output
     limits = json.loads(promise.read_text())["backends"]["a"]
