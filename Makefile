@@ -111,7 +111,7 @@ interrupted: $(READY)  ## 50 times Ctrl-C at a random moment of each command: al
 branches: $(READY)  ## the branches of Cinder's own code that the cases take, against the list of those that they do not
 	$(BIN)/python -W ignore -m tests.whole.branches
 
-bench: $(READY)  ## how fast the engine is, as ratios of one run
+bench: $(READY)  ## how fast the engine is, as ratios of one run, and commands, beside what was recorded last; RECORD=1 records them
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only -s
 
 lab: $(READY)  ## a small real cloud on the loopback, until Ctrl-C or `make lab-stop`; LAB= is its folder

@@ -1,0 +1,122 @@
+"""What a user waits for: processor seconds and memory of whole commands, beside those recorded last.
+
+`make bench`; `make bench RECORD=1` writes a line for the commit into `benchmarks/history.csv`. The compiled
+code is kept in a folder of its own: `compile` is the first start, with nothing kept, and all others find it
+there. Processor seconds are those of the process and of what it started, the least of some runs. They depend
+on the machine, which stands beside them, and are never asserted. With the benchmarks disabled, small cases
+are run once, to see that they still run.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from pytest_benchmark.fixture import BenchmarkFixture
+from test_speed import month
+
+from sim.inputs.trace import write_trace
+
+ROOT = Path(__file__).parents[2]
+HISTORY = ROOT / "benchmarks" / "history.csv"
+MILLION, FEW, ROUNDS = 1_000_000, 60, 3
+SMALL = "run scenarios/smallest.yaml --strategy none --engine fast"
+COMMANDS = {
+    "help": "--help",
+    "validate": "validate scenarios/two_tiers.yaml",
+    "compile": SMALL,
+    "small run": SMALL,
+    "a million creates, Parquet": "run MONTH --strategy combined --engine fast --format parquet --out OUT",
+    "a million creates, CSV": "run MONTH --strategy combined --engine fast --format csv --out OUT",
+}
+# A process counts the memory of the one that started it until it runs its own program: this one is small.
+LAUNCHER = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+"""
+Figures = dict[str, str]  # by name with its unit
+
+
+@pytest.fixture(scope="module")
+def figures() -> Iterator[Figures]:
+    """What was measured, shown when all have run; recorded if it is asked for."""
+    found: Figures = {}
+    yield found
+    if not found:
+        return
+    with HISTORY.open(encoding="utf-8", newline="") as opened:
+        lines = list(csv.DictReader(opened))
+    last = lines[-1]
+    print(f"\n\n{'':40} {'now':>10} {last['commit']:>10}  ({last['machine']}, {last['date']})")
+    for name, figure in found.items():
+        print(f"{name:40} {figure:>10} {last.get(name) or '':>10}")
+    if os.environ.get("RECORD"):
+        commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
+        about = {"commit": commit, "date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
+        with HISTORY.open("a", encoding="utf-8", newline="") as opened:
+            csv.DictWriter(opened, list(last), lineterminator="\n").writerow(about | found)
+
+
+def machine() -> str:
+    """The processor, and how many of it."""
+    told = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    name = told[0].partition(":")[2].strip() if told else platform.processor()
+    return f"{os.cpu_count()} x {name}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For the compiled code, the scenario and the results."""
+    return tmp_path_factory.mktemp("commands")
+
+
+@pytest.fixture(scope="module")
+def scenario(folder: Path, request: pytest.FixtureRequest) -> Path:
+    """The month again and again, as a file: to a million creates, or few with benchmarks disabled."""
+    few = request.config.getoption("--benchmark-disable")
+    case = month(FEW if few and not request.config.getoption("--benchmark-enable") else MILLION, pinned=False)
+    write_trace(case.trace, folder / "trace.parquet")
+    document = case.scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    keys = ("image_id", "name", "disk_format", "container_format", "size_bytes", "virtual_size_bytes")
+    images = [{key: getattr(image, key) for key in keys} for image in case.images.values()]
+    path = folder / "month.yaml"
+    path.write_text(yaml.safe_dump(document | {"images": images, "workload": {"trace": "trace.parquet"}}))
+    return path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command(
+    name: str, benchmark: BenchmarkFixture, figures: Figures, scenario: Path, folder: Path
+) -> None:
+    if benchmark.disabled and name not in ("help", "a million creates, Parquet"):
+        pytest.skip("each takes seconds, and the two others show that the test runs")
+    places = {"MONTH": str(scenario), "OUT": str(folder / "out")}
+    arguments = [places.get(each, each) for each in COMMANDS[name].split()]
+    kept = folder / "compiled"
+    # With benchmarks disabled the user's own compiled code serves.
+    environment = os.environ | ({} if benchmark.disabled else {"XDG_CACHE_HOME": str(kept)})
+    found: list[tuple[float, float]] = []
+
+    def run() -> None:
+        command = [sys.executable, "-c", LAUNCHER, sys.executable, "-m", "sim", *arguments]
+        told = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        )
+        spent_s, peak_mib = map(float, told.stdout.split())
+        found.append((spent_s, peak_mib))
+
+    benchmark.pedantic(run, rounds=1 if name == "compile" else ROUNDS, iterations=1)
+    if benchmark.stats is not None:
+        figures[f"{name}: processor s"] = f"{min(found)[0]:.2f}"
+        if "million" in name:
+            figures[f"{name}: peak MiB"] = f"{max(peak for _, peak in found):.0f}"
