@@ -78,7 +78,7 @@ def counts(report: Report) -> str:
 
 
 def same(report: Report) -> str:
-    """What is alike, in one line; '' if nothing is."""
+    """Say what is alike, in one line, or nothing if all differs."""
     found = Counter(MEASURES[each.measure][0] for each in report.same)
     if not found:
         return ""
