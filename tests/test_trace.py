@@ -51,7 +51,7 @@ def problems(path: Path, known: Known = KNOWN, initial: pd.DataFrame | None = No
     found = Problems()
     parsed = parse_trace(path, known, found)
     if parsed:
-        check_volumes(parsed[0], parsed[1].events, empty_initial() if initial is None else initial)
+        check_volumes(*parsed, empty_initial() if initial is None else initial)
     return [line.removeprefix(f"{path}: ") for line in found.lines()]
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sim.fast import state
 from sim.fast.build import NO_EDGES, build, exists, records_of
@@ -22,6 +23,7 @@ from sim.fast.steps import STEPS_MARGIN
 from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES, Strategy
+from sim.inputs.texts import column, joined, named, texts
 from sim.model import links
 from sim.model.initial import Placed, initial_volumes, place
 from sim.model.prefetch import with_prefetches
@@ -99,7 +101,9 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     # The trace as numbers takes as much memory as the tables, which do not need it.
     s = s._replace(**dict.fromkeys(prepared.trace, NO_EDGES))
     prepared.trace.clear()
-    return records(s, case, prepared, uploads, placed, engine_s)
+    creates = tables_of(s.rows[: len(prepared.asked)], case, prepared.names, prepared.asked)
+    s = s._replace(rows=NO_EDGES)  # as do the rows
+    return records(s, case, prepared, creates, uploads, placed, engine_s)
 
 
 class Prepared:
@@ -113,13 +117,13 @@ class Prepared:
         self.names = Names(case)
         events = case.trace.events
         # The initial volumes are the same under every strategy. What else is placed has no id of the trace:
-        # its codes follow those of the ids.
+        # its codes follow those of the ids, of which the last are the snapshots'.
         self._initial = initial_volumes(case)
         before = [volume.volume_id for volume in self._initial if volume.kind == "user"]
-        codes, ids = _codes(before, events)
-        self.ids = ids.append(pd.Index(self.names.snapshots, dtype="str"))
-        self._before = dict(zip(before, codes[: len(before)].tolist(), strict=True))
-        self.trace = self.names.events(events, codes[len(before) :])
+        codes, ids = case.trace.volumes
+        self._before, self.ids = _codes_of(before, ids)
+        self.ids = joined(self.ids, texts(self.names.snapshots))
+        self.trace = self.names.events(events, codes)
         creates = self.trace["trace_event"] == state.CREATE
         self.asked = events.loc[creates, list(ASKED)].reset_index(drop=True)
         self._placed: tuple[object, list[Placed], Array] | None = None  # of the run before
@@ -163,11 +167,13 @@ class Prepared:
         return self._placed[1:]
 
 
-def _codes(placed: list[str], events: pd.DataFrame) -> tuple[npt.NDArray[np.int64], pd.Index[str]]:
-    """A number for every volume that is placed or in the trace, and the ids behind the numbers."""
-    named = pd.concat([pd.Series(placed, dtype="str"), events["volume_id"].astype("str")], ignore_index=True)
-    codes, ids = pd.factorize(named)
-    return codes.astype(np.int64), pd.Index(ids)
+def _codes_of(placed: list[str], ids: pa.Array) -> tuple[dict[str, int], pa.Array]:
+    """The number of each volume that is placed, and the ids behind all numbers: `ids`, then the new ones."""
+    found = pc.index_in(texts(placed), value_set=ids).to_pylist() if placed else []
+    codes = dict(zip(placed, found, strict=True))
+    new = [volume_id for volume_id, code in codes.items() if code is None]
+    codes |= {volume_id: code for code, volume_id in enumerate(new, len(ids))}
+    return codes, joined(ids, texts(new))
 
 
 # -- the run -------------------------------------------------------------------------------------------
@@ -250,15 +256,16 @@ def records(
     s: State,
     case: Case,
     prepared: Prepared,
+    creates: tuple[pd.DataFrame, pd.DataFrame],
     uploads: pd.DataFrame,
     placed: list[Placed],
     engine_s: float,
 ) -> Records:
     """The run's tables."""
     names, asked = prepared.names, prepared.asked
-    rows = s.rows[: len(asked)]
-    until = max(float(case.trace.events["time"].iloc[-1]), float(rows["end"].max(initial=0.0)))
-    requests, others = tables_of(rows, case, names, asked)
+    ends = [float(table["end"].max()) for table in creates if len(table)]
+    until = max([float(case.trace.events["time"].iloc[-1]), *ends])
+    requests, others = creates
     return Records(
         requests=requests,
         others=others,
@@ -383,10 +390,10 @@ def links_of(s: State, case: Case, until: float) -> pd.DataFrame:
     return links_table(links.links_of(case.scenario).names, **columns, end=end)
 
 
-def uploads_of(s: State, names: Names, ids: pd.Index[str]) -> pd.DataFrame:
+def uploads_of(s: State, names: Names, ids: pa.Array) -> pd.DataFrame:
     asked = s.trace_event == state.UPLOAD_VOLUME
     columns = (
-        named_column(s.trace_code[asked], ids),
+        column(named(s.trace_code[asked], ids)),
         named_column(s.uploads["image"], names.images),
         named_column(s.uploads["pool"], names.hosts),
         s.trace_time[asked],
@@ -404,15 +411,13 @@ def space_of(s: State, names: Names) -> pd.DataFrame:
     return space_table(s.edges, names.hosts, np.array(levels).transpose(3, 2, 0, 1))
 
 
-def _volumes(s: State, names: Names, ids: pd.Index[str], placed: list[Placed]) -> pd.DataFrame:
+def _volumes(s: State, names: Names, ids: pa.Array, placed: list[Placed]) -> pd.DataFrame:
     used = s.slots[: int(s.world[0]["used_slots"])]
     slots = used[used["there"]]
     return volumes_table(
         host=named_column(slots["pool"], names.hosts),
         kind=named_column(slots["kind"], PAYERS),
-        volume_id=named_column(
-            slots["code"], ids.append(pd.Index([volume.volume_id for volume in placed], dtype="str"))
-        ),
+        volume_id=column(named(slots["code"], joined(ids, texts([volume.volume_id for volume in placed])))),
         size_gib=slots["size_gib"],
         clones=slots["clones"],
     )

@@ -46,7 +46,7 @@ def compiled(function: F) -> F:
         _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=linking.PartCompiler
     )(function)
     if not INTERPRETED:
-        linking.ignore_literals(decorated)
+        linking.one_version(decorated)
     return decorated
 
 

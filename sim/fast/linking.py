@@ -100,15 +100,19 @@ def _pipeline(first: type[LoweringPass], state: Any) -> list[Any]:
     return [passes]
 
 
-def ignore_literals(function: Any) -> None:
-    """Let a compiled function have one version, not one for each constant that it is called with."""
+def one_version(function: Any) -> None:
+    """Let a compiled function have one version, not one for each constant or size of a whole number that it
+    is called with."""
     template = function.get_call_template
 
-    def without_literals(args: Any, named: Any) -> Any:
-        plain = [types.unliteral(each) for each in args]
-        return template(plain, {name: types.unliteral(each) for name, each in named.items()})
+    def plain(kind: Any) -> Any:
+        kind = types.unliteral(kind)
+        return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
 
-    function.get_call_template = without_literals
+    def of_plain(args: Any, named: Any) -> Any:
+        return template([plain(each) for each in args], {name: plain(each) for name, each in named.items()})
+
+    function.get_call_template = of_plain
 
 
 class PartCompiler(CompilerBase):

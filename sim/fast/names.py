@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,25 +90,30 @@ class Names:
         converted_mib = np.where(self.rows["raw"], 0.0, converted_mib)
         return moved_s(mib, converted_mib, bound_of(mib_s), bound_of(backend.convert_mib_s))
 
-    def events(self, events: pd.DataFrame, codes: npt.NDArray[np.int64]) -> dict[str, state.Array]:
+    def events(self, events: pd.DataFrame, codes: npt.NDArray[np.integer[Any]]) -> dict[str, state.Array]:
         """A stretch of a trace as numbers; `codes` tell its volumes apart."""
+        columns = self._columns(events, codes)
+        return {name: column.astype(state.TYPES[name], copy=False) for name, column in columns}
+
+    def _columns(
+        self, events: pd.DataFrame, codes: npt.NDArray[np.integer[Any]]
+    ) -> Iterator[tuple[str, state.Array]]:
+        """The arrays by name, one at a time: each may still be larger than it needs to be."""
+        yield "trace_time", events["time"].to_numpy(np.float64)
+        yield "trace_event", positions(events["event"], EVENTS)
+        yield "trace_code", codes
+        yield "trace_image", positions(events["image_id"], self.images)
+        yield "trace_size_gib", events["size_gib"].to_numpy(np.int64)
+        yield "trace_tier", positions(events["volume_type"], self.tiers)
+        yield "trace_pool", positions(events["host"], self.hosts)
+        yield "trace_tenant", self.tenants.of(events["project"])
         project = positions(events["project"], ["", *self.projects])
+        yield "trace_project", np.where(project > 0, project - 1, project)  # '' is PROJECT
+        yield "trace_encrypted", events["encrypted"].to_numpy(np.bool_)
+        yield "trace_first", positions(events["first_host"], self.hosts)
+        yield "trace_snapshot", positions(events["snapshot_id"], self.snapshots)
         zone = positions(events["availability_zone"], ["", *self.zones])
-        return {
-            "trace_time": events["time"].to_numpy(np.float64),
-            "trace_event": positions(events["event"], EVENTS),
-            "trace_code": codes,
-            "trace_image": positions(events["image_id"], self.images),
-            "trace_size_gib": events["size_gib"].to_numpy(np.int64),
-            "trace_tier": positions(events["volume_type"], self.tiers),
-            "trace_pool": positions(events["host"], self.hosts),
-            "trace_tenant": self.tenants.of(events["project"]),
-            "trace_project": np.where(project > 0, project - 1, project),  # '' is PROJECT
-            "trace_encrypted": events["encrypted"].to_numpy(np.bool_),
-            "trace_first": positions(events["first_host"], self.hosts),
-            "trace_snapshot": positions(events["snapshot_id"], self.snapshots),
-            "trace_zone": np.where(zone == 0, self.default_zone, np.where(zone > 0, zone - 1, NONE)),
-        }
+        yield "trace_zone", np.where(zone == 0, self.default_zone, np.where(zone > 0, zone - 1, NONE))
 
 
 def _position(known: Sequence[str], name: str) -> int:
@@ -120,6 +125,6 @@ def positions(names: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int
     index = pd.Index(list(known), dtype="str")
     if isinstance(names.dtype, pd.CategoricalDtype):
         of_category = index.get_indexer(names.cat.categories.astype("str"))
-        codes = names.cat.codes.to_numpy()
-        return np.where(codes < 0, NONE, np.append(of_category, NONE)[codes]).astype(np.int64)
+        # The code of no name is -1: the last one.
+        return np.append(of_category, NONE).astype(np.int64)[names.cat.codes.to_numpy()]
     return index.get_indexer(pd.Index(names.astype("str"))).astype(np.int64)

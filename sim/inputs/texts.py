@@ -20,6 +20,12 @@ def texts(names: Iterable[str]) -> pa.Array:
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
+def joined(*parts: pa.Array) -> pa.Array:
+    """Texts one after another."""
+    some = [part for part in parts if len(part)] or list(parts[:1])
+    return some[0] if len(some) == 1 else pa.concat_arrays(some)
+
+
 def named(codes: npt.NDArray[np.integer[Any]], names: pa.Array) -> pa.Array:
     """The name of each code, '' of those below 0."""
     below = codes < 0

@@ -7,12 +7,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sim.inputs import snapshot_events, tables
 from sim.inputs.beside import beside
@@ -20,6 +23,7 @@ from sim.inputs.cells import write_csv
 from sim.inputs.problems import Problems
 from sim.inputs.tables import Mask, Table, is_calendar, read_table
 from sim.inputs.texts import column as text_column
+from sim.inputs.texts import texts
 
 EVENTS = (
     *("create", "delete", "update_image", "delete_image", "upload", "store_image", "release"),
@@ -35,6 +39,7 @@ _TEXT = (
     *("volume_id", "image_id", "volume_type", "host", "project", "first_host", "availability_zone"),
     "snapshot_id",
 )
+_OF_VOLUMES = ("create", "delete", "upload")
 # Cinder stores a volume's size in 32 bits.
 MAX_GIB = 2**31 - 1
 # About 126 years: beyond it a float of seconds no longer distinguishes microseconds.
@@ -62,6 +67,12 @@ class Trace:
         """Whether the scheduler places a volume: of a user, or of an image that comes into the store."""
         placed = self.events["event"].isin(["create", "store_image"])
         return bool((placed & (self.events["host"] == "")).any())
+
+    @cached_property
+    def volumes(self) -> tuple[npt.NDArray[np.int32], pa.Array]:
+        """A number for each event's volume_id, and the volume_ids behind the numbers."""
+        encoded = pc.dictionary_encode(texts(self.events["volume_id"]))
+        return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary
 
 
 @dataclass(frozen=True)
@@ -214,39 +225,54 @@ def empty_events() -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def check_volumes(table: Table, events: pd.DataFrame, initial: pd.DataFrame) -> None:
+def check_volumes(table: Table, trace: Trace, initial: pd.DataFrame) -> None:
     """Note creates with a volume id in use, and deletes and uploads of volumes that do not exist."""
-    creates = np.flatnonzero(events["event"] == "create")
-    deletes = np.flatnonzero(events["event"] == "delete")
-    uploads = np.flatnonzero(events["event"] == "upload")
-    ids = events["volume_id"]
-    named = [initial["volume_id"], ids.iloc[creates], ids.iloc[deletes], ids.iloc[uploads]]
-    codes, _ = pd.factorize(pd.concat(named, ignore_index=True))
-    taken, made, gone, used = np.split(codes, np.cumsum([len(part) for part in named[:-1]]))
-    kind = np.asarray(initial["kind"] == "volume")
+    events, (codes, ids) = trace.events, trace.volumes
+    creates, deletes, uploads = (np.flatnonzero(events["event"] == kind) for kind in _OF_VOLUMES)
+    made, gone = codes[creates], codes[deletes]
+    volume = np.asarray(initial["kind"] == "volume")
+    there = initial.loc[volume, "volume_id"]
+    blank = _blank(events["volume_id"])
 
     def mark(rows: npt.NDArray[np.intp]) -> Mask:
         mask = np.zeros(len(events), dtype=bool)
         mask[rows] = True
-        return mask & ~_blank(ids)
+        return mask & ~blank
 
-    again = pd.Series(made).duplicated().to_numpy()
+    first = _first_rows(made, creates, len(ids), len(events))
+    again = first[made] < creates
     table.flag("volume_id", mark(creates[again]), "volume {} is created a second time")
-    clash = np.isin(made, taken) & ~again
+    taken = _known(ids, initial["volume_id"])
+    clash = taken[made] & ~again
     table.flag("volume_id", mark(creates[clash]), "volume {} is in the initial state already")
-    first = np.full(len(codes) + 1, len(events))
-    np.minimum.at(first, made, creates)
-    first[taken[kind]] = -1
+    first[_known(ids, there)] = -1
     never = first[gone] > deletes
     table.flag("volume_id", mark(deletes[never]), "delete of volume {}, which does not exist yet")
-    real, twice = gone[~never], np.zeros(len(deletes), dtype=bool)
-    twice[~never] = pd.Series(real).duplicated()
-    table.flag("volume_id", mark(deletes[twice]), "volume {} is deleted a second time")
-    _check_uploads(table, events, mark, uploads, used, first, (gone, deletes))
-    cached = np.asarray(events["image_id"].isin(initial.loc[~kind, "image_id"]))
-    snapshot_events.check_snapshots(table, events, initial.loc[kind, "volume_id"])
+    real, rows = gone[~never], deletes[~never]
+    twice = _first_rows(real, rows, len(ids), len(events))[real] < rows
+    table.flag("volume_id", mark(rows[twice]), "volume {} is deleted a second time")
+    last = _first_rows(gone, deletes, len(ids), len(events))
+    _check_uploads(table, events, mark, uploads, codes[uploads], first, last)
+    cached = np.asarray(events["image_id"].isin(initial.loc[~volume, "image_id"]))
+    snapshot_events.check_snapshots(table, events, there)
     made_later = np.asarray(events["event"] == "upload") & cached
     table.flag("image_id", made_later, "upload of image {}, which is cached at the start")
+
+
+def _first_rows(
+    codes: npt.NDArray[np.int32], rows: npt.NDArray[np.intp], count: int, none: int
+) -> npt.NDArray[np.intp]:
+    """For each of `count` codes the first of its rows, which ascend; `none` without any."""
+    first = np.full(count, none)
+    first[codes[::-1]] = rows[::-1]  # of those with one code, the one that is written last stays
+    return first
+
+
+def _known(ids: pa.Array, names: pd.Series[str]) -> Mask:
+    """Which of the ids are among the names."""
+    if names.empty:
+        return np.zeros(len(ids), dtype=bool)
+    return np.asarray(pc.is_in(ids, value_set=texts(names)))
 
 
 def _check_uploads(
@@ -254,16 +280,14 @@ def _check_uploads(
     events: pd.DataFrame,
     mark: Callable[[npt.NDArray[np.intp]], Mask],
     uploads: npt.NDArray[np.intp],
-    used: npt.NDArray[np.intp],
+    used: npt.NDArray[np.int32],
     first: npt.NDArray[np.intp],
-    deleted: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
+    last: npt.NDArray[np.intp],
 ) -> None:
     """Note `uploads` (rows) whose volumes `used` (codes) do not exist at that time.
 
-    `first` has the row of each code's create, `deleted` codes and their rows.
+    `first` has the row of each code's create, `last` that of its delete.
     """
-    last = np.full(len(first), len(events))
-    np.minimum.at(last, *deleted)
     never, gone = first[used] > uploads, last[used] < uploads
     table.flag("volume_id", mark(uploads[never]), "upload of volume {}, which does not exist yet")
     table.flag("volume_id", mark(uploads[gone & ~never]), "upload of volume {}, which is deleted")
@@ -277,7 +301,7 @@ def _check_events(table: Table, events: pd.DataFrame) -> None:
     unknown = ~np.asarray(event.isin(GIVEN))
     table.flag("event", unknown, f"unknown event {{}}: must be one of {', '.join(GIVEN)}")
     blank = _blank(events["volume_id"])
-    on_volume = np.asarray(event.isin(["create", "delete", "upload"]))
+    on_volume = np.asarray(event.isin(list(_OF_VOLUMES)))
     table.flag("volume_id", on_volume & blank, "a create, delete or upload needs a volume_id")
     on_volume = np.asarray(event.isin(list(snapshot_events.KINDS)))
     table.flag("volume_id", on_volume & blank, "a snapshot needs a volume_id")

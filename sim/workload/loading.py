@@ -233,7 +233,7 @@ def _read_workload(
             return trace, initial  # then the existing volumes are unknown
         initial = found[1]
     if events:
-        check_volumes(events[0], events[1].events, initial)
+        check_volumes(*events, initial)
     return trace, initial
 
 

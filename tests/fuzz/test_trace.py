@@ -22,7 +22,7 @@ def _read(path: Path) -> None:
     problems = Problems()
     found = parse_trace(path, KNOWN, problems)
     if found is not None:
-        check_volumes(found[0], found[1].events, empty_initial())
+        check_volumes(*found, empty_initial())
     problems.raise_any()
     with_scenario(path)
 
