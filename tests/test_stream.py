@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 
 import sim
 from sim import cli
+from sim.analysis.findings import findings
 from sim.analysis.metrics import PERCENTILES, percentiles_of_many, pools_table, summary
 from sim.analysis.results import read
 from sim.analysis.streaming import stream
@@ -37,7 +40,7 @@ def on_disk(case: Case, path: Path) -> Case:
     return replace(case, trace=replace(case.trace, events=case.trace.events.iloc[:0], path=path))
 
 
-@pytest.mark.parametrize("batch", [333, 5000])
+@pytest.mark.parametrize("batch", [999, 5000])
 @pytest.mark.parametrize("fmt", ["parquet", "csv"])
 def test_stretches_give_what_the_whole_gives(case: Case, batch: int, fmt: str, tmp_path: Path) -> None:
     whole = run(case, "combined")
@@ -52,6 +55,43 @@ def test_stretches_give_what_the_whole_gives(case: Case, batch: int, fmt: str, t
     pd.testing.assert_frame_equal(written.pools, pools_table(whole, case), check_exact=True)
     # Sums of seconds and GiB are made in parts: they may differ in their last bits.
     pd.testing.assert_frame_equal(written.summary, summary(whole, case, "combined"), rtol=1e-12)
+
+
+# What findings say only of a run in memory.
+IN_MEMORY = re.compile(
+    r"downloaded on one node while|because their cache entry is on another|space for image conversion, though"
+    r"|stayed after the delete"
+)
+ENOUGH = re.compile(r"; (with them it asks at once|more than [0-9.,]+ GiB would have been enough).*")
+
+
+def troubled(case: Case) -> Case:
+    """The same cloud with slow downloads counted late, tiny caches and few clones of an entry."""
+    small: dict[str, Any] = {"image_volume_cache_max_size_gb": 60, "image_volume_cache_max_count": 3}
+    small |= {"max_clones_per_volume": 20}
+    spec = case.scenario
+    backends = {name: backend.model_copy(update=small) for name, backend in spec.backends.items()}
+    return replace(case, scenario=spec.model_copy(update={"backends": backends, "boot_timeout_s": 30.0}))
+
+
+def refused(case: Case) -> Case:
+    """The same cloud with small quotas."""
+    quotas = {"default": {"volumes": 40, "per_volume_gigabytes": 60}}
+    cinder = case.scenario.cinder.model_copy(update={"quotas": quotas})
+    return replace(case, scenario=case.scenario.model_copy(update={"cinder": cinder}))
+
+
+CLOUDS = ["two_tiers", "full_arrays", "placement", "rbd", "sharing", "three_nodes"]
+
+
+@pytest.mark.parametrize(("name", "make"), [*((name, troubled) for name in CLOUDS), ("two_tiers", refused)])
+def test_findings_are_those_of_the_whole(name: str, make: Callable[[Case], Case], tmp_path: Path) -> None:
+    case = make(sim.load(SCENARIOS / f"{name}.yaml"))
+    lines = findings(run(case, "combined"), case, "combined")
+    whole = [ENOUGH.sub("", line) for line in lines if not IN_MEMORY.search(line)]
+    streamed = stream(on_disk(case, tmp_path / "trace.parquet"), "combined", tmp_path, "parquet", batch=999)
+    assert streamed.findings == whole
+    assert len(whole) > 2
 
 
 def without_images(case: Case) -> Case:
@@ -73,7 +113,7 @@ def test_creates_without_an_image_have_a_table_of_their_own(case: Case, fmt: str
     whole = run(mixed, "cache-only")
     failed = (whole.others["status"] == "error").sum()
     assert 0 < failed < len(whole.others)
-    written = stream(on_disk(mixed, tmp_path / "trace.parquet"), "cache-only", tmp_path, fmt, batch=333)
+    written = stream(on_disk(mixed, tmp_path / "trace.parquet"), "cache-only", tmp_path, fmt, batch=999)
     assert written.creates == len(whole.requests)
     for path, table in ((written.requests, whole.requests), (written.others, whole.others)):
         if fmt == "csv":
@@ -102,7 +142,7 @@ def test_creates_that_wait_for_long_keep_their_rows(case: Case, tmp_path: Path) 
     """More creates are under way than the window of rows has places: it grows."""
     slow = case.scenario.model_copy(update={"glance": case.scenario.glance.model_copy(update={"streams": 1})})
     case = replace(case, scenario=slow)
-    written = stream(on_disk(case, tmp_path / "trace.parquet"), "none", tmp_path, "parquet", batch=100)
+    written = stream(on_disk(case, tmp_path / "trace.parquet"), "none", tmp_path, "parquet", batch=500)
     pd.testing.assert_frame_equal(
         pd.read_parquet(written.requests), run(case, "none").requests, check_exact=True
     )

@@ -22,22 +22,26 @@ if TYPE_CHECKING:
 NO_SPACE = "ImageTooBig: .*: There is no space on "
 
 
-def full_directories(records: Records, case: Case, strategy: str) -> list[Finding]:
-    """A line for each node that refused creates or uploads, and one for each pool with refused clones."""
-    full = records.nodes[records.nodes["image_conversion_refused"] > 0]
+def full_directories(nodes: pd.DataFrame, case: Case, strategy: str | None) -> list[Finding]:
+    """A line for each node that refused creates or uploads.
+
+    `nodes`: as in Records. `strategy`: None if the case is too large to simulate it again without limits.
+    """
+    full = nodes[nodes["image_conversion_refused"] > 0]
     if full.empty:
         return []
-    enough = _needed(case, strategy)
-    lines = [
-        Finding(
+    enough = _needed(case, strategy) if strategy else None
+    lines = []
+    for row, refused in zip(full.to_dict("records"), full["image_conversion_refused"], strict=True):
+        line = (
             f"node {printable(row['node'])}: image_conversion_dir ({row['image_conversion_gib']:,g} GiB) had"
-            f" no room for {count(refused, 'create or upload', 'creates and uploads')};"
-            f" more than {math.ceil(enough[row['node']] * 100) / 100:,g} GiB would have been enough",
-            lost_s=refused * case.scenario.boot_timeout_s,
+            f" no room for {count(refused, 'create or upload', 'creates and uploads')}"
         )
-        for row, refused in zip(full.to_dict("records"), full["image_conversion_refused"], strict=True)
-    ]
-    return [*lines, *_refused_clones(records, case)]
+        if enough is not None:
+            gib = math.ceil(enough[row["node"]] * 100) / 100
+            line += f"; more than {gib:,g} GiB would have been enough"
+        lines.append(Finding(line, lost_s=refused * case.scenario.boot_timeout_s))
+    return lines
 
 
 def _needed(case: Case, strategy: str) -> pd.Series[float]:
@@ -50,7 +54,8 @@ def _needed(case: Case, strategy: str) -> pd.Series[float]:
     return run(free, strategy, "fast").nodes.set_index("node")["image_conversion_needed_gib"]
 
 
-def _refused_clones(records: Records, case: Case) -> list[Finding]:
+def refused_clones(records: Records, case: Case) -> list[Finding]:
+    """A line for each pool with creates whose clone was refused for lack of space for a conversion."""
     requests = records.requests
     refused = requests[requests["error"].astype(str).str.contains(NO_SPACE)]
     held = held_on(records, case)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sim.analysis.adding import Counts, Kind, Part, costs
 from sim.analysis.names import among
-from sim.analysis.wording import ENTRIES, Finding, at_host, by, changes, count, lost_s
+from sim.analysis.wording import Finding, at_host, by, count, lost, number, parts_of
 from sim.inputs.strategies import Strategy
 from sim.model.initial import stored
 from sim.model.records import Records
@@ -24,59 +25,61 @@ STORED = ("image-volume of a deleted image", "image-volumes of deleted images")
 FILLED = ("create", "skip")  # a create's fill has these events after the download
 
 
-def lack_of_space(records: Records, case: Case, strategy: Strategy) -> list[Finding]:
+def _no_space(part: Part, case: Case, strategy: Strategy) -> pd.DataFrame | None:
+    """Creates that failed for lack of space on a pool: `late`, those that had been downloaded before."""
+    host = part.failed["error"].str.extract(NO_SPACE, expand=False)
+    failed = part.failed.assign(host=host).dropna(subset="host")
+    if failed.empty:
+        return None
+    filled = part.cache_events[part.cache_events["event"].isin(FILLED)]["volume_id"]
+    cached = pd.Series(0.0, index=failed.index)
+    for name, ends in failed.groupby("host")["end"]:
+        cached[ends.index] = part.cached_gib(str(name), ends.to_numpy(float))
+    late = among(failed["volume_id"], filled).astype(int)
+    return costs(failed, case, "host").assign(late=late, cached_gib_max=cached)
+
+
+def _no_pool(part: Part, case: Case, strategy: Strategy) -> pd.DataFrame | None:
+    """Failed creates for which the scheduler saw too little space on every pool of their tier."""
+    failed = part.failed[part.failed["error"].str.startswith(NO_POOL)]
+    if failed.empty:
+        return None
+    cached = pd.Series(0.0, index=failed.index)
+    for tier, ends in failed.groupby("volume_type", observed=True)["end"]:
+        hosts, at = case.scenario.hosts_of(str(tier)), ends.to_numpy(float)
+        cached[ends.index] = sum((part.cached_gib(host, at) for host in hosts), np.zeros(len(at)))
+    return costs(failed, case, "volume_type").assign(cached_gib_max=cached)
+
+
+KINDS = {"no space": Kind(("host",), _no_space), "no pool": Kind(("volume_type",), _no_pool)}
+
+
+def lack_of_space(counts: Counts, case: Case, strategy: Strategy) -> list[Finding]:
     """Creates that failed for lack of space on a pool where image-volumes held some of it."""
-    columns = ["volume_id", "volume_type", "status", "time", "end", "error"]
-    tables = (records.requests, records.others)
-    errors = pd.concat([table.loc[table["status"] == "error", columns] for table in tables])
-    host = errors["error"].str.extract(NO_SPACE, expand=False)
-    failed = errors.assign(host=host)[host.notna()]
-    filled = records.cache_events[records.cache_events["event"].isin(FILLED)]["volume_id"]
     lines = []
-    for host_name, chosen in by(failed, "host"):
-        cached = _cached_gib(records, case, host_name, chosen["end"].to_numpy(float)).max()
-        kept = _stored_gib(case, strategy, host_name)
+    for host, rows in parts_of(counts.get("no space"), "host"):
+        cached, late = rows["cached_gib_max"].max(), int(rows["late"].sum())
+        kept = _stored_gib(case, strategy, host)
         if not cached and not kept:
             continue
         held = [f"the cache up to {cached:,.0f} GiB"] if cached else []
         held += [f"the Cinder store {kept:,} GiB"] if kept else []
-        late = int(among(chosen["volume_id"], filled).sum())
         after = f", {late:,} of them after their whole download" if late else ""
         lower = "lower image_volume_cache_max_size_gb or " if cached else ""
         line = (
-            f"{count(len(chosen), 'create')} failed for lack of space{after}, while"
+            f"{count(number(rows), 'create')} failed for lack of space{after}, while"
             f" image-volumes held some of it ({' and '.join(held)}): {lower}raise capacity_gib"
         )
-        lines.append(at_host(line, case, host_name, lost_s(chosen, case)))
-    return [*lines, *_unplaced(records, case, errors)]
-
-
-def _unplaced(records: Records, case: Case, failed: pd.DataFrame) -> list[Finding]:
-    """Failed creates for which the scheduler saw too little space on every pool of their tier."""
-    lines = []
-    unplaced = failed[failed["error"].str.startswith(NO_POOL)]
-    for tier, chosen in by(unplaced, "volume_type"):
-        at = chosen["end"].to_numpy(float)
-        cached = sum(_cached_gib(records, case, host, at) for host in case.scenario.hosts_of(tier))
-        if np.max(cached, initial=0) > 0:
+        lines.append(at_host(line, case, host, lost(rows)))
+    for tier, rows in parts_of(counts.get("no pool"), "volume_type"):
+        if (cached := rows["cached_gib_max"].max()) > 0:
             line = (
-                f"{tier}: {count(len(chosen), 'create')} found no pool with enough space, while the caches"
-                f" of its pools held up to {np.max(cached):,.0f} GiB:"
+                f"{tier}: {count(number(rows), 'create')} found no pool with enough space, while the"
+                f" caches of its pools held up to {cached:,.0f} GiB:"
                 " lower image_volume_cache_max_size_gb or raise capacity_gib"
             )
-            lines.append(Finding(line, tier, lost_s(chosen, case)))
+            lines.append(Finding(line, tier, lost(rows)))
     return lines
-
-
-def _cached_gib(records: Records, case: Case, host: str, at: np.ndarray) -> np.ndarray:
-    """GiB of the cache's entries on a pool at given times (in seconds)."""
-    events = records.cache_events
-    events = events[(events["host"] == host) & events["event"].isin(list(ENTRIES))]
-    initial = case.initial[(case.initial["kind"] == "cache") & (case.initial["host"] == host)]
-    moved = changes(events) * events["size_gib"].to_numpy(float)
-    levels = float(initial["size_gib"].sum()) + np.concatenate([[0.0], np.cumsum(moved)])
-    held: np.ndarray = levels[np.searchsorted(events["time"].to_numpy(float), at, side="right")]
-    return held
 
 
 def _stored_gib(case: Case, strategy: Strategy, host: str) -> int:
@@ -94,7 +97,7 @@ def refused_deletes(records: Records, case: Case, strategy: Strategy) -> list[Fi
     """Volumes that stayed after their delete: users' volumes, and the store's of deleted images."""
     events = case.trace.events
     busy = "the array refuses to delete a volume that has clones"
-    gone = _deleted_images(case)
+    gone = deleted_images(case)
     of_images = {
         volume.volume_id
         for image in case.images.values()
@@ -137,20 +140,7 @@ def _with_snapshots(events: pd.DataFrame) -> set[str]:
     return found
 
 
-def entries_of_deleted_images(records: Records, case: Case) -> list[Finding]:
-    """Cache entries that no create can use any more, because their image was deleted."""
-    useless = records.cache[records.cache["image_id"].isin(list(_deleted_images(case)))]
-    return [
-        at_host(
-            f"{count(len(chosen), 'cache entry', 'cache entries')} of deleted images,"
-            f" {chosen['size_gib'].sum():,} GiB, stay until they are the least recently used",
-            case,
-            host,
-        )
-        for host, chosen in by(useless, "host")
-    ]
-
-
-def _deleted_images(case: Case) -> set[str]:
+def deleted_images(case: Case) -> set[str]:
+    """The images that the trace deletes."""
     events = case.trace.events
     return set(events.loc[events["event"] == "delete_image", "image_id"].astype(str))

@@ -11,29 +11,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from sim.analysis.create_seconds import create_seconds, together
-from sim.analysis.metrics import (
-    of_tier,
-    percentiles_of_many,
-    pool_counts,
-    pools_table_of,
-    summary_of,
-    tally,
-)
+from sim.analysis.adding import Ended
+from sim.analysis.metrics import percentiles_of_many, pools_table_of, summary_of
+from sim.analysis.streamed_output import TOLD_BY, Output
+from sim.analysis.wording import Finding
 from sim.fast import state
 from sim.fast.build import build, exists, records_of
 from sim.fast.engine import (
-    cache_events_of,
     cache_of,
     directories_of,
     links_of,
@@ -42,7 +33,6 @@ from sim.fast.engine import (
     room,
     room_for,
     space_of,
-    tables_of,
     usage_of,
 )
 from sim.fast.jit import table_of
@@ -51,12 +41,10 @@ from sim.fast.names import Names
 from sim.fast.state import NONE, State
 from sim.fast.tenants import with_tenants
 from sim.inputs import tables
-from sim.inputs.cells import plain_series, write_csv
 from sim.inputs.problems import BadInput, Problems
 from sim.inputs.scenario import Case
 from sim.inputs.snapshot_events import KINDS
 from sim.inputs.strategies import STRATEGIES
-from sim.inputs.tables import parquet_batches
 from sim.inputs.trace import last_time_s, read_batches
 from sim.model.initial import place
 from sim.model.records import ASKED, uploads_table
@@ -71,6 +59,7 @@ class Streamed:
     """The results of a run on a trace larger than memory.
 
     `requests` and `cache_events` are paths of the files written. `seconds` is the table of `create_seconds`.
+    `findings`: those that need no whole table in memory (see `sim.analysis.findings.Seen.told`).
     """
 
     requests: Path
@@ -85,6 +74,7 @@ class Streamed:
     directories: pd.DataFrame
     links: pd.DataFrame
     seconds: pd.DataFrame
+    findings: list[Finding]
     creates: int
     engine_s: float
 
@@ -115,32 +105,37 @@ def stream(
     s.world[0]["report_at"] = 0.0 if s.options[0]["schedules"] else np.inf
     s = room_for(s, len(placed))
     exists(s, records_of(names, placed, codes, case.scenario.cinder.internal_tenant_owns_store))
-    with Output(case, names, folder, fmt) as output:
+    with Output(case, strategy, names, folder, fmt) as output:
         run = _Run(case, names, s, volumes, output)
         engine_s = run.play(read_batches(case.trace.path, case.known, batch), progress)
         output.write(run.s)
-        usage = usage_of(run.s, names, max(run.until, output.last_end))
+        end_s = max(run.until, output.last_end)
+        usage = usage_of(run.s, names, end_s)
     tallies = output.tallies
     percentiles = {
         name: percentiles_of_many(
-            lambda name=name: output.seconds(None if name == ALL else name),  # type: ignore[misc]
+            lambda name=name: output.create_seconds(None if name == ALL else name),  # type: ignore[misc]
             int(counted["creates"] - counted["errors"]),
         )
         for name, counted in tallies.items()
     }
+    nodes = nodes_of(run.s, names, case, end_s)
+    cache = cache_of(run.s, names)
+    ended = Ended(cache, nodes, usage, run.deleted_images, output.waited_p95_s, end_s)
     return Streamed(
         requests=output.requests.path,
         others=output.others.path,
         cache_events=output.cache_events.path,
-        cache=cache_of(run.s, names),
+        cache=cache,
         uploads=uploads_table([]),
         pools=pools_table_of(output.pools, usage, case),
         summary=summary_of(tallies, percentiles, usage, case, strategy),
         space=space_of(run.s, names),
-        nodes=nodes_of(run.s, names, case, max(run.until, output.last_end)),
+        nodes=nodes,
         directories=directories_of(run.s, names, case),
-        links=links_of(run.s, case, max(run.until, output.last_end)),
+        links=links_of(run.s, case, end_s),
         seconds=output.steps,
+        findings=output.seen.told(ended),
         creates=int(tallies[ALL]["creates"]),
         engine_s=engine_s,
     )
@@ -225,6 +220,7 @@ class _Run:
     def __init__(self, case: Case, names: Names, s: State, volumes: Volumes, output: Output) -> None:
         self.s = s
         self.until = 0.0
+        self.deleted_images = set[str]()
         self._case, self._names, self._volumes, self._output = case, names, volumes, output
 
     def play(self, batches: Iterator[Any], progress: Callable[[int], None] | None) -> float:
@@ -264,7 +260,8 @@ class _Run:
         self.s = with_tenants(self.s, self._case.scenario, self._names.tenants)
         self.s.world[0]["position"] = 0
         self.until = float(events["time"].iloc[-1])
-        self._output.ask(events.loc[trace["trace_event"] == state.CREATE, list(ASKED)])
+        self.deleted_images |= set(events.loc[events["event"] == "delete_image", "image_id"].astype(str))
+        self._output.ask(events.loc[trace["trace_event"] == state.CREATE, [*ASKED, *TOLD_BY]])
         return True
 
 
@@ -282,108 +279,3 @@ def _wider(s: State) -> State:
     kept = np.arange(w["flushed"], w["begun"])
     rows[kept & (2 * count - 1)] = s.rows[kept & (count - 1)]
     return s._replace(rows=rows)
-
-
-class Output:
-    """The tables that grow with the trace: rows are written and counted as creates end."""
-
-    def __init__(self, case: Case, names: Names, folder: Path, fmt: str) -> None:
-        self.requests = _File(folder / f".requests.{fmt}")
-        self.others = _File(folder / f".others.{fmt}")
-        self.cache_events = _File(folder / f".cache_events.{fmt}")
-        self.last_end = 0.0
-        none = pd.DataFrame({name: pd.Series(dtype="str") for name in ASKED})
-        none = none.astype({"size_gib": "int64", "time": "float64"})
-        self._asked = none  # creates whose rows are not written yet
-        self._case, self._names = case, names
-        self._first = 0  # the number of the first of these creates
-        empty = tables_of(np.zeros(0, state.ROWS), case, names, none)
-        self.requests.add(empty[0])
-        self.others.add(empty[1])
-        self.tallies = {name: self._tally(*empty) for name in (*case.scenario.tiers, ALL)}
-        self.pools = pool_counts(*empty, case)
-        self.steps = create_seconds(empty[0])
-
-    def __enter__(self) -> Output:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for file in (self.requests, self.others, self.cache_events):
-            file.close()
-            if kind is not None:
-                file.path.unlink(missing_ok=True)
-
-    def ask(self, asked: pd.DataFrame) -> None:
-        """Add coming creates, in the order of their rows."""
-        self._asked = pd.concat([self._asked, asked], ignore_index=True)
-
-    def write(self, s: State) -> None:
-        """Write the events of the cache, and the rows of creates before the first that has not ended."""
-        w = s.world[0]
-        ids = self._asked["volume_id"]
-        self.cache_events.add(cache_events_of(s, self._names, ids, self._first))
-        w["cache_events"] = 0
-        rows = s.rows[np.arange(w["flushed"], w["begun"]) & (len(s.rows) - 1)]
-        under_way = np.flatnonzero(~rows["done"])
-        over = int(under_way[0]) if len(under_way) else len(rows)
-        if not over:
-            return
-        requests, others = tables_of(
-            rows[:over], self._case, self._names, self._asked.iloc[:over].reset_index(drop=True)
-        )
-        self._asked = self._asked.iloc[over:].reset_index(drop=True)
-        self._first += over
-        w["flushed"] += over
-        self.last_end = max(self.last_end, float(rows["end"][:over].max()))
-        self.requests.add(requests)
-        self.others.add(others)
-        self.pools += pool_counts(requests, others, self._case)
-        self.steps = together(self.steps, create_seconds(requests))
-        for name in self.tallies:
-            self.tallies[name] += self._tally(of_tier(requests, name), of_tier(others, name))
-
-    def seconds(self, tier: str | None) -> Iterator[npt.NDArray[np.float64]]:
-        """The seconds of the successful creates (of a tier), read back in parts."""
-        for part in self.requests.parts(["volume_type", "time", "end", "status"]):
-            done = part["status"] == "available"
-            chosen = part[done if tier is None else done & (part["volume_type"] == tier)]
-            yield (chosen["end"] - chosen["time"]).to_numpy(float)
-
-    def _tally(self, requests: pd.DataFrame, others: pd.DataFrame) -> pd.Series[float]:
-        return tally(requests, others, self._case.images, self._case.scenario.boot_timeout_s)
-
-
-class _File:
-    """A table written in parts, as CSV or Parquet by its suffix."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._begun = False
-        self._writer: pq.ParquetWriter | None = None
-
-    def add(self, part: pd.DataFrame) -> None:
-        """Append rows."""
-        if self.path.suffix == ".csv":
-            with self.path.open("a" if self._begun else "w", encoding="utf-8", newline="") as file:
-                write_csv(part, file, header=not self._begun)
-        else:
-            rows = pa.Table.from_pandas(part, preserve_index=False)
-            if self._writer is None:
-                self._writer = pq.ParquetWriter(self.path, rows.schema)
-            self._writer.write_table(rows)
-        self._begun = True
-
-    def parts(self, columns: list[str]) -> Iterator[pd.DataFrame]:
-        """Read some columns back, in parts."""
-        if self.path.suffix == ".csv":
-            for part in pd.read_csv(self.path, usecols=columns, chunksize=BATCH, keep_default_na=False):
-                yield part.apply(plain_series)
-            return
-        for batch in parquet_batches(self.path, BATCH, columns):
-            yield batch.to_pandas()
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()

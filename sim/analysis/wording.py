@@ -83,17 +83,39 @@ def by(rows: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
     return sorted(groups, key=lambda group: -len(group[1]))
 
 
+def parts_of(counts: pd.DataFrame | None, column: str) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each value of a column, if there are any; the value with the most `creates` comes first."""
+    if counts is None:
+        return []
+    groups = [(str(value), group) for value, group in counts.groupby(column)]
+    return sorted(groups, key=lambda group: -group[1]["creates"].sum())
+
+
+def number(counts: pd.DataFrame) -> int:
+    return int(counts["creates"].sum())
+
+
+def lost(counts: pd.DataFrame) -> float:
+    """See `Finding`."""
+    return float(counts["lost_s"].sum())
+
+
 def some(names: Iterable[str]) -> str:
     names = list(names)
     more = len(names) - MOST
     return ", ".join(names[:MOST]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def exceptions(errors: pd.Series[Any]) -> str:
-    """The count of each exception and of the exception before it: `A after B 3, C 1`."""
+def exception_of(errors: pd.Series[Any]) -> pd.Series[str]:
+    """The name of each exception and of the exception before it: `A after B`."""
     names = errors.astype(str).str.extract(r"^([^:]*)(?:: ([A-Z]\w+[A-Z]\w+):)?")
-    counts = (names[0] + (" after " + names[1]).fillna("")).value_counts()
-    return some(f"{name} {count:,}" for name, count in counts.items())
+    return names[0].astype(str) + (" after " + names[1].astype("str")).fillna("")
+
+
+def exceptions(counts: pd.DataFrame) -> str:
+    """The `creates` of each `exception_of`, in the column `what`: `A after B 3, C 1`."""
+    ordered = counts.sort_values("creates", ascending=False, kind="stable")
+    return some(f"{what} {count:,}" for what, count in zip(ordered["what"], ordered["creates"], strict=True))
 
 
 def count(number: int, one: str, many: str = "") -> str:

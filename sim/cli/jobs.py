@@ -296,7 +296,7 @@ def _streamed(job: Job, row: Row) -> Outcome:
         _write(job, row, {name: getattr(ran, name) for name in TABLES}, manifest)
     shown, summary = of_streamed(ran.seconds, ran.space, ran.directories), ran.summary
     return Outcome(
-        *(row, summary.assign(strategy=row.name), ran.pools, [], manifest),
+        *(row, summary.assign(strategy=row.name), ran.pools, ran.findings, manifest),
         aggregates=shown,
         nodes=ran.nodes,
         links=ran.links,
