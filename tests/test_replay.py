@@ -34,7 +34,7 @@ class Asked(NamedTuple):
 
 @st.composite
 def askeds(draw: st.DrawFn) -> Asked:
-    """Few images, asked for often enough that the stack is closed up (after 8 times as many look-ups)."""
+    """Few images, asked for often enough that the stack is closed up (after 4 times as many look-ups)."""
     sizes = draw(st.lists(st.integers(1, 8), min_size=1, max_size=9))
     rows = draw(
         st.lists(
@@ -121,6 +121,27 @@ def test_every_size_in_few_passes(asked: Asked, data: st.DataObject) -> None:
         one = replay(asked.look_ups(), max_size_gb=limit)
         assert curve.hits[:, place].tolist() == one.hits.tolist()
         assert curve.byte_hits[:, place].tolist() == one.byte_hits.tolist()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(10, 700), st.sampled_from((0.0, 0.9)), st.sampled_from((1, 10**8)), st.integers(0, 2**32 - 1)
+)
+def test_every_limit_of_many_images(images: int, skew: float, unit: int, seed: int) -> None:
+    """Stacks of some levels, in numbers of 32 bits and, with the larger unit, of 64."""
+    rng = np.random.default_rng(seed)
+    shares = np.arange(1.0, images + 1) ** -skew
+    size = rng.integers(1, 41, images) * unit
+    asked = look_ups(rng.choice(images, 6_000, p=shares / shares.sum()), size)
+    counts, by_count = rng.integers(1, images + 1, 5).tolist(), curve_by_count(asked)
+    for count in counts:
+        assert by_count.hits[0, count] == replay(asked, max_count=count).hits[0]
+    limits = np.append(rng.integers(1, size.sum() + 1, 5), rng.integers(1, 41, 5) * unit)
+    by_size = curve_by_size(asked, limits)
+    for place, limit in enumerate(limits.tolist()):
+        one = replay(asked, max_size_gb=limit)
+        assert by_size.hits[0, place] == one.hits[0]
+        assert by_size.byte_hits[0, place] == one.byte_hits[0]
 
 
 def test_a_larger_cache_may_have_fewer_hits() -> None:

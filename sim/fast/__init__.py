@@ -20,5 +20,5 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     kernel.py     the trace and the main loop
     engine.py     runs it and makes the tables; errors.py has the words of errors
     tally.py      counts creates for measures without tables
-    replay.py     the cache alone, without time: hit-rate curves
+    replay.py     the cache alone, without time: hit-rate curves; stack.py finds those of all limits at once
 """

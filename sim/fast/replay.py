@@ -3,12 +3,15 @@
 The rules are those of `get_entry` and `ensure_space` (cinder/image/cache.py), least recently used first. Here
 N are look-ups, M images, G groups of look-ups (such as tiers) that are counted apart.
 
-Two facts make this fast. The look-ups are themselves the cache's order of use, so an entry is known by the
-look-up that used it last, and what is cached are all entries from some look-up on. And as long as no image is
-refused, what a cache of any size holds is the top of one and the same stack (Mattson and others 1970), images
-of unequal size too: the entries used last, as many as fit. So one pass that notes how deep in the stack each
-look-up finds its image gives the hits at every limit. Only the images that a limit refuses differ from
-limit to limit: a pass for each size that images have, and not for each limit, is enough.
+The look-ups are themselves the cache's order of use: an entry is known by the look-up that used it last, and
+what is cached are all entries from some look-up on.
+
+As long as no image is refused, what a cache of any size holds is the top of one and the same stack (Mattson
+and others 1970), images of unequal size too: the entries used last, as many as fit. For the cache gives up
+the entries used longest ago, one by one, and no more than it must. So one pass that notes how deep in the
+stack each look-up finds its image (sim/fast/stack.py) gives the hits at every limit, without an error. Only
+the images that a limit refuses differ from limit to limit: a pass for each size that images have, and not
+for each limit, is enough.
 """
 
 from __future__ import annotations
@@ -22,19 +25,14 @@ import numpy.typing as npt
 
 from sim.fast.jit import threaded_entry, trailing_zeros
 from sim.fast.rules import cache_refuses
+from sim.fast.stack import Bytes, Codes, Groups, Whole, hits_by_limit
 from sim.fast.state import NO_LIMIT
 from sim.model.repeats import repeats
 
-Whole = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.int32]
-Groups = npt.NDArray[np.int16]
-Bytes = npt.NDArray[np.float64]  # sums of many sizes: rounded, where they are more than 2^53
 Flags = npt.NDArray[np.bool_]
 
-WORD = 64  # look-ups whose entries are one word of bits, and slots of the stack that are summed up together
+WORD = 64  # look-ups whose entries are one word of bits
 FIRST = WORD  # the number of the first look-up: 0 is none, and words of bits begin at multiples of 64
-NEVER = 0  # the depth of an image that is in the stack of no cache
-SLOTS_PER_IMAGE = 8
 
 
 class LookUps(NamedTuple):
@@ -121,8 +119,8 @@ def replay(asked: LookUps, max_size_gb: int = 0, max_count: int = 0, *, flags: b
 
 def curve_by_count(asked: LookUps) -> Curve:
     """Hits with every number of entries: 0 (the cache is off), 1, … M. GiB are unlimited."""
-    depth = _depths_of(asked.image, np.ones_like(asked.size_gib))
-    return _curve(asked, depth, len(asked.size_gib) + 1)
+    one, counts = np.ones_like(asked.size_gib), np.arange(len(asked.size_gib) + 1)
+    return Curve(*hits_by_limit(*asked[:3], one, asked.size_bytes, counts, NO_LIMIT))
 
 
 def curve_by_size(asked: LookUps, limits: npt.ArrayLike) -> Curve:
@@ -132,8 +130,8 @@ def curve_by_size(asked: LookUps, limits: npt.ArrayLike) -> Curve:
     """
     limit = np.asarray(limits, dtype=np.int64)
     limit = np.where(limit == 0, NO_LIMIT, limit)
-    sizes = np.unique(asked.size_gib)
-    admitted = np.searchsorted(sizes, limit, side="right")  # how many of the sizes are not refused
+    sizes = np.append(np.unique(asked.size_gib), NO_LIMIT)
+    admitted = np.searchsorted(sizes[:-1], limit, side="right")  # how many of the sizes are not refused
     shape = (asked.groups, len(limit))
     found = Curve(np.zeros(shape, np.int64), np.zeros(shape))
 
@@ -141,36 +139,12 @@ def curve_by_size(asked: LookUps, limits: npt.ArrayLike) -> Curve:
         """Fill in the limits that admit the first `some` sizes."""
         ours = np.flatnonzero(admitted == some)
         ours = ours[np.argsort(limit[ours], kind="stable")]
-        kept = asked
-        if some < len(sizes):
-            let_in = (asked.size_gib <= sizes[some - 1])[asked.image]
-            kept = asked._replace(image=asked.image[let_in], group=asked.group[let_in])
-        depth = _depths_of(kept.image, kept.size_gib)
-        # The place of the smallest limit that holds this deep a part of the stack, counted from 1.
-        place = np.where(depth == NEVER, NEVER, np.searchsorted(limit[ours], depth) + 1)
-        curve = _curve(kept, place, len(ours) + 1)
-        found.hits[:, ours], found.byte_hits[:, ours] = curve.hits[:, 1:], curve.byte_hits[:, 1:]
+        of = hits_by_limit(*asked, limit[ours], int(sizes[some]))
+        found.hits[:, ours], found.byte_hits[:, ours] = of
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(threads.map(work, [some for some in np.unique(admitted).tolist() if some > 0]))
     return found
-
-
-def _depths_of(image: Codes, size: Whole) -> Whole:
-    images = len(size)
-    words = (SLOTS_PER_IMAGE * images + WORD - 1) // WORD
-    depth = np.zeros(len(image), np.int64)
-    slots = (np.full(words * WORD, -1, np.int32), np.zeros(words * WORD, np.int64))
-    _depths(image, size, np.full(images, -1, np.int64), *slots, np.zeros(words, np.int64), depth)
-    return depth
-
-
-def _curve(asked: LookUps, place: Whole, places: int) -> Curve:
-    """Hits at limits 0..places-1, of look-ups that hit from limit `place` (N,) on (NEVER: at none)."""
-    shape = (asked.groups + 1, places + 1)
-    hits, saved = np.zeros(shape, np.int64), np.zeros(shape)
-    _tally(asked.image, asked.group, asked.size_bytes, place, hits, saved)
-    return Curve(np.cumsum(hits[:-1, :-1], axis=1), np.cumsum(saved[:-1, :-1], axis=1))
 
 
 # -- compiled ------------------------------------------------------------------------------------------
@@ -246,85 +220,3 @@ def _replay(
         last[x] = number
         live[number >> 6] |= one << np.uint64(number & 63)
     return evictions, refusals
-
-
-@repeats("cinder.image.cache:ImageVolumeCache", "get_entry", "ensure_space")
-@threaded_entry
-def _depths(
-    image: Codes,
-    size: Whole,
-    where: Whole,
-    owner: Codes,
-    held: Whole,
-    above: Whole,
-    depth: Whole,
-) -> None:
-    """How deep in the stack each look-up finds its image, its own size included (NEVER: not at all).
-
-    The stack lies in slots, the last used on top. `where` (M,) is an image's slot (-1: none), `owner` whose
-    slot it is, `held` its size (0: nobody's), `above` (one for 64 slots) the sizes in all later words.
-    """
-    top = 0
-    for k in range(image.size):
-        if top == owner.size:
-            top = _close_up(size, where, owner, held, above)
-        x = image[k]
-        size_x = size[x]
-        word = top >> 6
-        if top & 63 == 0:
-            above[word] = 0
-        from_word = 0
-        slot = where[x]
-        if slot >= 0:
-            from_word = slot >> 6
-            # Unsigned: numba need not look for negative positions, and all 64 are summed up side by side.
-            first, offset = np.uint64(from_word << 6), np.uint64(slot & 63)
-            found = above[from_word]
-            for j in range(np.uint64(WORD)):
-                found += held[first + j] * (j >= offset)
-            depth[k] = found
-            owner[slot] = -1
-            held[slot] = 0
-        for w in range(np.uint64(from_word), np.uint64(word)):
-            above[w] += size_x
-        owner[top] = x
-        held[top] = size_x
-        where[x] = top
-        top += 1
-
-
-@threaded_entry
-def _close_up(size: Whole, where: Whole, owner: Codes, held: Whole, above: Whole) -> int:
-    """Move the stack to the lowest slots; gives the first free one."""
-    top = 0
-    for slot in range(owner.size):
-        x = owner[slot]
-        if x >= 0:
-            owner[top] = x
-            where[x] = top
-            top += 1
-    owner[top:] = -1
-    held[top:] = 0
-    total = 0
-    for slot in range(top - 1, -1, -1):
-        if slot == top - 1 or slot & 63 == 63:
-            above[slot >> 6] = total
-        held[slot] = size[owner[slot]]
-        total += held[slot]
-    return top
-
-
-@threaded_entry
-def _tally(
-    image: Codes,
-    group: Groups,
-    size_bytes: Bytes,
-    place: Whole,
-    hits: Whole,
-    saved: Bytes,
-) -> None:
-    """Count look-ups and bytes by group and place."""
-    for k in range(image.size):
-        if place[k] != NEVER:
-            hits[group[k], place[k]] += 1
-            saved[group[k], place[k]] += size_bytes[image[k]]

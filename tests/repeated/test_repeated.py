@@ -72,7 +72,7 @@ def test_a_change_is_told_with_what_to_read_again(copy: Path) -> None:
     head, *lines = text.splitlines()
     name = "cinder.image.cache:ImageVolumeCache.ensure_space"
     assert head.startswith(f"{name} is not as it was in {RELEASE}; read again: ")
-    ours = ["sim.fast.cache.ensure_space", "sim.fast.cache.victim", "sim.fast.replay._depths"]
+    ours = ["sim.fast.cache.ensure_space", "sim.fast.cache.victim", "sim.fast.stack._tally"]
     assert set(ours) <= set(head.partition("read again: ")[2].split(", "))
     assert [line.split() for line in lines if line[0] in "+-"] == [
         ["-", "entry", "=", "entries.pop()"],
