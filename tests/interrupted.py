@@ -31,6 +31,7 @@ COMMANDS = {
     "validate": ["validate", GENERATED],
     "run": ["run", SMALLEST, "--strategy", "cache-only", "--out", "OUT"],
     "compare": ["compare", SMALLEST, "--engine", "fast", "--out", "OUT"],
+    "compare by workers": ["compare", SMALLEST, "--engine", "fast", "--workers", "2", "--out", "OUT"],
     "sweep": ["sweep", SMALLEST, "--vary", LIMITS, "--workers", "2", "--out", "OUT"],
     "plan": ["plan", SMALLEST, "--target-hit-rate", "flash=0.5", "--workers", "2", "--out", "OUT"],
     "advise": ["advise", SMALLEST, "--workers", "2", "--out", "OUT"],

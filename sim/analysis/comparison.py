@@ -141,15 +141,19 @@ def replicate_all(
     warm_up_s: float,
     progress: Callable[[int], None] | None = None,
     cinders: Sequence[Cinder] = (INSTALLED,),
+    workers: int = -1,
 ) -> list[dict[str, pd.DataFrame | str]]:
-    """Run `replicate` for each replication on all cores; the results are in the order of the replications."""
+    """Run `replicate` for each replication; the results are in the order of the replications.
+
+    `workers`: number of processes (-1: one per core).
+    """
     import joblib
 
     from sim.analysis.pool import results
 
     asked = ((path.resolve(), strategies, engine, cinders, number, warm_up_s) for number in replications)
     found = []
-    with joblib.parallel_config("loky", n_jobs=-1):
+    with joblib.parallel_config("loky", n_jobs=workers):
         for one in results(replicate, asked, ordered=True):
             found.append(one)
             if progress is not None:

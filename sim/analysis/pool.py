@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterable
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -14,10 +15,10 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 def results(
     function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], ordered: bool = False
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """The results of a function, each as soon as it is there (and, if `ordered`, its turn).
 
-    The caller chooses the processes with `joblib.parallel_config`.
+    The caller chooses the processes with `joblib.parallel_config`. If it closes the generator, they end.
     """
     parallel = joblib.Parallel(return_as="generator" if ordered else "generator_unordered")
     jobs = (joblib.delayed(function)(*each) for each in arguments)
@@ -29,7 +30,17 @@ def results(
         generator = parallel(jobs)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return iter(generator)
+    return _until_closed(generator)
+
+
+def _until_closed(generator: Generator[Any]) -> Generator[Any]:
+    try:
+        for result in generator:  # noqa: UP028  it would close the generator with its warning
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib warns that some results are not asked for
+            generator.close()
 
 
 def _start_trackers() -> None:

@@ -122,13 +122,15 @@ def together(directory: Path) -> Iterator[Path]:
 
     A process that is killed before leaves the earlier results. The earlier manifests go first and the new
     ones come last, so a folder with a manifest is complete. A table replaces its earlier one in any format.
-    Other files there stay. Raises OSError.
+    Other files there stay, and what is in a hidden folder of the new ones is dropped. Raises OSError.
     """
     with scratch(directory) as new:
         yield new
-        files = sorted(path for path in new.rglob("*") if path.is_file())
-        files.sort(key=lambda path: path.name == MANIFEST)
-        places = [directory / path.relative_to(new) for path in files]
+        within = sorted(path.relative_to(new) for path in new.rglob("*") if path.is_file())
+        within = [path for path in within if not path.parts[0].startswith(".")]
+        within.sort(key=lambda path: path.name == MANIFEST)
+        files = [new / path for path in within]
+        places = [directory / path for path in within]
         no_folders(places)
         for place in places:
             place.parent.mkdir(parents=True, exist_ok=True)

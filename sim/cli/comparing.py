@@ -44,7 +44,14 @@ def _replicated(job: Job, outcomes: list[Outcome]) -> Comparison | None:
     cinders = list(dict.fromkeys(row.cinder for row in job.rows))
     with progress("replications", count - 1, shown=True) as done:
         others = replicate_all(
-            job.case.path, asked, job.options.engine, range(1, count), start_s, done, cinders
+            job.case.path,
+            asked,
+            job.options.engine,
+            range(1, count),
+            start_s,
+            done,
+            cinders,
+            job.options.workers,
         )
     for number, one in enumerate(others, 1):
         for name, failed in one.items():

@@ -14,6 +14,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -123,13 +124,25 @@ def ended(error: Exception, called: str = "", files: str = "", verbose: bool = F
                 print(secrets.hidden(one_line(line)), file=sys.stderr)
             return 2
         said = ": ".join(part for part in (f"cinder-cache {called}".strip(), files, words(error)) if part)
-        say_failed(said, error, verbose)
+        say_failed(said, Failure.of(error), verbose)
     return 1
 
 
-def say_failed(said: str, error: Exception, verbose: bool) -> None:
+@dataclass(frozen=True)
+class Failure:
+    """An error in words, with its traceback: a process can send it, which many errors do not survive."""
+
+    words: str
+    trace: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        return cls(words(error), "".join(traceback.format_exception(error)))
+
+
+def say_failed(said: str, failure: Failure, verbose: bool) -> None:
     """Say in one line on stderr what failed, and where its traceback is; `verbose` prints that, too."""
-    text = secrets.hidden("".join(traceback.format_exception(error)))
+    text = secrets.hidden(failure.trace)
     if verbose:
         print(text, file=sys.stderr)
         where = ""

@@ -1,18 +1,21 @@
-"""What `run` and `compare` do: simulate strategies one by one, write their tables, keep what is shown."""
+"""What `run` and `compare` do: simulate strategies, write their tables, keep what is shown."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sim import api
-from sim.cli.ending import full
+from sim.cli.ending import Failure, full
 from sim.cli.shared import (
     Format,
     bad_options,
@@ -24,11 +27,13 @@ from sim.cli.shared import (
     too_many,
     warm_up_s,
     wrong_warm_up,
+    wrong_workers,
 )
 from sim.inputs.beside import scratch
 from sim.inputs.cinders import Cinder, NotInstalled
+from sim.inputs.memory import RUN_BYTES, gib_of, memory_gib
 from sim.inputs.problems import BadInput, printable
-from sim.run import run
+from sim.run import engine_of, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
 
 # Engine `fast` does not read a larger Parquet trace into memory, if it can stream it.
 MOST_EVENTS = 5_000_000
+# Events of all rows from which it is faster to start processes, which import for seconds.
+WORTH_PROCESSES = {"cinder": 20_000, "fast": 2_000_000}
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Options:
 
     `strategies`: None for those in the scenario. `reported`: whether a report follows. `cinder`: the Cinders
     that decide, with commas; None for the one that is installed. `watch`: whether invariants are checked.
+    `workers`: number of processes; -1 for one per core where that is faster.
     """
 
     scenario: Path
@@ -65,6 +73,7 @@ class Options:
     reported: bool = False
     cinder: str | None = None
     watch: bool = False
+    workers: int = -1
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of one row's run that are shown. It does not keep the creates: there may be millions."""
+    """The results of one row's run that are shown. It does not keep the creates: there may be millions.
+
+    A process that simulates for another one sends it without its row, which the other one has.
+    """
 
     row: Row
     summary: pd.DataFrame
@@ -108,6 +120,9 @@ class Outcome:
     nodes: pd.DataFrame | None = None  # `Records.nodes`
     links: pd.DataFrame | None = None  # `Records.links`
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"row": None}
+
 
 def job_of(options: Options, compared: bool = False) -> Job:
     """Check the options and load the case. Raises BadInput with all problems.
@@ -121,6 +136,7 @@ def job_of(options: Options, compared: bool = False) -> Job:
     chosen, engine, out = options.strategies, options.engine, options.out
     most = MOST_EVENTS if engine == "fast" and out is not None and options.warm_up == "0" else None
     problems = bad_options(engine, chosen or [], out, options.fmt) + wrong_warm_up(options.warm_up)
+    problems += wrong_workers(options.workers)
     cinders = deciding(options.cinder, engine, problems)
     if options.watch and engine != "cinder":
         problems.append("--watch: only engine cinder is watched: leave out --engine")
@@ -175,34 +191,118 @@ def written(job: Job) -> Iterator[Job]:
 
 
 def outcomes_of(job: Job) -> list[Outcome]:
-    """Simulate the rows one by one, and write each; a line on stderr names each failure.
+    """Simulate the rows, and write each; a line on stderr names each failure. All are in their order.
 
     Raises BadInput for a trace that is checked while it is read, and OSError if the disk is full: no other
     row could be written.
     """
-    if job.options.verbose:
+    verbose, outcomes = job.options.verbose, []
+    if verbose:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    # A trace of too many events has not been read.
-    simulate = _in_memory if len(job.case.trace.events) else _streamed
-    outcomes, lost = [], set[Cinder]()
-    for row in job.rows:
-        if row.cinder in lost:
-            continue
-        try:
-            outcomes.append(simulate(job, row))
-        except BadInput:
-            raise
-        except NotInstalled as error:
-            lost.add(row.cinder)
-            print_failure(row.name, error, job.options.verbose)
-        except Exception as error:
-            if full(error):
-                raise
-            print_failure(row.name, error, job.options.verbose)
+    rows = _installed(job)
+    with closing(_simulated(job, rows)) as simulated:
+        for row, found in zip(rows, simulated, strict=True):
+            if isinstance(found, Failure):
+                print_failure(row.name, found, verbose)
+                continue
+            outcomes.append(replace(found, row=row))
+            if job.options.out is not None and job.new is not None:
+                _hidden(job.new, row).replace(job.new / row.name)
+                job.told.append(f"{row.name}: written to {printable(str(job.options.out / row.name))}")
     return outcomes
 
 
-def _in_memory(job: Job, row: Row) -> Outcome:
+def _installed(job: Job) -> list[Row]:
+    """The rows whose Cinders can be installed, and now are; a line on stderr names each other Cinder."""
+    rows, lost = [], set[Cinder]()
+    for row in job.rows:
+        if row.cinder.release is not None and row.cinder not in lost:
+            from sim.cinders.apart import ready
+
+            try:
+                ready(row.cinder)
+            except NotInstalled as error:
+                lost.add(row.cinder)
+                print_failure(row.name, Failure.of(error), job.options.verbose)
+        if row.cinder not in lost:
+            rows.append(row)
+    return rows
+
+
+def _simulated(job: Job, rows: Sequence[Row]) -> Generator[Outcome | Failure]:
+    """What comes of each row, in their order."""
+    workers = _workers(job, len(rows))
+    if workers == 1:
+        for row in rows:
+            yield _tried(job, row, bar=not job.options.verbose)
+        return
+    import joblib
+
+    from sim.analysis.pool import results
+
+    asked = replace(job, rows=[])
+    # Arrays that joblib shares between processes can only be read, and Numba would compile for them anew.
+    with joblib.parallel_config("loky", n_jobs=workers, max_nbytes=None):
+        found = results(_tried_for, ((os.getpid(), asked, row) for row in rows), ordered=True)
+    with closing(found), progress("strategies", len(rows), shown=True) as done:
+        for number, one in enumerate(found, 1):
+            if done is not None:
+                done(number)
+            yield one
+
+
+def _workers(job: Job, rows: int) -> int:
+    """How many processes simulate so many rows.
+
+    One where Cinder's log is shown: those of several would mix. Of those that are not asked for, only as many
+    as have room for their runs in half of the memory.
+    """
+    options, events = job.options, len(job.case.trace.events)
+    if options.verbose or rows < 2:
+        return 1
+    if options.workers != -1:
+        return min(options.workers, rows)
+    if rows * events < WORTH_PROCESSES[engine_of(job.case.scenario, options.engine)]:
+        return 1
+    from joblib import cpu_count
+
+    in_memory = int(memory_gib() / 2 / gib_of(events, RUN_BYTES))
+    return max(1, min(rows, int(cpu_count()), in_memory))
+
+
+def _tried_for(pid: int, job: Job, row: Row) -> Outcome | Failure:
+    """Run a row in a process that works for another one."""
+    _end_with(pid)
+    return _tried(job, row, bar=False)
+
+
+@cache
+def _end_with(pid: int) -> None:
+    """End this process soon after its parent, which may be killed: nobody would remove what it writes."""
+
+    def watch() -> None:
+        while os.getppid() == pid:
+            time.sleep(0.1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _tried(job: Job, row: Row, bar: bool) -> Outcome | Failure:
+    """Run a row, with a progress `bar`, and write its hidden folder."""
+    # A trace of too many events has not been read.
+    simulate = _in_memory if len(job.case.trace.events) else _streamed
+    try:
+        return simulate(job, row, bar)
+    except BadInput:
+        raise
+    except Exception as error:
+        if full(error):
+            raise
+        return Failure.of(error)
+
+
+def _in_memory(job: Job, row: Row, bar: bool) -> Outcome:
     """Run a row, and write its tables. Only the tables of requests and others have creates of the
     warm-up."""
     from sim.analysis.comparison import counted, in_blocks
@@ -212,7 +312,7 @@ def _in_memory(job: Job, row: Row) -> Outcome:
     from sim.analysis.results import manifest_of
 
     case, options, start = row.case, job.options, time.perf_counter()
-    with progress(row.name, len(case.trace.events), shown=not options.verbose) as done:
+    with progress(row.name, len(case.trace.events), bar) as done:
         whole = run(
             case,
             row.strategy,
@@ -280,7 +380,7 @@ def _tables(whole: Records, counted: Records, row: Row) -> dict[str, pd.DataFram
     }
 
 
-def _streamed(job: Job, row: Row) -> Outcome:
+def _streamed(job: Job, row: Row, bar: bool) -> Outcome:
     """Run a row on a trace that stays on disk, and write its tables."""
     from sim.analysis.results import TABLES, manifest_of
     from sim.inputs.tables import count_rows
@@ -289,7 +389,7 @@ def _streamed(job: Job, row: Row) -> Outcome:
     case, start = row.case, time.perf_counter()
     assert job.new is not None  # else the trace would have been read
     with scratch(job.new, "streaming") as new:
-        with progress(row.name, count_rows(case.trace.path), shown=True) as done:
+        with progress(row.name, count_rows(case.trace.path), bar) as done:
             ran = api.stream(case, row.strategy, new, _format(job), done)
         wall_s = time.perf_counter() - start
         manifest = manifest_of(case, row.strategy, "fast", ran.creates, ran.engine_s, wall_s, job.sha256)
@@ -306,7 +406,7 @@ def _streamed(job: Job, row: Row) -> Outcome:
 def _write(
     job: Job, row: Row, tables: Mapping[str, pd.DataFrame | Path], manifest: Mapping[str, Any]
 ) -> None:
-    """Write the folder of a row, if `--out` is given; with `--cinder` its summary says which one decided."""
+    """Write the hidden folder of a row if `--out` is given; with `--cinder`, its summary says who decided."""
     from sim.analysis.results import no_folders, put
 
     if job.options.out is not None and job.new is not None:
@@ -318,8 +418,12 @@ def _write(
         no_folders(job.options.out / name / f"{table}.{_format(job)}" for table in tables)
         with scratch(job.new, "row") as new:
             put(tables, manifest, new, _format(job))
-            new.replace(job.new / name)
-        job.told.append(f"{name}: written to {printable(str(job.options.out / name))}")
+            new.replace(_hidden(job.new, row))
+
+
+def _hidden(folder: Path, row: Row) -> Path:
+    """Where the results of a row are until it is their turn: what is hidden does not come to its place."""
+    return folder / f".{row.name}"
 
 
 def _format(job: Job) -> Literal["csv", "parquet"]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from sim import api
-from sim.cli.ending import STDOUT, say_failed, words
+from sim.cli.ending import STDOUT, Failure, say_failed
 from sim.inputs.beside import beside, unwritable
 from sim.inputs.cinders import INSTALLED, Cinder, cinders_of
 from sim.inputs.problems import BadInput, printable, quoted
@@ -133,9 +133,9 @@ def show(text: str, coloured: bool = False) -> None:
         raise OSError(error.errno, error.strerror, STDOUT) from error
 
 
-def print_failure(strategy: str, error: Exception, verbose: bool = False) -> None:
+def print_failure(strategy: str, failure: Failure, verbose: bool = False) -> None:
     """Report a failed run in one line on stderr."""
-    say_failed(f"strategy {strategy} failed: {words(error)}", error, verbose)
+    say_failed(f"strategy {strategy} failed: {failure.words}", failure, verbose)
 
 
 def folder_for(command: str, case: Case) -> Path:

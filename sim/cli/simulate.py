@@ -12,7 +12,7 @@ import typer
 from sim import api
 from sim.cli import comparing
 from sim.cli.cinders import differences, sides
-from sim.cli.ending import Trace, command
+from sim.cli.ending import Failure, Trace, command
 from sim.cli.jobs import MOST_EVENTS, Options, Outcome, job_of, outcomes_of, written
 from sim.cli.shared import (
     Cinders,
@@ -25,6 +25,7 @@ from sim.cli.shared import (
     Verbose,
     WarmUp,
     Watch,
+    Workers,
     checked,
     deciding,
     one_strategy,
@@ -117,14 +118,15 @@ def compare(
     ] = False,
     out: Out = None,
     fmt: Fmt = None,
+    workers: Workers = -1,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Simulate strategies on the same workload, side by side.
 
     The output has tables, confidence intervals and findings. With `--out`, it also has report.html.
-    With --replications, every strategy sees the same arrivals in each replication. Replications run on all
-    cores. The folders of the strategies and the findings come from the first replication. A trace is
+    With --replications, every strategy sees the same arrivals in each replication. Long runs and replications
+    use all cores. The folders of the strategies and the findings come from the first replication. A trace is
     one history: its intervals come from blocks of that history.
 
     \b
@@ -134,7 +136,7 @@ def compare(
     """
     options = Options(
         *(scenario, _listed(strategies), engine, out, fmt, verbose, warm_up, replications),
-        *(out is not None, cinder, watch),
+        *(out is not None, cinder, watch, workers),
     )
     with written(job_of(options, compared=True)) as job:
         outcomes = outcomes_of(job)
@@ -190,7 +192,7 @@ def verify(
             with progress(strategy, 2 * len(case.trace.events), shown=True) as done:
                 found = verdict(case, strategy, done, first, second)
         except Exception as error:
-            print_failure(strategy, error, verbose)
+            print_failure(strategy, Failure.of(error), verbose)
             equal = False
         else:
             show(str(found))

@@ -107,7 +107,10 @@ def _kill_workers() -> None:
         return
     from multiprocessing import active_children
 
-    for worker in active_children():
-        if worker.pid is not None:
-            with contextlib.suppress(OSError):
-                os.kill(worker.pid, signal.SIGKILL)  # joblib's have no `kill`
+    pids = [worker.pid for worker in active_children() if worker.pid is not None]
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)  # joblib's have no `kill`
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.waitpid(pid, 0)  # what it writes is removed then

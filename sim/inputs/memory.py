@@ -15,10 +15,14 @@ def gib_of(events: float, each_bytes: int) -> float:
     return events * each_bytes / 2**30
 
 
+def memory_gib() -> float:
+    """GiB of memory that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
 def shortage(events: float) -> str | None:
     """Why so many events cannot be held in the memory of this machine; None if they can."""
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    needed = gib_of(events, HELD_BYTES)
+    there, needed = memory_gib(), gib_of(events, HELD_BYTES)
     if needed <= there:
         return None
     return (

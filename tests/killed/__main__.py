@@ -26,6 +26,7 @@ def main(kills: int, seed: int, names: list[str]) -> int:
         wanted = [(name, name, "--workers 1") for name in COMMANDS]
         for way, workers in ways.items():
             wanted += [(f"{name} with {way}", name, workers) for name in ("sweep", "plan")]
+        wanted.append(("compare with 2 workers", "compare", ways["2 workers"]))
         for title, name, workers in wanted:
             if names and title not in names:
                 continue

@@ -48,7 +48,7 @@ CELLS = "cells"  # each is a file by itself, with a name of its content
 # A command's arguments, in which {scenario} and {out} are paths, and {workers} are where its cells run.
 COMMANDS = {
     "run": "run {scenario} --strategy combined --out {out}",
-    "compare": "compare {scenario} --strategies none,cache-only,combined --engine fast --out {out}",
+    "compare": "compare {scenario} --strategies none,cache-only,combined --engine fast {workers} --out {out}",
     "curve": "curve {scenario} --engine fast --out {out}",
     "advise": "advise {scenario} {workers} --out {out}",
     "plan": "plan {scenario} --target-hit-rate 0.1 {workers} --out {out}",
