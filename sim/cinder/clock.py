@@ -46,6 +46,7 @@ class Clock(simpy.Environment):
         super().__init__()
         self._start = start
         self._last = start - TICK
+        self._read_at = -1.0  # the time of the last reading
         self._closed = False
         self._hub = getcurrent()  # processes events; a process returns to it to wait
 
@@ -99,7 +100,11 @@ class Clock(simpy.Environment):
         A real cloud never has two equal readings; ties would undo `consume_from_volume` and leave the LRU
         order to chance.
         """
-        self._last = max(self._start + timedelta(seconds=self._now), self._last + TICK)
+        if self._now == self._read_at:  # the last reading was not before this time
+            self._last += TICK
+        else:
+            self._read_at = self._now
+            self._last = max(self._start + timedelta(seconds=self._now), self._last + TICK)
         return self._last.replace(tzinfo=UTC) if with_timezone else self._last
 
     def seconds(self, reading: datetime) -> float:

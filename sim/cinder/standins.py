@@ -11,7 +11,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -25,8 +25,8 @@ from cinder.image import glance as cinder_glance
 from cinder.image import image_utils
 from cinder.message import api as message_api
 from cinder.scheduler import driver as scheduler_driver
+from cinder.scheduler import filter_scheduler, weights
 from cinder.scheduler import manager as scheduler_manager
-from cinder.scheduler import weights
 from cinder.scheduler.evaluator import evaluator
 from cinder.scheduler.filters import affinity_filter
 from cinder.scheduler.weights import capacity, chance, stochastic, volume_number  # noqa: F401 registers options
@@ -35,7 +35,7 @@ from cinder.volume.flows.api import create_volume
 from cinder.volume.flows.manager import create_volume as manager_flow
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
-from oslo_utils import excutils, timeutils
+from oslo_utils import excutils, timeutils, uuidutils
 
 from sim.cinder.clock import Clock
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, VolumeClass
@@ -126,6 +126,9 @@ def installed(
             (decorator, "fix", _fix),
             (coordination, "inspect", SimpleNamespace(getcallargs=_getcallargs)),
             (tenacity, "Retrying", _Retrying),
+            (filter_scheduler, "jsonutils", SimpleNamespace(to_primitive=_to_primitive)),
+            (manager_flow, "uuidutils", SimpleNamespace(is_uuid_like=_is_uuid_like)),
+            (manager_flow, "_", cache(manager_flow._)),  # translated anew for every create
         ):
             stack.enter_context(patch.object(target, name, value))
         yield
@@ -225,6 +228,18 @@ def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(parameters) if plain else ()
 
 
+def _to_primitive(value: Any) -> Any:
+    """`jsonutils.to_primitive`, which asks some twenty questions about each part of a request."""
+    kind = type(value)
+    if kind in _SIMPLE:
+        return value
+    if kind is dict:
+        return {_to_primitive(key): _to_primitive(each) for key, each in value.items()}
+    if kind is list:
+        return [_to_primitive(each) for each in value]
+    return _jsonutils_to_primitive(value)
+
+
 class _Retrying(tenacity.Retrying):
     """tenacity's own, with a shortcut for a first attempt that succeeds."""
 
@@ -242,6 +257,9 @@ class _Retrying(tenacity.Retrying):
         return super().__call__(attempt, *args, **kwargs)
 
 
+_SIMPLE = frozenset({str, int, float, bool, type(None)})
+_is_uuid_like = lru_cache(4096)(uuidutils.is_uuid_like)
+_jsonutils_to_primitive = filter_scheduler.jsonutils.to_primitive
 _decorator_fix = decorator.fix
 _evaluator_evaluate = evaluator.evaluate
 # The module with `disk_usage`, of which Cinder before 25 has its own.

@@ -1,0 +1,56 @@
+"""What takes a shorter way than a library gives what the library gives."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from oslo_serialization import jsonutils
+from oslo_utils import uuidutils
+
+from sim.cinder.clock import TICK, Clock
+from sim.cinder.standins import _is_uuid_like, _to_primitive
+
+SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+ODD = (
+    st.datetimes()
+    | st.uuids()
+    | st.binary().map(lambda _: b"bytes")
+    | st.just(Decimal(1))
+    | st.just(ValueError("x"))
+)
+NESTED = st.recursive(
+    SIMPLE | ODD,
+    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=20,
+)
+
+
+@given(NESTED)
+def test_to_primitive(value: Any) -> None:
+    expected, found = jsonutils.to_primitive(value), _to_primitive(value)
+    assert found == expected
+    assert repr(found) == repr(expected)
+
+
+@given(st.text() | st.uuids().map(str) | st.uuids().map(lambda one: f"{{{str(one).upper()}}}"))
+def test_is_uuid_like(text: str) -> None:
+    assert _is_uuid_like(text) is uuidutils.is_uuid_like(text)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.0, 1e-7, 2e-6, 0.5, 7.25])))
+def test_readings_of_the_clock(steps: list[float]) -> None:
+    """Each is the time, or a tick after the one before."""
+    start = datetime(2026, 1, 1)
+    clock, last, now = Clock(start), start - TICK, 0.0
+    for step in steps:
+        now += step
+        clock._now = now
+        last = max(start + timedelta(seconds=now), last + TICK)
+        assert clock.utcnow() == last
+    assert clock.utcnow(with_timezone=True) == max(start + timedelta(seconds=now), last + TICK).replace(
+        tzinfo=UTC
+    )
