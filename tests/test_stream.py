@@ -140,12 +140,14 @@ def test_a_create_that_outlasts_the_trace_is_in_the_means(case: Case, tmp_path: 
 
 def test_creates_that_wait_for_long_keep_their_rows(case: Case, tmp_path: Path) -> None:
     """More creates are under way than the window of rows has places: it grows."""
-    slow = case.scenario.model_copy(update={"glance": case.scenario.glance.model_copy(update={"streams": 1})})
-    case = replace(case, scenario=slow)
-    written = stream(on_disk(case, tmp_path / "trace.parquet"), "none", tmp_path, "parquet", batch=500)
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(written.requests), run(case, "none").requests, check_exact=True
-    )
+    slow = case.scenario.glance.model_copy(update={"streams": 1, "stream_mib_s": 2.0})
+    case = replace(case, scenario=case.scenario.model_copy(update={"glance": slow}))
+    requests = run(case, "none").requests
+    times, ends = (np.sort(requests[name].to_numpy()) for name in ("time", "end"))
+    under_way = np.arange(1, len(times) + 1) - np.searchsorted(ends, times)
+    assert under_way.max() > 4 * 200  # the window has a place for each event of a part, and some more
+    written = stream(on_disk(case, tmp_path / "trace.parquet"), "none", tmp_path, "parquet", batch=200)
+    pd.testing.assert_frame_equal(pd.read_parquet(written.requests), requests, check_exact=True)
 
 
 def test_a_volume_that_is_not_there_is_told_with_its_row(case: Case, tmp_path: Path) -> None:
