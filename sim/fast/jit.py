@@ -10,6 +10,7 @@ seen through sim/fast/interpreted.py.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,10 +18,11 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.imputils import lower_getattr_generic
+from numba.core.imputils import lower_builtin, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic, models, register_model
+from numba.np import arrayobj
 from numba.np.arrayobj import populate_array
 
 from sim.fast import interpreted, keeping, linking
@@ -29,8 +31,21 @@ from sim.fast.state import DIMENSIONS, TYPES, State
 F = TypeVar("F", bound=Callable[..., Any])
 DTYPES = {name: np.dtype(of) for name, of in TYPES.items()}
 INTERPRETED = bool(numba.config.DISABLE_JIT)
+
+
+class StateArray(types.Array):
+    """An array of the state: no index is negative, so compiled code does not ask whether to count backwards.
+
+    NUMBA_BOUNDSCHECK=1 finds one that is.
+    """
+
+    def __init__(self, dtype: Any, dimensions: int) -> None:
+        super().__init__(dtype, dimensions, "C", name=f"state_array({dtype}, {dimensions}d)")
+
+
+register_model(StateArray)(models.ArrayModel)
 ARRAYS = {
-    name: types.Array(numba.from_dtype(dtype), DIMENSIONS.get(name, 1), "C") for name, dtype in DTYPES.items()
+    name: StateArray(numba.from_dtype(dtype), DIMENSIONS.get(name, 1)) for name, dtype in DTYPES.items()
 }
 WORDS = 4  # of the table for each array: its address and up to three dimensions
 
@@ -40,10 +55,15 @@ def compiled(function: F) -> F:
 
     Without machine code of their own and wrappers to call them from Python, which cost most of the time to
     compile, and without reference counts: nothing here allocates. All whole numbers are int64, constants
-    too: there is one version of each function.
+    too: there is one version of each function. Nothing raises, so that no call has to ask whether it did: a
+    division by zero gives what NumPy's does.
     """
     decorated: F = numba.njit(
-        _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=linking.PartCompiler
+        _nrt=False,
+        error_model="numpy",
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        pipeline_class=linking.PartCompiler,
     )(function)
     if not INTERPRETED:
         linking.one_version(decorated)
@@ -53,7 +73,9 @@ def compiled(function: F) -> F:
 def entry(function: F) -> F:
     """For functions that Python calls, with a `table`; kept on disk together with all that they call."""
     return _kept(
-        numba.njit(_nrt=False, no_cfunc_wrapper=True, pipeline_class=linking.WholeCompiler)(function)
+        numba.njit(
+            _nrt=False, error_model="numpy", no_cfunc_wrapper=True, pipeline_class=linking.WholeCompiler
+        )(function)
     )
 
 
@@ -142,6 +164,8 @@ def array_of(context: Any, builder: Any, kind: Any, value: Any, attr: str) -> An
     words = [
         builder.load(builder.gep(value, [word(first + number)])) for number in range(1 + array_type.ndim)
     ]
+    for each in words:  # nothing compiled writes into the table
+        each.set_metadata("invariant.load", builder.module.add_metadata([]))
     itemsize = DTYPES[attr].itemsize
     strides = [word(itemsize)]
     for size in reversed(words[2:]):
@@ -156,3 +180,29 @@ def array_of(context: Any, builder: Any, kind: Any, value: Any, attr: str) -> An
         meminfo=None,
     )
     return array._getvalue()
+
+
+def _unsigned(context: Any, builder: Any, signature: Any, args: Any) -> tuple[Any, Any]:
+    """The signature and the arguments with an index of unsigned numbers, which Numba takes as they are."""
+    given = signature.args[1]
+    signed, unsigned = types.intp, types.uintp
+    if isinstance(given, types.BaseTuple):
+        signed, unsigned = (types.UniTuple(each, len(given)) for each in (signed, unsigned))
+    index = context.cast(builder, args[1], given, signed)
+    kinds = (signature.args[0], unsigned, *signature.args[2:])
+    return signature.replace(args=kinds), (args[0], index, *args[2:])
+
+
+@lower_builtin(operator.getitem, StateArray, types.Integer)
+def _item(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return arrayobj.getitem_arraynd_intp(context, builder, *_unsigned(context, builder, signature, args))
+
+
+@lower_builtin(operator.getitem, StateArray, types.BaseTuple)
+def _item_of_many(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return arrayobj.getitem_array_tuple(context, builder, *_unsigned(context, builder, signature, args))
+
+
+@lower_builtin(operator.setitem, StateArray, types.Any, types.Any)
+def _set_item(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return arrayobj.setitem_array(context, builder, *_unsigned(context, builder, signature, args))

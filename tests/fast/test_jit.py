@@ -30,7 +30,7 @@ def change(table: Any) -> int:
     s = state_of(table)
     r = s.volumes[2]
     r.phase, r.failed, r.error_gib = s.entry_of[3, 1] + 1, True, 2.5
-    s.same_data[3, 2, 1] = len(s.events) + s.may_use.shape[1]
+    s.same_data[3, 2, s.trace_code[1]] = len(s.events) + s.may_use.shape[1]
     lock = s.locks[1, 2]
     lock.held = not lock.held
     s.events[1] = s.events[0]
@@ -39,7 +39,7 @@ def change(table: Any) -> int:
 
 
 def test_records_are_references(s: State) -> None:
-    s.entry_of[3, 1] = 5
+    s.entry_of[3, 1], s.trace_code[1] = 5, 1
     s.events[0] = (1.5, 2, 3, 4, 5)
     returned = (change if INTERPRETED else jit(change))(table_of(s))
     assert returned == -(2**63)  # 6 * 2^62, as int64 has it
@@ -62,6 +62,19 @@ def test_other_arrays_are_refused(s: State, wrong: np.ndarray[Any, Any]) -> None
 def test_a_record_shows_its_fields_to_who_debugs(s: State) -> None:
     s.events[1] = (1.5, 2, 3, 4, 5)
     assert repr(viewed(s).events[1]) == "[1] time=1.5, sequence=2, what=3, who=4, pool=5"
+
+
+def first_of(table: Any, at: int) -> float:
+    return state_of(table).events[at].time + state_of(table).entry_of[at, 0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
+def test_checks_find_an_index_that_is_negative(s: State) -> None:
+    checked = numba.njit(boundscheck=True, pipeline_class=WholeCompiler)(first_of)
+    assert checked(table_of(s), 3) == 0
+    for wrong in (-1, 4):
+        with pytest.raises(IndexError):
+            checked(table_of(s), wrong)
 
 
 @compiled
