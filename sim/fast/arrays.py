@@ -18,7 +18,9 @@ from sim.fast.rules import (
 from sim.fast.state import CACHE, NONE, USER, State, Step
 from sim.fast.usage import meter
 from sim.inputs.units import MIB_PER_GIB
-from sim.model.rules import MISSING, POOL_FULL
+from sim.model.rules import MISSING, PAYERS, POOL_FULL
+
+KINDS = len(PAYERS)  # of volumes
 
 
 @compiled
@@ -381,7 +383,7 @@ def hold(s: State, slot: int, lineage: int) -> None:
     """Let a volume share a lineage's data."""
     d = s.slots[slot]
     d.lineage = lineage
-    member = d.kind * s.options[0].tiers + d.tier
+    member = d.tier * KINDS + d.kind
     s.lineages[lineage].members += 1
     s.members[lineage, member] += 1
     if s.members[lineage, member] == 1:  # else the payer stays the same
@@ -394,7 +396,7 @@ def hold(s: State, slot: int, lineage: int) -> None:
 def release(s: State, slot: int, lineage: int) -> None:
     """End a volume's share in a lineage's data; the last one gives the space back."""
     d, data = s.slots[slot], s.lineages[lineage]
-    member = d.kind * s.options[0].tiers + d.tier
+    member = d.tier * KINDS + d.kind
     data.members -= 1
     s.members[lineage, member] -= 1
     if s.members[lineage, member] == 0:
@@ -423,13 +425,12 @@ def forget_data(s: State, lineage: int) -> None:
 def charge(s: State, lineage: int) -> None:
     """Let the right member pay: users before the store before the cache, whoever came first of a kind."""
     data = s.lineages[lineage]
-    tiers = s.options[0].tiers
     payer = NONE
-    for member in range(3 * tiers):
+    for member in range(KINDS * s.options[0].tiers):
         if s.members[lineage, member] == 0:
             continue
-        rank = payer_rank(member // tiers, s.member_since[lineage, member])
-        if payer == NONE or rank < payer_rank(payer // tiers, s.member_since[lineage, payer]):
+        rank = payer_rank(member % KINDS, s.member_since[lineage, member])
+        if payer == NONE or rank < payer_rank(payer % KINDS, s.member_since[lineage, payer]):
             payer = member
     old = data.payer
     if payer == old:
@@ -444,5 +445,4 @@ def charge(s: State, lineage: int) -> None:
 @compiled
 def pay(s: State, pool: int, member: int, gib: float) -> None:
     s.pools[pool].physical += gib
-    tiers = s.options[0].tiers
-    meter(s, pool, member % tiers, member // tiers, 0, 0, gib)
+    meter(s, pool, member // KINDS, member % KINDS, 0, 0, gib)

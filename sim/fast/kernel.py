@@ -110,11 +110,10 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
         if w.next_edge < upcoming:
             pass_edges(s, upcoming)
         if w.report_at <= upcoming and w.report_at < math.inf:
-            w.now = w.report_at
             report_all(s, upcoming)
-        elif upcoming == math.inf:
+        if upcoming == math.inf:
             return OVER
-        elif next_trace <= next_event:
+        if next_trace <= next_event:
             w.now = next_trace
             happen(s, w.position)
             w.position += 1
@@ -203,16 +202,19 @@ def crowded_at_once(s: State, locations: int) -> bool:
 
 @compiled
 def report_all(s: State, upcoming: float) -> None:
-    """Let every node report. Of the reports before the next event, only the last is ever seen."""
-    w = s.world[0]
-    for backend in range(len(s.backends)):
-        for node in range(s.backends[backend].nodes):
-            report(s, backend, node)
-    w.report_at = math.inf
-    if upcoming < math.inf:
-        interval = s.options[0].polling_interval
-        w.report_index = max(w.report_index + 1, float(math.floor(upcoming / interval)))
-        w.report_at = w.report_index * interval
+    """Let every node report before the next event. Of several reports, only the last is ever seen."""
+    w, interval = s.world[0], s.options[0].polling_interval
+    while w.report_at <= upcoming and w.report_at < math.inf:
+        if upcoming < math.inf:
+            last = float(math.floor(upcoming / interval))
+            if last > w.report_index and last * interval <= upcoming:
+                w.report_index, w.report_at = last, last * interval
+        w.now = w.report_at
+        for backend in range(len(s.backends)):
+            for node in range(s.backends[backend].nodes):
+                report(s, backend, node)
+        w.report_index += 1
+        w.report_at = w.report_index * interval if upcoming < math.inf else math.inf
 
 
 @compiled

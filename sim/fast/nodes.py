@@ -12,8 +12,10 @@ def take_turn(s: State, v: int) -> None:
     """Give an attempt to the next node of its backend."""
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
-    r.node = b.turns % b.nodes
-    b.turns += 1
+    r.node = b.next_node
+    b.next_node += 1
+    if b.next_node == b.nodes:
+        b.next_node = 0
 
 
 @repeats("cinder.volume.manager:VolumeManager", "_set_resource_host")

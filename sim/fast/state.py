@@ -108,7 +108,8 @@ OPTIONS = np.dtype(
 QUEUE = [("in_use", "i8"), ("first", "i8"), ("last", "i8")]
 WORLD = np.dtype(
     [
-        ("now", "f8"), ("sequence", "i8"), ("reading_us", "i8"), ("last_change", "f8"), ("stamp", "i8"),
+        ("now", "f8"), ("sequence", "i8"), ("reading_us", "i8"), ("read_at", "f8"), ("last_change", "f8"),
+        ("stamp", "i8"),
         ("position", "i8"), ("happened", "i8"), ("report_at", "f8"), ("report_index", "f8"),
         ("events", "i8"), ("first_cast", "i8"), ("casts", "i8"),
         ("used_volumes", "i8"), ("free_volume", "i8"), ("under_way", "i8"),
@@ -127,7 +128,7 @@ WORLD = np.dtype(
 )  # fmt: skip
 BACKENDS = np.dtype(
     [
-        ("nodes", "i8"), ("turns", "i8"), ("first_pool", "i8"), ("pools", "i8"),
+        ("nodes", "i8"), ("next_node", "i8"), ("first_pool", "i8"), ("pools", "i8"),
         ("max_volumes", "i8"), ("volumes", "i8"),
         ("create_s", "f8"), ("clone_s", "f8"), ("delete_s", "f8"), ("extend_s", "f8"),
         ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"),
@@ -337,9 +338,9 @@ class State(NamedTuple):
 
     entry_of (P, I) is the last used cache entry of an image; allocated (P, nodes); the images' locks (L, I),
     in row lock_rows (P, nodes) for a backend's node; fill_locks, of which fill_lock_rows (P, nodes);
-    directories, of which directory_of (P, nodes); members
-    (lineages, 3 T) counts the volumes that share data, by kind and tier, member_since when that kind and
-    tier came; write_s (I, B), content_gib (I, B) what is written, file_is_content (I, B);
+    directories, of which directory_of (P, nodes); members (lineages, 3 T) counts the volumes that share
+    data, by tier and kind (tier * 3 + kind), member_since when those of that tier and kind came;
+    write_s (I, B), content_gib (I, B) what is written, file_is_content (I, B);
     same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
     by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on; weighers
     in Cinder's order; serves (B, T); one_at_a_time (T,) says of which tiers a volume is attached once at
