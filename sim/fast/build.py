@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.fast import state
+from sim.fast.cache import UNLIMITED
 from sim.fast.jit import table_of
 from sim.fast.kernel import put_all
 from sim.fast.names import Names
@@ -326,6 +327,7 @@ def _fill_backend(
         "reserved": backend.reserved_percentage, "write_streams": limit_of(backend.write_streams),
         "first": NONE, "last": NONE, "max_size_gb": backend.image_volume_cache_max_size_gb,
         "max_count": backend.image_volume_cache_max_count, "reported_us": -1,
+        "size_below": UNLIMITED + 1, "count_below": UNLIMITED + 1,
         "tier": names.tiers.index(backend.volume_types[0]), "store_across": backend.clone_across_pools,
         "cache_across": backend.clone_across_pools and not backend.cluster,
         "snapshots": backend.snapshots == "volumes",

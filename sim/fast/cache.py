@@ -6,6 +6,8 @@ LRU are what-ifs; sim/cinder/policies.py has them as changes to Cinder's class.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, read_clock
 from sim.fast.jit import compiled
 from sim.fast.rules import cache_refuses
@@ -13,6 +15,7 @@ from sim.fast.state import BELADY, EVICTED, GDSF, LRU, MADE, NONE, SIEVE, STALE,
 from sim.model.repeats import repeats
 
 NEVER = 2**62
+UNLIMITED = 2**62  # what Cinder's limit 0 means
 
 
 @repeats("cinder.image.cache:ImageVolumeCache", "get_entry", "_get_query_filters", "_should_update_entry")
@@ -100,8 +103,9 @@ def ensure_space(s: State, v: int) -> bool:
     r = s.volumes[v]
     b = s.backends[s.pools[r.pool].backend]
     if b.max_size_gb == 0 and b.max_count == 0:
+        b.size_from = b.count_from = UNLIMITED
         return True
-    if cache_refuses(r.size_gib, b.max_size_gb):
+    if refuses(b, r.size_gib):
         return False
     first, last = r.pool, r.pool
     if s.options[0].limits_per_backend:
@@ -110,15 +114,42 @@ def ensure_space(s: State, v: int) -> bool:
     for pool in range(first, last + 1):
         count += s.pools[pool].entries
         cache_gib += s.pools[pool].cache_gib
-    while count > 0 and (
-        (b.max_size_gb > 0 and cache_gib + r.size_gib > b.max_size_gb)
-        or (b.max_count > 0 and count + 1 > b.max_count)
-    ):
+    while count > 0 and over(b, cache_gib + r.size_gib, count + 1):
         entry = victim(s, r.pool) if first == last else least_used(s, first, last, NONE)
         count -= 1
         cache_gib -= s.entries[entry].size_gib
         delete_cached_volume(s, v, entry, EVICTED)
     return True
+
+
+@repeats("cinder.image.cache:ImageVolumeCache", "ensure_space")
+@compiled
+def over(b: Any, cache_gib: int, count: int) -> bool:
+    """Whether a cache is over its limits.
+
+    All that a run asks of its limits is whether they are below something: here, and in `refuses`. So a run
+    with other limits is the same, step by step, if every answer is. That holds for sizes of `size_from` and
+    more, but less than `size_below`, with counts that are so too.
+    """
+    if b.max_count > 0 and count > b.max_count:
+        b.count_below = min(b.count_below, count)
+        return True
+    if b.max_size_gb > 0 and cache_gib > b.max_size_gb:
+        b.size_below = min(b.size_below, cache_gib)
+        return True
+    b.size_from = max(b.size_from, cache_gib)
+    b.count_from = max(b.count_from, count)
+    return False
+
+
+@compiled
+def refuses(b: Any, size_gib: int) -> bool:
+    """`cache_refuses` with a backend's limit of size."""
+    if cache_refuses(size_gib, b.max_size_gb):
+        b.size_below = min(b.size_below, size_gib)
+        return True
+    b.size_from = max(b.size_from, size_gib)
+    return False
 
 
 @repeats("cinder.image.cache:ImageVolumeCache", "create_cache_entry")

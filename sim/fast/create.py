@@ -12,7 +12,7 @@ of the phases:
 from __future__ import annotations
 
 from sim.fast.arrays import begin_delete, clone_from_glance, create, end_delete, find
-from sim.fast.cache import caches, location, look_up_or_drop
+from sim.fast.cache import caches, location, look_up_or_drop, refuses
 from sim.fast.clone_turns import clone_lasts, clone_over, copied, copy, may_clone_from_glance, to_copy
 from sim.fast.cloning import clone_cached, clone_from_cache, clone_from_store, clone_stored
 from sim.fast.download import download_step
@@ -55,7 +55,6 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import make_place
-from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import BREAKS, choose, take
 from sim.fast.state import (
     BROKEN,
@@ -275,8 +274,8 @@ def lock(s: State, v: int) -> bool:
     r.fills = r.locks = False
     b = s.backends[s.pools[r.pool].backend]
     i = s.images[r.image]
-    too_large = b.cache and i.known and cache_refuses(i.virtual_gib, b.max_size_gb)
-    if not caches(s, v) or (too_large and s.options[0].refused_without_lock):
+    unlocked = s.options[0].refused_without_lock and b.cache and i.known
+    if not caches(s, v) or (unlocked and refuses(b, i.virtual_gib)):
         return next_phase(s, v, LOOK, 0.0)
     r.locks = True
     r.phase = LOCKED

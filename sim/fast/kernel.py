@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from sim.fast.arrays import create, write
-from sim.fast.cache import add_entry, add_location
+from sim.fast.cache import add_entry, add_location, refuses
 from sim.fast.create import go_on, schedule
 from sim.fast.deletes import (
     begin_user_delete,
@@ -40,7 +40,6 @@ from sim.fast.nodes import allocate
 from sim.fast.phases import ATTEMPT
 from sim.fast.places import image_delete_message, image_delete_over
 from sim.fast.quotas import exceeded, reserve_new, take
-from sim.fast.rules import cache_refuses
 from sim.fast.scheduler import report
 from sim.fast.snapshots import drop, snapshot_step, take_snapshot
 from sim.fast.state import (
@@ -312,7 +311,7 @@ def wanted(s: State, image: int, pool: int) -> bool:
     if s.options[0].on_demand:
         return s.images[image].raw and s.images[image].bare
     b = s.backends[s.pools[pool].backend]
-    return b.cache and not cache_refuses(s.images[image].virtual_gib, b.max_size_gb)
+    return b.cache and not refuses(b, s.images[image].virtual_gib)
 
 
 @repeats(

@@ -136,6 +136,8 @@ BACKENDS = np.dtype(
         ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("max_family", "i8"),
         ("ratio", "f8"), ("reserved", "i8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
+        # the limits of its cache, from the first to below the second, with which the run would be the same
+        ("size_from", "i8"), ("size_below", "i8"), ("count_from", "i8"), ("count_below", "i8"),
         ("volumes_peak", "i8"),
         ("tier", "i8"),
         ("cluster", "?"),
