@@ -15,6 +15,7 @@ from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.planner.measured import Floats, Runs
 from sim.planner.targets import Targets
+from sim.sweep.cells import Known
 from sim.sweep.cluster import Scheduler
 from sim.sweep.sweep import sweep
 from sim.sweep.varying import Point
@@ -82,6 +83,7 @@ class Simulator:
     def __init__(self, load: Load, targets: Targets, options: PlanOptions) -> None:
         self.load, self.cells, self.requests = load, 0, 0
         self._slow_s, self._options, self._total = dict(targets.p95_s), options, 0
+        self._known = Known(load.plain.scenario)
 
     def run(self, wanted: Sequence[Point]) -> list[Runs]:
         """Simulate points: the results of each by replication. Raises BadInput if cells fail."""
@@ -110,6 +112,7 @@ class Simulator:
             workers=options.workers,
             dask=options.dask,
             progress=told,
+            known=self._known,
         )
         self.cells += len(results)
         self.requests += sum(result.requests for result in results)

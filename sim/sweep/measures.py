@@ -56,6 +56,7 @@ class Measurer:
         self._tier = asked["volume_type"].astype("str").map(number).to_numpy(np.int64)
         self._bytes = asked["image_id"].astype("str").map(sizes).to_numpy(np.float64)
         self.other = (asked["image_id"] == "").to_numpy()
+        self.requests = int((~self.other).sum())
         self._block = blocks.of(self._asked)
         self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, ALL)])
 

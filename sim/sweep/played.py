@@ -64,6 +64,7 @@ def _state(
         rows["host"][where] = table["host"].map(host)
         rows["available"][where] = table["status"] == "available"
     rows["source"][~blank] = records.requests["source"].map(SOURCES.index)
+    s.backends["size_below"] = s.backends["count_below"] = 0  # Cinder does not say what it asked of limits
     if changes:
         _account(s, names.hosts, names.tiers, changes)
     return s

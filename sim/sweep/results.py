@@ -51,8 +51,12 @@ Rows = Mapping[tuple[Scope, str], Row]
 class Result:
     """The result of a cell: its `rows` by scope and name, and the number of `requests` simulated.
 
+    `holds` (2 * backends, 2): the run is the same if the limits of size and of count of each backend's cache
+    are as much as the first and less than the second; empty if nothing is known of other limits.
+
     `values` are the varied values by key. `cinder` is the Cinder that decided; None if the sweep has
-    no choice of them. A failed cell has an `error` and no rows.
+    no choice of them. `cell_s` is 0 if the result is that of another cell's run. A failed cell has an `error`
+    and no rows.
     """
 
     digest: str
@@ -61,6 +65,7 @@ class Result:
     replication: int
     cinder: str | None = None
     rows: Rows = field(default_factory=dict)
+    holds: Sequence[Sequence[int]] = ()
     requests: int = 0
     engine_s: float = 0.0
     cell_s: float = 0.0

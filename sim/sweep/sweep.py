@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,35 +26,15 @@ from sim.inputs.cinders import Cinder, CinderFailed
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.model.sources import digest_of
+from sim.sweep.cells import Cell, Counted, Known, holds
 from sim.sweep.cluster import Scheduler, connected
 from sim.sweep.measures import Measurer
 from sim.sweep.results import ALL, Result, table_of
 from sim.sweep.varying import Point, apply, check, paths_of, refuse_many, reloads
 from sim.workload.loading import load
 
-
-@dataclass(frozen=True)
-class Counted:
-    """Creates that count: those from `warm_up_s` on. A create is slow above the seconds of its tier."""
-
-    warm_up_s: float
-    slow_s: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run: a point, the replication of its workload, and a hash of everything that decides the result.
-
-    `base` is the part of the hash that all cells of a sweep share. With it, a worker notices changed files.
-    """
-
-    point: Point
-    replication: int
-    counted: Counted
-    base: str
-    digest: str
-    cinder: Cinder | None = None  # None: engine `fast`
-    identity: Sequence[str] = ()  # of the Cinder, when the sweep began
+WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
+PREPARED = 4  # workloads that a worker keeps prepared
 
 
 def sweep(
@@ -69,11 +49,14 @@ def sweep(
     workers: int = -1,
     dask: Scheduler | str | None = None,
     progress: Callable[[int], None] | None = None,
+    known: Known | None = None,
 ) -> list[Result]:
     """Run every cell. Returns the results, by point, then by Cinder and by replication.
 
     With `cinders`, engine `cinder` runs each point with each of them, else engine `fast` runs it. `folder`
-    keeps each finished cell, and cells that it already has do not run again. It does not keep failed cells.
+    keeps each finished run, and cells that it already has do not run again. It does not keep failed cells.
+    A cell does not run either if the run of another holds for it (see `sim.sweep.cells`); `known` has runs
+    of earlier sweeps.
     `workers`: number of processes (-1: one per core). `dask`: address of a scheduler whose workers run the
     cells instead. `progress` is called with the number of finished cells. Raises BadInput, and NotInstalled
     if the environment of a Cinder cannot be made.
@@ -91,16 +74,19 @@ def sweep(
     if folder is not None:
         remove_left(folder / "cells", "[0-9a-f]*")
         kept = _kept(folder, cells)
-    # Cells of one workload one after another: a worker keeps only a few of them prepared.
-    todo = sorted((cell for cell in cells if cell.digest not in kept), key=_workload_of)
+    known = Known(case.scenario) if known is None else known
+    for cell in cells:
+        if cell.digest in kept:
+            known.add(cell, kept[cell.digest])
+    todo = [cell for cell in cells if cell.digest not in kept]
     if progress is not None:
         progress(len(cells) - len(todo))
     for cinder in dict.fromkeys(cell.cinder for cell in todo if cell.cinder is not None):
         ready(cinder)
     found = dict(kept)
-    for result in _run(case, todo, workers, dask):
+    for result in _results(case, todo, known, workers, dask):
         found[result.digest] = result
-        if folder is not None and not result.error:
+        if folder is not None and not result.error and result.cell_s:
             _keep(folder, result)
         if progress is not None:
             progress(len(found))
@@ -192,13 +178,31 @@ def _keep(folder: Path, result: Result) -> None:
 # -- running -------------------------------------------------------------------------------------------
 
 
-def _run(case: Case, cells: Sequence[Cell], workers: int, dask: Scheduler | str | None) -> Iterator[Result]:
-    """The results as they are done, in any order."""
+def _results(
+    case: Case, cells: Sequence[Cell], known: Known, workers: int, dask: Scheduler | str | None
+) -> Iterator[Result]:
+    """The results as they are done, in any order; which cells run does not depend on the workers."""
     if not cells:
         return
     path = case.path.resolve()
+    by_workload: dict[Any, list[Cell]] = {}
+    # Neighbours often have the same result, and should not run at the same time: the order is by chance.
+    for cell in sorted(cells, key=lambda cell: cell.digest):
+        by_workload.setdefault(_workload_of(cell), []).append(cell)
+    workloads = [by_workload[key] for key in sorted(by_workload)]
     with _backend(dask, workers):
-        yield from results(run_cell, ((path, cell) for cell in cells))
+        for first in range(0, len(workloads), PREPARED):
+            together = workloads[first : first + PREPARED]
+            groups = [group for of in together for group in known.alike(of)]
+            for alike, before in groups:
+                for result in before:
+                    yield from alike.held(result)
+            while wave := {cell.digest: (cell, alike) for alike, _ in groups for cell in alike.take(WAVE)}:
+                for result in results(run_cell, ((path, cell) for cell, _ in wave.values())):
+                    cell, alike = wave[result.digest]
+                    known.add(cell, result)
+                    yield result
+                    yield from alike.held(result)
 
 
 @contextmanager
@@ -222,7 +226,7 @@ def run_cell(path: Path, cell: Cell) -> Result:
         if cell.cinder is not None and identity(cell.cinder) != cell.identity:
             raise RuntimeError(f"{cell.cinder.name} is not the Cinder that the sweep began with")
         rows = measurer.rows(state, scenario)
-        found = {"rows": rows, "requests": int((~measurer.other).sum()), "engine_s": engine_s}
+        found = {"rows": rows, "holds": holds(state), "requests": measurer.requests, "engine_s": engine_s}
     except Exception as error:
         text = str(error) if isinstance(error, CinderFailed) else f"{type(error).__name__}: {error}"
         found = {"error": " ".join(text.split())}
@@ -231,7 +235,7 @@ def run_cell(path: Path, cell: Cell) -> Result:
     return Result(*about, cell_s=time.perf_counter() - began, **found)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=PREPARED)
 def _measurer(
     path: Path, base: str, replication: int, counted: Counted, reloading: tuple[tuple[str, Any], ...]
 ) -> Measurer:
