@@ -49,7 +49,9 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
 
     Raises RuntimeError unless the creates by source add up, and the errors are those without a source.
     """
-    requests = records.requests[["volume_type", "image_id", "source", "status", "time", "end"]]
+    # Names are compared for each tier, source and status: as numbers, that is soon done.
+    named = dict.fromkeys(("volume_type", "image_id", "source", "status"), "category")
+    requests = records.requests[[*named, "time", "end"]].astype(named)
     others = records.others[["volume_type", "status"]]
     boot_timeout_s = case.scenario.boot_timeout_s
     rows = {name: (of_tier(requests, name), of_tier(others, name)) for name in (*case.scenario.tiers, ALL)}

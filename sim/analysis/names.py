@@ -19,8 +19,12 @@ Names = pd.Series  # of texts, or a category of them
 def among(names: Names[Any], known: Iterable[str]) -> Mask:
     """Whether each name is one of those known. `Series.isin` would make Python's objects of these."""
     some = known if isinstance(known, pd.Series) else pd.Series(list(known), dtype="str")
-    found = pc.is_in(texts(names.astype("str")), value_set=texts(some.astype("str")))
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+    if not len(names) or not len(some):
+        return np.zeros(len(names), dtype=bool)
+    mine, theirs = texts(names.astype("str")), texts(some.astype("str"))
+    if len(mine) < len(theirs):  # a set of a few is made sooner than one of millions
+        theirs = theirs.filter(pc.is_in(theirs, value_set=mine))
+    return np.asarray(pc.is_in(mine, value_set=theirs).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def mapped(names: Names[Any], of: Callable[[str], str]) -> pd.Series[str]:

@@ -11,6 +11,7 @@ simulate.py, sweeping.py, planning.py, curves.py, storming.py, workload.py, impo
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the console script. Whatever happens, it ends with an exit code and no traceback."""
     stopping.begin()  # before anything slow is imported
+    # Pydantic would read what each installed package says of itself, to find plugins; none is of use here.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from sim.cli.ending import ended, safe_streams
     except Exception as error:

@@ -67,18 +67,21 @@ class Table:
         """A column as strings; null is the same as empty. Whole numbers are the text of their digits."""
         column = self.columns.get(name)
         if column is None:
-            return pa.array([""] * self.rows, pa.string())
+            return pa.repeat(pa.scalar("", pa.string()), self.rows)
         if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
             column = _whole(column)
         if not (pa.types.is_integer(column.type) or pa.types.is_null(column.type) or _is_text(column.type)):
             self._unusable(name, column)
-            return pa.array([""] * self.rows, pa.string())
+            return pa.repeat(pa.scalar("", pa.string()), self.rows)
         text = pc.cast(column, pa.string())
         return (pc.fill_null(text, "") if text.null_count else text).combine_chunks()
 
     def categories(self, name: str) -> pd.Categorical:
         """A text column with few different values."""
-        encoded = pc.dictionary_encode(self.text(name))
+        if name in self.columns:
+            encoded = pc.dictionary_encode(self.text(name))
+        else:
+            encoded = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), self.rows), [""])
         return pd.Categorical.from_codes(
             encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
         )
@@ -122,7 +125,9 @@ class Table:
     def flags(self, name: str) -> Mask:
         """A column as booleans: true/yes/1 and false/no/0/empty in any case; others are problems."""
         column = self.columns.get(name)
-        if column is not None and pa.types.is_boolean(column.type):
+        if column is None:
+            return np.zeros(self.rows, dtype=bool)
+        if pa.types.is_boolean(column.type):
             return _mask(pc.fill_null(column, False))
         lower = pc.utf8_lower(self.text(name))
         true = pc.is_in(lower, pa.array(_TRUE))

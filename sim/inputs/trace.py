@@ -425,6 +425,9 @@ def _blank(names: pd.Series[str]) -> Mask:
 
 
 def _unlike(names: pd.Series[str], known: set[str] | frozenset[str]) -> Mask:
+    if isinstance(names.dtype, pd.CategoricalDtype):
+        # Few names are asked for, not millions of rows; the code of none is -1, the last one.
+        return np.append(~names.cat.categories.isin(list(known)), True)[names.cat.codes.to_numpy()]
     return ~np.asarray(names.isin(list(known)), dtype=bool)
 
 
