@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.compute as pc
 
 from sim.fast import state
 from sim.fast.state import NONE
@@ -15,6 +16,7 @@ from sim.fast.tenants import Tenants
 from sim.inputs.backend import Backend
 from sim.inputs.quotas import PROJECT
 from sim.inputs.scenario import Case
+from sim.inputs.texts import texts
 from sim.inputs.trace import EVENTS
 from sim.inputs.units import GIB, MIB
 from sim.model.rules import bound_of, moved_s
@@ -122,9 +124,9 @@ def _position(known: Sequence[str], name: str) -> int:
 
 def positions(names: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int64]:
     """The position of each name among those known; NONE for others."""
-    index = pd.Index(list(known), dtype="str")
     if isinstance(names.dtype, pd.CategoricalDtype):
-        of_category = index.get_indexer(names.cat.categories.astype("str"))
+        of_category = pd.Index(list(known), dtype="str").get_indexer(names.cat.categories.astype("str"))
         # The code of no name is -1: the last one.
         return np.append(of_category, NONE).astype(np.int64)[names.cat.codes.to_numpy()]
-    return index.get_indexer(pd.Index(names.astype("str"))).astype(np.int64)
+    found = pc.index_in(texts(names.astype("str")), value_set=texts(list(known)))
+    return pc.fill_null(found, NONE).to_numpy(zero_copy_only=False).astype(np.int64)
