@@ -470,28 +470,12 @@ TYPES: dict[str, npt.DTypeLike] = {
     "glance_routes": "i8", "families": FAMILIES, "turns": TURNS,
     "threads": THREADS, "messages": MESSAGES, "glances": GLANCES,
 }  # fmt: skip
-DIMENSIONS = {
-    "members": 2,
-    "member_since": 2,
-    "entry_of": 2,
-    "allocated": 2,
-    "lock_rows": 2,
-    "fill_lock_rows": 2,
-    "directory_of": 2,
-    "locks": 2,
-    "write_s": 2,
-    "content_gib": 2,
-    "file_is_content": 2,
-    "convert_s": 2,
-    "send_s": 2,
-    "send_mib_s": 2,
-    "glance_routes": 2,
-    "threads": 2,
-    "same_data": 3,
-    "serves": 2,
-    "may_use": 2,
-    "edge_accounts": 2,
-    "edge_directories": 2,
-    "quota_limits": 2,
-    "quota_used": 2,
-}
+DIMENSIONS = {"same_data": 3} | dict.fromkeys(
+    (
+        *("members", "member_since", "entry_of", "allocated", "lock_rows", "fill_lock_rows", "directory_of"),
+        *("locks", "write_s", "content_gib", "file_is_content", "convert_s", "send_s", "send_mib_s"),
+        *("glance_routes", "threads", "serves", "may_use", "edge_accounts", "edge_directories"),
+        *("quota_limits", "quota_used"),
+    ),
+    2,
+)
