@@ -2,14 +2,17 @@
 
 The same look-ups, Zipf's with exponent 0.9 over 2,000 images, and the same misses. libCacheSim reads them
 from a file of its own fastest format, mapped into memory, and has a table of hashes no larger than it needs.
-Times depend on the machine and are never asserted; what counts are the ratios. With the benchmarks disabled,
-few look-ups are made once, to see that all still run.
+Times depend on the machine and are never asserted; what counts are the ratios, and by which power of the
+look-ups and of the images a time grows. Times are the process's own, so that other work on the machine counts
+less; where several processes work at once, they are the clock's. With the benchmarks disabled, few look-ups
+are made once, to see that all still run.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -32,10 +35,25 @@ LIMITS = {
     **{f"{gib:,} GiB": ("size", gib) for gib in (30, 400, 4_000, 20_000)},
 }
 SIZES = np.geomspace(30, 40_000, 16).astype(np.int64)  # the smallest refuses the largest images
+ALL_FIT = np.geomspace(40, 50_000, 200).astype(np.int64)
 ROUNDS = 20
+GROWN = {"look-ups": (250_000, 1_000_000), "images": (100, 10_000, 100_000)}
+JOBS: dict[str, Callable[[LookUps], Any]] = {
+    "one size": lambda asked: replay(asked, max_size_gb=int(asked.size_gib.sum()) // 10),
+    "all counts": curve_by_count,
+    "200 sizes": lambda asked: curve_by_size(asked, np.geomspace(40, asked.size_gib.sum(), 200).astype(int)),
+}
+OWN_TIME = pytest.mark.benchmark(timer=time.process_time)
 
 Rates = dict[str, float]
 Numbers = npt.NDArray[np.int64]
+
+
+def drawn(images: int, look_ups: int) -> tuple[Numbers, Numbers]:
+    """The images looked up, and each one's GiB."""
+    rng = np.random.default_rng(7)
+    shares = np.arange(1.0, images + 1) ** -0.9
+    return rng.choice(images, look_ups, p=shares / shares.sum()), rng.integers(1, 41, images)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +72,7 @@ def rates() -> Iterator[Rates]:
 
 @pytest.fixture
 def workload(benchmark: BenchmarkFixture) -> tuple[Numbers, Numbers]:
-    """The images looked up, and each one's GiB."""
-    rng = np.random.default_rng(7)
-    shares = np.arange(1.0, IMAGES + 1) ** -0.9
-    count = FEW if benchmark.disabled else LOOK_UPS
-    return rng.choice(IMAGES, count, p=shares / shares.sum()), rng.integers(1, 41, IMAGES)
+    return drawn(IMAGES, FEW if benchmark.disabled else LOOK_UPS)
 
 
 @pytest.fixture
@@ -102,12 +116,14 @@ def timed(
     return result
 
 
+@OWN_TIME
 @pytest.mark.parametrize("name", LIMITS)
 def test_libcachesim(name: str, trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
     ready = partial(opened, trace, *LIMITS[name])
     timed(benchmark, rates, f"libCacheSim, {name}", LOOK_UPS, call, setup=lambda: ((ready(),), {}))
 
 
+@OWN_TIME
 @pytest.mark.parametrize("name", LIMITS)
 def test_replay(name: str, asked: LookUps, trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
     by, limit = LIMITS[name]
@@ -137,7 +153,55 @@ def test_curve_by_size(asked: LookUps, trace: Path, benchmark: BenchmarkFixture,
     assert (1 - found.hits[0] / len(asked.image)).tolist() == pytest.approx(theirs, abs=1e-9)
 
 
+@OWN_TIME
 def test_curve_by_count(asked: LookUps, benchmark: BenchmarkFixture, rates: Rates) -> None:
     curve_by_count(asked)
     found = timed(benchmark, rates, f"all {IMAGES:,} counts at once", LOOK_UPS, lambda: curve_by_count(asked))
     assert found.hits.shape == (1, IMAGES + 1)
+
+
+@OWN_TIME
+def test_sizes_in_one_pass(asked: LookUps, benchmark: BenchmarkFixture, rates: Rates) -> None:
+    curve_by_size(asked, ALL_FIT)
+    name = f"{len(ALL_FIT)} sizes at once, every image fits"
+    found = timed(benchmark, rates, name, LOOK_UPS, lambda: curve_by_size(asked, ALL_FIT))
+    assert found.hits[0, -1] == len(asked.image) - len(np.unique(asked.image))
+
+
+# -- growth --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def powers() -> Iterator[dict[tuple[str, str], float]]:
+    """By which power of what grows a job's time does."""
+    found: dict[tuple[str, str], float] = {}
+    yield found
+    if found:
+        print(f"\n\n{'the time grows by the power of':40} {'look-ups':>12} {'images':>8}")
+    for job in dict.fromkeys(job for job, _ in found):
+        of_look_ups, of_images = (found.get((job, grown), np.nan) for grown in GROWN)
+        print(f"{job:40} {of_look_ups:12.2f} {of_images:8.2f}")
+
+
+@OWN_TIME
+@pytest.mark.parametrize("grown", GROWN)
+@pytest.mark.parametrize("job", JOBS)
+def test_growth(
+    job: str, grown: str, benchmark: BenchmarkFixture, powers: dict[tuple[str, str], float]
+) -> None:
+    """Look-ups of 2,000 images; a million look-ups."""
+
+    def every_one() -> None:
+        for asked in cases:
+            start = time.process_time()
+            JOBS[job](asked)
+            seconds.append(time.process_time() - start)
+
+    numbers = [50, 100] if benchmark.disabled else GROWN[grown]
+    sizes = [(IMAGES, number) if grown == "look-ups" else (number, LOOK_UPS) for number in numbers]
+    cases = [look_ups(*drawn(*size)) for size in sizes]
+    seconds: list[float] = []
+    benchmark.pedantic(every_one, rounds=5, warmup_rounds=1)
+    if benchmark.stats is not None:
+        least = np.reshape(seconds, (-1, len(cases))).min(axis=0)
+        powers[job, grown] = float(np.polyfit(np.log(numbers), np.log(least), 1)[0])
