@@ -55,9 +55,9 @@ def hits_by_limit(
     slots = SLOTS_PER_IMAGE * max(images, 1)
     weight: Sums = size.astype(np.int32) if size.sum() < 2**31 else size  # half as wide, half the time
     first, tree = _empty_tree(slots, weight.itemsize)
-    deepest = int(min(size.sum(), limit[-1]))
+    deepest = int(size.sum())
     bits = (deepest // (STEPS_PER_LIMIT * places)).bit_length()
-    steps = np.arange((deepest >> bits) + 2) << bits  # the last one is deeper than all limits
+    steps = np.arange((deepest >> bits) + 1) << bits
     found = np.zeros((groups + 1, places, 2))  # beside each other, as they are counted together
     _tally(
         image,
@@ -191,7 +191,7 @@ def _tally(
     """
     top, total = 0, 0
     for k in range(image.size):
-        x = image[k]
+        x = np.uint64(image[k])  # unsigned, here and below: Numba need not look for negative positions
         weight = size[x]
         if weight >= refused:
             continue
@@ -207,10 +207,11 @@ def _tally(
             for level in range(first.size):
                 depth -= take(tree, first[level] + at, weight)
                 at >>= BITS
-            place = place_of[min(depth >> bits, place_of.size - 1)]
+            place = place_of[depth >> bits]
             while bits > 0 and limit[place] < depth:
                 place += 1
-            found[group[k], place, 0] += 1
-            found[group[k], place, 1] += size_bytes[x]
+            g, p = np.uint64(group[k]), np.uint64(place)
+            found[g, p, 0] += 1
+            found[g, p, 1] += size_bytes[x]
         _lay(weight, top, first, tree)
         top += 1
