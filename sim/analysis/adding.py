@@ -107,7 +107,9 @@ def _summed(keys: list[str], rows: pd.DataFrame, before: pd.DataFrame | None) ->
     for key in keys:
         numbers, names = pd.factorize(both[key], sort=True)
         codes = codes * len(names) + numbers
-    _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+    place, known = pd.factorize(codes, sort=True)  # `np.unique` would sort all rows
+    first = np.zeros(len(known), np.intp)
+    first[place[::-1]] = np.arange(len(both))[::-1]  # of equal places the last one stays
     table = {key: both[key].iloc[first].reset_index(drop=True) for key in keys}
     for name in both.columns.difference(keys, sort=False):
         values = both[name].to_numpy()
