@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,28 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert "File too large: out" in expected[2]
     assert compared(two, 2, LITTLE_ROOM) == expected
     assert not list(two.rglob("*"))
+
+
+def test_a_worker_ends_soon_after_its_parent() -> None:
+    """Which is killed, and can tell nobody."""
+    work = (
+        "import sys, time; from sim.cli.jobs import _end_with; _end_with(int(sys.argv[1])); time.sleep(600)"
+    )
+    begin = (
+        f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {work!r}]).pid, flush=True);"
+    )
+    command = [sys.executable, "-c", begin + "sys.stdin.read()"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT, text=True) as parent:
+        assert parent.stdout is not None
+        worker = Path("/proc") / parent.stdout.readline().strip() / "stat"
+        assert worker.exists()
+        parent.kill()
+    for _ in range(600):  # it is still importing, or ends
+        if not worker.exists() or worker.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.1)
+    raise AssertionError("it works on")
 
 
 class TestHowMany:
