@@ -58,10 +58,12 @@ def explored(plan: Plan, today: Mapping[str, Any]) -> Explored:
             plan.task.targets.shown_confidence,
         )
         groups = plan.choosers[strategy].table.groups if strategy in plan.choosers else {}
-        points += [
-            Seen(strategy, one.limits, tiers, _broken(plan, strategy, groups, one))
-            for one, tiers in zip(each, figures, strict=True)
-        ]
+        broken: dict[tuple[int, ...], list[Rule]] = {}  # many points have the rows of one run
+        for one, tiers in zip(each, figures, strict=True):
+            rows = tuple(id(result.rows) for result in one.runs)
+            if rows not in broken:
+                broken[rows] = _broken(plan, strategy, groups, one)
+            points.append(Seen(strategy, one.limits, tiers, broken[rows]))
     groups = next(iter(plan.choosers.values())).table.groups
     return Explored(groups, points, today)
 

@@ -22,7 +22,7 @@ from sim.inputs.scenario import Case, Scenario
 from sim.inputs.trace import Trace, empty_events, empty_initial
 from sim.model.prefetch import prefetches
 from sim.run import engine_of, run
-from sim.sweep.varying import apply
+from sim.sweep.varying import Varied
 
 LEAD_S = 3600.0  # before the storm: time for a prefetch
 HOUR_S = 3600.0
@@ -274,14 +274,14 @@ class Storms:
         self.within_s = case.scenario.boot_timeout_s if ask.within_s is None else ask.within_s
         self.warm = ask.warm if ask.warm is not None or ask.beside else False
         self.runs, self.name = 0, named(case)
-        self._dump = case.scenario.model_dump(by_alias=True)
+        self._varied = Varied(case.scenario)
         self._prepared: dict[tuple[bool | None, bool], Prepared] = {}
 
     def play(
         self, strategy: str, values: Mapping[str, Any], *, warm: bool = False, noted: bool = False
     ) -> Outcome:
         """Run the storm with other values of the scenario's keys; `warm`: after a prefetch."""
-        scenario = apply(self.case.scenario, values, self._dump)
+        scenario = self._varied.with_values(values.items())
         raw = scenario.glance.convert_on_import == "raw"
         key = (True if warm else self.warm), raw
         if key not in self._prepared:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from sim.inputs.cinders import Cinder
 from sim.inputs.limits import MAX_COUNT, MAX_SIZE
 from sim.inputs.scenario import Scenario
 from sim.sweep.results import Result
-from sim.sweep.varying import Point, paths_of
+from sim.sweep.varying import Point, Varied
 
 LIMITS = (MAX_SIZE, MAX_COUNT)
 Ints = npt.NDArray[np.int64]
@@ -86,11 +85,9 @@ class Known:
     """Results by what their cells have in common beside limits: what later cells may not need to run for."""
 
     def __init__(self, scenario: Scenario) -> None:
-        raw = scenario.model_dump(by_alias=True)
-        self._limits = {
-            ("backends", name, key): raw["backends"][name][key] for name in raw["backends"] for key in LIMITS
-        }
-        self._paths = cache(lambda key: paths_of(key, raw))
+        self._varied = Varied(scenario)
+        backends = self._varied.raw["backends"]
+        self._limits = {("backends", name, key): backends[name][key] for name in backends for key in LIMITS}
         self._results: dict[Any, list[Result]] = {}
 
     def add(self, cell: Cell, result: Result) -> None:
@@ -114,7 +111,7 @@ class Known:
 
     def _split(self, cell: Cell) -> tuple[Any, list[int]]:
         """What decides a cell's result beside limits, and these."""
-        values = {path: value for key, value in cell.point.values for path in self._paths(key)}
+        values = self._varied.paths(cell.point.values)
         limits = {path: values.pop(path, of) for path, of in self._limits.items()}
         whole = any(len(path) < 3 and path[0] == "backends" for path in values)
         if cell.cinder is not None or whole or any(type(of) is not int for of in limits.values()):

@@ -19,6 +19,7 @@ from sim.model.records import SOURCES
 from sim.model.usage import KINDS
 from sim.sweep.played import played
 from sim.sweep.results import ALL, Row, Rows, Scope
+from sim.sweep.varying import Varied
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -42,7 +43,7 @@ class Measurer:
         self, prepared: Prepared, warm_up_s: float = 0.0, slow_s: Mapping[str, float] | None = None
     ) -> None:
         self.prepared = prepared
-        self.raw = prepared.case.scenario.model_dump(by_alias=True)  # for `sim.sweep.varying.apply`
+        self.varied = Varied(prepared.case.scenario)
         case, names, slow_s = prepared.case, prepared.names, slow_s or {}
         self.time = prepared.asked["time"].to_numpy(np.float64)
         self.last_event = float(case.trace.events["time"].iloc[-1])

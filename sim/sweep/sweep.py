@@ -30,7 +30,7 @@ from sim.sweep.cells import Cell, Counted, Known, holds
 from sim.sweep.cluster import Scheduler, connected
 from sim.sweep.measures import Measurer
 from sim.sweep.results import ALL, Result, table_of
-from sim.sweep.varying import Point, apply, check, paths_of, refuse_many, reloads
+from sim.sweep.varying import Point, Varied, check, refuse_many, reloads
 from sim.workload.loading import load
 
 WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
@@ -221,7 +221,7 @@ def run_cell(path: Path, cell: Cell) -> Result:
     found: dict[str, Any] = {}
     try:
         measurer = _measurer(path, cell.base, cell.replication, cell.counted, _reloading(cell))
-        scenario = apply(measurer.prepared.case.scenario, dict(cell.point.values), measurer.raw)
+        scenario = measurer.varied.with_values(cell.point.values)
         state, engine_s = measurer.play(scenario, cell.point.strategy, cell.cinder)
         if cell.cinder is not None and identity(cell.cinder) != cell.identity:
             raise RuntimeError(f"{cell.cinder.name} is not the Cinder that the sweep began with")
@@ -245,7 +245,5 @@ def _measurer(
     if _base(case) != base:
         raise RuntimeError(f"{path} or what it names, or the program, is not what the sweep began with")
     if reloading:
-        raw = case.scenario.model_dump(by_alias=True)
-        values = {path: value for key, value in reloading for path in paths_of(key, raw)}
-        case = load(path, replication=replication, values=values)
+        case = load(path, replication=replication, values=Varied(case.scenario).paths(reloading))
     return Measurer(Prepared(case), counted.warm_up_s, dict(counted.slow_s))

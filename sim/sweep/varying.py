@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +148,13 @@ def check(scenario: Scenario, points: Sequence[Point], source: str | Path = VARY
     for name in dict.fromkeys(point.strategy for point in points):
         if name not in STRATEGIES:
             problems.add(source, STRATEGY, f"there is no {quoted(name)}, only {', '.join(STRATEGIES)}")
-    raw = scenario.model_dump(by_alias=True)
+    varied = Varied(scenario)
     pairs = {repr(pair): pair for point in points for pair in point.values}
     refused = set()
     for key in dict.fromkeys(key for key, _ in pairs.values()):
         if key in _REFUSED or key.startswith(_FILES):
             problems.add(source, key, "cannot be varied: it names files, or says nothing of a run")
-        elif not paths_of(key, raw):
+        elif not varied.paths([(key, None)]):
             problems.add(source, key, "is no key of the scenario", f"{key} is no key")
         else:
             continue
@@ -161,7 +162,7 @@ def check(scenario: Scenario, points: Sequence[Point], source: str | Path = VARY
     for key, value in pairs.values():
         try:
             if key not in refused:
-                apply(scenario, {key: value}, raw)
+                varied.with_values([(key, value)])
         except ValueError as error:
             reason = _reason(error)
             problems.add(source, key, f"{quoted(value)}: {reason}", f"{key}: {reason}")
@@ -173,14 +174,29 @@ def _reason(error: ValueError) -> str:
     return str(errors()[0]["msg"]).removeprefix("Value error, ") if errors else str(error)
 
 
-def apply(scenario: Scenario, values: Mapping[str, Any], raw: Mapping[str, Any] | None = None) -> Scenario:
-    """The scenario, whose dump by alias `raw` is if it is known, with other values.
+class Varied:
+    """A scenario that gets other values often; what a key means in it is looked up once.
 
-    Raises ValueError for a wrong value.
+    `raw`: its dump by alias.
     """
-    raw = scenario.model_dump(by_alias=True) if raw is None else raw
-    paths = {path: value for key, value in values.items() for path in paths_of(key, raw)}
-    return scenario.model_validate(put(raw, paths)) if paths else scenario
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario, self.raw = scenario, scenario.model_dump(by_alias=True)
+        self._paths = cache(lambda key: paths_of(key, self.raw))
+
+    def paths(self, values: Iterable[tuple[str, Any]]) -> dict[tuple[str, ...], Any]:
+        """The values by path; of two for one path, the last."""
+        return {path: value for key, value in values for path in self._paths(key)}
+
+    def with_values(self, values: Iterable[tuple[str, Any]]) -> Scenario:
+        """The scenario with other values. Raises ValueError for a wrong value."""
+        paths = self.paths(values)
+        return self.scenario.model_validate(put(self.raw, paths)) if paths else self.scenario
+
+
+def apply(scenario: Scenario, values: Mapping[str, Any]) -> Scenario:
+    """The scenario with other values. Raises ValueError for a wrong value."""
+    return Varied(scenario).with_values(values.items())
 
 
 def reloads(key: str) -> bool:
