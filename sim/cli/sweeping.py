@@ -270,4 +270,5 @@ def _shown(table: pd.DataFrame, certain: pd.DataFrame, results: list[Result]) ->
     from sim.report.display_sweep import sweep_text
 
     requests = sum(result.requests for result in results)
-    return f"{sweep_text(table, certain)}\n\n{len(results):,} cells, {requests:,} creates simulated"
+    counted = f"{len(results):,} cells of {requests:,} creates in all, equal ones simulated once"
+    return f"{sweep_text(table, certain)}\n\n{counted}"

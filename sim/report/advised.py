@@ -17,6 +17,7 @@ from sim.report.figures import Pictures
 from sim.report.numbers import numbers, text
 from sim.report.page import page
 from sim.report.parts import Section
+from sim.report.plan_text import counted
 from sim.report.verdict import Action, Verdict, brings, cards_of, side_by_side
 
 UNITS = {"p95_s": " s", "waited_h_month": " h", "errors": "", "price_month": ""}
@@ -39,7 +40,7 @@ def advice_page(found: Advice, known: Known, warm_up_s: float, made: Mapping[str
         *parts.of_runs(draw, runs, runs[-1].name),
         _tried(document),
     ]
-    about = f"{document['cells']:,} runs, {document['requests_simulated']:,} creates simulated"
+    about = counted(document)
     lines = ini(confs(found, known)[1]).rstrip() or "# nothing changes"
     conf = {"title": "Lines for cinder.conf, as deploy/ has them for each way to deploy", "lines": lines}
     return page(f"{document['scenario']}: what to do", about, sections, made, conf, verdict_of(document))

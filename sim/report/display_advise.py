@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.planner.advise_trials import LONGEST
-from sim.report.plan_text import between
+from sim.report.plan_text import between, counted
 from sim.report.terminal import filled, item, text_of
 
 Document = Mapping[str, Any]
@@ -132,12 +132,11 @@ def fine_print(document: Document) -> str:
         "blocks": "one history: a bootstrap over its blocks of time",
     }[document["intervals_of"]]
     worth = document["worth"]
-    counted = f"{document['cells']:,} runs, {document['requests_simulated']:,} creates simulated"
     return (
         "An action's row says what it adds to those above it. Below a figure: its"
         f" {100 * document['confidence']:g} % interval ({means}). Waited: hours that users wait for"
         f" creates, a month; price: of image-volumes, a month. An hour counts as {worth['hour']:g}, a"
-        f" failed create as {worth['failed']:g}. {counted}."
+        f" failed create as {worth['failed']:g}. {counted(document)}."
     )
 
 

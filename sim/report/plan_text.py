@@ -130,9 +130,14 @@ def fine_print(document: Document) -> str:
         said = "but Cinder's own code differs (see checked_by_cinder in --json)"
     return (
         f"{100 * of['confidence']:g} % intervals ({means}). GiB: image-volumes, provisioned; price: a "
-        f"month, of their physical space. {document['cells']:,} runs, "
-        f"{document['requests_simulated']:,} creates simulated; the plan whole, {said}."
+        f"month, of their physical space. {counted(document)}; the plan whole, {said}."
     )
+
+
+def counted(document: Mapping[str, Any]) -> str:
+    """How much a plan or advice rests on."""
+    creates = document["requests_simulated"]
+    return f"{document['cells']:,} runs of {creates:,} creates in all, equal ones simulated once"
 
 
 def _listed(title: str, lines: list[str]) -> Iterable[RenderableType]:

@@ -22,7 +22,7 @@ from sim.report.figures import Pictures
 from sim.report.numbers import Numbers, numbers, text
 from sim.report.page import made_of, page, write
 from sim.report.parts import Group, Section
-from sim.report.plan_text import changed, fine_print
+from sim.report.plan_text import changed, counted, fine_print
 from sim.report.verdict import Verdict, brings, cards_of, costs, side_by_side
 
 FIGURES = ("hit_rate", "p95_s", "errors", "space_gib_mean", "space_gib_peak", "price_month")
@@ -56,7 +56,7 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
     ]
     lines = [document["cinder_conf"], *(f"# {command}" for command in document["quota"]["commands"])]
     conf = {"title": "Lines for cinder.conf", "lines": "\n".join(lines)}
-    about = f"{document['cells']:,} runs, {document['requests_simulated']:,} creates simulated"
+    about = counted(document)
     if document["intervals"]["of"] == "replications":
         about += "; over time and by image, the first replication is shown"
     return page(f"{document['scenario']}: the plan", about, sections, made, conf, verdict_of(document))
