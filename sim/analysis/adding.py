@@ -58,7 +58,7 @@ def failures(of: Part | Records) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Ended:
-    """What is known of a run at its end, beside its creates.
+    """A run at its end holds this, beside its creates.
 
     `cache`, `nodes`, `usage`: as in Records. `deleted_images`: the images that the trace deleted.
     `waited_p95_s`: of a tier and the number of its creates that waited for a lock, the 95th percentile of
