@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.analysis.names import among
 from sim.inputs.problems import printable
 from sim.model.records import Records
 
@@ -49,17 +48,6 @@ def lost_s(creates: pd.DataFrame, case: Case) -> float:
     failed = creates["status"] == "error"
     seconds = (creates["end"] - creates["time"])[~failed].sum()
     return float(seconds + failed.sum() * case.scenario.boot_timeout_s)
-
-
-def downloads(creates: pd.DataFrame) -> pd.DataFrame:
-    return creates[creates["source"] == "download"]
-
-
-def lost_by(events: pd.DataFrame, records: Records, case: Case) -> float:
-    """See `Finding`: of the creates from an image that have these events."""
-    requests = records.requests
-    chosen = among(requests["volume_id"], events["volume_id"])
-    return lost_s(requests.loc[chosen, ["status", "time", "end"]], case)
 
 
 def name_of(case: Case, image_id: Any) -> str:
@@ -130,10 +118,6 @@ def clone_limits(case: Case, host: str) -> str:
         "clone_family_limit": spec.clone_family_limit,
     }
     return ", ".join(f"{key} {limit}" for key, limit in limits.items() if limit is not None)
-
-
-def share(creates: pd.DataFrame, of: int) -> str:
-    return f"{count(len(creates), 'create')} of {of:,}"
 
 
 def creates(events: pd.DataFrame) -> str:
