@@ -13,7 +13,7 @@ import pytest
 from handmade import scenario_file
 from killed.kills import contents
 
-from sim.cli import jobs
+from sim.cli import outcomes
 from sim.cli.jobs import Options, job_of
 
 ROOT = Path(__file__).parents[1]
@@ -79,9 +79,8 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 def test_a_worker_ends_soon_after_its_parent() -> None:
     """Which is killed, and can tell nobody."""
-    work = (
-        "import sys, time; from sim.cli.jobs import _end_with; _end_with(int(sys.argv[1])); time.sleep(600)"
-    )
+    ends = "from sim.cli.outcomes import _end_with; _end_with(int(sys.argv[1]))"
+    work = f"import sys, time; {ends}; time.sleep(600)"
     begin = (
         f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {work!r}]).pid, flush=True);"
     )
@@ -103,7 +102,7 @@ class TestHowMany:
     @pytest.fixture(autouse=True)
     @staticmethod
     def worth(monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(jobs, "WORTH_PROCESSES", {"cinder": 0, "fast": 1_000_000})
+        monkeypatch.setattr(outcomes, "WORTH_PROCESSES", {"cinder": 0, "fast": 1_000_000})
         monkeypatch.setattr("joblib.cpu_count", lambda: 3)
 
     @staticmethod
@@ -111,7 +110,7 @@ class TestHowMany:
         path: Path, rows: int = 8, engine: str = "cinder", verbose: bool = False, workers: int = -1
     ) -> int:
         options = Options(scenario_file(path), ["none"], engine, None, None, verbose, workers=workers)
-        return jobs._workers(job_of(options), rows)
+        return outcomes._workers(job_of(options), rows)
 
     def test_one_for_each_core_or_row(self, tmp_path: Path) -> None:
         assert self.found(tmp_path) == 3
@@ -131,9 +130,9 @@ class TestHowMany:
         events = len(
             job_of(Options(scenario_file(tmp_path), ["none"], "cinder", None, None, False)).case.trace.events
         )
-        each_gib = jobs.gib_of(events, jobs.RUN_BYTES)
+        each_gib = outcomes.gib_of(events, outcomes.RUN_BYTES)
         for runs, expected in ((0.5, 1), (2.5, 2), (10.0, 3)):
-            monkeypatch.setattr(jobs, "memory_gib", lambda runs=runs: 2 * runs * each_gib)
+            monkeypatch.setattr(outcomes, "memory_gib", lambda runs=runs: 2 * runs * each_gib)
             assert self.found(tmp_path) == expected
 
     def test_one_core(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 stopping.py  signals and the end of the process
 ending.py    exit codes, and what is said of an error
 shared.py    the app, common options, printing
-jobs.py      what run and compare do
+jobs.py      what run and compare are asked for
+outcomes.py  their simulations, and what comes of them
 sources.py   the options of a real cloud's sources
 simulate.py, sweeping.py, planning.py, curves.py, storming.py, workload.py, importing.py, advising.py,
              judging.py, reporting.py, watching.py  the commands

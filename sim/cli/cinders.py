@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from sim.analysis.parting import Parting
     from sim.analysis.verification import Side
     from sim.cinders.environments import Kept
-    from sim.cli.jobs import Job, Outcome
+    from sim.cli.jobs import Job
+    from sim.cli.outcomes import Outcome
 
 
 @command()

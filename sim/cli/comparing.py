@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from sim.analysis.comparison import Comparison
     from sim.analysis.curves import Curves
     from sim.analysis.parting import Parting
-    from sim.cli.jobs import Job, Outcome
+    from sim.cli.jobs import Job
+    from sim.cli.outcomes import Outcome
     from sim.report.comparison import Told
 
 

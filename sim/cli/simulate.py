@@ -13,7 +13,8 @@ from sim import api
 from sim.cli import comparing
 from sim.cli.cinders import differences, sides
 from sim.cli.ending import Failure, Trace, command
-from sim.cli.jobs import MOST_EVENTS, Options, Outcome, job_of, outcomes_of, written
+from sim.cli.jobs import MOST_EVENTS, Options, job_of, written
+from sim.cli.outcomes import Outcome, outcomes_of
 from sim.cli.shared import (
     Cinders,
     Engine,
