@@ -23,7 +23,6 @@ from sim.inputs.hosts import backend_of, host_of
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import Strategy
 from sim.inputs.units import MIB_PER_GIB
-from sim.model.arrays import content_of, file_of
 from sim.model.initial import Placed, asked_type, store_hosts
 from sim.model.links import Links, links_of
 from sim.model.lottery import LOCKS, SCHEDULER, first_state
@@ -218,12 +217,12 @@ def _uploads(s: State, case: Case, names: Names, strategy: Strategy) -> State:
             rate_over(mib, bound_of(rate), of_image)
             for mib, of_image in zip(names.size_mib.tolist(), least_s.tolist(), strict=True)
         ]
-    images = list(case.images.values())
+    uploaded = case.uploaded
     kept = [
         [names.hosts.index(host) for host in store_hosts(case, strategy, image)]
-        if image.image_id in case.uploaded
+        if image.image_id in uploaded
         else []
-        for image in images
+        for image in case.images.values()
     ]
     s.store_start[1:] = np.cumsum([len(pools) for pools in kept])
     asked = [asked_type(case, strategy, tier.image_service_store_id) for tier in case.scenario.tiers.values()]
@@ -355,14 +354,10 @@ def _fill_images(s: State, case: Case, names: Names) -> None:
     rate = case.scenario.glance.stream_mib_s
     if rate is not None:
         s.images["fetch_s"] = names.size_mib / rate
-    images, written = case.images.values(), {}
     for number, backend in enumerate(case.scenario.backends.values()):
-        how = backend.write_zeroes
-        if how not in written:
-            data = [(content_of(image, 0, backend), file_of(image, 0, backend)) for image in images]
-            written[how] = np.array([(content.gib, content == file) for content, file in data])
-        s.content_gib[:, number], s.file_is_content[:, number] = written[how].T
-        s.write_s[:, number] = names.write_s(backend, written[how][:, 0] * MIB_PER_GIB)
+        gib, s.file_is_content[:, number] = names.content(backend)
+        s.content_gib[:, number] = gib
+        s.write_s[:, number] = names.write_s(backend, gib * MIB_PER_GIB)
 
 
 def records_of(names: Names, placed: list[Placed], codes: Sequence[int], owns_store: bool) -> state.Array:

@@ -19,6 +19,7 @@ from sim.inputs.scenario import Case
 from sim.inputs.texts import texts
 from sim.inputs.trace import EVENTS
 from sim.inputs.units import GIB, MIB
+from sim.model.arrays import content_of, file_of
 from sim.model.rules import bound_of, moved_s
 
 
@@ -44,7 +45,8 @@ class Names:
         self.projects = [PROJECT, *projects]  # others may use no private image: which they are is no matter
         self.tenants = Tenants()
         self.tenants.of(case.initial["project"])
-        images = list(case.images.values())
+        self._images = images = list(case.images.values())
+        self._contents: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]] = {}
         self.nodes = list(
             dict.fromkeys(node for backend in case.scenario.backends.values() for node in backend.node_names)
         )
@@ -70,6 +72,19 @@ class Names:
         rows["chosen"] = [bool(image.store_hosts) for image in images]
         rows["first_location"] = NONE
         rows["foreign"] = [image.image_owner not in ("", image.owner) for image in images]
+
+    def content(self, backend: Backend) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """GiB of the content of a volume of each image, and whether the image's file is that content
+        (images,)."""
+        how = backend.write_zeroes  # all of a backend that it depends on
+        if how not in self._contents:
+            contents = [content_of(image, 0, backend) for image in self._images]
+            files = [file_of(image, 0, backend) for image in self._images]
+            self._contents[how] = (
+                np.array([content.gib for content in contents], np.float64),
+                np.array([content == file for content, file in zip(contents, files, strict=True)], np.bool_),
+            )
+        return self._contents[how]
 
     def write_s(self, backend: Backend, mib: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Seconds to convert each image and write `mib` to a volume; without the write, if writes share a

@@ -27,6 +27,7 @@ def tally(
     late: Array,
     downloaded: Array,
     blocks: Array,
+    made_s: Array,
     first: Array,
     seconds: Array,
 ) -> None:
@@ -35,9 +36,9 @@ def tally(
     `other` marks creates without an image: only their errors count, as OTHER_ERRORS.
     `slow_s` (T + 1): above it one is slow, by tier, then for all. Counted in: `sources` (P + 1, T, sources),
     `late` (P + 1, T) above `boot_timeout_s`, `downloaded` (P + 1, T) bytes, `blocks` (P + 1, T, COUNTS,
-    blocks). `seconds` gets those of the creates that succeed, by pool and tier: those of pool p (from 0 on)
-    and tier t begin where `first` (P * T + 2) says at p * T + t, and end where the next begin. All these
-    are zeros before.
+    blocks), and `made_s` (P + 1, T, blocks) the seconds of all creates that succeed. `seconds` gets those of
+    each, by pool and tier: those of pool p (from 0 on) and tier t begin where `first` (P * T + 2) says at
+    p * T + t, and end where the next begin. All these are zeros before.
     """
     tiers = sources.shape[1]
     for row in range(len(end)):
@@ -56,6 +57,7 @@ def tally(
         else:
             blocks[pool, t, CLONES, b] += 1
         taken = end[row] - asked[row]
+        made_s[pool, t, b] += taken
         blocks[pool, t, SLOW, b] += int(taken > slow_s[t])
         blocks[pool, t, SLOW_ALL, b] += int(taken > slow_s[tiers])
         late[pool, t] += int(taken > boot_timeout_s)

@@ -62,7 +62,7 @@ class Trace:
     start: datetime | None
     path: Path
 
-    @property
+    @cached_property
     def schedules(self) -> bool:
         """Whether the scheduler places a volume: of a user, or of an image that comes into the store."""
         placed = self.events["event"].isin(["create", "store_image"])

@@ -115,26 +115,18 @@ class Measurer:
     def _count(
         self, done: Array, s: State, boot_timeout_s: float
     ) -> tuple[tuple[Array, ...], dict[str, list[list[float]]]]:
-        """The counts of `sim.fast.tally` for `done`, the rows after the warm-up, MADE_S; and `_times`."""
+        """The counts of `sim.fast.tally` for `done`, the rows after the warm-up; and `_times`."""
         pools, tiers = len(s.pools), int(s.options[0]["tiers"])
         sources = np.zeros((pools + 1, tiers, len(SOURCES)), np.int64)
         late, downloaded = np.zeros((pools + 1, tiers), np.int64), np.zeros((pools + 1, tiers))
         blocks = np.zeros((pools + 1, tiers, len(COUNTS), self.blocks), np.int64)
+        made_s = np.zeros((pools + 1, tiers, self.blocks))
         first, seconds = np.zeros(pools * tiers + 2, np.int64), np.empty(len(done))
         of_creates = (self.other, self._asked, self._tier, self._block, self._bytes)
-        counted = (sources, late, downloaded, blocks, first, seconds)
+        counted = (sources, late, downloaded, blocks, made_s, first, seconds)
         became = (done["end"], done["host"], done["source"], done["available"])
         tally(*became, *of_creates, self._slow_s, boot_timeout_s, *counted)
-        return (sources, late, downloaded, blocks, self._made_s(done, s)), _times(seconds, first, s)
-
-    def _made_s(self, done: Array, s: State) -> Floats:
-        """MADE_S of `done` by pool (from 1 on), tier and block (P + 1, T, blocks)."""
-        shape = len(s.pools) + 1, int(s.options[0]["tiers"]), self.blocks
-        made = done["available"] & ~self.other
-        place = np.ravel_multi_index((done["host"][made] + 1, self._tier[made], self._block[made]), shape)
-        spent = done["end"][made] - self._asked[made]
-        sums: Floats = np.bincount(place, spent, int(np.prod(shape))).astype(float).reshape(shape)
-        return sums
+        return (sources, late, downloaded, blocks, made_s), _times(seconds, first, s)
 
     def _tiers(
         self, blocks: Ints, made_s: Floats, backend: int, s: State
