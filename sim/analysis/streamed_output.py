@@ -72,7 +72,8 @@ class Output:
         """Write the events of the cache, and the rows of creates before the first that has not ended."""
         w = s.world[0]
         ids = self._asked["volume_id"]
-        events = cache_events_of(s, self._names, ids, self._first)
+        noted = s.cache_events[: int(w["cache_events"])]
+        events = cache_events_of(noted, self._names, ids, self._first)
         self.cache_events.add(events)
         self.seen.happened(events)
         self._events = pd.concat([self._events, events], ignore_index=True)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,13 +98,17 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     prepared = Prepared(case)
     times = instants(float(case.trace.events["time"].iloc[-1]))
     s, placed, engine_s = prepared.play(case.scenario, strategy, progress, times)
-    uploads = uploads_of(s, prepared.names, prepared.ids)
-    # The trace as numbers takes as much memory as the tables, which do not need it.
-    s = s._replace(**dict.fromkeys(prepared.trace, NO_EDGES))
+    names, asked = prepared.names, prepared.asked
+    rows, noted = s.rows[: len(asked)], s.cache_events[: int(s.world[0]["cache_events"])]
+    until = float(rows["end"].max(initial=case.trace.events["time"].iloc[-1]))
+    few = few_rows(s, case, prepared, placed, until)
+    # The state and the trace as numbers take as much memory as the long tables, which need little of them.
     prepared.trace.clear()
-    creates = tables_of(s.rows[: len(prepared.asked)], case, prepared.names, prepared.asked)
-    s = s._replace(rows=NO_EDGES)  # as do the rows
-    return records(s, case, prepared, creates, uploads, placed, engine_s)
+    del s
+    requests, others = tables_of(rows, case, names, asked)
+    del rows
+    cache_events = cache_events_of(noted, names, asked["volume_id"], 0)
+    return Records(requests=requests, others=others, cache_events=cache_events, engine_s=engine_s, **few)
 
 
 class Prepared:
@@ -252,34 +257,19 @@ def room(s: State, locations: int) -> State:
 # -- tables --------------------------------------------------------------------------------------------
 
 
-def records(
-    s: State,
-    case: Case,
-    prepared: Prepared,
-    creates: tuple[pd.DataFrame, pd.DataFrame],
-    uploads: pd.DataFrame,
-    placed: list[Placed],
-    engine_s: float,
-) -> Records:
-    """The run's tables."""
-    names, asked = prepared.names, prepared.asked
-    ends = [float(table["end"].max()) for table in creates if len(table)]
-    until = max([float(case.trace.events["time"].iloc[-1]), *ends])
-    requests, others = creates
-    return Records(
-        requests=requests,
-        others=others,
-        cache_events=cache_events_of(s, names, asked["volume_id"], 0),
-        cache=cache_of(s, names),
-        uploads=uploads,
-        usage=usage_of(s, names, until),
-        space=space_of(s, names),
-        volumes=_volumes(s, names, prepared.ids, placed),
-        nodes=nodes_of(s, names, case, until),
-        directories=directories_of(s, names, case),
-        links=links_of(s, case, until),
-        engine_s=engine_s,
-    )
+def few_rows(s: State, case: Case, prepared: Prepared, placed: list[Placed], until: float) -> dict[str, Any]:
+    """The tables of `Records` that do not grow with each create. `until`: see `usage_of`."""
+    names = prepared.names
+    return {
+        "cache": cache_of(s, names),
+        "uploads": uploads_of(s, names, prepared.ids),
+        "usage": usage_of(s, names, until),
+        "space": space_of(s, names),
+        "volumes": _volumes(s, names, prepared.ids, placed),
+        "nodes": nodes_of(s, names, case, until),
+        "directories": directories_of(s, names, case),
+        "links": links_of(s, case, until),
+    }
 
 
 def tables_of(
@@ -304,22 +294,23 @@ def tables_of(
     )
 
 
-def cache_events_of(s: State, names: Names, volume_ids: pd.Series[str], first: int) -> pd.DataFrame:
+def cache_events_of(noted: Array, names: Names, volume_ids: pd.Series[str], first: int) -> pd.DataFrame:
     """The events noted; `volume_ids` are those of the creates from row `first` on."""
-    noted = s.cache_events[: int(s.world[0]["cache_events"])]
     skipped = noted["event"] == state.SKIPPED
     event, reason = ({number: told[part] for number, told in CACHE_EVENTS.items()} for part in (0, 1))
-    of_skip, of_others = (
-        _by_number(SKIP_REASONS, noted["reason"], ARRAY_FAILED),
-        _by_number(reason, noted["event"]),
-    )
+    # A skip's reason stands behind those of the others.
+    reason |= {len(reason) + number: told for number, told in SKIP_REASONS.items()}
     columns = {
         "time": noted["time"],
         "host": named_column(noted["pool"], names.hosts),
         "event": _by_number(event, noted["event"]),
         "image_id": named_column(noted["image"], names.images),
         "size_gib": noted["size_gib"].astype(np.int64),
-        "reason": of_skip.where(skipped, of_others),
+        "reason": _by_number(
+            reason,
+            np.where(skipped, len(CACHE_EVENTS) + noted["reason"], noted["event"]),
+            ARRAY_FAILED,
+        ),
         "volume_id": named_column(np.where(noted["row"] == NONE, NONE, noted["row"] - first), volume_ids),
     }
     return cache_events_table(columns)
@@ -327,7 +318,7 @@ def cache_events_of(s: State, names: Names, volume_ids: pd.Series[str], first: i
 
 def _by_number(texts: dict[int, str], numbers: Array, other: str = "") -> pd.Series[str]:
     """The text of each number; `other` of those without one."""
-    found, places = np.unique(numbers, return_inverse=True)
+    places, found = pd.factorize(numbers)
     return named_column(places, [texts.get(number, other) for number in found.tolist()])
 
 

@@ -37,3 +37,10 @@ def named(codes: npt.NDArray[np.integer[Any]], names: pa.Array) -> pa.Array:
 def column(found: pa.Array) -> pd.Series[str]:
     """Texts as a column."""
     return pd.Series(pd.array(found, dtype="str"))
+
+
+def plain(names: pd.Series[Any]) -> pd.Series[str]:
+    """A column of names, or a category of them, as texts; its index goes. `astype` takes longer."""
+    if isinstance(names.dtype, pd.CategoricalDtype):
+        return column(named(names.cat.codes.to_numpy(), texts(names.cat.categories)))
+    return names.astype("str").reset_index(drop=True)

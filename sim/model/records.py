@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.inputs.texts import column, named, texts
+from sim.inputs.texts import column, named, plain, texts
 from sim.inputs.units import GIB
 
 Numbers = npt.NDArray[np.integer[Any]]
@@ -115,7 +115,7 @@ def tables_of_creates(
     """
     table = pd.DataFrame(
         {
-            **{name: asked[name].astype("str") for name in ("volume_id", "image_id", "volume_type")},
+            **{name: plain(asked[name]) for name in ("volume_id", "image_id", "volume_type")},
             "host": columns["host"],
             **{name: asked[name] for name in ("size_gib", "time")},
             "end": columns["end"],
