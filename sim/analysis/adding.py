@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -101,22 +101,23 @@ def counted(kinds: Mapping[str, Kind], part: Part, case: Case, strategy: Strateg
 
 def _summed(keys: list[str], rows: pd.DataFrame, before: pd.DataFrame | None) -> pd.DataFrame:
     """One row for each combination of the keys. `DataFrame.groupby` takes much longer for few rows."""
-    rows = rows.astype(dict.fromkeys(keys, "str"))  # categories may differ between parts
     both = rows if before is None else pd.concat([before, rows], ignore_index=True)
-    codes = np.zeros(len(both), np.int64)
+    codes, names = np.zeros(len(both), np.int64), {}
     for key in keys:
-        numbers, names = pd.factorize(both[key], sort=True)
-        codes = codes * len(names) + numbers
+        numbers, names[key] = pd.factorize(both[key], sort=True)
+        codes = codes * len(names[key]) + numbers
     place, known = pd.factorize(codes, sort=True)  # `np.unique` would sort all rows
-    first = np.zeros(len(known), np.intp)
-    first[place[::-1]] = np.arange(len(both))[::-1]  # of equal places the last one stays
-    table = {key: both[key].iloc[first].reset_index(drop=True) for key in keys}
+    table: dict[str, Any] = dict.fromkeys(keys)
+    rest = known
+    for key in reversed(keys):
+        rest, numbers = np.divmod(rest, len(names[key]))
+        table[key] = names[key].take(numbers).astype("str")
     for name in both.columns.difference(keys, sort=False):
         values = both[name].to_numpy()
         largest = str(name).endswith("_max")
-        total = np.full(len(first), values.min()) if largest else np.zeros(len(first), values.dtype)
+        total = np.full(len(known), values.min()) if largest else np.zeros(len(known), values.dtype)
         (np.maximum if largest else np.add).at(total, place, values)
-        table[name] = pd.Series(total)
+        table[name] = total
     return pd.DataFrame(table)
 
 

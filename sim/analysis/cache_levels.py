@@ -70,12 +70,19 @@ class Overshoots:
     def add(self, cache_events: pd.DataFrame) -> None:
         """Take in the next events, in order of time."""
         events = cache_events[cache_events["event"].isin(list(ENTRIES))]
-        for host, rows in events.groupby(self._bounded(events), sort=False):
-            level = self._levels.setdefault(str(host), self._start(str(host)))
-            sign = changes(rows)
+        numbers, hosts = pd.factorize(self._bounded(events))
+        signs, sizes_gib, times = (
+            changes(events),
+            events["size_gib"].to_numpy(float),
+            events["time"].to_numpy(),
+        )
+        for number, host in enumerate(hosts):
+            level = self._levels.setdefault(host, self._start(host))
+            rows = np.flatnonzero(numbers == number)
+            sign = signs[rows]
             entries = level.entries + np.cumsum(sign)
-            gib = level.gib + np.cumsum(sign * rows["size_gib"].to_numpy(float))
-            self._hold(str(host), rows["time"].to_numpy(float), entries, gib, np.cumsum(sign > 0) > 0)
+            gib = level.gib + np.cumsum(sign * sizes_gib[rows])
+            self._hold(host, times[rows], entries, gib, np.cumsum(sign > 0) > 0)
 
     def table(self, end_s: float) -> pd.DataFrame:
         """The limits that were passed until the end of the run: host, limit, allowed, peak and over_s."""

@@ -41,20 +41,26 @@ def _failed(table: pd.DataFrame, case: Case) -> pd.DataFrame | None:
     return costs(failed.assign(what=exception_of(failed["error"])), case, "volume_type", "what")
 
 
-def _held(table: pd.DataFrame, case: Case) -> pd.DataFrame:
+def _held(table: pd.DataFrame, case: Case) -> pd.DataFrame | None:
     held = table[table["cache_held"] > 0]
+    if held.empty:
+        return None
     return costs(held, case, "volume_type").assign(cache_held_max=held["cache_held"])
 
 
-def _late(part: Part, case: Case, strategy: Strategy) -> pd.DataFrame:
+def _late(part: Part, case: Case, strategy: Strategy) -> pd.DataFrame | None:
     table = part.requests
     seconds = table["end"] - table["time"]
     late = (table["status"] == "available") & (seconds > case.scenario.boot_timeout_s)
+    if not late.any():
+        return None
     return costs(table[late], case, "volume_type").assign(seconds_max=seconds[late])
 
 
-def _waited(part: Part, case: Case, strategy: Strategy) -> pd.DataFrame:
+def _waited(part: Part, case: Case, strategy: Strategy) -> pd.DataFrame | None:
     waited = part.requests[part.requests["lock_wait_s"] > 0]
+    if waited.empty:
+        return None
     seconds = waited["lock_wait_s"]
     return waited[["volume_type"]].assign(creates=1, lost_s=seconds, seconds_max=seconds)
 

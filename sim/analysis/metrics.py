@@ -267,13 +267,14 @@ def pools_table(records: Records, case: Case) -> pd.DataFrame:
 def pool_counts(requests: pd.DataFrame, others: pd.DataFrame, case: Case) -> pd.DataFrame:
     """The columns of `pools_table` that count creates, by host (the index)."""
     hosts = pd.Index(list(case.scenario.pools()))
+    host, source = requests["host"].astype("category"), requests["source"]
     counted = {
-        "requests": requests["host"],
-        "store_clones": requests.loc[requests["source"] == "store", "host"],
-        "cache_clones": requests.loc[requests["source"] == "cache", "host"],
-        "driver_clones": requests.loc[requests["source"] == "driver", "host"],
-        "downloads": requests.loc[requests["source"] == "download", "host"],
-        "errors": requests.loc[requests["status"] == "error", "host"],
+        "requests": host,
+        "store_clones": host[source == "store"],
+        "cache_clones": host[source == "cache"],
+        "driver_clones": host[source == "driver"],
+        "downloads": host[source == "download"],
+        "errors": host[requests["status"] == "error"],
         "other_errors": others.loc[others["status"] == "error", "host"],
     }
     return pd.DataFrame({name: _count_by(column, hosts) for name, column in counted.items()}, index=hosts)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from sim.analysis.adding import Counts, Kind, Part, costs
-from sim.analysis.names import among, by_pair
+from sim.analysis.names import Mask, among, by_pair
 from sim.analysis.wording import Finding, at_host, clone_limits, count, lost, name_of, number, parts_of, some
 from sim.inputs.strategies import Strategy
 from sim.model.initial import store_hosts
@@ -59,46 +61,54 @@ def _asked(part: Part, case: Case, strategy: Strategy) -> pd.DataFrame | None:
     if not strategy.uses_store or strategy.on_demand:
         return None
     of, requests = _stored(case, strategy), part.requests
-    downloaded = requests["source"] == "download"
-    useless = requests["image_id"].isin([image.image_id for image in of.useless])
-    placed = requests["image_id"].isin(of.useful - case.stored_later) & (requests["host"] != "")
-    beside = placed.copy()
-    some = requests.loc[placed, ["host", "image_id"]]
-    beside[placed] = by_pair(some["host"], some["image_id"], lambda host, image: host in of.hosts[image])
+    image, images = pd.factorize(requests["image_id"])
+    host, hosts = pd.factorize(requests["host"])
+
+    def asks_for(known: Collection[str]) -> Mask:
+        return images.isin(list(known))[image]
+
+    source, downloaded = requests["source"], (requests["source"] == "download").to_numpy()
+    placed = asks_for(of.useful - case.stored_later) & (hosts != "")[host]
+    beside = placed & by_pair(
+        requests["host"], requests["image_id"], lambda host, image: host in of.hosts.get(image, ())
+    )
     across = [host for host in case.scenario.pools() if case.scenario.backend_at(host).clone_across_pools]
-    foreign = requests["image_id"].isin([image.image_id for image in of.foreign])
+    foreign = asks_for([image.image_id for image in of.foreign])
     encrypted = among(requests["volume_id"], part.events.loc[part.events["encrypted"], "volume_id"])
-    own = beside & ~foreign & ~requests["image_id"].isin(case.uploaded)
-    far = placed & ~beside & ~requests["host"].isin(across)
     chosen = {
-        "useless": useless,
+        "useless": asks_for([image.image_id for image in of.useless]),
         "placed": placed,
-        "far": far,
-        "missed": beside & foreign & (requests["source"] != "store"),
-        "refused": own & downloaded & ~encrypted,
+        "far": placed & ~beside & ~hosts.isin(across)[host],
+        "missed": beside & foreign & (source != "store").to_numpy(),
+        "refused": beside & ~foreign & ~asks_for(case.uploaded) & downloaded & ~encrypted,
         "unread": _unread(requests, case),
     }
-    asked = costs(requests, case, "host")
-    of_downloads = asked.assign(lost_s=asked["lost_s"].where(downloaded, 0.0))
-    rows = [
-        (of_downloads if what in ("useless", "far") else asked)[mask].assign(what=what)
-        for what, mask in chosen.items()
-        if mask.any()
-    ]
+    lost_s = costs(requests, case)["lost_s"].to_numpy()
+    of_downloads = np.where(downloaded, lost_s, 0.0)
+
+    def by_host(what: str, mask: Mask) -> pd.DataFrame:
+        """There are many creates, and some count twice: they are added up here."""
+        chosen, lost = host[mask], (of_downloads if what in ("useless", "far") else lost_s)[mask]
+        sums = {"creates": np.bincount(chosen), "lost_s": np.bincount(chosen, lost)}
+        table = pd.DataFrame({"what": what, "host": hosts[: len(sums["creates"])], **sums})
+        return table[table["creates"] > 0]
+
+    rows = [by_host(what, mask) for what, mask in chosen.items() if mask.any()]
     return pd.concat(rows, ignore_index=True) if rows else None
 
 
-def _unread(requests: pd.DataFrame, case: Case) -> pd.Series[bool]:
+def _unread(requests: pd.DataFrame, case: Case) -> Mask:
     """Whether a create failed because others read the image at the same time.
 
     A conversion directory that fills while a download waits raises the same error. But only glance_store has
     tried for 24 s in each attempt before.
     """
-    lost = (requests["status"] == "error") & requests["error"].str.contains("GlanceMetadataNotFound")
-    waited_s = (
-        requests["lock_wait_s"] + requests["stream_wait_s"] + TRIES_S * requests["attempts"].astype(float)
-    )
-    return lost & (requests["end"] - requests["time"] >= waited_s - CLOCK_S)
+    unread = (requests["status"] == "error").to_numpy(copy=True)
+    failed = requests[unread]
+    lost = failed["error"].str.contains("GlanceMetadataNotFound")
+    waited_s = failed["lock_wait_s"] + failed["stream_wait_s"] + TRIES_S * failed["attempts"].astype(float)
+    unread[unread] = lost & (failed["end"] - failed["time"] >= waited_s - CLOCK_S)
+    return unread
 
 
 KINDS = {"stored": Kind(("what", "host"), _asked)}
