@@ -30,11 +30,14 @@ def results(
         generator = parallel(jobs)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return _until_closed(generator)
+    until_closed = _until_closed(generator)
+    next(until_closed)  # what has not begun, nobody can close
+    return until_closed
 
 
 def _until_closed(generator: Generator[Any]) -> Generator[Any]:
     try:
+        yield
         for result in generator:  # noqa: UP028  it would close the generator with its warning
             yield result
     finally:

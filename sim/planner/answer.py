@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 
 from sim.analysis.pareto import frontier
+from sim.analysis.pool import results
 from sim.analysis.verification import difference
 from sim.inputs.beside import beside
 from sim.inputs.cells import csv_text
@@ -82,12 +86,14 @@ def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:
         load = load_of(path, {**changes, "workload.until": cut_s}, options.replications, options.warm_up_s)
     simulator = Simulator(load, targets, options)
     plan = search(load, targets, simulator)
-    today = whole(load.case, plan.todays_strategy)
-    planned = whole(planned_case(plan), plan.best.choice.strategy)
-    told = document(plan, today, planned)
-    told["sensitivity"] = sensitivity(plan, simulator)
-    if rest is not None:
-        told["back_test"] = back_test(plan, rest)
+    case, strategy = planned_case(plan), plan.best.choice.strategy
+    with closing(_run_by_cinder(case, strategy, options)) as checking:
+        today, planned = whole(load.case, plan.todays_strategy), whole(case, strategy)
+        told = document(plan, today, planned)
+        sensitive = sensitivity(plan, simulator)
+        tested = {} if rest is None else {"back_test": back_test(plan, rest)}
+        told |= {"checked_by_cinder": _checked(next(checking), planned.records)}
+        told |= {"sensitivity": sensitive, **tested}
     every = [simulator] if rest is None else [simulator, rest]
     told["cells"] = sum(each.cells for each in every)
     told["requests_simulated"] = sum(each.requests for each in every)
@@ -104,12 +110,10 @@ def whole(case: Case, strategy: str) -> Whole:
 def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
     """The document of a plan, with stable keys, as JSON can hold it.
 
-    `today` and `planned` are full runs of engine `fast`. Here engine `cinder` runs the plan once more: its
-    results must be the same.
+    `today` and `planned` are full runs of engine `fast`.
     """
     task, records = plan.task, planned.records
     scenario, confidence = task.scenario, task.targets.shown_confidence
-    checked = run(planned.case, planned.strategy, "cinder")
     best = figures(plan.best.runs, scenario, task.sample, confidence)
     now = figures(plan.today, scenario, task.sample, confidence)
     if len(plan.load.cases) == 1:
@@ -154,12 +158,19 @@ def document(plan: Plan, today: Whole, planned: Whole) -> dict[str, Any]:
         **promised_load(plan.load, records.requests),
         "warm_up_s": plan.load.warm_up_s,
         "settings": kept(scenario),
-        "checked_by_cinder": {
-            "requests": len(checked.requests),
-            "equal": (parted := difference(checked, records)) is None,
-            "difference": parted or "",
-        },
     }
+
+
+def _run_by_cinder(case: Case, strategy: str, options: PlanOptions) -> Generator[Records]:
+    """The run of engine `cinder`: if there are several processes here, one of them begins with it now."""
+    with joblib.parallel_config("loky", n_jobs=options.workers if options.dask is None else 1):
+        return results(run, [(case, strategy, "cinder")])
+
+
+def _checked(by_cinder: Records, records: Records) -> dict[str, Any]:
+    """Whether engine `cinder` ran the plan as engine `fast` did."""
+    parted = difference(by_cinder, records)
+    return {"requests": len(by_cinder.requests), "equal": parted is None, "difference": parted or ""}
 
 
 def planned_case(plan: Plan) -> Case:

@@ -119,6 +119,12 @@ def test_the_document_has_the_keys_that_scripts_rely_on(planned: dict[str, Any])
     assert planned["checked_by_cinder"]["equal"] and planned["requests_simulated"] > 400
 
 
+def test_on_two_processes_it_says_the_same(path: Path, planned: dict[str, Any]) -> None:
+    """One of them runs Cinder's own code, while the other changes inputs."""
+    document = sim.plan(path, Targets(hit_rate={"": 0.6}), workers=2).document
+    assert json.dumps(document) == json.dumps(planned)
+
+
 def test_what_it_promises_is_what_a_fresh_simulation_gives(path: Path, planned: dict[str, Any]) -> None:
     case = sim.load(path)
     options = ("image_volume_cache_enabled", "image_volume_cache_max_size_gb", "image_volume_cache_max_count")
