@@ -92,7 +92,7 @@ def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:
         told = document(plan, today, planned)
         sensitive = sensitivity(plan, simulator)
         tested = {} if rest is None else {"back_test": back_test(plan, rest)}
-        told |= {"checked_by_cinder": _checked(next(checking), planned.records)}
+        told |= {"checked_by_cinder": checked(next(checking), planned.records)}
         told |= {"sensitivity": sensitive, **tested}
     every = [simulator] if rest is None else [simulator, rest]
     told["cells"] = sum(each.cells for each in every)
@@ -167,7 +167,7 @@ def _run_by_cinder(case: Case, strategy: str, options: PlanOptions) -> Generator
         return results(run, [(case, strategy, "cinder")])
 
 
-def _checked(by_cinder: Records, records: Records) -> dict[str, Any]:
+def checked(by_cinder: Records, records: Records) -> dict[str, Any]:
     """Whether engine `cinder` ran the plan as engine `fast` did."""
     parted = difference(by_cinder, records)
     return {"requests": len(by_cinder.requests), "equal": parted is None, "difference": parted or ""}

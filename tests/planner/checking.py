@@ -11,6 +11,7 @@ from sim.planner import answer
 from sim.planner.search import search
 from sim.planner.simulator import PlanOptions, Simulator, load_of
 from sim.planner.targets import Targets
+from sim.run import run
 from tests.planner.enumerated import Everything, Mask, Rule, cell_of, cheapest, least, most, smallest_of
 
 Document = dict[str, Any]
@@ -21,8 +22,10 @@ def planned(of: Everything, growth: float = 1.0, confidence: float = 0, **bounds
     changes = {} if growth == 1 else {"workload.growth": growth}
     load, targets = load_of(of.case.path, changes, 1, 0.0), Targets(confidence=confidence, **bounds)
     plan = search(load, targets, Simulator(load, targets, PlanOptions(workers=1)))
-    today = answer.whole(load.case, plan.todays_strategy)
-    return answer.document(plan, today, answer.whole(answer.planned_case(plan), plan.best.choice.strategy))
+    case, strategy = answer.planned_case(plan), plan.best.choice.strategy
+    today, best = answer.whole(load.case, plan.todays_strategy), answer.whole(case, strategy)
+    checked = answer.checked(run(case, strategy, "cinder"), best.records)
+    return answer.document(plan, today, best) | {"checked_by_cinder": checked}
 
 
 def rules(of: Everything, **bounds: Any) -> tuple[list[Rule], list[Rule]]:
