@@ -11,7 +11,7 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     arrays.py     space, places and clones (as sim/model/arrays.py); usage.py keeps the accounts of them
     events.py     the clock, waiting, Cinder's reading of the time
     cache.py      the image-volume cache, with its eviction policies, and locations in the Cinder store
-    scheduler.py  filter and weighers over the backends' reports
+    scheduler.py  filter and weighers over what backends reported; reports.py has that
     create.py     one create, phase by phase; cloning.py and download.py have where its data come from
     upload.py     one upload, phase by phase
     phases.py     the phases of a create

@@ -6,6 +6,7 @@ What takes time returns a `Step`: why the array refuses, or 0, and the seconds t
 from __future__ import annotations
 
 from sim.fast.jit import compiled
+from sim.fast.reports import keep_report
 from sim.fast.rules import (
     clone_s,
     delete_refusal,
@@ -317,6 +318,7 @@ def unlink(s: State, slot: int, v: int) -> None:
 @compiled
 def change(s: State, slot: int, count: int, size_gib: int) -> None:
     d = s.slots[slot]
+    keep_report(s, d.pool)
     p = s.pools[d.pool]
     p.volumes += count
     p.volumes_peak = max(p.volumes_peak, p.volumes)
@@ -383,13 +385,14 @@ def hold(s: State, slot: int, lineage: int) -> None:
     """Let a volume share a lineage's data."""
     d = s.slots[slot]
     d.lineage = lineage
-    member = d.tier * KINDS + d.kind
-    s.lineages[lineage].members += 1
+    data, member = s.lineages[lineage], d.tier * KINDS + d.kind
+    data.members += 1
     s.members[lineage, member] += 1
     if s.members[lineage, member] == 1:  # else the payer stays the same
         s.world[0].stamp += 1
         s.member_since[lineage, member] = s.world[0].stamp
-        charge(s, lineage)
+        if data.payer == NONE or pays_before(s, lineage, member, data.payer):
+            charge(s, lineage, member)
 
 
 @compiled
@@ -399,8 +402,8 @@ def release(s: State, slot: int, lineage: int) -> None:
     member = d.tier * KINDS + d.kind
     data.members -= 1
     s.members[lineage, member] -= 1
-    if s.members[lineage, member] == 0:
-        charge(s, lineage)
+    if s.members[lineage, member] == 0 and data.payer == member:
+        charge(s, lineage, first_payer(s, lineage))
     if data.members == 0:
         if s.backends[s.pools[data.pool].backend].dedupe:
             forget_data(s, lineage)
@@ -422,21 +425,27 @@ def forget_data(s: State, lineage: int) -> None:
 
 
 @compiled
-def charge(s: State, lineage: int) -> None:
-    """Let the right member pay: users before the store before the cache, whoever came first of a kind."""
-    data = s.lineages[lineage]
+def first_payer(s: State, lineage: int) -> int:
+    """Who of a lineage's members is to pay, or NONE: see `payer_rank`."""
     payer = NONE
     for member in range(KINDS * s.options[0].tiers):
-        if s.members[lineage, member] == 0:
-            continue
-        rank = payer_rank(member % KINDS, s.member_since[lineage, member])
-        if payer == NONE or rank < payer_rank(payer % KINDS, s.member_since[lineage, payer]):
+        if s.members[lineage, member] > 0 and (payer == NONE or pays_before(s, lineage, member, payer)):
             payer = member
-    old = data.payer
-    if payer == old:
-        return
-    if old != NONE:
-        pay(s, data.pool, old, -data.gib)
+    return payer
+
+
+@compiled
+def pays_before(s: State, lineage: int, member: int, other: int) -> bool:
+    since = s.member_since[lineage, member], s.member_since[lineage, other]
+    return payer_rank(member % KINDS, since[0]) < payer_rank(other % KINDS, since[1])
+
+
+@compiled
+def charge(s: State, lineage: int, payer: int) -> None:
+    """Let another member pay, or none (NONE)."""
+    data = s.lineages[lineage]
+    if data.payer != NONE:
+        pay(s, data.pool, data.payer, -data.gib)
     if payer != NONE:
         pay(s, data.pool, payer, data.gib)
     data.payer = payer
@@ -444,5 +453,6 @@ def charge(s: State, lineage: int) -> None:
 
 @compiled
 def pay(s: State, pool: int, member: int, gib: float) -> None:
+    keep_report(s, pool)
     s.pools[pool].physical += gib
     meter(s, pool, member // KINDS, member % KINDS, 0, 0, gib)

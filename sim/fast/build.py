@@ -15,6 +15,7 @@ from sim.fast.jit import table_of
 from sim.fast.kernel import put_all
 from sim.fast.names import Names
 from sim.fast.node_rows import directories_of, lock_rows_of
+from sim.fast.scheduler import available_gib
 from sim.fast.shared import as_records, glance_routes, limit_of, threads_of
 from sim.fast.state import ACCOUNTS, NONE, State
 from sim.fast.tenants import with_tenants
@@ -147,6 +148,7 @@ def build(
     for number, (name, backend) in enumerate(scenario.backends.items()):
         _fill_backend(s, names, number, name, backend, strategy)
         s.backends[number]["route"] = shared.of_array.get(name, NONE)
+    s.backends["reports_after"] = np.cumsum(s.backends["nodes"]) - 1
     _fill_images(s, case, names)
     limits = scenario.conversion_limits()
     s.directories["capacity"] = [directory_bytes(limits.get(node)) for node in names.nodes]
@@ -283,10 +285,15 @@ def _zone_breaks(case: Case, names: Names) -> npt.NDArray[np.bool_]:
 
 def _no_capacity(backend: Backend, capacity_gib: float | None) -> bool:
     """Whether `CapacityFilter` divides by zero: nothing to provision on a thin pool, to two decimals."""
-    if capacity_gib is None or not backend.thin:
-        return False
-    unreserved = capacity_gib - math.floor(capacity_gib * (backend.reserved_percentage / 100))
-    return round(unreserved * backend.max_over_subscription_ratio, 2) == 0
+    return backend.thin and _rounded_gib(backend, capacity_gib) == 0
+
+
+def _rounded_gib(backend: Backend, capacity_gib: float | None) -> float:
+    """What a pool makes available, to two decimals."""
+    if capacity_gib is None:
+        return math.inf
+    ratio = backend.max_over_subscription_ratio
+    return round(available_gib(capacity_gib, backend.reserved_percentage, ratio, backend.thin), 2)
 
 
 def _fill_world(s: State) -> None:
@@ -342,6 +349,7 @@ def _fill_backend(
         p = s.pools[pool]
         capacity = bound_of(spec.capacity_gib)
         p["backend"], p["capacity"], p["max_volumes"] = number, capacity, limit_of(spec.max_volumes)
+        p["available_rounded"] = _rounded_gib(backend, spec.capacity_gib)
         p["zone"] = names.zones.index(backend.availability_zone)
         p["provision_limit"] = provision_limit_gib(capacity, values["ratio"], backend.thin)
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):

@@ -14,7 +14,7 @@ from sim.fast.events import (
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row
 from sim.fast.quotas import give_back
-from sim.fast.scheduler import report
+from sim.fast.reports import report
 from sim.fast.state import NONE, State
 from sim.fast.threads import give_thread, take_thread
 from sim.model.repeats import repeats

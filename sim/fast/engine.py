@@ -231,8 +231,8 @@ def most_locations(s: State) -> int:
 def room(s: State, locations: int) -> State:
     """The same state with twice the room in every array that is more than half full."""
     w = s.world[0]
-    burst = locations + int(w["entries"]) + 2 * MARGIN
     few, some = AHEAD * MARGIN, AHEAD * (locations + MARGIN)
+    burst = int(w["entries"]) + locations + few
     lineages = w["used_lineages"] + some  # an upload may put one on every pool
     used = {
         "events": w["events"] + few, "volumes": w["used_volumes"] + few, "slots": w["used_slots"] + some,

@@ -8,7 +8,7 @@ from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row
 from sim.fast.phases import CLONE_IMAGE
 from sim.fast.quotas import give_back, reserve
-from sim.fast.scheduler import report
+from sim.fast.reports import report
 from sim.fast.state import NONE, OVER_QUOTA, State
 from sim.model.repeats import repeats
 

@@ -40,7 +40,7 @@ from sim.fast.nodes import allocate
 from sim.fast.phases import ATTEMPT
 from sim.fast.places import image_delete_message, image_delete_over
 from sim.fast.quotas import exceeded, reserve_new, take
-from sim.fast.scheduler import report
+from sim.fast.reports import report_all
 from sim.fast.snapshots import drop, snapshot_step, take_snapshot
 from sim.fast.state import (
     BELOW_MINIMUM,
@@ -95,39 +95,35 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
         if w.position == count and more:
             return MORE_EVENTS
         if sure == 0:
-            if crowded(s, locations):
+            sure = events_ahead(s, locations)
+            if sure <= 0:
                 return MORE_ROOM
-            sure = AHEAD
         sure -= 1
-        if crowded_at_once(s, locations):
-            return MORE_ROOM
         next_trace = s.trace_time[w.position] if w.position < count else math.inf
         next_event = s.events[0].time if w.events > 0 else math.inf
-        if w.casts > 0:
-            next_event = w.now
-        upcoming = min(next_trace, next_event)
-        if w.next_edge < upcoming:
-            pass_edges(s, upcoming)
-        if w.report_at <= upcoming and w.report_at < math.inf:
-            report_all(s, upcoming)
-        if upcoming == math.inf:
-            return OVER
-        if next_trace <= next_event:
-            w.now = next_trace
-            happen(s, w.position)
-            w.position += 1
-        elif w.events > 0 and s.events[0].time <= next_event:
-            event = s.events[0]
-            w.now = event.time
-            what, who, pool = event.what, event.who, event.pool
-            drop_first(s)
-            run(s, what, who, pool)
-        else:
+        if w.casts > 0 and w.now < next_trace and w.now < next_event:
             event = s.casts[w.first_cast]
             what, who, pool = event.what, event.who, event.pool
             w.first_cast = (w.first_cast + 1) & (len(s.casts) - 1)
             w.casts -= 1
-            run(s, what, who, pool)
+        else:
+            upcoming = min(next_trace, next_event)
+            if w.next_edge < upcoming:
+                pass_edges(s, upcoming)
+            if w.report_at <= upcoming and w.report_at < math.inf:
+                report_all(s, upcoming)
+            if upcoming == math.inf:
+                return OVER
+            if next_trace <= next_event:
+                w.now = next_trace
+                happen(s, w.position)
+                w.position += 1
+                continue
+            event = s.events[0]
+            w.now = next_event
+            what, who, pool = event.what, event.who, event.pool
+            drop_first(s)
+        run(s, what, who, pool)
     return PAUSE
 
 
@@ -169,11 +165,11 @@ def put(s: State, placed: Any) -> None:
 
 
 @compiled
-def crowded(s: State, locations: int) -> bool:
-    """Whether the next `AHEAD` events may not find room in what one event uses little of."""
+def events_ahead(s: State, locations: int) -> int:
+    """For how many events there surely is room: at most `AHEAD`."""
     w = s.world[0]
     few, some = AHEAD * MARGIN, AHEAD * (locations + MARGIN)
-    return (
+    if (
         w.events + few > len(s.events)
         or w.used_volumes + few > len(s.volumes)
         or w.used_slots + some > len(s.slots)
@@ -184,36 +180,11 @@ def crowded(s: State, locations: int) -> bool:
         or w.used_entries + few > len(s.entries)
         or w.flows + few > len(s.flows)
         or w.steps + AHEAD * STEPS_MARGIN > len(s.steps)
-    )
-
-
-@compiled
-def crowded_at_once(s: State, locations: int) -> bool:
-    """Whether the next event may not find room in what one event may use much of, or what is flushed."""
-    w = s.world[0]
-    burst = w.entries + locations + MARGIN
-    return (
-        w.casts + burst > len(s.casts)
-        or w.cache_events + burst > len(s.cache_events)
-        or w.begun - w.flushed + 1 > len(s.rows)
-    )
-
-
-@compiled
-def report_all(s: State, upcoming: float) -> None:
-    """Let every node report before the next event. Of several reports, only the last is ever seen."""
-    w, interval = s.world[0], s.options[0].polling_interval
-    while w.report_at <= upcoming and w.report_at < math.inf:
-        if upcoming < math.inf:
-            last = float(math.floor(upcoming / interval))
-            if last > w.report_index and last * interval <= upcoming:
-                w.report_index, w.report_at = last, last * interval
-        w.now = w.report_at
-        for backend in range(len(s.backends)):
-            for node in range(s.backends[backend].nodes):
-                report(s, backend, node)
-        w.report_index += 1
-        w.report_at = w.report_index * interval if upcoming < math.inf else math.inf
+    ):
+        return 0
+    burst = w.entries + locations + few  # what one of these events may use of what is used most
+    bursts = min(len(s.casts) - w.casts, len(s.cache_events) - w.cache_events) // burst
+    return min(AHEAD, bursts, len(s.rows) - w.begun + w.flushed)
 
 
 @compiled

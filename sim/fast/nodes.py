@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sim.fast.jit import compiled
+from sim.fast.reports import keep_report
 from sim.fast.state import State
 from sim.model.repeats import repeats
 
@@ -40,6 +41,7 @@ def count_row(s: State, pool: int, node: int, count: int) -> None:
 @compiled
 def allocate(s: State, pool: int, node: int, gib: int) -> None:
     """`_update_allocated_capacity`: a node's own count of a pool, which begins at no less than 0."""
+    keep_report(s, pool)
     a = s.allocated[pool, node]
     a.gib = a.gib + gib if a.known else max(gib, 0)
     a.known = True

@@ -8,7 +8,7 @@ from sim.fast.events import BEGIN_IMAGE_DELETE, END_IMAGE_DELETE, later
 from sim.fast.jit import compiled
 from sim.fast.nodes import allocate, count_row
 from sim.fast.quotas import give_back
-from sim.fast.scheduler import report
+from sim.fast.reports import report
 from sim.fast.state import CACHE, FOR_USER, NONE, State, Step
 from sim.fast.threads import GRANTED, give_thread, take_thread
 from sim.fast.usage import orphan

@@ -12,6 +12,7 @@ from sim.fast.cache import last_used, location
 from sim.fast.chance import drawn
 from sim.fast.events import read_clock
 from sim.fast.jit import compiled
+from sim.fast.reports import keep_report
 from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
 from sim.model.repeats import repeats
 
@@ -19,21 +20,6 @@ BREAKS = -2
 # Of cinder/scheduler/weights/capacity.py: what it gives pools without a capacity.
 NO_CAPACITY = -1.0
 OFFSET_MIN, OFFSET_MULT = 10000, 100
-
-
-@repeats("cinder.volume.manager:VolumeManager", "publish_service_capabilities", "_append_volume_stats")
-@compiled
-def report(s: State, backend: int, node: int) -> None:
-    """`VolumeManager.publish_service_capabilities` of one node; the scheduler keeps the last of a backend."""
-    b = s.backends[backend]
-    b.reported_us = read_clock(s)
-    if not s.options[0].schedules:
-        return
-    for pool in range(b.first_pool, b.first_pool + b.pools):
-        p = s.pools[pool]
-        p.reported_physical = p.physical
-        p.reported_provisioned = p.provisioned
-        p.reported_allocated = s.allocated[pool, node].gib
 
 
 @repeats(
@@ -171,7 +157,7 @@ def weigh_by(s: State, v: int, weigher: int, pool: int) -> float:
     if weigher == BY_CAPACITY:
         if s.pools[pool].capacity == math.inf:
             return NO_CAPACITY if s.options[0].capacity_multiplier > 0 else math.inf
-        return free_capacity(s, pool)
+        return s.pools[pool].free
     if weigher == BY_ALLOCATED:
         return float(s.pools[pool].seen_allocated)
     if weigher == BY_NUMBER:
@@ -275,6 +261,7 @@ def consume(s: State, pool: int, size_gib: int) -> None:
 @compiled
 def refresh(s: State, pool: int) -> None:
     """`PoolState.update_from_volume_capability`: the last report, unless something was placed since."""
+    keep_report(s, pool)
     p = s.pools[pool]
     reported_us = s.backends[p.backend].reported_us
     if p.seen_us > reported_us:
@@ -294,9 +281,10 @@ def passes(s: State, pool: int, size_gib: int) -> bool:
     if p.capacity == math.inf:
         return True
     b = s.backends[p.backend]
-    if b.thin and (p.seen_provisioned + size_gib) / two_decimals(available(s, pool)) > b.ratio:
+    if b.thin and (p.seen_provisioned + size_gib) / p.available_rounded > b.ratio:
         return False
-    return free_capacity(s, pool) >= size_gib
+    p.free = free_capacity(s, pool)
+    return p.free >= size_gib
 
 
 @repeats("cinder.scheduler.sched_utils", "calculate_virtual_free_capacity")
@@ -304,20 +292,21 @@ def passes(s: State, pool: int, size_gib: int) -> bool:
 def free_capacity(s: State, pool: int) -> float:
     """`sched_utils.calculate_virtual_free_capacity` of a pool whose capacity is finite."""
     p = s.pools[pool]
-    free = available(s, pool) - p.seen_provisioned
-    if not s.backends[p.backend].thin and p.seen_free < free:
+    b = s.backends[p.backend]
+    free = available_of(p.capacity, b.reserved, b.ratio, b.thin) - p.seen_provisioned
+    if not b.thin and p.seen_free < free:
         free = p.seen_free
     return two_decimals(free)
 
 
 @repeats("cinder.scheduler.sched_utils", "calculate_capacity_factors")
-@compiled
-def available(s: State, pool: int) -> float:
-    """`total_available_capacity` of `sched_utils.calculate_capacity_factors`."""
-    p = s.pools[pool]
-    b = s.backends[p.backend]
-    unreserved = p.capacity - math.floor(p.capacity * (b.reserved / 100))
-    return unreserved * b.ratio if b.thin else unreserved
+def available_gib(capacity_gib: float, reserved: int, ratio: float, thin: bool) -> float:
+    """`total_available_capacity` of `sched_utils.calculate_capacity_factors`; `reserved` is a percentage."""
+    unreserved = capacity_gib - math.floor(capacity_gib * (reserved / 100))
+    return unreserved * ratio if thin else unreserved
+
+
+available_of = compiled(available_gib)
 
 
 @compiled

@@ -111,6 +111,7 @@ WORLD = np.dtype(
         ("now", "f8"), ("sequence", "i8"), ("reading_us", "i8"), ("read_at", "f8"), ("last_change", "f8"),
         ("stamp", "i8"),
         ("position", "i8"), ("happened", "i8"), ("report_at", "f8"), ("report_index", "f8"),
+        ("reports", "i8"), ("reported_us", "i8"),  # of all backends; the first reading of the last
         ("events", "i8"), ("first_cast", "i8"), ("casts", "i8"),
         ("used_volumes", "i8"), ("free_volume", "i8"), ("under_way", "i8"),
         ("used_slots", "i8"), ("free_slot", "i8"), ("used_lineages", "i8"), ("free_lineage", "i8"),
@@ -136,6 +137,7 @@ BACKENDS = np.dtype(
         ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("max_family", "i8"),
         ("ratio", "f8"), ("reserved", "i8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
+        ("reports_after", "i8"),  # when all nodes report: so many do before its last
         # the limits of its cache, from the first to below the second, with which the run would be the same
         ("size_from", "i8"), ("size_below", "i8"), ("count_from", "i8"), ("count_below", "i8"),
         ("volumes_peak", "i8"),
@@ -153,6 +155,7 @@ BACKENDS = np.dtype(
 POOLS = np.dtype(
     [
         ("backend", "i8"), ("capacity", "f8"), ("provision_limit", "f8"), ("max_volumes", "i8"),
+        ("available_rounded", "f8"), ("free", "f8"),  # to the scheduler; free: just now
         ("volumes", "i8"), ("cached", "i8"), ("provisioned", "i8"), ("physical", "f8"),
         ("volumes_peak", "i8"),
         # its cache: entries by use and by age, each a list from oldest to newest
@@ -160,6 +163,7 @@ POOLS = np.dtype(
         ("oldest", "i8"), ("newest", "i8"), ("hand", "i8"), ("inflation", "f8"), ("first_entry", "i8"),
         # what it last reported, and the scheduler's picture of it
         ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
+        ("reports", "i8"),
         ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
         ("rows", "i8"),  # of the table `volumes`
         ("zone", "i8"),
