@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from sim.inputs.problems import BadInput, Problems, quoted
 from sim.inputs.scenario import Scenario, put
@@ -108,7 +107,12 @@ def sample(
     refuse_many(len(names) * count, "--sample: {} combinations")
     rng = np.random.default_rng(seed)
     shape = (count, len(values))
-    drawn = qmc.LatinHypercube(len(values), rng=rng).random(count) if latin else rng.random(shape)
+    if latin:
+        from scipy.stats import qmc  # slow to import, and each process of a sweep would
+
+        drawn = qmc.LatinHypercube(len(values), rng=rng).random(count)
+    else:
+        drawn = rng.random(shape)
     combinations = [
         tuple((key, of[int(share * len(of))]) for (key, of), share in zip(values.items(), row, strict=True))
         for row in drawn.tolist()
