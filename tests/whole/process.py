@@ -67,7 +67,7 @@ def _database() -> tuple[Any, Any, bytes]:
     from cinder.db import migration
 
     facade = enginefacade.transaction_context()
-    facade.configure(connection="sqlite://")
+    facade.configure(connection="sqlite://", connection_recycle_time=-1)  # never, or the database is lost
     connection = facade.writer.get_engine().raw_connection().driver_connection
     reset = db_api.main_context_manager.patch_factory(facade)
     try:

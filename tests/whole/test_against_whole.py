@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 from oslo_config import cfg
 from oslo_utils import timeutils
+from sqlalchemy.pool import base as pool
 
 from sim.analysis.verification import difference
 from sim.cinder.engine import run as run_light
@@ -282,5 +284,14 @@ def test_a_run_leaves_nothing_behind(tmp_path: Path) -> None:
     assert abs(timeutils.utcnow() - now) < datetime.timedelta(minutes=1)
     assert not cfg.CONF.allowed_direct_url_schemes
     assert cfg.CONF.cinder_internal_tenant_project_id is None
+    again = run("lru_by_count", tmp_path / "b")
+    pd.testing.assert_frame_equal(first.requests, again.requests)
+
+
+def test_the_database_is_there_after_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """oslo.db opens a connection anew after an hour. In memory that would be another database."""
+    first = run("lru_by_count", tmp_path / "a")
+    later = SimpleNamespace(time=lambda: time.time() + 7_200)
+    monkeypatch.setattr(pool, "time", later)
     again = run("lru_by_count", tmp_path / "b")
     pd.testing.assert_frame_equal(first.requests, again.requests)
