@@ -128,7 +128,7 @@ lab: $(READY)  ## a small real cloud on the loopback, until Ctrl-C or `make lab-
 lab-stop: $(READY)  ## end that cloud, or what is left of it
 	$(BIN)/python -m lab stop $(LAB)
 
-lab-short: $(READY)  ## three minutes: a real cloud decides as the simulator says
+lab-short: $(READY)  ## four minutes: a real cloud decides as the simulator says
 	$(BIN)/python -m lab short
 
 lab-deployed: $(READY) $(OPENSTACK)/ready  ## in 50 minutes: what `advise` says is deployed in a real cloud, measured, watched by Prometheus, judged and undone

@@ -78,7 +78,7 @@ def clone_first(folder: Folder, out: Path = everything.RESULTS / "clone-first") 
 
 @app.command()
 def short() -> None:
-    """Play a short run in three minutes, and fail if it does not go as the simulator says.
+    """Play a short run in four minutes, and fail if it does not go as the simulator says.
 
     Without the servers that it needs it says so, and fails only if REQUIRE_SERVERS is set.
     """
