@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
-import pytest
 
 from sim.analysis.pool import results
 
@@ -19,15 +19,24 @@ def working() -> bool:
     return any(b"LokyProcess" in command.read_bytes() for command in commands if command.exists())
 
 
-# If a job is closed at once, loky's own thread may look for it when it is gone, and end by that.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_processes_end_before_anybody_has_asked_for_a_result() -> None:
-    with joblib.parallel_config("loky", n_jobs=2):
-        found = results(time.sleep, [(600,)])
-    assert working()
-    found.close()
+def until(happens: Callable[[], bool], otherwise: str) -> None:
     for _ in range(300):
-        if not working():
+        if happens():
             return
         time.sleep(0.1)
-    raise AssertionError("they work on")
+    raise AssertionError(otherwise)
+
+
+def test_processes_end_before_anybody_has_asked_for_a_result(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+
+    def job() -> None:
+        begun.touch()
+        time.sleep(600)
+
+    with joblib.parallel_config("loky", n_jobs=2):
+        found = results(job, [()])
+    until(begun.exists, "the job does not begin")
+    assert working()
+    found.close()
+    until(lambda: not working(), "they work on")
