@@ -1,8 +1,8 @@
 """Simulated time for blocking code: a SimPy environment in which greenlets wait.
 
 Cinder's code is synchronous: it blocks in the driver, in Glance and on locks. Each request runs in a
-greenlet (`Process`), and every blocking call parks it until a SimPy event fires. An instant's events run in
-this order: reports, the trace's events, then everything else in the order in which it was scheduled.
+greenlet (`Process`), and every blocking call parks it until an event fires. An instant's events run in this
+order: reports, the trace's events, then everything else in the order in which it was scheduled.
 """
 
 from __future__ import annotations
@@ -23,17 +23,31 @@ TICK = timedelta(microseconds=1)
 
 
 class Process(greenlet):
-    """A greenlet of simulated Cinder: a request, a delete.
+    """A greenlet of simulated Cinder: a request, a delete. When it has ended, it serves the next one.
 
     `request` is the create that it works for (None for deletes), `node` the cinder-volume node on which it
     runs. `phase` is the current step of the image-volume cache: the reason for an entry that goes now.
     `makes` is the kind of the image-volumes that it makes.
     """
 
-    request: Any = None
-    node: str = ""
-    phase: str = ""
-    makes: Kind = "cache"
+    request: Any
+    node: str
+    phase: str
+    makes: Kind
+
+    def begin(self) -> None:
+        """Forget what it worked for."""
+        self.request, self.node, self.phase, self.makes = None, "", "", "cache"
+
+
+class Call:
+    """An event that calls a function, made in a fifth of the time of SimPy's `Event` and `Timeout`."""
+
+    __slots__ = ("callbacks",)
+    _ok = True
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.callbacks = (function,)
 
 
 current_process = cast(Callable[[], Process], getcurrent)
@@ -48,40 +62,56 @@ class Clock(simpy.Environment):
         self._last = start - TICK
         self._read_at = -1.0  # the time of the last reading
         self._closed = False
+        self._idle: list[Process] = []
         self._hub = getcurrent()  # processes events; a process returns to it to wait
 
-    def at(self, time: float, callback: Callable[[simpy.Event], Any], priority: int) -> None:
+    def at(self, time: float, callback: Callable[[Any], Any], priority: int) -> None:
         """Call `callback` at `time` exactly (a delay from now would round)."""
-        event = simpy.Event(self)
-        event._ok, event._value = True, None
-        event.callbacks.append(callback)
-        heappush(self._queue, (time, priority, next(self._eid), event))  # type: ignore[misc]
+        heappush(self._queue, (time, priority, next(self._eid), Call(callback)))  # type: ignore[misc]
 
     def cast(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run `function(*args)` in a new process, later in this instant (an RPC cast)."""
-        self.timeout(0).callbacks.append(lambda _: self.start(function, *args))
+        """Run `function(*args)` in a process of its own, later in this instant (an RPC cast)."""
+        self.at(self._now, lambda _: self.start(function, *args), LATER)
 
     def start(self, function: Callable[..., Any], *args: Any) -> None:
-        """Run `function(*args)` in a new process, now, until it first waits."""
-        Process(lambda: self._run(function, *args), parent=self._hub).switch()
+        """Run `function(*args)` in a process of its own, now, until it first waits."""
+        # To make a greenlet takes ten times as long as to switch to one that is there.
+        process = self._idle.pop() if self._idle else Process(self._serve, self._hub)
+        process.switch(function, args)
 
-    def _run(self, function: Callable[..., Any], *args: Any) -> None:
-        try:
-            function(*args)
-        except Exception as error:
-            if (request := current_process().request) is not None:
-                error.add_note(f"in the create of {request.volume_id} at {self.now:,.0f} s")
-            raise
+    def _serve(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        while True:
+            current_process().begin()
+            try:
+                function(*args)
+            except Exception as error:
+                if (request := current_process().request) is not None:
+                    error.add_note(f"in the create of {request.volume_id} at {self.now:,.0f} s")
+                raise
+            if self._closed:  # nothing else will come
+                return
+            self._idle.append(current_process())
+            function, args = self._hub.switch()
 
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass for the calling process; a step of 0 s does not wait."""
         if seconds > 0:
-            self.wait(self.timeout(seconds))
+            self.at(self._now + seconds, current_process().switch, LATER)
+            self.park()
 
     def wait(self, event: simpy.Event) -> None:
-        """Park the calling process until `event` fires."""
+        """Park the calling process until `event` of SimPy fires."""
         event.callbacks.append(current_process().switch)
         self.park()
+
+    def pause(self) -> None:
+        """Let the calling process go on later in this instant."""
+        self.wake(current_process())
+        self.park()
+
+    def wake(self, process: Process) -> None:
+        """Have a parked process go on later in this instant."""
+        self.at(self._now, process.switch, LATER)
 
     def park(self) -> None:
         """Park the calling process until something switches to it."""
@@ -93,6 +123,7 @@ class Clock(simpy.Environment):
         """Let no process wait any more; drop waiting processes with their events."""
         self._closed = True
         self._queue.clear()
+        self._idle.clear()
 
     def utcnow(self, with_timezone: bool = False) -> datetime:
         """The time as Cinder reads it (`oslo_utils.timeutils.utcnow`), each reading later than the last.

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-import simpy
-
-from sim.cinder.clock import Clock, current_process
+from sim.cinder.clock import Clock, Process, current_process
 
 Key = tuple[str, bytes]  # node ("" for all) and name
 
@@ -30,11 +28,10 @@ class Lock:
         if self._key not in waiting:
             waiting[self._key] = deque()
             return True
-        turn = simpy.Event(clock)
-        waiting[self._key].append(turn)
-        since = clock.now
-        clock.wait(turn)
-        request = current_process().request
+        process, since = current_process(), clock.now
+        waiting[self._key].append(process)
+        clock.park()
+        request = process.request
         if request is not None:
             request.lock_wait_s += clock.now - since
         return True
@@ -47,9 +44,9 @@ class Lock:
             del waiting[self._key]
             return
         chosen = int(draw() * len(turns)) if draw else 0
-        turn = turns[chosen]
+        process = turns[chosen]
         del turns[chosen]
-        turn.succeed()
+        self._coordinator.clock.wake(process)
 
 
 class Coordinator:
@@ -60,7 +57,7 @@ class Coordinator:
 
     def __init__(self, clock: Clock, by_node: bool, draw: Callable[[], float] | None) -> None:
         self.clock, self.draw = clock, draw
-        self.waiting: dict[Key, deque[simpy.Event]] = {}
+        self.waiting: dict[Key, deque[Process]] = {}
         self._by_node = by_node
 
     def get_lock(self, name: bytes) -> Lock:

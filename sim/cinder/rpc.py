@@ -61,7 +61,7 @@ class VolumeRPC:
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
         """A cast: it starts later in this instant, in the process of the upload, which waits for it."""
-        self._clock.wait(self._clock.timeout(0))
+        self._clock.pause()
         manager = self._services().of(volume)
         handle(manager, manager.copy_volume_to_image, context, volume.id, image_meta)
 

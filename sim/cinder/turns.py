@@ -6,9 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import simpy
-
-from sim.cinder.clock import Clock, current_process
+from sim.cinder.clock import Clock, Process, current_process
 from sim.model.rules import bound_of
 
 
@@ -19,19 +17,18 @@ class Turns:
         self._clock = clock
         self._limit = bound_of(limit)
         self._taken = 0
-        self._waiting: deque[simpy.Event] = deque()
+        self._waiting: deque[Process] = deque()
 
     def __enter__(self) -> None:
         if self._taken < self._limit:
             self._taken += 1
             return
-        turn = simpy.Event(self._clock)
-        self._waiting.append(turn)
-        self._clock.wait(turn)
+        self._waiting.append(current_process())
+        self._clock.park()
 
     def __exit__(self, *_: object) -> None:
         if self._waiting:
-            self._waiting.popleft().succeed()
+            self._clock.wake(self._waiting.popleft())
         else:
             self._taken -= 1
 
