@@ -22,6 +22,7 @@ from sim.inputs.scenario import Case
 from sim.model.records import Records
 from sim.run import not_compiled
 
+from .branches import CHOSEN
 from .reference import Result, run_whole
 from .registry import richest
 from .scenarios import CASES, STRATEGIES
@@ -36,9 +37,14 @@ ENTRY = ["host", "image_id", "size_gib"]
 
 
 def pairs() -> list[tuple[str, str]]:
-    """Each case with the strategy that does the most in it; for `make prove` with all of its strategies."""
-    every = settings.get_current_profile_name() == "thorough"
-    return [(name, each) for name in CASES for each in (STRATEGIES[name] if every else [richest(name)])]
+    """On commits: the first variant of each case, and those that take a branch of Cinder that no other takes.
+
+    Each with the strategy that does the most in it. For `make prove`: all variants with all their strategies.
+    """
+    if settings.get_current_profile_name() == "thorough":
+        return [(name, each) for name in CASES for each in STRATEGIES[name]]
+    firsts = {name.partition("-")[0]: name for name in reversed(CASES)}.values()
+    return [(name, richest(name)) for name in CASES if name in firsts or name in CHOSEN]
 
 
 @pytest.mark.parametrize(("name", "strategy"), pairs())
