@@ -46,7 +46,7 @@ class Output:
         self.seen = Seen(case, strategy)
         self._case, self._names = case, names
         self._first = 0  # the number of the first of these creates
-        empty = tables_of(np.zeros(0, state.ROWS), case, names, none)
+        empty = tables_of(np.zeros(0, state.ROWS), np.zeros(0, state.QUEUED), case, names, none)
         self.requests.add(empty[0])
         self.others.add(empty[1])
         self.tallies = {name: self._tally(*empty) for name in (*case.scenario.tiers, ALL)}
@@ -78,13 +78,14 @@ class Output:
         self.seen.happened(events)
         self._events = pd.concat([self._events, events], ignore_index=True)
         w["cache_events"] = 0
-        rows = s.rows[np.arange(w["flushed"], w["begun"]) & (len(s.rows) - 1)]
+        begun = np.arange(w["flushed"], w["begun"])
+        rows, queued = s.rows[begun & (len(s.rows) - 1)], s.queued[begun & (len(s.queued) - 1)]
         under_way = np.flatnonzero(~rows["done"])
         over = int(under_way[0]) if len(under_way) else len(rows)
         if not over:
             return
         asked = self._asked.iloc[:over].reset_index(drop=True)
-        requests, others = tables_of(rows[:over], self._case, self._names, asked)
+        requests, others = tables_of(rows[:over], queued[:over], self._case, self._names, asked)
         self._see(requests, others, asked)
         self._asked = self._asked.iloc[over:].reset_index(drop=True)
         self._first += over

@@ -255,7 +255,7 @@ class _Run:
         events = stretch.events
         codes = self._volumes.codes(events, int(self.s.world[0]["happened"]))
         trace = self._names.events(events, codes)
-        known = np.full(max(0, self._volumes.most - len(self.s.by_code)), NONE, np.int64)
+        known = np.full(max(0, self._volumes.most - len(self.s.by_code)), NONE, np.int32)
         self.s = self.s._replace(by_code=np.append(self.s.by_code, known), **trace)
         self.s = with_tenants(self.s, self._case.scenario, self._names.tenants)
         self.s.world[0]["position"] = 0
@@ -272,10 +272,13 @@ def _full(s: State) -> bool:
 
 def _wider(s: State) -> State:
     """The same state, with twice the rows if creates under way fill them."""
-    w, count = s.world[0], len(s.rows)
     if not _full(s):
         return s
-    rows = np.zeros(2 * count, state.ROWS)
-    kept = np.arange(w["flushed"], w["begun"])
-    rows[kept & (2 * count - 1)] = s.rows[kept & (count - 1)]
-    return s._replace(rows=rows)
+    kept = np.arange(s.world[0]["flushed"], s.world[0]["begun"])
+
+    def wider(ring: state.Array) -> state.Array:
+        longer = np.zeros(2 * len(ring), ring.dtype)
+        longer[kept & (len(longer) - 1)] = ring[kept & (len(ring) - 1)]
+        return longer
+
+    return s._replace(rows=wider(s.rows), queued=wider(s.queued) if len(s.queued) > 1 else s.queued)

@@ -66,6 +66,7 @@ def build(
     nodes = max(len(backend.node_names) for backend in scenario.backends.values())
     lock_rows, fill_lock_rows = lock_rows_of(scenario, nodes)
     shared = links_of(scenario)
+    length = power_of_two(rows + 1)  # one more: they never fill
     s = State(
         options=np.zeros(1, state.OPTIONS),
         world=np.zeros(1, state.WORLD),
@@ -89,9 +90,10 @@ def build(
         events=np.zeros(START, state.EVENTS),
         casts=np.zeros(START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
-        rows=np.zeros(power_of_two(rows + 1), state.ROWS),  # one more: they never fill
+        rows=np.zeros(length, state.ROWS),
+        queued=np.zeros(length if scenario.queues else 1, state.QUEUED),
         cache_events=np.zeros(START, state.CACHE_EVENTS),
-        by_code=np.full(max(codes, 1), NONE, np.int64),
+        by_code=np.full(max(codes, 1), NONE, np.int32),
         write_s=np.zeros((images, backends)),
         content_gib=np.zeros((images, backends)),
         file_is_content=np.zeros((images, backends), np.bool_),
@@ -189,11 +191,12 @@ def _tiers(s: State, case: Case, names: Names) -> State:
 def _uses(s: State) -> State:
     """Note when each image is asked for, by host, or by tier and zone if no host is named."""
     images, pools, tiers, zones = len(s.images), len(s.pools), len(s.tier_start) - 1, len(s.zone_breaks)
-    create = (s.trace_event == state.CREATE) & (s.trace_zone != NONE)  # the API refuses the others
-    asks = np.flatnonzero(create & (s.trace_image != NONE) & ~s.trace_encrypted)
-    pool, unplaced = s.trace_pool[asks], pools + s.trace_tier[asks] * zones + s.trace_zone[asks]
-    place = np.where(pool != NONE, pool, unplaced)
-    key = place.astype(np.int64) * images + s.trace_image[asks]
+    known = (s.terms["zone"] != NONE) & ~s.terms["encrypted"]  # the API refuses an unknown zone
+    create = (s.trace_event == state.CREATE) & (s.trace_image != NONE)
+    asks = np.flatnonzero(create & known[s.trace_terms])
+    pool, unplaced = s.terms["pool"], pools + s.terms["tier"] * zones + s.terms["zone"]
+    place = np.where(pool != NONE, pool, unplaced).astype(np.int64)[s.trace_terms[asks]]
+    key = place * images + s.trace_image[asks]
     start = np.zeros((pools + tiers * zones) * images + 1, np.int64)
     np.add.at(start, key + 1, 1)
     start = np.cumsum(start)

@@ -388,11 +388,8 @@ def end(s: State, v: int, available: bool) -> None:
         row = s.rows[r.row & (len(s.rows) - 1)]
         row.end, row.host, row.attempts, row.available = w.now, r.pool, r.attempts, available
         row.lock_wait_s, row.stream_wait_s = r.lock_wait_s, r.stream_wait_s
-        row.thread_wait_s, row.clone_wait_s, row.write_wait_s = (
-            r.thread_wait_s,
-            r.clone_wait_s,
-            r.write_wait_s,
-        )
+        q = s.queued[r.row & (len(s.queued) - 1)]
+        q.thread_wait_s, q.clone_wait_s, q.write_wait_s = r.thread_wait_s, r.clone_wait_s, r.write_wait_s
         row.source = r.source if available else NO_SOURCE
         row.cache_held = 0 if available else r.cache_held
         row.error = 0 if available else r.error

@@ -99,14 +99,15 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     times = instants(float(case.trace.events["time"].iloc[-1]))
     s, placed, engine_s = prepared.play(case.scenario, strategy, progress, times)
     names, asked = prepared.names, prepared.asked
-    rows, noted = s.rows[: len(asked)], s.cache_events[: int(s.world[0]["cache_events"])]
+    rows, queued = s.rows[: len(asked)], s.queued[: len(asked)]
+    noted = s.cache_events[: int(s.world[0]["cache_events"])]
     until = float(rows["end"].max(initial=case.trace.events["time"].iloc[-1]))
     few = few_rows(s, case, prepared, placed, until)
     # The state and the trace as numbers take as much memory as the long tables, which need little of them.
     prepared.trace.clear()
     del s
-    requests, others = tables_of(rows, case, names, asked)
-    del rows
+    requests, others = tables_of(rows, queued, case, names, asked)
+    del rows, queued
     cache_events = cache_events_of(noted, names, asked["volume_id"], 0)
     return Records(requests=requests, others=others, cache_events=cache_events, engine_s=engine_s, **few)
 
@@ -243,7 +244,7 @@ def room(s: State, locations: int) -> State:
         "cache_events": w["cache_events"] + burst,
     }  # fmt: skip
     grown = {
-        name: np.concatenate([array, np.zeros_like(array)])
+        name: twice(array)
         for name, array in zip(State._fields, s, strict=True)
         if name in used and 2 * used[name] > len(array)
     }
@@ -252,6 +253,13 @@ def room(s: State, locations: int) -> State:
         grown["casts"] = np.concatenate([ring, np.zeros_like(ring)])
         w["first_cast"] = 0
     return s._replace(**grown)
+
+
+def twice(array: Array) -> Array:
+    """The array at the beginning of one that is twice as long. The rest takes no memory until it is used."""
+    longer = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 # -- tables --------------------------------------------------------------------------------------------
@@ -273,9 +281,9 @@ def few_rows(s: State, case: Case, prepared: Prepared, placed: list[Placed], unt
 
 
 def tables_of(
-    rows: Array, case: Case, names: Names, asked: pd.DataFrame
+    rows: Array, queued: Array, case: Case, names: Names, asked: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`Records.requests` and `Records.others` of creates."""
+    """`Records.requests` and `Records.others` of creates: rows of `State.rows` and, with queues, `queued`."""
     failed = np.flatnonzero(~rows["available"])
     told = np.full(len(rows), NONE)
     told[failed] = np.arange(len(failed))
@@ -289,8 +297,8 @@ def tables_of(
         attempts=rows["attempts"],
         lock_wait_s=rows["lock_wait_s"],
         stream_wait_s=rows["stream_wait_s"],
-        cache_held=rows["cache_held"],
-        **{name: rows[name] for name in WAITS if case.scenario.queues},
+        cache_held=rows["cache_held"].astype(np.int64),
+        **{name: queued[name] for name in WAITS if case.scenario.queues},
     )
 
 

@@ -244,7 +244,7 @@ def happen(s: State, at: int) -> None:
     elif event == RELEASE:
         pass
     elif event == PREFETCH:
-        if wanted(s, s.trace_image[at], s.trace_pool[at]):
+        if wanted(s, s.trace_image[at], s.terms[s.trace_terms[at]].pool):
             ask(s, at)
     elif event == UPLOAD_VOLUME:
         user_uploads(s, s.by_code[s.trace_code[at]])
@@ -293,14 +293,15 @@ def ask(s: State, at: int) -> None:
     """Start a create: the API's checks, then the scheduler or the host's backend. A prefetch has no row."""
     w = s.world[0]
     image, size_gib, code = s.trace_image[at], s.trace_size_gib[at], s.trace_code[at]
-    tenant, tier = s.trace_tenant[at], s.trace_tier[at]
+    terms = s.terms[s.trace_terms[at]]
+    tenant, tier = terms.tenant, terms.tier
     row = NONE
     if s.trace_event[at] == CREATE:
         row = w.begun
         w.begun += 1
         s.rows[row & (len(s.rows) - 1)].done = False
-    error = 0 if image == NONE else refusal(s, image, size_gib, s.trace_project[at])
-    if error == 0 and s.trace_zone[at] == NONE:
+    error = 0 if image == NONE else refusal(s, image, size_gib, terms.project)
+    if error == 0 and terms.zone == NONE:
         error = INVALID_ZONE
     if error != 0 and row != NONE:
         refuse(s, row, error, NONE, size_gib)
@@ -315,31 +316,32 @@ def ask(s: State, at: int) -> None:
     v = new_volume(s)
     s.by_code[code] = v
     r = s.volumes[v]
-    r.code, r.row, r.image, r.tier, r.pool = code, row, image, tier, s.trace_pool[at]
+    r.code, r.row, r.image, r.tier, r.pool = code, row, image, tier, terms.pool
     r.asked_gib = r.size_gib = size_gib
-    r.first_pool = s.trace_first[at]
-    r.project, r.zone, r.tenant = s.trace_project[at], s.trace_zone[at], tenant
-    r.encrypted = s.trace_encrypted[at]
+    r.first_pool = terms.first
+    r.project, r.zone, r.tenant = terms.project, terms.zone, tenant
+    r.encrypted = terms.encrypted
     begin(s, v)
 
 
 @compiled
 def store_image(s: State, at: int) -> None:
     """Start the create of an image-volume for an image's file (see sim/cinder/storing.py)."""
-    image, pool, tier = s.trace_image[at], s.trace_pool[at], s.trace_tier[at]
+    image, terms = s.trace_image[at], s.terms[s.trace_terms[at]]
     i, o = s.images[image], s.options[0]
     if i.deleted or i.saving or not o.stores_later:
         return
     read_clock(s)
     i.version += 1
+    tier = terms.tier
     if tier == NONE:
-        tier = s.backends[s.pools[pool].backend].tier
-    v = ask_for_volume(s, image, max(1, i.size_gib), tier, s.trace_zone[at])
+        tier = s.backends[s.pools[terms.pool].backend].tier
+    v = ask_for_volume(s, image, max(1, i.size_gib), tier, terms.zone)
     if v == NONE:  # the API refuses it
         read_clock(s)
         i.version += 1
         return
-    s.volumes[v].pool, s.volumes[v].first_pool = pool, s.trace_first[at]
+    s.volumes[v].pool, s.volumes[v].first_pool = terms.pool, terms.first
     begin(s, v)
 
 
@@ -381,6 +383,8 @@ def refuse(s: State, row: int, error: int, limit: int, gib: float) -> None:
     """Write the row of a create that the API refuses. `limit`: the quota that it exceeds, else NONE."""
     r = s.rows[row & (len(s.rows) - 1)]
     r.end, r.host, r.attempts, r.available, r.done = s.world[0].now, NONE, 0, False, True
-    r.lock_wait_s = r.stream_wait_s = r.thread_wait_s = r.clone_wait_s = r.write_wait_s = 0.0
+    r.lock_wait_s = r.stream_wait_s = 0.0
+    q = s.queued[row & (len(s.queued) - 1)]
+    q.thread_wait_s = q.clone_wait_s = q.write_wait_s = 0.0
     r.source, r.cache_held, r.unplaced = 0, 0, False
     r.error, r.error_pool, r.error_gib = error, limit, gib

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from sim.fast import state
 from sim.fast.state import NONE
-from sim.fast.tenants import Tenants
+from sim.fast.tenants import Tenants, codes_of
 from sim.inputs.backend import Backend
 from sim.inputs.quotas import PROJECT
 from sim.inputs.scenario import Case
@@ -21,6 +21,9 @@ from sim.inputs.trace import EVENTS
 from sim.inputs.units import GIB, MIB
 from sim.model.arrays import content_of, file_of
 from sim.model.rules import bound_of, moved_s
+
+TERMS = ("volume_type", "host", "first_host", "availability_zone", "project", "encrypted")
+MOST_KEYS = 2**62
 
 
 class Names:
@@ -116,21 +119,48 @@ class Names:
         self, events: pd.DataFrame, codes: npt.NDArray[np.integer[Any]]
     ) -> Iterator[tuple[str, state.Array]]:
         """The arrays by name, one at a time: each may still be larger than it needs to be."""
+        numbers, rows = numbers_of_terms(events)
         yield "trace_time", events["time"].to_numpy(np.float64)
         yield "trace_event", positions(events["event"], EVENTS)
         yield "trace_code", codes
         yield "trace_image", positions(events["image_id"], self.images)
         yield "trace_size_gib", events["size_gib"].to_numpy(np.int64)
-        yield "trace_tier", positions(events["volume_type"], self.tiers)
-        yield "trace_pool", positions(events["host"], self.hosts)
-        yield "trace_tenant", self.tenants.of(events["project"])
+        yield "trace_terms", numbers
+        yield "terms", self._terms(events.iloc[rows])
+        taken = events["snapshot_id"] if self.snapshots else events["snapshot_id"].iloc[:0]
+        yield "trace_snapshot", positions(taken, self.snapshots)
+
+    def _terms(self, events: pd.DataFrame) -> state.Array:
+        """What each event asks for besides an image and a size, as `state.TERMS`."""
         project = positions(events["project"], ["", *self.projects])
-        yield "trace_project", np.where(project > 0, project - 1, project)  # '' is PROJECT
-        yield "trace_encrypted", events["encrypted"].to_numpy(np.bool_)
-        yield "trace_first", positions(events["first_host"], self.hosts)
-        yield "trace_snapshot", positions(events["snapshot_id"], self.snapshots)
         zone = positions(events["availability_zone"], ["", *self.zones])
-        yield "trace_zone", np.where(zone == 0, self.default_zone, np.where(zone > 0, zone - 1, NONE))
+        terms = np.zeros(len(events), state.TERMS)
+        terms["tier"] = positions(events["volume_type"], self.tiers)
+        terms["pool"] = positions(events["host"], self.hosts)
+        terms["first"] = positions(events["first_host"], self.hosts)
+        terms["zone"] = np.where(zone == 0, self.default_zone, np.where(zone > 0, zone - 1, NONE))
+        terms["project"] = np.where(project > 0, project - 1, project)  # '' is PROJECT
+        terms["tenant"] = self.tenants.of(events["project"])
+        terms["encrypted"] = events["encrypted"]
+        return terms
+
+
+def numbers_of_terms(events: pd.DataFrame) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp]]:
+    """Number the combinations that the columns TERMS have: that of each event, and a row with each."""
+    key, known = np.zeros(len(events), np.int64), 1
+    for name in TERMS:
+        codes, names = codes_of(events[name])
+        if known * (len(names) + 1) > MOST_KEYS:
+            key, found = pd.factorize(key)
+            known = len(found)
+        key *= len(names) + 1
+        key += codes
+        key += 1  # the code of no name is -1
+        known *= len(names) + 1
+    numbers, found = pd.factorize(key)
+    rows = np.zeros(len(found), np.intp)
+    rows[numbers] = np.arange(len(numbers))
+    return numbers.astype(np.int32), rows
 
 
 def _position(known: Sequence[str], name: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.inputs.trace import EVENTS as TRACE_EVENTS
-from sim.model.records import SOURCES
+from sim.model.records import SOURCES, WAITS
 from sim.model.rules import PAYERS
 from sim.model.usage import KINDS, QUANTITIES
 
@@ -279,12 +279,13 @@ ACCOUNT = np.dtype(
 # refuses it, error_pool is the quota and error_gib what is used of it.
 ROWS = np.dtype(
     [
-        ("end", "f8"), ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
-        ("thread_wait_s", "f8"), ("clone_wait_s", "f8"), ("write_wait_s", "f8"),
-        ("error_gib", "f8"), ("host", "i4"), ("error_pool", "i4"), ("attempts", "i2"), ("source", "i1"),
+        ("end", "f8"), ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("error_gib", "f8"),
+        ("cache_held", "i4"), ("host", "i4"), ("error_pool", "i4"), ("attempts", "i2"), ("source", "i1"),
         ("error", "i1"), ("available", "?"), ("unplaced", "?"), ("done", "?"),
     ], align=True,
 )  # fmt: skip
+# And what it waited besides, in an array as long as that of `ROWS` if the scenario has queues, else of one.
+QUEUED = np.dtype([(name, "f8") for name in WAITS], align=True)
 CACHE_EVENTS = np.dtype(
     [
         ("time", "f8"), ("row", "i8"), ("pool", "i4"), ("image", "i4"), ("size_gib", "i4"),
@@ -337,6 +338,14 @@ STEPS = np.dtype(
     ], align=True,
 )  # fmt: skip
 UPLOADS = np.dtype([("end", "f8"), ("image", "i8"), ("pool", "i8"), ("error", "i8")], align=True)
+# What events of the trace ask for besides an image and a size: few of them differ. `first`: the pool of the
+# first attempt.
+TERMS = np.dtype(
+    [
+        ("tier", "i4"), ("pool", "i4"), ("first", "i4"), ("zone", "i4"), ("project", "i4"), ("tenant", "i4"),
+        ("encrypted", "?"),
+    ], align=True,
+)  # fmt: skip
 
 
 class State(NamedTuple):
@@ -363,7 +372,8 @@ class State(NamedTuple):
     components and flows are those of sim/model/links.py, glance_routes (P, nodes) the routes between Glance
     and a backend's node, NONE without.
     `placed`: what exists at time 0. The trace_ arrays are a stretch of the trace, a row an event (see
-    sim.inputs.trace): names as numbers, the volume as its code.
+    sim.inputs.trace): names as numbers, the volume as its code, and which of `terms` it has; trace_snapshot
+    has no rows if the trace has no snapshots.
     """
 
     options: Array
@@ -389,6 +399,7 @@ class State(NamedTuple):
     casts: Array
     accounts: Array
     rows: Array
+    queued: Array
     cache_events: Array
     by_code: Array
     write_s: Array
@@ -435,14 +446,9 @@ class State(NamedTuple):
     trace_code: Array
     trace_image: Array
     trace_size_gib: Array
-    trace_tier: Array
-    trace_pool: Array
-    trace_project: Array
-    trace_tenant: Array
-    trace_encrypted: Array
-    trace_first: Array
-    trace_zone: Array
+    trace_terms: Array
     trace_snapshot: Array
+    terms: Array
     snapshots: Array
     steps: Array
 
@@ -452,8 +458,8 @@ TYPES: dict[str, npt.DTypeLike] = {
     "options": OPTIONS, "world": WORLD, "backends": BACKENDS, "pools": POOLS, "images": IMAGE,
     "volumes": VOLUMES, "slots": SLOTS, "lineages": LINEAGES, "members": "i8", "member_since": "i8",
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
-    "accounts": ACCOUNT, "rows": ROWS, "cache_events": CACHE_EVENTS, "by_code": "i8", "write_s": "f8",
-    "content_gib": "f8", "file_is_content": "?",
+    "accounts": ACCOUNT, "rows": ROWS, "queued": QUEUED, "cache_events": CACHE_EVENTS, "by_code": "i4",
+    "write_s": "f8", "content_gib": "f8", "file_is_content": "?",
     "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "may_use": "?", "weights": "f8",
     "raw_weights": "f8", "weighers": "i8", "placed": PLACED,
     "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
@@ -462,11 +468,9 @@ TYPES: dict[str, npt.DTypeLike] = {
     "asked_tiers": "i8",
     # Of a trace there is a value for each of millions of events: these are small.
     "trace_time": "f8", "trace_event": "i1",
-    "trace_code": "i4", "trace_image": "i4", "trace_size_gib": "i8", "trace_tier": "i4",
-    "trace_pool": "i4", "trace_project": "i4", "trace_tenant": "i4", "trace_encrypted": "?",
-    "trace_first": "i4", "trace_zone": "i4", "trace_snapshot": "i4", "snapshots": SNAPSHOTS,
-    "steps": STEPS,
-    "zone_breaks": "?", "one_at_a_time": "?",
+    "trace_code": "i4", "trace_image": "i4", "trace_size_gib": "i8", "trace_terms": "i4",
+    "trace_snapshot": "i4", "terms": TERMS, "snapshots": SNAPSHOTS,
+    "steps": STEPS, "zone_breaks": "?", "one_at_a_time": "?",
     "fill_locks": LOCKS, "directory_of": "i8", "directories": DIRECTORIES,
     "allocated": ALLOCATED, "lock_rows": "i8", "fill_lock_rows": "i8",
     "quota_limits": "i8", "quota_used": "i8",

@@ -15,6 +15,13 @@ from sim.inputs.scenario import Scenario
 from sim.model.repeats import repeats
 
 
+def codes_of(column: pd.Series[Any]) -> tuple[npt.NDArray[np.integer[Any]], pd.Index[Any]]:
+    """A number for each value, -1 for none, and the values behind the numbers."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), column.cat.categories
+    return pd.factorize(column)
+
+
 class Tenants:
     """The internal tenant and users' projects by number, in the order in which they come up."""
 
@@ -23,10 +30,7 @@ class Tenants:
 
     def of(self, projects: pd.Series[Any]) -> npt.NDArray[np.int64]:
         """The number of each project; '' is `PROJECT`. A new project gets the next number."""
-        if isinstance(projects.dtype, pd.CategoricalDtype):
-            codes, names = projects.cat.codes.to_numpy(), projects.cat.categories
-        else:
-            codes, names = pd.factorize(projects)
+        codes, names = codes_of(projects)
         numbers = [self.number(str(name)) for name in names]
         return np.array([*numbers, self.numbers[PROJECT]], np.int64)[codes]
 

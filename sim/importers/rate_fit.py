@@ -56,7 +56,9 @@ class Simulation:
         self._runs += 1
         if self._progress is not None:
             self._progress(self._runs)
-        return tables_of(s.rows[: len(prepared.asked)], prepared.case, prepared.names, prepared.asked)[0]
+        asked = prepared.asked
+        rows, queued = s.rows[: len(asked)], s.queued[: len(asked)]
+        return tables_of(rows, queued, prepared.case, prepared.names, asked)[0]
 
     def seen(self, scenario: Scenario, observed: pd.DataFrame) -> pd.DataFrame:
         """Creates that succeed in both: volume, image, host, source, `simulated_s` and `observed_s`."""
