@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from drawn import drawn_case
 
 from sim.cinder import engine
 from sim.inputs.strategies import STRATEGIES
+from sim.inputs.units import MIB
 
 PERIOD_S, CREATES = 3_600.0, 128  # all that a period creates is gone before the next begins
 
@@ -81,3 +84,28 @@ def test_state_does_not_grow_with_the_trace(strategy: str) -> None:
     # What Python's collector knows of: a list, dict or object that each create left would be here.
     assert len(long.after) == 16
     assert max(long.after[1:]) == long.after[1]
+
+
+def test_large_arrays_go_back_as_soon_as_they_are_freed() -> None:
+    said = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    before, held, after = map(int, said.stdout.split())
+    assert held - before > 90 * MIB
+    assert after - before < (held - before) * 0.6
+
+
+FREED = """
+from sim.inputs.memory import freed_at_once
+freed_at_once()
+import numpy as np
+
+def resident():
+    with open("/proc/self/statm") as file:
+        print(int(file.read().split()[1]) * 4096)
+
+np.ones(2**18)  # glibc learns from what is freed: arrays that are smaller would lie among others
+resident()
+arrays = [np.ones(2**18) for _ in range(50)]
+resident()
+del arrays[::2]
+resident()
+"""

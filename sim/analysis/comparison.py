@@ -81,7 +81,7 @@ def in_blocks(requests: pd.DataFrame, tiers: Iterable[str], strategy: str, block
     block = blocks.of(requests["time"].to_numpy(np.float64))
     made = (requests["status"] == "available").to_numpy()
     weights = {
-        "creates": np.ones(len(requests)),
+        "creates": np.ones(len(requests), bool),
         "clones": made & (requests["source"] != "download").to_numpy(),
         "made": made,
         "seconds": np.where(made, (requests["end"] - requests["time"]).to_numpy(np.float64), 0.0),

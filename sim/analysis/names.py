@@ -34,9 +34,12 @@ def mapped(names: Names[Any], of: Callable[[str], str]) -> pd.Series[str]:
     return given.take(codes).set_axis(names.index)
 
 
-def by_pair(first: Names[Any], second: Names[Any], holds: Callable[[str, str], bool]) -> Mask:
+Coded = tuple[npt.NDArray[np.intp], "pd.Index[Any]"]  # a column's `pd.factorize`
+
+
+def by_pair(first: Coded, second: Coded, holds: Callable[[str, str], bool]) -> Mask:
     """Whether `holds` says yes of each pair of names, one of each column."""
-    (left, lefts), (right, rights) = pd.factorize(first), pd.factorize(second)
+    (left, lefts), (right, rights) = first, second
     codes, pairs = pd.factorize(left * len(rights) + right)
     said = [
         holds(str(one), str(other))

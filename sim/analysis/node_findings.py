@@ -71,8 +71,9 @@ def _at_once(records: Records, case: Case) -> pd.DataFrame:
         return len(spec.node_names) > 1 and not cache_refuses(gib, spec.image_volume_cache_max_size_gb)
 
     filling = _filling(records, case)
-    filling = filling[by_pair(filling["host"], filling["image_id"], of_several_nodes)]
     key = ["host", "image_id"]
+    host, image = (pd.factorize(filling[name]) for name in key)
+    filling = filling[by_pair(host, image, of_several_nodes)]
     ended = filling[key].assign(until=filling.groupby(key, observed=True)["end"].cummax())
     until = ended.groupby(key, observed=True)["until"].shift()
     return filling[filling["time"] < until].sort_values(key, kind="stable")

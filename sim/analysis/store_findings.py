@@ -70,7 +70,7 @@ def _asked(part: Part, case: Case, strategy: Strategy) -> pd.DataFrame | None:
     source, downloaded = requests["source"], (requests["source"] == "download").to_numpy()
     placed = asks_for(of.useful - case.stored_later) & (hosts != "")[host]
     beside = placed & by_pair(
-        requests["host"], requests["image_id"], lambda host, image: host in of.hosts.get(image, ())
+        (host, hosts), (image, images), lambda host, image: host in of.hosts.get(image, ())
     )
     across = [host for host in case.scenario.pools() if case.scenario.backend_at(host).clone_across_pools]
     foreign = asks_for([image.image_id for image in of.foreign])

@@ -83,6 +83,9 @@ def job_of(options: Options, compared: bool = False) -> Job:
 
     `compared`: the strategies are rows of a comparison, among which today's settings are one.
     """
+    from sim.inputs.memory import freed_at_once
+
+    freed_at_once()
     from sim.analysis.rows import Row, decided_by, rows_of
     from sim.analysis.statistics import Blocks
     from sim.inputs.files import hashes

@@ -107,8 +107,9 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     prepared.trace.clear()
     del s
     requests, others = tables_of(rows, queued, case, names, asked)
-    del rows, queued
-    cache_events = cache_events_of(noted, names, asked["volume_id"], 0)
+    volume_ids = asked["volume_id"]
+    del rows, queued, asked, prepared
+    cache_events = cache_events_of(noted, names, volume_ids, 0)
     return Records(requests=requests, others=others, cache_events=cache_events, engine_s=engine_s, **few)
 
 

@@ -113,6 +113,10 @@ def tables_of_creates(
     `source` are positions in SOURCES; `columns` are the other columns except the status, with one value per
     create.
     """
+    columns = {
+        name: np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
+        for name, values in columns.items()
+    }
     table = pd.DataFrame(
         {
             **{name: plain(asked[name]) for name in ("volume_id", "image_id", "volume_type")},
@@ -122,7 +126,8 @@ def tables_of_creates(
             "source": named_column(source, SOURCES),
             "status": named_column(np.where(available, 0, 1), ("available", "error")),
             **columns,
-        }
+        },
+        copy=False,
     )
     table = table.astype({"host": "str", "error": "str"})
     blank = (table["image_id"] == "").to_numpy()
