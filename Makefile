@@ -24,7 +24,7 @@ UNITS := $(addprefix tests/,test_arrays.py test_trace.py test_scenario.py test_m
 # Where `make lab` keeps its cloud.
 LAB ?= out/lab
 
-.PHONY: figures storm compare check units test tested lint docs map compiled prove releases fuzz killed coverage branches \
+.PHONY: figures storm compare check units test lint docs map compiled prove releases fuzz killed coverage branches \
 	bench interrupted lab lab-stop lab-short lab-deployed is-it-true clean
 
 storm: $(READY)  ## the storm of docs/storms.md: its tables and its picture
@@ -52,14 +52,10 @@ units: $(READY)
 	$(BIN)/pytest -q $(UNITS)
 
 test: $(READY) $(OLDEST)/ready  ## what every change needs: lint, types, docs, all tests, scenarios and notebooks; then the oldest Cinder
-	$(MAKE) --jobs 2 branches lint docs compiled
-	$(MAKE) --jobs 2 tested lab-short
+	$(MAKE) --jobs 3 lab-short branches lint docs compiled
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 	$(OLDEST)/bin/pytest --numprocesses auto --dist worksteal tests/whole tests/repeated tests/standins \
 		tests/cinders/test_own_whole.py -k "$(ON_OLDEST)"
-
-# The real cloud beside the tests goes first: its seconds count.
-tested: $(READY)
-	nice $(BIN)/pytest --numprocesses auto --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
