@@ -150,9 +150,13 @@ def _options(scenario: Scenario, strategy: Strategy) -> Iterator[None]:
     }
     for name, value in options.items():
         conf.set_override(name, value)
+    known = set(vars(conf))
     try:
-        yield
+        with patch.object(cfg.ConfigOpts, "__getattr__", _option):
+            yield
     finally:
+        for name in vars(conf).keys() - known:
+            delattr(conf, name)
         for name in options:
             conf.clear_override(name)
 
@@ -196,6 +200,14 @@ def _garbage() -> Iterator[None]:
         gc.unfreeze()
 
 
+def _option(conf: cfg.ConfigOpts, name: str) -> Any:
+    """`ConfigOpts.__getattr__`: no option changes in a run, and one that was read is an attribute."""
+    value = _config_getattr(conf, name)
+    if conf is cfg.CONF:
+        vars(conf)[name] = value
+    return value
+
+
 def _evaluate(expression: str, **values: Any) -> Any:
     """`evaluator.evaluate`. A warning of pyparsing must not count as an error in a filter_function."""
     with warnings.catch_warnings():
@@ -234,7 +246,12 @@ def _to_primitive(value: Any) -> Any:
     if kind in _SIMPLE:
         return value
     if kind is dict:
-        return {_to_primitive(key): _to_primitive(each) for key, each in value.items()}
+        return {
+            key if type(key) is str else _to_primitive(key): each
+            if type(each) in _SIMPLE
+            else _to_primitive(each)
+            for key, each in value.items()
+        }
     if kind is list:
         return [_to_primitive(each) for each in value]
     return _jsonutils_to_primitive(value)
@@ -261,6 +278,7 @@ _SIMPLE = frozenset({str, int, float, bool, type(None)})
 _is_uuid_like = lru_cache(4096)(uuidutils.is_uuid_like)
 _jsonutils_to_primitive = filter_scheduler.jsonutils.to_primitive
 _decorator_fix = decorator.fix
+_config_getattr = cfg.ConfigOpts.__getattr__
 _evaluator_evaluate = evaluator.evaluate
 # The module with `disk_usage`, of which Cinder before 25 has its own.
 _DISK_USAGE = "shutil" if hasattr(image_utils, "shutil") else "psutil"
