@@ -7,6 +7,7 @@ host.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from sim.inputs.backend import Backend
@@ -34,6 +35,7 @@ def scope(host: str, spec: Backend) -> dict[str, Any]:
     return {"cluster_name": cluster_of(host, spec)} if spec.cluster else {"host": host}
 
 
+@cache
 def scenarios_own(name: str) -> str:
     """The scenario's name of a host or a cluster: a backend, or a pool's host (backend#pool)."""
     return name.rpartition("@")[2]

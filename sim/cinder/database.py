@@ -98,8 +98,7 @@ class Volume:
     def get(self, key: str, default: Any = None) -> Any:
         return getattr(self, key, default)
 
-    def __getitem__(self, key: str) -> Any:
-        return getattr(self, key)
+    __getitem__ = object.__getattribute__
 
     def __contains__(self, key: str) -> bool:
         return key in FIELDS

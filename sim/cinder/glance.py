@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import cycle, takewhile
 from types import SimpleNamespace
 from typing import Any
@@ -52,6 +53,25 @@ class Registered:
     store_volumes: list[Volume] = field(default_factory=list)  # its locations in the Cinder store
     marked: set[str] = field(default_factory=set)  # locations that are raw, though the image is not
     key: dict[str, str] = field(default_factory=dict)  # metadata of an image of encrypted data
+
+    @cached_property
+    def fixed(self) -> dict[str, Any]:
+        """The metadata that Cinder gets, with those that may change as they are now."""
+        image = self.image
+        return {
+            "id": image.image_id,
+            "name": image.name,
+            "status": self.status,
+            "disk_format": image.disk_format,
+            "container_format": image.container_format,
+            "size": image.size_bytes,
+            "virtual_size": None if image.virtual_size_unknown else image.virtual_size_bytes,
+            "min_disk": image.min_disk,
+            "min_ram": 0,
+            "owner": self.owner,
+            "updated_at": self.updated_at,
+            "properties": {},
+        }
 
 
 class Glance:
@@ -240,16 +260,13 @@ class Glance:
         else:
             self._transfers.carry(route, mib * part, rate_over(mib, own_mib_s, least_s))
 
-    @contextmanager
-    def _read(self, image_id: str) -> Iterator[None]:
+    def _read(self, image_id: str) -> AbstractContextManager[None]:
         """Read an image that is in the Cinder store alone: attach one of its locations, in their order."""
         found = self.images.get(image_id)
         if found is None or found.elsewhere or not self._takes_time:
-            yield
-            return
+            return nullcontext()
         known = list(found.store_volumes)
-        with self._attachments.one_of(volume for volume in known if self._has(image_id, volume)):
-            yield
+        return self._attachments.one_of(volume for volume in known if self._has(image_id, volume))
 
     def _has(self, image_id: str, volume: Volume) -> bool:
         found = self.images.get(image_id)
@@ -291,22 +308,8 @@ class ImageService:
     def show(self, context: Context, image_id: str) -> dict[str, Any]:
         """An image's metadata; `ImageNotFound` if it is gone or belongs to another project."""
         found = self._find(context, image_id)
-        image = found.image
-        return {
-            "id": image_id,
-            "name": image.name,
-            "status": found.status,
-            "disk_format": image.disk_format,
-            "container_format": image.container_format,
-            "size": image.size_bytes,
-            "virtual_size": None if image.virtual_size_unknown else image.virtual_size_bytes,
-            "min_disk": image.min_disk,
-            "min_ram": 0,
-            "owner": found.owner,
-            "updated_at": found.updated_at.replace(tzinfo=UTC),
-            "properties": {},
-            **found.key,
-        }
+        changing = {"status": found.status, "updated_at": found.updated_at.replace(tzinfo=UTC)}
+        return found.fixed | changing | {"properties": {}} | found.key
 
     def get_location(self, context: Context, image_id: str) -> tuple[str | None, list[dict[str, Any]]]:
         """The direct URL (none) and the locations: the image's volumes in the Cinder store."""

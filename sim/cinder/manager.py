@@ -150,6 +150,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self.threads = Turns(shared.clock, limits.executor_thread_pool_size)  # one for each message
         self.scheduler_rpcapi = shared.scheduler_rpcapi
         self.array = array
+        self._pools = [(parts_of(host)[1], pool) for host, pool in array.pools.items()]
         self.reported_at: datetime | None = None
         self.image_volume_cache = image_volume_cache
         self.message_api = message_api.API()
@@ -255,9 +256,14 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         The scheduler only uses the last report of a backend, so earlier ones need not be made.
         """
         self.reported_at = self._clock.utcnow()
+        counted = self.stats["pools"]
         self._levels = [
-            (pool.physical_gib, pool.provisioned_gib, self._allocated(host))
-            for host, pool in self.array.pools.items()
+            (
+                pool.physical_gib,
+                pool.provisioned_gib,
+                counted[name]["allocated_capacity_gb"] if name in counted else 0,
+            )
+            for name, pool in self._pools
         ]
 
     @repeats("cinder.volume.manager:VolumeManager", "_append_volume_stats")
@@ -286,7 +292,3 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
                 }
             )
         return stats
-
-    def _allocated(self, host: str) -> int:
-        stats = self.stats["pools"].get(parts_of(host)[1])
-        return stats["allocated_capacity_gb"] if stats else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ UNLIMITED = -1
 NEVER = datetime.max  # when a reservation expires; Cinder's default would read the clock
 
 Reservation = tuple[str, int]  # a resource, and how much of it
+Amounts = defaultdict[str, defaultdict[str, int]]
 
 
 class QuotaTables:
@@ -36,8 +37,8 @@ class QuotaTables:
         self._quotas = cinder.quotas
         self._limits = {INTERNAL_PROJECT: cinder.tenant_limits(), STORE_PROJECT: {}}
         self._unlimited = dict.fromkeys((*COUNTED, PER_VOLUME, *by_type(self._types)), UNLIMITED)
-        self.in_use: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by project and resource
-        self.reserved: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.in_use: Amounts = defaultdict(_nothing)  # by project and resource
+        self.reserved: Amounts = defaultdict(_nothing)
 
     def limits(self, project_id: str) -> dict[str, int]:
         """What limits a project."""
@@ -76,16 +77,23 @@ class QuotaTables:
         if overs:
             usages = {name: {"in_use": in_use[name], "reserved": reserved[name]} for name in deltas}
             raise exception.OverQuota(overs=sorted(overs), quotas=quotas, usages=usages)
+        return self.reserve(project_id, deltas)
+
+    def reserve(self, project_id: str, deltas: dict[str, int]) -> list[Reservation]:
+        """Reserve resources that no limit refuses."""
+        reserved = self.reserved[project_id]
         for name, delta in deltas.items():
-            reserved[name] += max(delta, 0)
+            if delta > 0:
+                reserved[name] += delta
         return list(deltas.items())
 
     @repeats("cinder.db.api", "reservation_commit")
     def reservation_commit(self, context: Any, reservations: list[Reservation], project_id: str) -> None:
         in_use, reserved = self.in_use[project_id], self.reserved[project_id]
         for name, delta in reservations:
-            reserved[name] -= max(delta, 0)
-            in_use[name] += max(delta, -in_use[name])
+            if delta > 0:
+                reserved[name] -= delta
+            in_use[name] = max(in_use[name] + delta, 0)
 
 
 class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
@@ -116,8 +124,7 @@ class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
             if self.tables.limits(project_id):
                 found: list[Reservation] = super().reserve(context, NEVER, project_id, **deltas)
                 return found
-            unlimited = dict.fromkeys(deltas, UNLIMITED)
-            return self.tables.quota_reserve(context, None, unlimited, deltas, project_id=project_id)
+            return self.tables.reserve(project_id, deltas)
         except exception.OverQuota as error:
             request = current_process().request
             if request is not None:
@@ -133,4 +140,10 @@ class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
         """Count a volume without a check, as one that exists at the start; `times` -1: it is gone."""
         deltas = {"volumes": times, "gigabytes": times * size_gib}
         self.add_volume_type_opts(None, deltas, volume_type_id)
-        self.tables.in_use[project_id].update(deltas)
+        in_use = self.tables.in_use[project_id]
+        for name, delta in deltas.items():
+            in_use[name] += delta
+
+
+def _nothing() -> defaultdict[str, int]:
+    return defaultdict(int)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from sim.cinder.clock import Clock, Process, current_process
 from sim.model.rules import bound_of
@@ -48,11 +48,15 @@ class CloneTurns:
         self._clock = clock
         self._limit = 1 if of_source else None
         self._streams = Turns(clock, streams)
+        self._limits = of_source or streams is not None
         self._locks: dict[str, Turns] = {}
 
-    @contextmanager
-    def turn(self, source_id: str) -> Iterator[None]:
+    def turn(self, source_id: str) -> AbstractContextManager[None]:
         """A turn to clone this volume."""
+        return self._turn(source_id) if self._limits else nullcontext()
+
+    @contextmanager
+    def _turn(self, source_id: str) -> Iterator[None]:
         lock = self._locks.setdefault(source_id, Turns(self._clock, self._limit))
         since = self._clock.now
         try:
