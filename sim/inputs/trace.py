@@ -156,10 +156,7 @@ def _parse(table: Table, known: Known, start: datetime | None) -> Trace:
         "encrypted": table.flags("encrypted"),
         "first_host": table.categories("first_host"),
         "availability_zone": table.categories("availability_zone"),
-        # A column that is not there costs less as a category.
-        "snapshot_id": _strings(table, "snapshot_id")
-        if "snapshot_id" in table.columns
-        else table.categories("snapshot_id"),
+        "snapshot_id": _strings(table, "snapshot_id"),
     }
     events = pd.DataFrame(columns)
     _check_events(table, events)
