@@ -11,8 +11,9 @@ seen through sim/fast/interpreted.py.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -31,6 +32,20 @@ from sim.fast.state import DIMENSIONS, TYPES, State
 F = TypeVar("F", bound=Callable[..., Any])
 DTYPES = {name: np.dtype(of) for name, of in TYPES.items()}
 INTERPRETED = bool(numba.config.DISABLE_JIT)
+
+
+def _without_blas() -> None:
+    """Let Numba find no BLAS: else it imports SciPy's linear algebra, which nothing here needs."""
+    if "scipy.linalg" not in sys.modules:
+        modules = cast(dict[str, Any], sys.modules)
+        modules["scipy.linalg"] = None  # its import fails
+        try:
+            import numba.np.arraymath  # noqa: F401
+        finally:
+            del modules["scipy.linalg"]
+
+
+_without_blas()
 
 
 class StateArray(types.Array):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numba
@@ -98,3 +100,17 @@ def test_a_function_has_one_version_and_machine_code_only_in_its_entry() -> None
         (result,) = function.overloads.values()
         assert result.signature.args == (numba.int64,)
         assert result.library.get_pointer_to_function(result.fndesc.mangled_name) == 0
+
+
+SMALL_RUN = """
+import sys
+import sim
+sim.run(sim.load("scenarios/smallest.yaml"), "none", "fast")
+assert "scipy.linalg" not in sys.modules
+from scipy.linalg import inv
+assert inv([[2.0]]).tolist() == [[0.5]]
+"""
+
+
+def test_numba_imports_no_linear_algebra_and_others_can() -> None:
+    subprocess.run([sys.executable, "-c", SMALL_RUN], check=True)
