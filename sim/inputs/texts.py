@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TEXT = pa.large_string()
+MOST_BLANKS = 2**16  # that lie in memory
 
 
 def texts(names: Iterable[str]) -> pa.Array:
@@ -37,6 +38,13 @@ def named(codes: npt.NDArray[np.integer[Any]], names: pa.Array) -> pa.Array:
 def column(found: pa.Array) -> pd.Series[str]:
     """Texts as a column."""
     return pd.Series(pd.array(found, dtype="str"))
+
+
+def blanks(rows: int) -> pd.Series[str]:
+    """A column of empty texts: many views of a few, as Arrow needs some bytes for each text."""
+    few = pa.repeat(pa.scalar("", TEXT), min(rows, MOST_BLANKS))
+    parts = [few.slice(0, rows - first) for first in range(0, rows, MOST_BLANKS)]
+    return column(pa.chunked_array(parts, TEXT))
 
 
 def plain(names: pd.Series[Any]) -> pd.Series[str]:

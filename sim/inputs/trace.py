@@ -22,8 +22,8 @@ from sim.inputs.beside import beside
 from sim.inputs.cells import write_csv
 from sim.inputs.problems import Problems
 from sim.inputs.tables import Mask, Table, is_calendar, read_table
+from sim.inputs.texts import blanks, texts
 from sim.inputs.texts import column as text_column
-from sim.inputs.texts import texts
 
 EVENTS = (
     *("create", "delete", "update_image", "delete_image", "upload", "store_image", "release"),
@@ -417,7 +417,7 @@ def _sizes(table: Table, needed: Mask) -> npt.NDArray[np.int64]:
 
 
 def _strings(table: Table, name: str) -> pd.Series[str]:
-    return text_column(table.text(name))
+    return text_column(table.text(name)) if name in table.columns else blanks(table.rows)
 
 
 def _blank(names: pd.Series[str]) -> Mask:
