@@ -93,6 +93,17 @@ def test_large_arrays_go_back_as_soon_as_they_are_freed() -> None:
     assert after - before < (held - before) * 0.6
 
 
+def test_a_command_says_so_before_arrow_is_imported() -> None:
+    """Arrow chooses its memory once; its own would keep what is freed."""
+    subprocess.run([sys.executable, "-c", COMMAND], check=True, capture_output=True)
+
+
+COMMAND = """
+from sim.cli import app
+app(["run", "scenarios/smallest.yaml", "--strategy", "none", "--engine", "fast"], standalone_mode=False)
+import pyarrow
+assert pyarrow.default_memory_pool().backend_name == "system"
+"""
 FREED = """
 from sim.inputs.memory import freed_at_once
 freed_at_once()
