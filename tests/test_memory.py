@@ -5,14 +5,19 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from drawn import drawn_case
 
 from sim.cinder import engine
 from sim.inputs.strategies import STRATEGIES
+from sim.inputs.texts import column, named
+from sim.inputs.trace import REQUIRED, read_trace
 from sim.inputs.units import MIB
 
 PERIOD_S, CREATES = 3_600.0, 128  # all that a period creates is gone before the next begins
@@ -96,6 +101,24 @@ def test_large_arrays_go_back_as_soon_as_they_are_freed() -> None:
 def test_a_command_says_so_before_arrow_is_imported() -> None:
     """Arrow chooses its memory once; its own would keep what is freed."""
     subprocess.run([sys.executable, "-c", COMMAND], check=True, capture_output=True)
+
+
+def test_columns_that_say_little_take_little_memory(tmp_path: Path) -> None:
+    """Blank columns are views of few texts, and the ids of creates are those of the events."""
+    rows = 200_000
+    creates = [f"{second},create,volume-{second},a,1,t,," for second in range(rows)]
+    (tmp_path / "trace.csv").write_text(f"{','.join((*REQUIRED, 'snapshot_id'))}\n" + "\n".join(creates))
+    trace = read_trace(tmp_path / "trace.csv")
+    assert resident_of(trace.events["snapshot_id"]) < rows
+    codes, ids = trace.volumes()
+    assert resident_of(column(named(codes, ids)), column(ids)) == ids.get_total_buffer_size()
+
+
+def resident_of(*columns: pd.Series[str]) -> int:
+    """Bytes of the buffers of columns of texts, those that several share counted once."""
+    arrays = [chunk for of in columns for chunk in pa.chunked_array(of.array.__arrow_array__()).chunks]
+    buffers = [buffer for array in arrays for buffer in array.buffers() if buffer is not None]
+    return sum({buffer.address: buffer.size for buffer in buffers}.values())
 
 
 COMMAND = """

@@ -51,7 +51,8 @@ def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
     """
     # Names are compared for each tier, source and status: as numbers, that is soon done.
     named = dict.fromkeys(("volume_type", "image_id", "source", "status"), "category")
-    requests = records.requests[[*named, "time", "end"]].astype(named)
+    of = records.requests
+    requests = pd.DataFrame({name: of[name] for name in (*named, "time", "end")}, copy=False).astype(named)
     others = records.others[["volume_type", "status"]]
     boot_timeout_s = case.scenario.boot_timeout_s
     rows = {name: (of_tier(requests, name), of_tier(others, name)) for name in (*case.scenario.tiers, ALL)}

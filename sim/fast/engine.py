@@ -127,12 +127,15 @@ class Prepared:
         # its codes follow those of the ids, of which the last are the snapshots'.
         self._initial = initial_volumes(case)
         before = [volume.volume_id for volume in self._initial if volume.kind == "user"]
-        codes, ids = case.trace.volumes
+        codes, ids = case.trace.volumes()
         self._before, self.ids = _codes_of(before, ids)
         self.ids = joined(self.ids, texts(self.names.snapshots))
         self.trace = self.names.events(events, codes)
         creates = self.trace["trace_event"] == state.CREATE
-        self.asked = events.loc[creates, list(ASKED)].reset_index(drop=True)
+        asked = {name: events.loc[creates, name].reset_index(drop=True) for name in ASKED[1:]}
+        # Most often the ids of creates follow one another in `ids`, so that these columns share their memory.
+        asked = {ASKED[0]: column(named(codes[creates], ids))} | asked
+        self.asked = pd.DataFrame(asked, copy=False)
         self._placed: tuple[object, list[Placed], Array] | None = None  # of the run before
         self._lengths: dict[str, int] = {}  # of the arrays that grew in the runs before
 

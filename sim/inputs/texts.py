@@ -28,7 +28,10 @@ def joined(*parts: pa.Array) -> pa.Array:
 
 
 def named(codes: npt.NDArray[np.integer[Any]], names: pa.Array) -> pa.Array:
-    """The name of each code, '' of those below 0."""
+    """The name of each code, '' of those below 0. Names that follow one another are a view of `names`."""
+    first = int(codes[0]) if len(codes) else -1
+    if first >= 0 and codes[-1] == first + len(codes) - 1 and bool((np.diff(codes) == 1).all()):
+        return names.slice(first, len(codes))
     below = codes < 0
     if not below.any():
         return names.take(pa.array(codes))

@@ -68,9 +68,11 @@ class Trace:
         placed = self.events["event"].isin(["create", "store_image"])
         return bool((placed & (self.events["host"] == "")).any())
 
-    @cached_property
     def volumes(self) -> tuple[npt.NDArray[np.int32], pa.Array]:
-        """A number for each event's volume_id, and the volume_ids behind the numbers."""
+        """A number for each event's volume_id, and the volume_ids behind the numbers.
+
+        They are made anew each time: that is soon done, and they need as much memory as the column.
+        """
         encoded = pc.dictionary_encode(texts(self.events["volume_id"]))
         return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary
 
@@ -227,7 +229,7 @@ def empty_events() -> pd.DataFrame:
 
 def check_volumes(table: Table, trace: Trace, initial: pd.DataFrame) -> None:
     """Note creates with a volume id in use, and deletes and uploads of volumes that do not exist."""
-    events, (codes, ids) = trace.events, trace.volumes
+    events, (codes, ids) = trace.events, trace.volumes()
     creates, deletes, uploads = (np.flatnonzero(events["event"] == kind) for kind in _OF_VOLUMES)
     made, gone = codes[creates], codes[deletes]
     volume = np.asarray(initial["kind"] == "volume")
@@ -417,7 +419,10 @@ def _sizes(table: Table, needed: Mask) -> npt.NDArray[np.int64]:
 
 
 def _strings(table: Table, name: str) -> pd.Series[str]:
-    return text_column(table.text(name)) if name in table.columns else blanks(table.rows)
+    found = table.text(name) if name in table.columns else None
+    if found is None or not pc.sum(pc.binary_length(found)).as_py():
+        return blanks(table.rows)
+    return text_column(found)
 
 
 def _blank(names: pd.Series[str]) -> Mask:

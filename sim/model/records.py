@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.inputs.texts import column, named, plain, texts
+from sim.inputs.texts import blanks, column, named, plain, texts
 from sim.inputs.units import GIB
 
 Numbers = npt.NDArray[np.integer[Any]]
@@ -102,6 +102,8 @@ class Records:
 
 def named_column(codes: Numbers, names: Iterable[str]) -> pd.Series[str]:
     """The name of each code, '' of those below 0, as a column."""
+    if (codes < 0).all():
+        return blanks(len(codes))
     return column(named(codes, texts(names)))
 
 

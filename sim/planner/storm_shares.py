@@ -177,7 +177,7 @@ class _Sharing:
             [int(name[len(own) :].split(" ")[0]) if name.startswith(own) else -1 for name in asked]
         )
         self.rows = self.s.rows[: len(asked)]
-        self.image = pd.Index(self.names.images).get_indexer(outcome.prepared.asked["image_id"].astype(str))
+        self.image = pd.Index(self.names.images).get_indexer(pd.Index(outcome.prepared.asked["image_id"]))
         ends = self.rows["end"][self.server >= 0] - at
         self.end_s = float(ends.max(initial=0.0))
         self.steps = self._steps()
