@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from sim.cinders import answering
 from sim.cinders.apart import ready
 from sim.cinders.environments import identity
 from sim.fast.engine import Prepared
-from sim.inputs.beside import beside, remove_left
+from sim.inputs.beside import scratch
 from sim.inputs.cinders import Cinder, CinderFailed
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
@@ -70,10 +70,8 @@ def sweep(
         raise BadInput(["--cinder: the varied key cinder would have the same column in the results"])
     counted = Counted(warm_up_s, tuple(sorted((slow_s or {}).items())))
     cells = _cells(case, points, deciding, replications, counted)
-    kept = {}
-    if folder is not None:
-        remove_left(folder / "cells", "[0-9a-f]*")
-        kept = _kept(folder, cells)
+    folder = None if folder is None else folder / "cells"
+    kept = {} if folder is None else _kept(folder, cells)
     known = Known(case.scenario) if known is None else known
     for cell in cells:
         if cell.digest in kept:
@@ -84,12 +82,14 @@ def sweep(
     for cinder in dict.fromkeys(cell.cinder for cell in todo if cell.cinder is not None):
         ready(cinder)
     found = dict(kept)
-    for result in _results(case, todo, known, workers, dask):
-        found[result.digest] = result
-        if folder is not None and not result.error and result.cell_s:
-            _keep(folder, result)
-        if progress is not None:
-            progress(len(found))
+    # One folder for all that is written: to look for what others left there takes longer than to write.
+    with nullcontext() if folder is None else scratch(folder) as new:
+        for result in _results(case, todo, known, workers, dask):
+            found[result.digest] = result
+            if folder is not None and new is not None and not result.error and result.cell_s:
+                _keep(folder, new, result)
+            if progress is not None:
+                progress(len(found))
     return [found[cell.digest] for cell in cells]
 
 
@@ -160,7 +160,7 @@ def _sources() -> str:
 def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, Result]:
     found = {}
     for cell in cells:
-        path = folder / "cells" / f"{cell.digest}.json"
+        path = folder / f"{cell.digest}.json"
         try:
             result = Result.of_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -170,9 +170,11 @@ def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, Result]:
     return found
 
 
-def _keep(folder: Path, result: Result) -> None:
-    with beside(folder / "cells" / f"{result.digest}.json") as (new,):
-        new.write_text(result.to_json(), encoding="utf-8")
+def _keep(folder: Path, new: Path, result: Result) -> None:
+    """Write a result into `new`, and move it into `folder`, where it is whole."""
+    name = f"{result.digest}.json"
+    (new / name).write_text(result.to_json(), encoding="utf-8")
+    (new / name).replace(folder / name)
 
 
 # -- running -------------------------------------------------------------------------------------------
