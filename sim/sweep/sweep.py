@@ -34,7 +34,10 @@ from sim.sweep.varying import Point, Varied, check, refuse_many, reloads
 from sim.workload.loading import load
 
 WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
-PREPARED = 4  # workloads that a worker keeps prepared
+# A worker keeps so many workloads prepared, or more as long as they have no more events together.
+FEWEST, EVENTS = 4, 500_000
+
+_prepared: dict[Any, Measurer] = {}  # of this process, in the order of use
 
 
 def sweep(
@@ -193,8 +196,9 @@ def _results(
         by_workload.setdefault(_workload_of(cell), []).append(cell)
     workloads = [by_workload[key] for key in sorted(by_workload)]
     with _backend(dask, workers):
-        for first in range(0, len(workloads), PREPARED):
-            together = workloads[first : first + PREPARED]
+        count = at_once(case)
+        for first in range(0, len(workloads), count):
+            together = workloads[first : first + count]
             groups = [group for of in together for group in known.alike(of)]
             for alike, before in groups:
                 for result in before:
@@ -222,13 +226,13 @@ def run_cell(path: Path, cell: Cell) -> Result:
     began = time.perf_counter()
     found: dict[str, Any] = {}
     try:
-        measurer = _measurer(path, cell.base, cell.replication, cell.counted, _reloading(cell))
-        scenario = measurer.varied.with_values(cell.point.values)
-        state, engine_s = measurer.play(scenario, cell.point.strategy, cell.cinder)
-        if cell.cinder is not None and identity(cell.cinder) != cell.identity:
-            raise RuntimeError(f"{cell.cinder.name} is not the Cinder that the sweep began with")
-        rows = measurer.rows(state, scenario)
-        found = {"rows": rows, "holds": holds(state), "requests": measurer.requests, "engine_s": engine_s}
+        with _measurer(path, cell) as measurer:
+            scenario = measurer.varied.with_values(cell.point.values)
+            state, engine_s = measurer.play(scenario, cell.point.strategy, cell.cinder)
+            if cell.cinder is not None and identity(cell.cinder) != cell.identity:
+                raise RuntimeError(f"{cell.cinder.name} is not the Cinder that the sweep began with")
+            rows = measurer.rows(state, scenario)
+            found = {"rows": rows, "holds": holds(state), "requests": measurer.requests, "engine_s": engine_s}
     except Exception as error:
         text = str(error) if isinstance(error, CinderFailed) else f"{type(error).__name__}: {error}"
         found = {"error": " ".join(text.split())}
@@ -237,15 +241,30 @@ def run_cell(path: Path, cell: Cell) -> Result:
     return Result(*about, cell_s=time.perf_counter() - began, **found)
 
 
-@lru_cache(maxsize=PREPARED)
-def _measurer(
-    path: Path, base: str, replication: int, counted: Counted, reloading: tuple[tuple[str, Any], ...]
-) -> Measurer:
-    """The prepared case of a worker process. It is prepared once, and again for values that change its
-    workload."""
-    case = load(path, replication=replication)
-    if _base(case) != base:
+@contextmanager
+def _measurer(path: Path, cell: Cell) -> Iterator[Measurer]:
+    """The prepared case of a cell, for this thread alone: prepared once, and again after many others."""
+    key = path, cell.base, cell.counted, *_workload_of(cell)
+    measurer = _prepared.pop(key, None) or _prepare(path, cell)
+    try:
+        yield measurer
+    finally:
+        _prepared[key] = measurer  # the last: it was used last
+        for unused in list(_prepared)[: -at_once(measurer.prepared.case)]:
+            _prepared.pop(unused, None)
+
+
+def at_once(case: Case) -> int:
+    """How many workloads like that of a case a worker keeps prepared."""
+    return max(FEWEST, EVENTS // max(len(case.trace.events), 1))
+
+
+def _prepare(path: Path, cell: Cell) -> Measurer:
+    reloading = _reloading(cell)
+    case = load(path, replication=cell.replication, most_drawn=0 if reloading else None)
+    if _base(case) != cell.base:
         raise RuntimeError(f"{path} or what it names, or the program, is not what the sweep began with")
     if reloading:
-        case = load(path, replication=replication, values=Varied(case.scenario).paths(reloading))
-    return Measurer(Prepared(case), counted.warm_up_s, dict(counted.slow_s))
+        values = Varied(case.scenario).paths(reloading)
+        case = load(path, replication=cell.replication, values=values)
+    return Measurer(Prepared(case), cell.counted.warm_up_s, dict(cell.counted.slow_s))
