@@ -11,9 +11,8 @@ seen through sim/fast/interpreted.py.
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -28,24 +27,16 @@ from numba.np.arrayobj import populate_array
 
 from sim.fast import interpreted, keeping, linking
 from sim.fast.state import DIMENSIONS, TYPES, State
+from sim.inputs.imports import hidden
 
 F = TypeVar("F", bound=Callable[..., Any])
 DTYPES = {name: np.dtype(of) for name, of in TYPES.items()}
 INTERPRETED = bool(numba.config.DISABLE_JIT)
 
 
-def _without_blas() -> None:
-    """Let Numba find no BLAS: else it imports SciPy's linear algebra, which nothing here needs."""
-    if "scipy.linalg" not in sys.modules:
-        modules = cast(dict[str, Any], sys.modules)
-        modules["scipy.linalg"] = None  # its import fails
-        try:
-            import numba.np.arraymath  # noqa: F401
-        finally:
-            del modules["scipy.linalg"]
-
-
-_without_blas()
+# Numba finds no BLAS: else it imports SciPy's linear algebra, which nothing here needs.
+with hidden("scipy.linalg"):
+    import numba.np.arraymath
 
 
 class StateArray(types.Array):

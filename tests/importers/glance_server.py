@@ -16,9 +16,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from sim.inputs.imports import hidden
 
 PASTE = f"""
 [composite:glance-api]
@@ -133,8 +137,8 @@ def running(folder: Path, script: Path = Path(__file__), **options: Any) -> Iter
             "stderr": log,
             "env": {**os.environ, "OS_GLANCE_CONFIG_DIR": str(folder), "OSLO_LOCK_PATH": f"{folder}/locks"},
         }
-        sync = ["-m", "glance.cmd.manage", "--config-file", str(folder / "glance-api.conf"), "db", "sync"]
-        subprocess.run([sys.executable, *sync], check=True, **child)
+        if not (folder / "glance.sqlite").exists():
+            (folder / "glance.sqlite").write_bytes(_empty_database())
         descriptor = listening.fileno()
         process = subprocess.Popen(
             [sys.executable, str(script), str(descriptor)], pass_fds=[descriptor], **child
@@ -146,6 +150,17 @@ def running(folder: Path, script: Path = Path(__file__), **options: Any) -> Iter
     finally:
         process.kill()
         process.wait()
+
+
+@cache
+def _empty_database() -> bytes:
+    """Glance's tables, as its own command makes them."""
+    with TemporaryDirectory() as name:
+        configuration, database = Path(name, "glance-api.conf"), Path(name, "glance.sqlite")
+        configuration.write_text(f"[database]\nconnection = sqlite:///{database}\n")
+        sync = ["-m", "glance.cmd.manage", "--config-file", str(configuration), "db", "sync"]
+        subprocess.run([sys.executable, *sync], check=True, capture_output=True)
+        return database.read_bytes()
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
@@ -180,7 +195,8 @@ def token_factory(*_: Any, **__: Any) -> Callable[[Any], Any]:
 
 def serve(descriptor: int) -> None:
     """Glance behind the standard library's WSGI server, on a socket that listens already."""
-    from glance.wsgi.api import application
+    with hidden("rfc3987_syntax"):  # as in sim.cinder
+        from glance.wsgi.api import application
 
     server = WSGIServer(("127.0.0.1", 0), WSGIRequestHandler, bind_and_activate=False)
     server.socket.close()
