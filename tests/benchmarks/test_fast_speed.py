@@ -87,7 +87,7 @@ def grown(factors: dict[str, int], pinned: bool) -> Case:
 
 
 @pytest.fixture(scope="module")
-def rates() -> Iterator[Table]:
+def rates(figures: dict[str, str]) -> Iterator[Table]:
     """Creates a second, in the engine and with its tables; shown when all have run."""
     found: Table = {}
     yield found
@@ -100,6 +100,8 @@ def rates() -> Iterator[Table]:
         fast, tables, cinder = (found.get((row, head), np.nan) for head in heads[:3])
         print(f"{row:32} {fast / 1e3:12,.0f} {tables / 1e3:12,.0f} {cinder / 1e3:12,.2f}", end=" ")
         print(f"{fast / customers:12,.1f} {fast / cinder:12,.0f}")
+        figures[f"engine fast, {row}: times SimPy"] = f"{fast / customers:.1f}"
+        figures[f"engine cinder, {row}: creates/s"] = f"{cinder:.0f}"
     print(f"{UNIT:32} {customers / 1e3:12,.0f}")
 
 

@@ -57,7 +57,7 @@ def drawn(images: int, look_ups: int) -> tuple[Numbers, Numbers]:
 
 
 @pytest.fixture(scope="module")
-def rates() -> Iterator[Rates]:
+def rates(figures: dict[str, str]) -> Iterator[Rates]:
     """Millions of look-ups a second (times limits, where several are looked at at once)."""
     found: Rates = {}
     yield found
@@ -66,8 +66,10 @@ def rates() -> Iterator[Rates]:
     for name, rate in found.items():
         if theirs := found.get(f"libCacheSim, {name}"):
             print(f"{name:40} {theirs:12.1f} {rate:8.1f} {rate / theirs:8.1f}")
+            figures[f"replay, {name}: times libCacheSim"] = f"{rate / theirs:.1f}"
         elif not name.startswith("libCacheSim"):
             print(f"{name:40} {'-':>12} {rate:8.1f}")
+            figures[f"replay, {name}: million look-ups/s"] = f"{rate:.0f}"
 
 
 @pytest.fixture
