@@ -21,7 +21,7 @@ from sim.fast.state import ACCOUNTS, NONE, State
 from sim.fast.tenants import with_tenants
 from sim.inputs.backend import Backend
 from sim.inputs.hosts import backend_of, host_of
-from sim.inputs.scenario import Case
+from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import Strategy
 from sim.inputs.units import MIB_PER_GIB
 from sim.model.initial import Placed, asked_type, store_hosts
@@ -148,8 +148,9 @@ def build(
     _fill_world(s)
     _fill_weighing(s, case)
     for number, (name, backend) in enumerate(scenario.backends.items()):
-        _fill_backend(s, names, number, name, backend, strategy)
+        _fill_backend(s, names, number, name, backend)
         s.backends[number]["route"] = shared.of_array.get(name, NONE)
+    fill_caches(s, scenario, strategy)
     s.backends["reports_after"] = np.cumsum(s.backends["nodes"]) - 1
     _fill_images(s, case, names)
     limits = scenario.conversion_limits()
@@ -318,9 +319,17 @@ def _fill_world(s: State) -> None:
     w["report_at"] = 0.0 if s.options[0]["schedules"] else math.inf
 
 
-def _fill_backend(
-    s: State, names: Names, number: int, name: str, backend: Backend, strategy: Strategy
-) -> None:
+def fill_caches(s: State, scenario: Scenario, strategy: Strategy) -> None:
+    """Set which backends have a cache, and its limits."""
+    cached = strategy.image_volume_cache_enabled
+    for number, backend in enumerate(scenario.backends.values()):
+        b = s.backends[number]
+        b["cache"] = cached and backend.image_volume_cache_enabled
+        b["max_size_gb"] = backend.image_volume_cache_max_size_gb
+        b["max_count"] = backend.image_volume_cache_max_count
+
+
+def _fill_backend(s: State, names: Names, number: int, name: str, backend: Backend) -> None:
     first = names.hosts.index(host_of(name, next(iter(backend.pools))))
     values = {
         "nodes": len(backend.node_names), "first_pool": first, "pools": len(backend.pools),
@@ -329,13 +338,11 @@ def _fill_backend(
         "copies_apart": backend.copies_apart, "copied_by_node": backend.clone_copied_by == "node",
         "copy_mib_s": bound_of(backend.clone_mib_s), "write_mib_s": bound_of(backend.write_mib_s),
         "busy": backend.delete_with_clones == "busy",
-        "cache": strategy.image_volume_cache_enabled and backend.image_volume_cache_enabled,
         "max_clones": limit_of(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
         "clone_lock": backend.clone_lock == "source", "clone_streams": limit_of(backend.clone_streams),
         "max_family": limit_of(backend.clone_family_limit),
         "reserved": backend.reserved_percentage, "write_streams": limit_of(backend.write_streams),
-        "first": NONE, "last": NONE, "max_size_gb": backend.image_volume_cache_max_size_gb,
-        "max_count": backend.image_volume_cache_max_count, "reported_us": -1,
+        "first": NONE, "last": NONE, "reported_us": -1,
         "size_below": UNLIMITED + 1, "count_below": UNLIMITED + 1,
         "tier": names.tiers.index(backend.volume_types[0]), "store_across": backend.clone_across_pools,
         "cache_across": backend.clone_across_pools and not backend.cluster,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sim.fast import state
-from sim.fast.build import NO_EDGES, build, exists, records_of
+from sim.fast.build import NO_EDGES, build, exists, fill_caches, records_of
 from sim.fast.errors import error_texts, over_quota
 from sim.fast.jit import table_of
 from sim.fast.kernel import AHEAD, MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.names import Names
+from sim.fast.spare import GROWING, again, longer
 from sim.fast.state import ACCOUNTS, FIELDS, NONE, Array, State
 from sim.fast.steps import STEPS_MARGIN
-from sim.inputs.limits import ENABLED, MAX_COUNT, MAX_SIZE
+from sim.inputs.limits import OF_CACHE
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES, Strategy
 from sim.inputs.texts import column, joined, named, texts
@@ -51,12 +52,6 @@ from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT, NO_SPACE, PAYERS
 from sim.model.usage import ALL, KINDS, OWNERS, UsageMeter, instants, space_table
 
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
-GROWING = (
-    *("volumes", "slots", "lineages", "members", "member_since"),
-    *("entries", "events", "casts", "cache_events", "flows", "families", "turns", "messages", "steps"),
-)
-# Keys of a backend. Changing these never changes which initial volumes fit.
-OF_CACHE = (ENABLED, MAX_SIZE, MAX_COUNT)
 NO_LENGTHS: Mapping[str, int] = MappingProxyType({})
 # Events of the cache, and their reasons; a skip tells its own.
 CACHE_EVENTS = {
@@ -113,6 +108,15 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     return Records(requests=requests, others=others, cache_events=cache_events, engine_s=engine_s, **few)
 
 
+class Start(NamedTuple):
+    """What runs begin with that differ in the limits of caches alone: a state at time 0, if it is kept."""
+
+    about: object
+    edges: Array
+    state: State | None
+    placed: list[Placed]
+
+
 class Prepared:
     """A case that can run often, with other options and limits but the same tiers and pools.
 
@@ -137,6 +141,7 @@ class Prepared:
         asked = {ASKED[0]: column(named(codes[creates], ids))} | asked
         self.asked = pd.DataFrame(asked, copy=False)
         self._placed: tuple[object, list[Placed], Array] | None = None  # of the run before
+        self._start: Start | None = None  # of the run before
         self._lengths: dict[str, int] = {}  # of the arrays that grew in the runs before
 
     def play(
@@ -152,20 +157,40 @@ class Prepared:
         `edges`: times, ascending, at which the accounts are noted. `noted`: whether the steps of creates are.
         """
         case = replace(self.case, scenario=scenario)
-        placed, as_records = self._place(case, STRATEGIES[strategy])
-        s = build(case, STRATEGIES[strategy], self.names, self.trace, len(self.ids), len(self.asked), edges)
+        s, placed = self._begin(case, STRATEGIES[strategy], edges)
         s.options["noted"] = noted
-        s = room_for(s, len(placed), self._lengths)
-        exists(s, as_records)
         s, engine_s = play(s, progress)
         self._lengths = {name: len(getattr(s, name)) for name in GROWING}
         return s, placed, engine_s
 
+    def _begin(self, case: Case, strategy: Strategy, edges: Array) -> tuple[State, list[Placed]]:
+        """The state at time 0. One that is asked for twice is kept, for later limits of the caches."""
+        about = replace(strategy, name=""), _without_limits(case.scenario)
+        start = self._start
+        if start is None or start.about != about or start.edges is not edges:
+            self._start = Start(about, edges, None, [])
+            return self._build(case, strategy, edges, self._lengths)
+        kept, placed = start.state, start.placed
+        if kept is None:
+            kept, placed = self._build(case, strategy, edges, NO_LENGTHS)
+            self._start = Start(about, edges, kept, placed)
+        s = again(kept, {*self.trace, "edges"}, self._lengths)  # a run leaves these as they are
+        fill_caches(s, case.scenario, strategy)
+        return s, placed
+
+    def _build(
+        self, case: Case, strategy: Strategy, edges: Array, lengths: Mapping[str, int]
+    ) -> tuple[State, list[Placed]]:
+        placed, as_records = self._place(case, strategy)
+        s = build(case, strategy, self.names, self.trace, len(self.ids), len(self.asked), edges)
+        s = room_for(s, len(placed), lengths)
+        exists(s, as_records)
+        return s, placed
+
     def _place(self, case: Case, strategy: Strategy) -> tuple[list[Placed], Array]:
         """Place what is there at the start, or give what the run before had, if it is the same."""
-        backends = case.scenario.backends.items()
-        specs = {name: {key: of for key, of in backend if key not in OF_CACHE} for name, backend in backends}
         owns_store = case.scenario.cinder.internal_tenant_owns_store
+        specs = _without_limits(case.scenario)["backends"]
         about = replace(strategy, name=""), case.scenario.store, specs, owns_store
         if self._placed is None or self._placed[0] != about:
             _, placed = place(case, strategy, UsageMeter(lambda: 0.0, [], []), 0, self._initial)
@@ -175,6 +200,15 @@ class Prepared:
             ]
             self._placed = about, placed, records_of(self.names, placed, codes, owns_store)
         return self._placed[1:]
+
+
+def _without_limits(scenario: Scenario) -> dict[str, Any]:
+    """A scenario without the limits of its caches."""
+    backends = {
+        name: {key: of for key, of in vars(backend).items() if key not in OF_CACHE}
+        for name, backend in scenario.backends.items()
+    }
+    return vars(scenario) | {"backends": backends}
 
 
 def _codes_of(placed: list[str], ids: pa.Array) -> tuple[dict[str, int], pa.Array]:
@@ -248,7 +282,7 @@ def room(s: State, locations: int) -> State:
         "cache_events": w["cache_events"] + burst,
     }  # fmt: skip
     grown = {
-        name: twice(array)
+        name: longer(array, 2 * len(array))
         for name, array in zip(State._fields, s, strict=True)
         if name in used and 2 * used[name] > len(array)
     }
@@ -257,13 +291,6 @@ def room(s: State, locations: int) -> State:
         grown["casts"] = np.concatenate([ring, np.zeros_like(ring)])
         w["first_cast"] = 0
     return s._replace(**grown)
-
-
-def twice(array: Array) -> Array:
-    """The array at the beginning of one that is twice as long. The rest takes no memory until it is used."""
-    longer = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
-    longer[: len(array)] = array
-    return longer
 
 
 # -- tables --------------------------------------------------------------------------------------------

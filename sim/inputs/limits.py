@@ -9,6 +9,7 @@ from sim.inputs.backend import Backend
 
 MAX_COUNT, MAX_SIZE = "image_volume_cache_max_count", "image_volume_cache_max_size_gb"
 ENABLED = "image_volume_cache_enabled"
+OF_CACHE = (ENABLED, MAX_SIZE, MAX_COUNT)  # the options of a backend's cache
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from sim.cinders import answering
 from sim.cinders.apart import ready
 from sim.cinders.environments import identity
 from sim.fast.engine import Prepared
+from sim.fast.spare import give_back
 from sim.inputs.beside import scratch
 from sim.inputs.cinders import Cinder, CinderFailed
 from sim.inputs.problems import BadInput
@@ -233,6 +234,7 @@ def run_cell(path: Path, cell: Cell) -> Result:
                 raise RuntimeError(f"{cell.cinder.name} is not the Cinder that the sweep began with")
             rows = measurer.rows(state, scenario)
             found = {"rows": rows, "holds": holds(state), "requests": measurer.requests, "engine_s": engine_s}
+            give_back(state)
     except Exception as error:
         text = str(error) if isinstance(error, CinderFailed) else f"{type(error).__name__}: {error}"
         found = {"error": " ".join(text.split())}

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.inputs.limits import OF_CACHE
 from sim.inputs.problems import BadInput, Problems, quoted
 from sim.inputs.scenario import Scenario, put
 from sim.inputs.strategies import STRATEGIES
@@ -181,12 +182,16 @@ def _reason(error: ValueError) -> str:
 class Varied:
     """A scenario that gets other values often; what a key means in it is looked up once.
 
-    `raw`: its dump by alias.
+    `raw`: its dump by alias. Most often the limits of caches change alone: each of their values is checked
+    once, and the rest stays the same objects.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario, self.raw = scenario, scenario.model_dump(by_alias=True)
         self._paths = cache(lambda key: paths_of(key, self.raw))
+        self._of_caches = {("backends", name, key) for name in scenario.backends for key in OF_CACHE}
+        self._apart = "{}", scenario  # the last values apart from limits, and the scenario with them
+        self._limits: dict[str, Any] = {}
 
     def paths(self, values: Iterable[tuple[str, Any]]) -> dict[tuple[str, ...], Any]:
         """The values by path; of two for one path, the last."""
@@ -195,7 +200,28 @@ class Varied:
     def with_values(self, values: Iterable[tuple[str, Any]]) -> Scenario:
         """The scenario with other values. Raises ValueError for a wrong value."""
         paths = self.paths(values)
-        return self.scenario.model_validate(put(self.raw, paths)) if paths else self.scenario
+        whole = any(len(path) < 3 and path[0] == "backends" for path in paths)
+        limits = {} if whole else {path: paths.pop(path) for path in self._of_caches.intersection(paths)}
+        told = repr(paths)
+        if told != self._apart[0]:
+            self._apart = told, self.scenario.model_validate(put(self.raw, paths))
+        scenario = self._apart[1]
+        if not limits:
+            return scenario
+        own: dict[str, dict[str, Any]] = {}
+        for (_, name, key), value in limits.items():
+            own.setdefault(name, {})[key] = self._limit(key, value)
+        changed = {name: scenario.backends[name].model_copy(update=of) for name, of in own.items()}
+        return scenario.model_copy(update={"backends": {**scenario.backends, **changed}})
+
+    def _limit(self, key: str, value: Any) -> Any:
+        """The value of a limit as a scenario has it. Raises ValueError for a wrong one."""
+        told = repr((key, value))
+        if told not in self._limits:
+            name, backend = next(iter(self.scenario.backends.items()))
+            read = backend.model_validate(self.raw["backends"][name] | {key: value})
+            self._limits[told] = getattr(read, key)
+        return self._limits[told]
 
 
 def apply(scenario: Scenario, values: Mapping[str, Any]) -> Scenario:

@@ -17,6 +17,7 @@ import sim
 from sim.analysis.verification import difference
 from sim.fast.cache import UNLIMITED
 from sim.fast.engine import Prepared, run
+from sim.fast.spare import GROWING, bytes_of, give_back
 from sim.inputs.scenario import Case
 from sim.model.initial import misfits
 from sim.planner.answer import answer_of
@@ -63,6 +64,27 @@ def test_a_run_holds_between_its_bounds(data: st.DataObject, case: Case, strateg
         for key in (SIZE, COUNT)
     }
     assert difference(run(case, strategy), run(limited(case, other), strategy)) is None
+
+
+@settings(max_examples=25)
+@given(case=cases(whole=True), strategy=STRATEGIES, policy=POLICIES, data=st.data())
+def test_memory_of_earlier_runs_changes_nothing(
+    data: st.DataObject, case: Case, strategy: str, policy: str
+) -> None:
+    """Runs in the memory of one before it, of this case or of another, with other limits in between."""
+    case = asking(case, data.draw(what_ifs(policy)))
+    if misfits(case, [strategy]):
+        return
+    fresh, _, _ = Prepared(case).play(case.scenario, strategy)
+    other = limited(case, {f"backends.*.{COUNT}": 1, f"backends.*.{SIZE}": 7})
+    prepared = Prepared(case)
+    for scenario in (case.scenario, other.scenario, case.scenario, other.scenario, case.scenario):
+        s, _, _ = prepared.play(scenario, strategy)
+        if scenario is case.scenario:
+            for name in ("rows", "accounts", "pools", "backends", "images", "uploads", "quota_used"):
+                assert getattr(s, name).tobytes() == getattr(fresh, name).tobytes(), name
+        give_back(s)
+        assert not [name for name in GROWING if bytes_of(getattr(s, name)).any()]
 
 
 def test_bounds_are_where_the_run_changes() -> None:
