@@ -106,9 +106,7 @@ def curve(
     run an engine with other limits. Raises `BadInput`.
     """
     sizes = None if sizes_gib is None else list(sizes_gib)
-    if problems := _problems(case, strategy, sizes):
-        raise BadInput(problems)
-    pools = _look_ups(case, strategy, engine, hosts, progress)
+    pools = look_ups(case, strategy, sizes, engine, hosts=hosts, progress=progress)
     grid = _grid(pools) if sizes is None else np.unique(np.array(sizes, dtype=np.int64))
     by_count = {pool.host: replay.curve_by_count(pool.asked) for pool in pools}
     by_size = {pool.host: replay.curve_by_size(pool.asked, grid) for pool in pools}
@@ -139,14 +137,18 @@ def _problems(case: Case, strategy: str, sizes: list[int] | None) -> list[str]:
 # -- look-ups ------------------------------------------------------------------------------------------
 
 
-def _look_ups(
+def look_ups(
     case: Case,
     strategy: str,
-    engine: str,
-    hosts: pd.Series[Any] | None,
-    progress: Callable[[int], None] | None,
+    sizes: list[int] | None = None,
+    engine: str = "cinder",
+    *,
+    hosts: pd.Series[Any] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[PoolLookUps]:
-    """The look-ups of every pool, in the scenario's order."""
+    """The look-ups of every pool, in the scenario's order: `curve` counts their hits. Raises `BadInput`."""
+    if problems := _problems(case, strategy, sizes):
+        raise BadInput(problems)
     names, events = Names(case), case.trace.events
     image = positions(events["image_id"], names.images)
     create = (events["event"] == "create").to_numpy() & (image != NONE)
@@ -168,10 +170,10 @@ def _look_ups(
         "tier": positions(events["volume_type"], names.tiers),
         "block": _blocks(case).of(events["time"].to_numpy(np.float64)),
     }
-    look_ups = pd.DataFrame({name: column[asked] for name, column in columns.items()})
-    of_pool = dict(list(look_ups.groupby("host")))
+    every = pd.DataFrame({name: column[asked] for name, column in columns.items()})
+    of_pool = dict(list(every.groupby("host")))
     return [
-        _of_pool(case, names, name, of_pool.get(number, look_ups[:0]), placed)
+        _of_pool(case, names, name, of_pool.get(number, every[:0]), placed)
         for number, name in enumerate(names.hosts)
     ]
 
@@ -232,9 +234,7 @@ def _cloned_elsewhere(
     return cloned
 
 
-def _of_pool(
-    case: Case, names: Names, host: str, look_ups: pd.DataFrame, placed: list[Placed]
-) -> PoolLookUps:
+def _of_pool(case: Case, names: Names, host: str, mine: pd.DataFrame, placed: list[Placed]) -> PoolLookUps:
     backend = case.scenario.backend_at(host)
     before = [
         names.images.index(volume.image.image_id)
@@ -246,14 +246,14 @@ def _of_pool(
     group_of = np.zeros(len(names.tiers), np.int64)
     group_of[tiers] = np.arange(len(tiers)) * blocks
     groups = len(tiers) * blocks
-    numbers, image = np.unique(np.append(before, look_ups["image"]).astype(np.int64), return_inverse=True)
+    numbers, image = np.unique(np.append(before, mine["image"]).astype(np.int64), return_inverse=True)
     images = [case.images[names.images[number]] for number in numbers]
-    group = np.append(np.full(len(before), groups), group_of[look_ups["tier"]] + look_ups["block"])
+    group = np.append(np.full(len(before), groups), group_of[mine["tier"]] + mine["block"])
     asked = replay.look_ups(
         image,
         size_gib=[each.virtual_gib for each in images],
         size_bytes=[each.size_bytes for each in images],
-        version=np.append(np.zeros(len(before)), look_ups["version"]),
+        version=np.append(np.zeros(len(before)), mine["version"]),
         group=group,
         groups=groups + 1,
     )

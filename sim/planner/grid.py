@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.curves import curve
+from sim.analysis.curves import look_ups
 from sim.inputs.hosts import backend_of
 from sim.inputs.limits import OFF, Limits, todays
 from sim.inputs.scenario import Case, Scenario
@@ -56,13 +56,13 @@ def working_sets(cases: Iterable[Case], strategy: str, groups: Groups) -> dict[s
     group_of = {name: group for group, members in groups.items() for name in members}
     for case in cases:
         smallest = min(image.virtual_gib for image in case.images.values())
-        for row in curve(case, strategy, engine="fast").working_set.to_dict("records"):
-            group = group_of[backend_of(row["host"])]
+        for pool in look_ups(case, strategy, engine="fast"):
+            group = group_of[backend_of(pool.host)]
             counts, sizes = found[group]
-            if row["images"]:
+            if pool.images:
                 least = min([smallest, *sizes[:1]])
-                counts = range(1, max(counts.stop, row["images"] + 1))
-                found[group] = (counts, range(least, max(sizes.stop, row["gib"] + 1)))
+                counts = range(1, max(counts.stop, pool.images + 1))
+                found[group] = (counts, range(least, max(sizes.stop, pool.gib + 1)))
     return found
 
 
