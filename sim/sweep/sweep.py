@@ -35,8 +35,9 @@ from sim.sweep.varying import Point, Varied, check, refuse_many, reloads
 from sim.workload.loading import load
 
 WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
-# A worker keeps so many workloads prepared, or more as long as they have no more events together.
-FEWEST, EVENTS = 4, 500_000
+# A worker keeps so many workloads prepared, or more as long as they have no more events together. A sweep
+# runs the cells of half as many events at a time: varied workloads may have more.
+FEWEST, EVENTS = 4, 1_000_000
 
 _prepared: dict[Any, Measurer] = {}  # of this process, in the order of use
 
@@ -197,7 +198,7 @@ def _results(
         by_workload.setdefault(_workload_of(cell), []).append(cell)
     workloads = [by_workload[key] for key in sorted(by_workload)]
     with _backend(dask, workers):
-        count = at_once(case)
+        count = max(FEWEST, EVENTS // 2 // max(len(case.trace.events), 1))
         for first in range(0, len(workloads), count):
             together = workloads[first : first + count]
             groups = [group for of in together for group in known.alike(of)]
@@ -247,18 +248,23 @@ def run_cell(path: Path, cell: Cell) -> Result:
 def _measurer(path: Path, cell: Cell) -> Iterator[Measurer]:
     """The prepared case of a cell, for this thread alone: prepared once, and again after many others."""
     key = path, cell.base, cell.counted, *_workload_of(cell)
-    measurer = _prepared.pop(key, None) or _prepare(path, cell)
+    measurer = _prepared.pop(key, None)
+    if measurer is None:
+        _make_place()
+        measurer = _prepare(path, cell)
     try:
         yield measurer
     finally:
         _prepared[key] = measurer  # the last: it was used last
-        for unused in list(_prepared)[: -at_once(measurer.prepared.case)]:
-            _prepared.pop(unused, None)
 
 
-def at_once(case: Case) -> int:
-    """How many workloads like that of a case a worker keeps prepared."""
-    return max(FEWEST, EVENTS // max(len(case.trace.events), 1))
+def _make_place() -> None:
+    """Let go of the prepared cases that were not used for longest, until there is a place for one more."""
+    kept = {key: len(measurer.prepared.case.trace.events) for key, measurer in _prepared.copy().items()}
+    for key in list(kept):
+        if len(kept) >= FEWEST and sum(kept.values()) > EVENTS:
+            del kept[key]
+            _prepared.pop(key, None)
 
 
 def _prepare(path: Path, cell: Cell) -> Measurer:
