@@ -64,7 +64,10 @@ class Whole(JITCodeLibrary):
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
                 function.linkage = Linkage.internal
-        super()._optimize_final_module()
+        passes, builder = (
+            self._codegen._module_pass_manager()
+        )  # and not Numba's, which are for reference counts
+        passes.run(self._final_module, builder)
 
 
 class _Into(LoweringPass):
