@@ -6,7 +6,6 @@ which they were scheduled.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from sim.fast.chance import drawn
@@ -44,7 +43,7 @@ def at_time(s: State, time: float, what: int, who: int, pool: int) -> None:
         parent = (place - 1) >> 1
         if heap[parent].time <= time:  # what is older goes first among equals
             break
-        heap[place] = heap[parent]
+        move(heap[place], heap[parent])
         place = parent
     event = heap[place]
     event.time, event.sequence, event.what, event.who, event.pool = time, w.sequence, what, who, pool
@@ -91,9 +90,21 @@ def drop_first(s: State) -> None:
             last.time == heap[child].time and last.sequence < heap[child].sequence
         ):
             break
-        heap[place] = heap[child]
+        move(heap[place], heap[child])
         place = child
-    heap[place] = last
+    move(heap[place], last)
+
+
+@compiled
+def move(to: Any, event: Any) -> None:
+    """Copy an event, a record of `EVENTS`: Numba copies records byte by byte."""
+    to.time, to.sequence, to.who, to.pool, to.what = (
+        event.time,
+        event.sequence,
+        event.who,
+        event.pool,
+        event.what,
+    )
 
 
 @compiled
@@ -107,14 +118,8 @@ def read_clock(s: State) -> int:
         w.reading_us += 1
         return w.reading_us
     w.read_at = w.now
-    whole = math.floor(w.now)
-    part = (w.now - whole) * 1e6
-    low = math.floor(part)
-    left = part - low
-    micro = int(low)
-    if left > 0.5 or (left == 0.5 and micro & 1):
-        micro += 1
-    w.reading_us = max(int(whole) * 1_000_000 + micro, w.reading_us + 1)
+    whole = int(w.now)
+    w.reading_us = max(whole * 1_000_000 + round((w.now - whole) * 1e6), w.reading_us + 1)
     return w.reading_us
 
 

@@ -313,7 +313,7 @@ available_of = compiled(available_gib)
 def two_decimals(x: float) -> float:
     """Python's `round(x, 2)`, which rounds the exact binary value, halves to even."""
     product = x * 100.0
-    if abs(product) >= 2.0**52:
+    if abs(product) >= 2.0**52 or x == int(x):
         return x
     # 100 x is exactly product + rest (Dekker 1971): the parts of x times 100 are exact.
     split = x * 134217729.0

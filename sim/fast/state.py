@@ -185,35 +185,37 @@ IMAGE = np.dtype(
         ("chosen", "?"),  # the image list says where its image-volumes lie
     ], align=True,
 )  # fmt: skip
-# A volume of a user (a row of Cinder's table) and, while it is being created, its request.
+# A volume of a user (a row of Cinder's table) and, while it is being created, its request. What is NONE in a
+# new row comes first, then what is 0: the compiler clears what lies side by side at once.
 VOLUMES = np.dtype(
     [
-        ("code", "i8"), ("row", "i8"), ("image", "i8"), ("tier", "i8"), ("pool", "i8"), ("first_pool", "i8"),
-        ("asked_gib", "i8"), ("size_gib", "i8"), ("first_slot", "i8"),
-        ("encrypted", "?"), ("pinned", "?"), ("under_way", "?"), ("delete_wanted", "?"), ("kept", "?"),
-        ("fills", "?"), ("locks", "?"), ("failed", "?"),
-        ("phase", "i8"), ("source", "i8"), ("error", "i8"),
-        ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"), ("last_pool", "i8"), ("version", "i8"),
-        ("fill", "i8"), ("next", "i8"), ("error_pool", "i8"), ("error_gib", "f8"), ("since", "f8"),
-        ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
-        ("thread_wait_s", "f8"), ("clone_wait_s", "f8"), ("write_wait_s", "f8"),
-        ("glance", "i8"),  # the node of Glance that serves its transfer
-        ("upload", "i8"), ("ready", "?"), ("project", "i8"), ("zone", "i8"), ("tenant", "i8"),
-        ("node", "i8"), ("made", "i8"),  # of its backend's, the one that made it; and in which order
-        ("retried", "?"), ("stored", "i8"), ("stored_serial", "i8"),
-        ("cloned", "i8"), ("cloned_serial", "i8"),
-        ("snapshots", "i8"), ("running", "i8"),  # how many it has; of these, whose create or delete runs
-        ("holds", "i8"), ("asked_s", "f8"),  # an image-volume of the store: its image, and when it was asked
+        ("first_slot", "i8"), ("first_pool", "i8"), ("last_pool", "i8"), ("fill", "i8"), ("next", "i8"),
+        ("error_pool", "i8"), ("upload", "i8"), ("clone_lock", "i8"),
+        ("holds", "i8"), ("read", "i8"),  # of an image-volume of the store, its image; the slot Glance reads
         ("awaited_by", "i8"), ("awaits", "i8"),  # the volume whose upload waits for it; and the other way
+        ("source", "i8"), ("error", "i8"), ("attempts", "i8"), ("tries", "i8"), ("deletes", "i8"),
+        ("error_gib", "f8"), ("lock_wait_s", "f8"), ("stream_wait_s", "f8"), ("cache_held", "i8"),
+        ("thread_wait_s", "f8"), ("clone_wait_s", "f8"), ("write_wait_s", "f8"),
+        ("node", "i8"),  # of its backend's, the one that made it
+        ("snapshots", "i8"), ("running", "i8"),  # how many it has; of these, whose create or delete runs
+        ("turns", "i8"), ("fill_error", "i8"),  # what its clone has of its turns
+        ("delete_wanted", "?"), ("fills", "?"), ("locks", "?"), ("failed", "?"), ("ready", "?"),
         ("keyless", "?"),  # encrypted, and Cinder has deleted its key
+        ("retried", "?"), ("hashes", "?"),  # hashes: no volume, but the hash of an image
+        ("encrypted", "?"), ("pinned", "?"), ("under_way", "?"), ("kept", "?"),
+        ("code", "i8"), ("row", "i8"), ("image", "i8"), ("tier", "i8"), ("pool", "i8"),
+        ("asked_gib", "i8"), ("size_gib", "i8"), ("phase", "i8"), ("version", "i8"), ("since", "f8"),
+        ("glance", "i8"),  # the node of Glance that serves its transfer
+        ("project", "i8"), ("zone", "i8"), ("tenant", "i8"),
+        ("made", "i8"),  # the order in which they are made
+        ("stored", "i8"), ("stored_serial", "i8"), ("cloned", "i8"), ("cloned_serial", "i8"),
+        ("asked_s", "f8"),  # when an image-volume of the store was asked for
         # its stream over shared links, in the heap of a flow; what a clone copies, and the phase after that
         ("ends_mib", "f8"), ("order", "i8"), ("left", "i8"), ("right", "i8"),
         ("copy_mib", "f8"), ("after", "i8"),
-        ("turns", "i8"), ("clone_lock", "i8"),  # what its clone has of its turns
-        ("fill_kind", "i8"), ("fill_tenant", "i8"), ("fill_error", "i8"),  # of an image-volume made of it
-        # The location that Glance attaches to read it: its slot, the newest that Glance knows, and tries.
-        ("read", "i8"), ("read_serial", "i8"), ("read_located", "i8"), ("newest", "i8"), ("refused", "i8"),
-        ("hashes", "?"),  # no volume, but the hash of an image
+        ("fill_kind", "i8"), ("fill_tenant", "i8"),  # of an image-volume made of it
+        # The location that Glance attaches: its serial, the newest that Glance knows, and tries.
+        ("read_serial", "i8"), ("read_located", "i8"), ("newest", "i8"), ("refused", "i8"),
     ], align=True,
 )  # fmt: skip
 # A volume on an array. One that is gone keeps its slot while clones of it live.
@@ -266,15 +268,14 @@ DIRECTORIES = np.dtype(
 )  # fmt: skip
 EDGE_DIRECTORIES = np.dtype([("used", "f8"), ("peak", "f8")], align=True)
 EVENTS = np.dtype(
-    [("time", "f8"), ("sequence", "i8"), ("what", "i8"), ("who", "i8"), ("pool", "i8")], align=True
+    [("time", "f8"), ("sequence", "i8"), ("what", "i4"), ("who", "i4"), ("pool", "i4")], align=True
 )
+# Levels, areas and peaks, each in four places, which one instruction of the processor changes at once. What
+# the fourth has besides `since` means nothing.
 ACCOUNT = np.dtype(
-    [
-        ("since", "f8"),
-        *((f"{quantity}{stat}", "f8") for quantity in FIELDS.values()
-          for stat in ("", "_peak", "_area")),
-    ], align=True,
-)  # fmt: skip
+    [(f"{of}{stat}", "f8") for stat in ("", "_area", "_peak") for of in (*FIELDS.values(), "since")],
+    align=True,
+)
 # What becomes of a create; row r of the run lies at r modulo the array's length, a power of two. If a quota
 # refuses it, error_pool is the quota and error_gib what is used of it.
 ROWS = np.dtype(

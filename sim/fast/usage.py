@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from sim.fast.jit import compiled
-from sim.fast.state import ACCOUNTS, CACHE, CACHED, IMAGES, ORPHANS, STORE, STORED, USERS, State
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from sim.fast.jit import INTERPRETED, compiled
+from sim.fast.state import ACCOUNTS, CACHE, CACHED, FIELDS, IMAGES, ORPHANS, STORE, STORED, USERS, State
 
 
 @compiled
@@ -27,14 +32,14 @@ def enter(
     s: State, pool: int, tier: int, account: int, volumes: int, provisioned: int, physical: float
 ) -> None:
     pools, tiers = s.options[0].pools, s.options[0].tiers
-    book(s, pool * ACCOUNTS + account, volumes, provisioned, physical)
-    book(s, (pools + tier) * ACCOUNTS + account, volumes, provisioned, physical)
-    book(s, (pools + tiers) * ACCOUNTS + account, volumes, provisioned, physical)
+    now = s.world[0].now
+    book(s.accounts[pool * ACCOUNTS + account], now, volumes, provisioned, physical)
+    book(s.accounts[(pools + tier) * ACCOUNTS + account], now, volumes, provisioned, physical)
+    book(s.accounts[(pools + tiers) * ACCOUNTS + account], now, volumes, provisioned, physical)
 
 
-@compiled
-def book(s: State, number: int, volumes: int, provisioned: int, physical: float) -> None:
-    a, now = s.accounts[number], s.world[0].now
+def _book_plain(a: Any, now: float, volumes: float, provisioned: float, physical: float) -> None:
+    """Change an account, a record of `ACCOUNT`, after its level was held until now."""
     held = now - a.since
     a.since = now
     a.volumes_area += held * a.volumes
@@ -46,6 +51,37 @@ def book(s: State, number: int, volumes: int, provisioned: int, physical: float)
     a.volumes_peak = max(a.volumes_peak, a.volumes)
     a.provisioned_peak = max(a.provisioned_peak, a.provisioned)
     a.physical_peak = max(a.physical_peak, a.physical)
+
+
+@intrinsic
+def _book_at_once(
+    typing_context: Any, a: Any, now: Any, volumes: Any, provisioned: Any, physical: Any
+) -> Any:
+    """As `_book_plain`, all quantities in one instruction each time: half of what the processor does."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number, lanes = ir.DoubleType(), len(FIELDS) + 1
+        vector, since = ir.VectorType(number, lanes), ir.IntType(32)(lanes - 1)
+        account = builder.bitcast(args[0], vector.as_pointer())
+        places = [builder.gep(account, [ir.IntType(32)(stat)]) for stat in range(3)]
+        level, area, peak = (builder.load(place, align=8) for place in places)
+        held = builder.fsub(args[1], builder.extract_element(level, since))
+        helds, change = vector(ir.Undefined), vector([0.0] * lanes)
+        for lane in range(lanes):
+            helds = builder.insert_element(helds, held, ir.IntType(32)(lane))
+        for lane, amount in enumerate(args[2:]):
+            change = builder.insert_element(change, amount, ir.IntType(32)(lane))
+        area = builder.fadd(area, builder.fmul(helds, level))
+        level = builder.insert_element(builder.fadd(level, change), args[1], since)
+        peak = builder.select(builder.fcmp_ordered(">", level, peak), level, peak)
+        for place, value in zip(places, (level, area, peak), strict=True):
+            builder.store(value, place, align=8)
+        return context.get_dummy_value()
+
+    return types.none(a, *(types.float64,) * 4), code
+
+
+book = _book_plain if INTERPRETED else _book_at_once
 
 
 @compiled

@@ -25,7 +25,7 @@ def new_volume(s: State) -> int:
     r.clone_lock = NONE
     r.turns = r.fill_error = 0
     r.ready = r.keyless = r.hashes = False
-    r.delete_wanted = r.fills = r.locks = r.failed = False
+    r.delete_wanted = r.fills = r.locks = r.failed = r.retried = False
     r.kept = True
     r.source = r.error = r.node = 0
     r.attempts = r.tries = r.deletes = 0
