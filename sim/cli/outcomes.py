@@ -113,6 +113,10 @@ def _simulated(job: Job, rows: Sequence[Row]) -> Generator[Outcome | Failure]:
 
     from sim.analysis.pool import results
 
+    if engine_of(job.case.scenario, job.options.engine) == "fast":
+        from sim.fast.engine import compiled
+
+        compiled()
     asked = replace(job, rows=[])
     # Arrays that joblib shares between processes can only be read, and Numba would compile for them anew.
     with joblib.parallel_config("loky", n_jobs=workers, max_nbytes=None):

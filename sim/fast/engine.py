@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import types
 
 from sim.fast import state
 from sim.fast.build import NO_EDGES, build, exists, fill_caches, records_of
 from sim.fast.errors import error_texts, over_quota
 from sim.fast.jit import table_of
+from sim.fast.keeping import is_kept
 from sim.fast.kernel import AHEAD, MARGIN, MORE_ROOM, OVER, advance
 from sim.fast.names import Names
 from sim.fast.spare import GROWING, again, longer
@@ -81,6 +83,7 @@ UPLOAD_ERRORS = {
     state.DISK_FULL: "ProcessExecutionError",
     **{error: over_quota(error, "")[0] for error in state.OVER_ANY},
 }
+ADVANCE = (types.int64[::1], types.boolean, types.int64, types.int64)  # as Numba finds them for `play`
 ARRAY_FAILED = FILL_FAILED + "VolumeBackendAPIException"
 
 
@@ -235,6 +238,16 @@ def room_for(s: State, volumes: int, lengths: Mapping[str, int] = NO_LENGTHS) ->
         if length > len(getattr(s, name))
     }
     return s._replace(**longer)
+
+
+def compiled() -> None:
+    """Compile what a run calls, unless that is kept from an earlier one.
+
+    Before processes begin that would all compile it, each with so much memory that joblib ends it.
+    """
+    if not is_kept(advance):
+        dispatcher: Any = advance
+        dispatcher.compile(ADVANCE)
 
 
 def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float]:

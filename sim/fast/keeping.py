@@ -34,6 +34,14 @@ def keep(function: Any) -> None:
     function._cache = Kept(function.py_func)
 
 
+def is_kept(function: Any) -> bool:
+    """Whether the code of a function is kept; where nothing is compiled, there is none to keep."""
+    if not hasattr(function, "py_func"):
+        return True
+    folder, _ = folder_of(function.__module__)
+    return any(folder.glob(f"*.{function.__name__}-*.nbi"))
+
+
 class Locator:
     """The place in which Numba finds the code of a function."""
 

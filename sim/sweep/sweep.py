@@ -20,7 +20,7 @@ from sim.analysis.pool import results
 from sim.cinders import answering
 from sim.cinders.apart import ready
 from sim.cinders.environments import identity
-from sim.fast.engine import Prepared
+from sim.fast.engine import Prepared, compiled
 from sim.fast.spare import give_back
 from sim.inputs.beside import scratch
 from sim.inputs.cinders import Cinder, CinderFailed
@@ -197,6 +197,8 @@ def _results(
     for cell in sorted(cells, key=lambda cell: cell.digest):
         by_workload.setdefault(_workload_of(cell), []).append(cell)
     workloads = [by_workload[key] for key in sorted(by_workload)]
+    if dask is None and any(cell.cinder is None for cell in cells):
+        compiled()
     with _backend(dask, workers):
         count = max(FEWEST, EVENTS // 2 // max(len(case.trace.events), 1))
         for first in range(0, len(workloads), count):

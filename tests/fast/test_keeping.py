@@ -12,7 +12,8 @@ from typing import Any
 import numba
 import pytest
 
-from sim.fast import keeping
+import sim
+from sim.fast import engine, keeping, kernel
 from sim.model import kept
 from sim.model.sources import modules_of
 
@@ -85,6 +86,19 @@ def test_docstrings_comments_and_lines_compile_nothing(cache: Path, package: Pat
     assert run() == (14, False)
     edit(package / "kernel.py", '    """Other words,\n    on two lines."""  # and why\n', "")
     assert run() == (14, False)
+
+
+def test_what_is_kept_is_known_before_it_is_loaded(cache: Path, package: Path) -> None:
+    entry: Any = importlib.import_module("faked.kernel").entry
+    assert not keeping.is_kept(entry)
+    entry(7)
+    assert keeping.is_kept(entry)
+
+
+def test_what_is_compiled_before_workers_begin_is_what_a_run_calls() -> None:
+    sim.run(sim.load("scenarios/smallest.yaml"), "none", "fast")
+    engine.compiled()
+    assert kernel.advance.signatures == [engine.ADVANCE]
 
 
 def test_code_and_constants_of_called_modules_compile_again(cache: Path, package: Path) -> None:
