@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import simpy
 from cinder import exception
@@ -35,6 +35,8 @@ from sim.model.arrays import (
 from sim.model.links import NONE
 from sim.model.records import FILL_FAILED
 from sim.model.rules import Kind, bound_of
+
+T = TypeVar("T")
 
 
 class Driver:
@@ -77,11 +79,17 @@ class Driver:
 
     def create_volume(self, volume: Volume) -> None:
         """An empty volume."""
-        with Noted(self.array, volume):
-            seconds = self.array.create(
-                volume.id, volume.pool, volume.size, _kind(volume), volume.volume_type_id
+        self._clock.sleep(
+            self._asked(
+                volume,
+                self.array.create,
+                volume.id,
+                volume.pool,
+                volume.size,
+                _kind(volume),
+                volume.volume_type_id,
             )
-        self._clock.sleep(seconds)
+        )
 
     def copy_image_to_volume(
         self,
@@ -126,15 +134,16 @@ class Driver:
     def create_cloned_volume(self, volume: Volume, source: Volume) -> None:
         """A clone of a volume, for a user (from the cache or the store) or to fill the cache."""
         with self._turn_to_clone(source.id):
-            with Noted(self.array, volume):
-                seconds = self.array.clone(
-                    volume.id,
-                    source.id,
-                    volume.pool,
-                    volume.size,
-                    _kind(volume),
-                    volume.volume_type_id,
-                )
+            seconds = self._asked(
+                volume,
+                self.array.clone,
+                volume.id,
+                source.id,
+                volume.pool,
+                volume.size,
+                _kind(volume),
+                volume.volume_type_id,
+            )
             cloned = self.array.volumes[source.id]
             kind, size_gib = cloned.kind, cloned.size_gib
             self._clock.sleep(seconds)
@@ -156,14 +165,15 @@ class Driver:
         request = current_process().request
         content = self._content(self._images[image_meta["id"]])
         with self._clone_turns.stream():
-            with Noted(self.array, volume):
-                seconds = self.array.clone_from_glance(
-                    volume.id,
-                    volume.pool,
-                    volume.size,
-                    volume.volume_type_id,
-                    content,
-                )
+            seconds = self._asked(
+                volume,
+                self.array.clone_from_glance,
+                volume.id,
+                volume.pool,
+                volume.size,
+                volume.volume_type_id,
+                content,
+            )
             self._clock.sleep(seconds)
             self._copy(content.gib)
         request.source = "driver"
@@ -171,9 +181,7 @@ class Driver:
 
     def extend_volume(self, volume: Volume, size_gib: int) -> None:
         """Grow a volume."""
-        with Noted(self.array, volume):
-            seconds = self.array.extend(volume.id, size_gib)
-        self._clock.sleep(seconds)
+        self._clock.sleep(self._asked(volume, self.array.extend, volume.id, size_gib))
 
     def delete_volume(self, volume: Volume) -> None:
         """Delete a volume; a volume that the array does not have is deleted at once."""
@@ -199,9 +207,8 @@ class Driver:
 
     def create_snapshot(self, snapshot: Snapshot) -> None:
         """A snapshot of a volume."""
-        with Noted(self.array, snapshot.volume):
-            seconds = self.array.snapshot(snapshot.id, snapshot.volume_id)
-        self._clock.sleep(seconds)
+        asked = self.array.snapshot, snapshot.id, snapshot.volume_id
+        self._clock.sleep(self._asked(snapshot.volume, *asked))
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
         """Delete a snapshot; one that the array does not have is deleted at once."""
@@ -217,8 +224,27 @@ class Driver:
         """Nothing is exported."""
 
     def _take_space(self, volume: Volume, image: Image) -> None:
-        with Noted(self.array, volume):
-            self.array.write(volume.id, self._content(image))
+        self._asked(volume, self.array.write, volume.id, self._content(image))
+
+    def _asked(self, volume: Volume, operation: Callable[..., T], *args: Any) -> T:
+        """What the array answers. If it refuses, this raises the exception of a real driver."""
+        try:
+            return operation(*args)
+        except Refusal as refusal:
+            raise self._noted(volume, refusal) from None
+
+    def _noted(self, volume: Volume, refusal: Refusal) -> exception.CinderException:
+        """The exception of a real driver for a refusal, which is noted on the request."""
+        error = of_a_driver(refusal)
+        request = current_process().request
+        if request is not None:
+            if volume.id != request.volume_id:
+                request.fill_error = FILL_FAILED + type(error).__name__
+            elif self.array.has_place(volume.pool):
+                request.cache_held = 0
+            else:
+                request.cache_held = self.array.cached(volume.pool)
+        return error
 
     def _content(self, image: Image) -> Content:
         return content_of(image, current_process().request.image_version, self.array.spec)
@@ -256,32 +282,6 @@ class Driver:
         """Move data over the array's shared link, if it has one."""
         if self._route != NONE:
             self._transfers.carry(self._route, mib, bound_of(own_mib_s))
-
-
-class Noted:
-    """Records a refusal on the request, and raises the exception of a real driver."""
-
-    __slots__ = ("_array", "_volume")
-
-    def __init__(self, array: Array, volume: Volume) -> None:
-        self._array = array
-        self._volume = volume
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type | None, refusal: BaseException | None, _: Any) -> None:
-        if not isinstance(refusal, Refusal):
-            return
-        error = of_a_driver(refusal)
-        request = current_process().request
-        if request is not None:
-            if self._volume.id != request.volume_id:
-                request.fill_error = FILL_FAILED + type(error).__name__
-            elif self._array.has_place(self._volume.pool):
-                request.cache_held = 0
-            else:
-                request.cache_held = self._array.cached(self._volume.pool)
-        raise error from None
 
 
 def of_a_driver(refusal: Refusal) -> exception.CinderException:

@@ -163,6 +163,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         places = PlaceMaker(array, shared, driver) if changes.makes_place else driver
         self._create = changes.task(self, db, places, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
+        self._on_failure = create_volume.OnFailureRescheduleTask(None, db, self, self.scheduler_rpcapi, None)
 
     @property
     def _node_name(self) -> str:
@@ -193,14 +194,12 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         except Exception as error:
             if process.request.volume_id == volume.id:
                 process.request.error = f"{type(error).__name__}: {error}"
-            reschedule = create_volume.OnFailureRescheduleTask(
-                context,
-                self.db,
-                self,
-                self.scheduler_rpcapi,
-                allow_reschedule and request_spec and filter_properties.get("retry"),
+            # One task for all failures, for to make one costs more than to run it. It reads both at once.
+            self._on_failure.reschedule_context = context
+            self._on_failure.do_reschedule = (
+                allow_reschedule and request_spec and filter_properties.get("retry")
             )
-            rescheduled = reschedule.revert(
+            rescheduled = self._on_failure.revert(
                 context=admin,
                 result=None,
                 flow_failures={"create": Failure()},

@@ -36,6 +36,7 @@ from cinder.volume.flows.manager import create_volume as manager_flow
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
 from oslo_utils import excutils, timeutils, uuidutils
+from taskflow.types import failure
 
 from sim.cinder.clock import Clock
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, VolumeClass
@@ -179,11 +180,18 @@ def _weighing(scenario: Scenario) -> dict[str, Any]:
 
 @contextmanager
 def _log(wanted: bool) -> Iterator[None]:
-    """Cinder's log, if wanted; otherwise not even its errors, which a run counts as results."""
+    """Cinder's log, if wanted; otherwise not even its errors, which a run counts as results.
+
+    Where no log tells of tracebacks, they need no text. To make it takes longer than the rest of a failure.
+    """
     with ExitStack() as stack:
-        for method in () if wanted else ("debug", "info", "warning", "error", "exception"):
-            for logs in (KeywordArgumentAdapter, excutils.LOG):
-                stack.enter_context(patch.object(logs, method, _nothing))
+        if not wanted:
+            for method in ("debug", "info", "warning", "error", "exception"):
+                for logs in (KeywordArgumentAdapter, excutils.LOG):
+                    stack.enter_context(patch.object(logs, method, _nothing))
+            no_lines = SimpleNamespace(format_tb=lambda *_: [], format_exception=lambda *_: [])
+            for module in (failure, manager_flow):
+                stack.enter_context(patch.object(module, "traceback", no_lines))
         yield
 
 
@@ -257,13 +265,19 @@ def _to_primitive(value: Any) -> Any:
     return _jsonutils_to_primitive(value)
 
 
-class _Retrying(tenacity.Retrying):
-    """tenacity's own, with a shortcut for a first attempt that succeeds."""
+class _Retrying:
+    """`tenacity.Retrying`, made only if the first attempt fails with an exception that may be retried."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
 
     def __call__(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         try:
             return fn(*args, **kwargs)
         except Exception as error:
+            retry = self._options.get("retry")
+            if isinstance(retry, tenacity.retry_if_exception) and not retry.predicate(error):
+                raise
             failed = [error]
 
         def attempt(*args: Any, **kwargs: Any) -> T:
@@ -271,13 +285,15 @@ class _Retrying(tenacity.Retrying):
                 raise failed.pop()
             return fn(*args, **kwargs)
 
-        return super().__call__(attempt, *args, **kwargs)
+        result: T = _tenacity_retrying(**self._options)(attempt, *args, **kwargs)
+        return result
 
 
 _SIMPLE = frozenset({str, int, float, bool, type(None)})
 _is_uuid_like = lru_cache(4096)(uuidutils.is_uuid_like)
 _jsonutils_to_primitive = filter_scheduler.jsonutils.to_primitive
 _decorator_fix = decorator.fix
+_tenacity_retrying = tenacity.Retrying
 _config_getattr = cfg.ConfigOpts.__getattr__
 _evaluator_evaluate = evaluator.evaluate
 # The module with `disk_usage`, of which Cinder before 25 has its own.

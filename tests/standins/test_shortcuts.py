@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 from oslo_serialization import jsonutils
 from oslo_utils import uuidutils
 
 from sim.cinder.clock import TICK, Clock
-from sim.cinder.standins import _is_uuid_like, _to_primitive
+from sim.cinder.standins import _is_uuid_like, _Retrying, _to_primitive
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 ODD = (
@@ -54,3 +56,27 @@ def test_readings_of_the_clock(steps: list[float]) -> None:
     assert clock.utcnow(with_timezone=True) == max(start + timedelta(seconds=now), last + TICK).replace(
         tzinfo=UTC
     )
+
+
+@given(st.lists(st.sampled_from([KeyError, LookupError, ValueError]), max_size=4))
+def test_retrying(failures: list[type[Exception]]) -> None:
+    """As many calls and sleeps, and the same end, as tenacity's own."""
+
+    def tried(kind: Callable[..., Any]) -> tuple[int, list[float], object]:
+        left, sleeps = list(failures), []
+
+        def step() -> str:
+            if left:
+                raise left.pop()
+            return "done"
+
+        retry = tenacity.retry_if_exception_type(LookupError)
+        stop, wait = tenacity.stop_after_attempt(3), tenacity.wait_exponential(multiplier=1)
+        retrying = kind(sleep=sleeps.append, stop=stop, wait=wait, retry=retry, reraise=True)
+        try:
+            ended: object = retrying(step)
+        except Exception as error:
+            ended = type(error)
+        return len(left), sleeps, ended
+
+    assert tried(_Retrying) == tried(tenacity.Retrying)
