@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 SEPARATOR = "#"
 
 
@@ -16,6 +18,7 @@ def parts_of(host: str) -> tuple[str, str]:
     return backend, pool
 
 
+@cache
 def backend_of(host: str) -> str:
     """The name of a host's backend; for a backend's own name, that name."""
     return parts_of(host)[0]

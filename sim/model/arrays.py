@@ -123,6 +123,9 @@ class PoolState:
 
     host: str
     spec: Pool
+    max_volumes: float
+    capacity_gib: float
+    promise_gib: float  # the largest provisioned space
     volumes: int = 0
     cached: int = 0
     provisioned_gib: int = 0
@@ -160,8 +163,16 @@ class Array:
         self.meter = meter
         self.shares = spec.array_mib_s is not None  # writes share a rate
         self.volumes: dict[str, ArrayVolume] = {}
-        hosts = {host_of(name, pool): limits for pool, limits in spec.pools.items()}
-        self.pools = {host: PoolState(host, limits) for host, limits in hosts.items()}
+        self.pools = {host_of(name, pool): self._pool(host_of(name, pool)) for pool in spec.pools}
+        self._max_volumes = rules.bound_of(spec.max_volumes)
+        self._max_clones = rules.bound_of(spec.max_clones_per_volume)
+        self._max_family = rules.bound_of(spec.clone_family_limit)
+
+    def _pool(self, host: str) -> PoolState:
+        pool, spec = self.spec.pools[parts_of(host)[1]], self.spec
+        capacity = rules.bound_of(pool.capacity_gib)
+        promise = rules.provision_limit_gib(capacity, spec.max_over_subscription_ratio, spec.thin)
+        return PoolState(host, pool, rules.bound_of(pool.max_volumes), capacity, promise)
 
     def create(self, volume_id: str, host: str, size_gib: int, kind: Kind, tier: str) -> float:
         """Take a place and `size_gib` of provisioned space for an empty volume; return its seconds."""
@@ -204,9 +215,10 @@ class Array:
         lineage, copies = source.lineage, self.spec.clone_mib_s is not None
         data = lineage.content if copies and lineage else None
         self._check_new(volume_id, pool, size_gib, data, source, None if copies else source.family)
-        volume = ArrayVolume(volume_id, pool, size_gib, kind, tier)
-        if not copies:
-            volume.source, volume.family = source, source.family
+        if copies:
+            volume = ArrayVolume(volume_id, pool, size_gib, kind, tier)
+        else:
+            volume = ArrayVolume(volume_id, pool, size_gib, kind, tier, source, None, source.family)
             source.clones += 1
         self._add(volume)
         if lineage:
@@ -222,8 +234,8 @@ class Array:
         source = self._get(source_id)
         if self.spec.snapshots == "volumes":
             self._check_new(snapshot_id, source.pool, source.size_gib, None, source, source.family)
-            volume = ArrayVolume(snapshot_id, source.pool, source.size_gib, "user", source.tier)
-            volume.source, volume.family = source, source.family
+            pool, size_gib, tier = source.pool, source.size_gib, source.tier
+            volume = ArrayVolume(snapshot_id, pool, size_gib, "user", tier, source, None, source.family)
             source.clones += 1
             self._add(volume)
             if source.lineage:
@@ -312,9 +324,9 @@ class Array:
         why = rules.new_refusal(
             volume_id in self.volumes,
             source.clones if source else 0,
-            rules.bound_of(self.spec.max_clones_per_volume),
+            self._max_clones,
             family.volumes if family else 0,
-            rules.bound_of(self.spec.clone_family_limit),
+            self._max_family,
             self._check_count(pool),
             self._check_space(pool, size_gib, data_gib),
         )
@@ -322,14 +334,17 @@ class Array:
         self._check(why, pool, told, data_gib if why == rules.NO_SPACE else size_gib)
 
     def _check_count(self, pool: PoolState) -> int:
-        pool_max, array_max = rules.bound_of(pool.spec.max_volumes), rules.bound_of(self.spec.max_volumes)
-        return rules.place_refusal(pool.volumes, pool_max, len(self.volumes), array_max)
+        return rules.place_refusal(pool.volumes, pool.max_volumes, len(self.volumes), self._max_volumes)
 
     def _check_space(self, pool: PoolState, size_gib: int, data_gib: float) -> int:
-        capacity = rules.bound_of(pool.spec.capacity_gib)
-        limit = rules.provision_limit_gib(capacity, self.spec.max_over_subscription_ratio, self.spec.thin)
-        promised, physical = pool.provisioned_gib, pool.physical_gib
-        return rules.space_refusal(size_gib, promised, limit, data_gib, physical, capacity)
+        return rules.space_refusal(
+            size_gib,
+            pool.provisioned_gib,
+            pool.promise_gib,
+            data_gib,
+            pool.physical_gib,
+            pool.capacity_gib,
+        )
 
     def _check(self, why: int, pool: PoolState, volume_id: str, gib: float = 0) -> None:
         if not why:
@@ -375,7 +390,8 @@ class Array:
         volume.lineage = lineage
         member = (volume.kind, volume.tier)
         lineage.members[member] = lineage.members.get(member, 0) + 1
-        self._charge(lineage)
+        if lineage.members[member] == 1:  # else the payer remains the same
+            self._charge(lineage)
 
     def _release(self, volume: ArrayVolume, lineage: Lineage) -> None:
         member = (volume.kind, volume.tier)
@@ -390,10 +406,14 @@ class Array:
         """Assign a lineage to its payer (on thick pools each volume already pays for itself)."""
         if not self.spec.thin:
             return
-        rank = {
-            rules.payer_rank(PAYERS.index(who[0]), since): who for since, who in enumerate(lineage.members)
-        }
-        payer = rank[min(rank)] if rank else None
+        if len(lineage.members) > 1:
+            ranked = (
+                (rules.payer_rank(PAYERS.index(who[0]), since), who)
+                for since, who in enumerate(lineage.members)
+            )
+            payer: tuple[Kind, str] | None = min(ranked)[1]
+        else:
+            payer = next(iter(lineage.members), None)
         if payer == lineage.payer:
             return
         for who, gib in ((lineage.payer, -lineage.content.gib), (payer, lineage.content.gib)):

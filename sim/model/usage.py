@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ OWNERS = KINDS[:3]  # the owners whose volumes add up to all volumes
 POINTS = 200  # instants at which levels are recorded
 NO_TIMES = np.zeros(0)
 FOLD_AT = 100_000  # changes kept before they are folded, which bounds memory on long runs
+COLUMNS = 7  # of a change: its time and what `UsageMeter.add` receives
 
 
 def instants(last_s: float) -> Floats:
@@ -50,7 +52,8 @@ class UsageMeter:
     ) -> None:
         self.last = 0.0  # time of the last change in seconds
         self._now, self._times, self._hosts = now, times, list(hosts)
-        self._rows: list[tuple[float, str, str, str, float, float, float]] = []
+        # Column after column of each change, in one list: the collector of garbage would go through tuples.
+        self._rows: list[Any] = []
         self._accounts = {
             (scope, name, kind): _Account(times if scope == "pool" else NO_TIMES)
             for scope, names in (("pool", self._hosts), ("tier", tiers), (ALL, [""]))
@@ -61,8 +64,8 @@ class UsageMeter:
     def add(self, host: str, tier: str, kind: str, volumes: int, provisioned: float, physical: float) -> None:
         """Note a change: volumes (count), provisioned and physical space (GiB)."""
         self.last = self._now()
-        self._rows.append((self.last, host, tier, kind, volumes, provisioned, physical))
-        if len(self._rows) >= FOLD_AT:
+        self._rows += self.last, host, tier, kind, volumes, provisioned, physical
+        if len(self._rows) >= FOLD_AT * COLUMNS:
             self._fold()
 
     def table(self, end: float) -> pd.DataFrame:
@@ -95,7 +98,7 @@ class UsageMeter:
     def _fold(self) -> None:
         if not self._rows:
             return
-        times, hosts, tiers, kinds, *changes = zip(*self._rows, strict=True)
+        times, hosts, tiers, kinds, *changes = (self._rows[column::COLUMNS] for column in range(COLUMNS))
         self._rows = []
         time, change = np.array(times), np.array(changes, dtype=float).T
         kind = np.array(kinds)
