@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from heapq import heappush
+from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any, cast
 
 import simpy
@@ -40,21 +41,17 @@ class Process(greenlet):
         self.request, self.node, self.phase, self.makes = None, "", "", "cache"
 
 
-class Call:
-    """An event that calls a function, entered in half of the time of a `Timeout`."""
-
-    __slots__ = ("callbacks",)
-    _ok = True
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.callbacks = (function,)
-
-
 current_process = cast(Callable[[], Process], getcurrent)
 
 
 class Clock(simpy.Environment):
-    """SimPy's environment, with greenlets as processes, and the time that Cinder reads."""
+    """SimPy's environment, with greenlets as processes, and the time that Cinder reads.
+
+    Most events only call a function. Its queue has these functions themselves, which takes a third of the
+    time of a `Timeout`.
+    """
+
+    now = property(attrgetter("_now"))  # SimPy's own takes twice as long
 
     def __init__(self, start: datetime) -> None:
         super().__init__()
@@ -67,7 +64,15 @@ class Clock(simpy.Environment):
 
     def at(self, time: float, callback: Callable[[Any], Any], priority: int) -> None:
         """Call `callback` at `time` exactly (a delay from now would round)."""
-        heappush(self._queue, (time, priority, next(self._eid), Call(callback)))  # type: ignore[misc]
+        heappush(self._queue, (time, priority, next(self._eid), callback))  # type: ignore[misc]
+
+    def step(self) -> None:
+        """Process the next event: SimPy's own, or a function."""
+        if not self._queue or isinstance(self._queue[0][3], simpy.Event):
+            super().step()
+        else:
+            self._now, _, _, callback = heappop(self._queue)
+            callback(None)
 
     def cast(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` in a process of its own, later in this instant (an RPC cast)."""
@@ -131,11 +136,13 @@ class Clock(simpy.Environment):
         A real cloud never has two equal readings; ties would undo `consume_from_volume` and leave the LRU
         order to chance.
         """
+        after = self._last + TICK
         if self._now == self._read_at:  # the last reading was not before this time
-            self._last += TICK
+            self._last = after
         else:
             self._read_at = self._now
-            self._last = max(self._start + timedelta(seconds=self._now), self._last + TICK)
+            time = self._start + timedelta(0, self._now)
+            self._last = time if time > after else after
         return self._last.replace(tzinfo=UTC) if with_timezone else self._last
 
     def seconds(self, reading: datetime) -> float:
