@@ -6,7 +6,6 @@ that runs here calls them. Memory grows with live volumes, not with the length o
 
 from __future__ import annotations
 
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,7 +221,7 @@ class Database(EarlierCalls):
     def new_id(self) -> str:
         """The next id for a volume that Cinder makes by itself."""
         self._ids += 1
-        return str(uuid.UUID(int=self._ids))
+        return f"00000000-0000-0000-0000-{self._ids:012x}"
 
     # -- image_volume_cache_entries ----------------------------------------------------------
 
@@ -363,10 +362,11 @@ class Database(EarlierCalls):
 
         The other filters, if any, are a host or a cluster name.
         """
-        found = (self.volumes.get(volume_id) for volume_id in filters["id"])
-        others = [(key, value) for key, value in filters.items() if key != "id"]
-        here = [each for each in found if each and all(each[key] == value for key, value in others)]
-        return sorted(here, key=lambda volume: volume.number, reverse=True)
+        here = [self.volumes[volume_id] for volume_id in filters["id"] if volume_id in self.volumes]
+        for key, value in filters.items():
+            if key != "id":
+                here = [volume for volume in here if volume[key] == value]
+        return sorted(here, key=_number, reverse=True) if len(here) > 1 else here
 
     @repeats("cinder.db.api", "volume_data_get_for_host")
     def volume_data_get_for_host(self, context: Any, host: str, count_only: bool) -> int:
@@ -412,6 +412,10 @@ class Database(EarlierCalls):
     @repeats("cinder.db.api", "volume_update_status_based_on_attachment")
     def volume_update_status_based_on_attachment(self, context: Any, volume_id: str) -> None:
         self.volumes[volume_id].status = "available"  # attachments are not simulated
+
+
+def _number(volume: Volume) -> int:
+    return volume.number
 
 
 def _uses(entry: Entry) -> int:

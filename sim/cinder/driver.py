@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from sim.cinder.directories import Directories
 from sim.cinder.glance import ImageService
 from sim.cinder.links import Transfers
 from sim.cinder.snapshots import Snapshot
-from sim.cinder.turns import CloneTurns
+from sim.cinder.turns import AT_ONCE, CloneTurns
 from sim.inputs.scenario import Image, Scenario
 from sim.inputs.units import MIB, MIB_PER_GIB
 from sim.model.arrays import (
@@ -251,7 +251,7 @@ class Driver:
 
     def _turn_to_clone(self, source_id: str) -> AbstractContextManager[None]:
         """A turn to clone a volume; a clone of what the array does not have fails at once."""
-        return self._clone_turns.turn(source_id) if source_id in self.array.volumes else nullcontext()
+        return self._clone_turns.turn(source_id) if source_id in self.array.volumes else AT_ONCE
 
     @contextmanager
     def _write_stream(self) -> Iterator[None]:
@@ -272,7 +272,7 @@ class Driver:
         if spec.clone_mib_s is None or not spec.copies_apart or not gib:
             return
         mib = gib * MIB_PER_GIB
-        with self._write_stream() if spec.clone_copied_by == "node" else nullcontext():
+        with self._write_stream() if spec.clone_copied_by == "node" else AT_ONCE:
             if self._route == NONE:
                 self._clock.sleep(mib / spec.clone_mib_s)
             else:

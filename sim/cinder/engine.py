@@ -111,7 +111,7 @@ class Simulation:
         times = instants(float(events["time"].iloc[-1]))
         directories = Directories(self.clock, scenario, times)
         self.glance = parts.glance(self.clock, scenario.glance, *images, one_at_a_time, directories)
-        self.meter = parts.meter(lambda: self.clock.now, scenario.pools(), scenario.tiers, times)
+        self.meter = parts.meter(partial(getattr, self.clock, "now"), scenario.pools(), scenario.tiers, times)
         self.arrays, self._placed = place(case, strategy, self.meter, version, array=parts.array)
         self.case = case
         self._parts = parts
@@ -201,6 +201,7 @@ class Simulation:
             self._ended,
             self._service_of,
             self._scenario.nodes,
+            self._schedules,
         )
         by_backend: dict[str, list[VolumeManager]] = {}
         given = self.glance.catalogue, self.meter, self._scenario, self._transfers, self.glance.directories

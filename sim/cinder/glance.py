@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from itertools import cycle, takewhile
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import simpy
 from cinder import exception
@@ -30,6 +31,7 @@ from sim.model.rules import bound_of, part_of, rate_over
 MARKED = "cinder-raw"  # scheme of locations that are raw, though the image is not
 # What the metadata of an image tell of the key of its data.
 KEY = ("cinder_encryption_key_id", "cinder_encryption_key_deletion_policy")
+UTC = ZoneInfo("UTC")  # as Cinder names it: it converts and compares such times in half of the time
 PUBLIC_OWNER = "(image owner)"  # the project that owns public images
 # The volumes of a file in a store, and what makes them larger by 1 GiB (None: they have their size).
 Kept = tuple[list[Volume], Callable[[], None] | None]
@@ -308,17 +310,20 @@ class ImageService:
     def show(self, context: Context, image_id: str) -> dict[str, Any]:
         """An image's metadata; `ImageNotFound` if it is gone or belongs to another project."""
         found = self._find(context, image_id)
-        changing = {"status": found.status, "updated_at": found.updated_at.replace(tzinfo=UTC)}
-        return found.fixed | changing | {"properties": {}} | found.key
+        meta = found.fixed.copy()
+        meta["status"], meta["updated_at"] = found.status, found.updated_at.replace(tzinfo=UTC)
+        meta["properties"] = {}
+        meta.update(found.key)
+        return meta
 
     def get_location(self, context: Context, image_id: str) -> tuple[str | None, list[dict[str, Any]]]:
         """The direct URL (none) and the locations: the image's volumes in the Cinder store."""
         found = self._find(context, image_id)
-        schemes = (MARKED if volume.id in found.marked else "cinder" for volume in found.store_volumes)
-        return None, [
-            {"url": f"{scheme}://{volume.id}", "metadata": {}}
-            for scheme, volume in zip(schemes, found.store_volumes, strict=True)
-        ]
+        locations = []
+        for volume in found.store_volumes:
+            scheme = MARKED if volume.id in found.marked else "cinder"
+            locations.append({"url": f"{scheme}://{volume.id}", "metadata": {}})
+        return None, locations
 
     # -- uploads ------------------------------------------------------------------------------
 

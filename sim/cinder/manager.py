@@ -94,7 +94,7 @@ class Shared:
     """Objects that all services of a cloud share.
 
     `ended` is called after every create; `service_of` is the service that takes a volume's messages. `nodes`
-    are the limits of nodes.
+    are the limits of nodes. Without `reports` nobody hears those of backends.
     """
 
     clock: Clock
@@ -104,6 +104,7 @@ class Shared:
     ended: Callable[[Volume], None]
     service_of: Callable[[Volume], VolumeManager]
     nodes: Mapping[str, Node]
+    reports: bool
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,14 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self.db = db = shared.db
         self.driver = driver
         self.stats: dict[str, Any] = {"pools": {}}
-        limits = shared.nodes.get(array.spec.node_names[node], Node())
+        self._node_name = array.spec.node_names[node]
+        limits = shared.nodes.get(self._node_name, Node())
         self.threads = Turns(shared.clock, limits.executor_thread_pool_size)  # one for each message
         self.scheduler_rpcapi = shared.scheduler_rpcapi
         self.array = array
         self._pools = [(parts_of(host)[1], pool) for host, pool in array.pools.items()]
         self.reported_at: datetime | None = None
+        self._reports = shared.reports
         self.image_volume_cache = image_volume_cache
         self.message_api = message_api.API()
         self._clock = shared.clock
@@ -164,10 +167,6 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self._create = changes.task(self, db, places, self.image_volume_cache)
         self._finish = create_volume.CreateVolumeOnFinishTask(db, "create.end")
         self._on_failure = create_volume.OnFailureRescheduleTask(None, db, self, self.scheduler_rpcapi, None)
-
-    @property
-    def _node_name(self) -> str:
-        return self.array.spec.node_names[self.node]
 
     @repeats("cinder.volume.manager:VolumeManager", "create_volume")
     @repeats("cinder.volume.flows.manager.create_volume", "get_flow")
@@ -255,6 +254,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         The scheduler only uses the last report of a backend, so earlier ones need not be made.
         """
         self.reported_at = self._clock.utcnow()
+        if not self._reports:
+            return
         counted = self.stats["pools"]
         self._levels = [
             (

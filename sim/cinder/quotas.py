@@ -93,7 +93,9 @@ class QuotaTables:
         for name, delta in reservations:
             if delta > 0:
                 reserved[name] -= delta
-            in_use[name] = max(in_use[name] + delta, 0)
+                in_use[name] += delta
+            else:
+                in_use[name] = max(in_use[name] + delta, 0)
 
 
 class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
@@ -130,6 +132,11 @@ class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
             if request is not None:
                 request.fill_error = FILL_FAILED + type(error).__name__
             raise
+
+    def commit(
+        self, context: Context, reservations: list[Reservation], project_id: str | None = None
+    ) -> None:
+        self.tables.reservation_commit(context, reservations, project_id=project_id or context.project_id)
 
     def take(self, context: Context, size_gib: int, volume_type_id: str) -> None:
         """Take the quota of a new volume, as the API does. Raises its refusal."""

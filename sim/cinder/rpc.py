@@ -16,6 +16,9 @@ from sim.cinder.quotas import Reservation
 from sim.cinder.services import Services
 from sim.cinder.snapshots import Snapshot
 
+# Of a create. The service would log them; the volume's status has the result.
+FAILURES = suppress(exception.CinderException, HTTPInternalServerError)
+
 
 def handle(manager: VolumeManager, handler: Callable[..., Any], *args: Any) -> None:
     """Have a service handle a message, in one of its threads (`executor_thread_pool_size`).
@@ -50,14 +53,9 @@ class VolumeRPC:
         request, asked = current_process().request, self._clock.now
         request.attempts += 1
         manager = self._services().next(volume)
-
-        def create(*args: Any) -> None:
+        with FAILURES, manager.threads:
             request.thread_wait_s += self._clock.now - asked
-            manager.create_volume(*args)
-
-        # The service would log a failure; the volume's status has the result.
-        with suppress(exception.CinderException, HTTPInternalServerError):
-            handle(manager, create, context, volume, request_spec, filter_properties, allow_reschedule)
+            manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
         """A cast: it starts later in this instant, in the process of the upload, which waits for it."""

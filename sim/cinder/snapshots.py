@@ -101,7 +101,8 @@ class Snapshots:
 
     def delay(self, volume: Volume) -> bool:
         """Whether the delete of a volume must wait for the end of steps of its snapshots; then it will."""
-        if any(each.running for each in self._db.snapshots.get(volume.id, {}).values()):
+        taken = self._db.snapshots.get(volume.id)
+        if taken and any(each.running for each in taken.values()):
             self._waiting.add(volume.id)
             return True
         return False

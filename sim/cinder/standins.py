@@ -35,7 +35,7 @@ from cinder.volume.flows.api import create_volume
 from cinder.volume.flows.manager import create_volume as manager_flow
 from oslo_config import cfg
 from oslo_log.log import KeywordArgumentAdapter
-from oslo_utils import excutils, timeutils, uuidutils
+from oslo_utils import excutils, netutils, timeutils, uuidutils
 from taskflow.types import failure
 
 from sim.cinder.clock import Clock
@@ -104,6 +104,7 @@ def installed(
             (volume_types.db, "volume_type_get", db.volume_type_get),
             (rpc, "get_notifier", lambda *_, **__: notifier),
             (utils, "notifications_enabled", lambda _: False),
+            (volume_utils, "notify_about_volume_usage", _nothing),
             (message_api, "API", lambda: SimpleNamespace(create=_nothing)),
             (scheduler_driver.volume_rpcapi, "VolumeAPI", lambda: volume_rpcapi),
             (cinder_glance, "get_remote_image_service", glance.remote_service),
@@ -127,6 +128,9 @@ def installed(
             (decorator, "fix", _fix),
             (coordination, "inspect", SimpleNamespace(getcallargs=_getcallargs)),
             (tenacity, "Retrying", _Retrying),
+            *((tenacity, name, cache(getattr(tenacity, name))) for name in _OPTIONS),
+            (volume_utils, "extract_host", cache(volume_utils.extract_host)),
+            (manager_flow, "netutils", SimpleNamespace(urlsplit=_urlsplit)),
             (filter_scheduler, "jsonutils", SimpleNamespace(to_primitive=_to_primitive)),
             (manager_flow, "uuidutils", SimpleNamespace(is_uuid_like=_is_uuid_like)),
             (manager_flow, "_", cache(manager_flow._)),  # translated anew for every create
@@ -183,12 +187,15 @@ def _log(wanted: bool) -> Iterator[None]:
     """Cinder's log, if wanted; otherwise not even its errors, which a run counts as results.
 
     Where no log tells of tracebacks, they need no text. To make it takes longer than the rest of a failure.
+    Nor are the waits for locks measured.
     """
     with ExitStack() as stack:
         if not wanted:
             for method in ("debug", "info", "warning", "error", "exception"):
                 for logs in (KeywordArgumentAdapter, excutils.LOG):
                     stack.enter_context(patch.object(logs, method, _nothing))
+            stack.enter_context(patch.object(coordination, "__acquire", lambda lock, *_: lock.acquire()))
+            stack.enter_context(patch.object(coordination, "__release", lambda lock, *_: lock.release()))
             no_lines = SimpleNamespace(format_tb=lambda *_: [], format_exception=lambda *_: [])
             for module in (failure, manager_flow):
                 stack.enter_context(patch.object(module, "traceback", no_lines))
@@ -290,6 +297,8 @@ class _Retrying:
 
 
 _SIMPLE = frozenset({str, int, float, bool, type(None)})
+_OPTIONS = "before_sleep_log", "after_log", "stop_after_attempt"  # of a retry, without a state
+_urlsplit = lru_cache(4096)(netutils.urlsplit)
 _is_uuid_like = lru_cache(4096)(uuidutils.is_uuid_like)
 _jsonutils_to_primitive = filter_scheduler.jsonutils.to_primitive
 _decorator_fix = decorator.fix

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from sim.cinder.clock import Clock, Process, current_process
 from sim.model.rules import bound_of
 
+AT_ONCE = nullcontext()  # a turn where nobody waits
+
 
 class Turns:
     """Turns that at most `limit` processes have at once (None: any number), each handed over directly."""
@@ -53,7 +55,7 @@ class CloneTurns:
 
     def turn(self, source_id: str) -> AbstractContextManager[None]:
         """A turn to clone this volume."""
-        return self._turn(source_id) if self._limits else nullcontext()
+        return self._turn(source_id) if self._limits else AT_ONCE
 
     @contextmanager
     def _turn(self, source_id: str) -> Iterator[None]:
