@@ -37,7 +37,7 @@ from sim.workload.loading import load
 WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
 # A worker keeps so many workloads prepared, or more as long as they have no more events together. A sweep
 # runs the cells of half as many events at a time: varied workloads may have more.
-FEWEST, EVENTS = 4, 1_000_000
+FEWEST, EVENTS = 4, 500_000
 
 _prepared: dict[Any, Measurer] = {}  # of this process, in the order of use
 
