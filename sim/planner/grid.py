@@ -6,12 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sim.analysis.curves import look_ups
+from sim.fast.engine import Prepared
 from sim.inputs.hosts import backend_of
 from sim.inputs.limits import OFF, Limits, todays
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES
+from sim.model.records import named_column
+from sim.sweep.played import played
 from sim.sweep.varying import Point
 
 # A limit with up to this many whole values has all of them; else it has this many, in equal ratios.
@@ -56,7 +60,7 @@ def working_sets(cases: Iterable[Case], strategy: str, groups: Groups) -> dict[s
     group_of = {name: group for group, members in groups.items() for name in members}
     for case in cases:
         smallest = min(image.virtual_gib for image in case.images.values())
-        for pool in look_ups(case, strategy, engine="fast"):
+        for pool in look_ups(case, strategy, hosts=_hosts(case, strategy)):
             group = group_of[backend_of(pool.host)]
             counts, sizes = found[group]
             if pool.images:
@@ -64,6 +68,14 @@ def working_sets(cases: Iterable[Case], strategy: str, groups: Groups) -> dict[s
                 counts = range(1, max(counts.stop, pool.images + 1))
                 found[group] = (counts, range(least, max(sizes.stop, pool.gib + 1)))
     return found
+
+
+def _hosts(case: Case, strategy: str) -> pd.Series[str]:
+    """Where a run of engine `fast` has put each create from an image, without its tables."""
+    prepared = Prepared(case)
+    state, _ = played(prepared, case.scenario, strategy)
+    of_image = (prepared.asked["image_id"] != "").to_numpy()
+    return named_column(state.rows["host"][: len(of_image)][of_image], prepared.names.hosts)
 
 
 def values_of(span: range, most: int) -> list[int]:

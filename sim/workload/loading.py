@@ -204,7 +204,8 @@ def _generated(
     file = path.parent / (scenario.workload.initial or "")
     for name in sorted(set(initial["image_id"]) - {"", *made.images}):
         problems.add(file, "", f"unknown image {quoted(name)}", "unknown image")
-    for name in sorted(set(initial["volume_id"]).intersection(made.trace.events["volume_id"]) - {""}):
+    there = set(initial["volume_id"]) - {""}
+    for name in sorted(there and there.intersection(made.trace.events["volume_id"])):
         problems.add(file, "", f"volume {quoted(name)} is also generated", "volume is also generated")
     problems.raise_any()
     return Case(path, scenario, made.images, made.trace, initial, replication)
