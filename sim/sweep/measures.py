@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sim.analysis.metrics import PERCENTILES
 from sim.analysis.statistics import Blocks
 from sim.fast.engine import Prepared
+from sim.fast.names import positions
 from sim.fast.state import ACCOUNTS, FIELDS, Array, State
 from sim.fast.tally import COUNTS, OTHER_ERRORS, tally
 from sim.inputs.cinders import Cinder
@@ -52,10 +53,9 @@ class Measurer:
         self._first = int(np.searchsorted(self.time, warm_up_s))
         self._asked = self.time[self._first :]
         asked = prepared.asked.iloc[self._first :]
-        number = {name: number for number, name in enumerate(names.tiers)}
-        sizes = {image.image_id: image.size_bytes for image in case.images.values()}
-        self._tier = asked["volume_type"].astype("str").map(number).to_numpy(np.int64)
-        self._bytes = asked["image_id"].astype("str").map(sizes).to_numpy(np.float64)
+        sizes = [float(image.size_bytes) for image in case.images.values()]
+        self._tier = positions(asked["volume_type"], names.tiers)
+        self._bytes = np.array([*sizes, np.nan])[positions(asked["image_id"], list(case.images))]
         self.other = (asked["image_id"] == "").to_numpy()
         self.requests = int((~self.other).sum())
         self._block = blocks.of(self._asked)
