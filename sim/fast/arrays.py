@@ -5,7 +5,7 @@ What takes time returns a `Step`: why the array refuses, or 0, and the seconds t
 
 from __future__ import annotations
 
-from sim.fast.jit import compiled
+from sim.fast.jit import compiled, inlined
 from sim.fast.reports import keep_report
 from sim.fast.rules import (
     clone_s,
@@ -202,7 +202,7 @@ def cached(s: State, pool: int) -> int:
 # -- checks --------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def check_new(s: State, v: int, pool: int, size_gib: int, data_gib: float, source: int, joins: bool) -> int:
     """Why an array refuses a new volume, or 0. `joins`: it is to be of the source's family."""
     backend = s.pools[pool].backend
@@ -315,7 +315,7 @@ def unlink(s: State, slot: int, v: int) -> None:
     s.slots[before].next = s.slots[slot].next
 
 
-@compiled
+@inlined
 def change(s: State, slot: int, count: int, size_gib: int) -> None:
     d = s.slots[slot]
     keep_report(s, d.pool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.fast.events import BEGIN_IMAGE_DELETE, cast, read_clock
-from sim.fast.jit import compiled
+from sim.fast.jit import compiled, inlined
 from sim.fast.rules import cache_refuses
 from sim.fast.state import BELADY, EVICTED, GDSF, LRU, MADE, NONE, SIEVE, STALE, State
 from sim.model.repeats import repeats
@@ -226,7 +226,7 @@ def add_location(s: State, image: int, slot: int) -> None:
     "_extract_cinder_ids",
 )
 @repeats("cinder.db.api", "volume_get_all")
-@compiled
+@inlined
 def location(s: State, image: int, pool: int, project: int, across: bool) -> int:
     """The slot of an image's newest raw location that a project may clone, or NONE.
 

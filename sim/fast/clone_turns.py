@@ -8,7 +8,7 @@ copies. Then its turns go to others.
 from __future__ import annotations
 
 from sim.fast.events import RESUME, cast, give_stream_back, next_phase, take_stream
-from sim.fast.jit import compiled
+from sim.fast.jit import compiled, inlined
 from sim.fast.links import carry
 from sim.fast.phases import COPIED, COPYING, TO_COPY
 from sim.fast.state import NO_LIMIT, NONE, State
@@ -16,7 +16,7 @@ from sim.fast.state import NO_LIMIT, NONE, State
 BEFORE, LOCKED, TAKEN = range(3)  # what a clone has of its turns
 
 
-@compiled
+@inlined
 def may_clone(s: State, v: int, source: int) -> bool:
     """Whether a request may clone the volume in slot `source` now; else it is resumed when it may.
 
@@ -67,7 +67,7 @@ def has_stream(s: State, v: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def clone_lasts(s: State, v: int, after: int, seconds: float) -> bool:
     """Go to the phase `after` when the clone that has just begun is there."""
     r = s.volumes[v]

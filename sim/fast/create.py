@@ -30,7 +30,7 @@ from sim.fast.events import (
     release_lock,
 )
 from sim.fast.fill import clone_to_fill
-from sim.fast.jit import compiled
+from sim.fast.jit import compiled, inlined
 from sim.fast.nodes import allocate, count_row, lock_row, set_host, take_turn
 from sim.fast.phases import (
     ATTEMPT,
@@ -320,7 +320,7 @@ def unlock(s: State, v: int) -> bool:
 
 
 @repeats("cinder.volume.flows.manager.create_volume:CreateVolumeOnFinishTask", "execute")
-@compiled
+@inlined
 def finish(s: State, v: int) -> None:
     """`CreateVolumeOnFinishTask`."""
     r = s.volumes[v]
@@ -378,7 +378,7 @@ def end_attempt(s: State, v: int) -> bool:
     return False
 
 
-@compiled
+@inlined
 def end(s: State, v: int, available: bool) -> None:
     """End a create: write its row, and start the upload or the delete that waits for it."""
     r, w = s.volumes[v], s.world[0]

@@ -11,7 +11,7 @@ from sim.fast.events import (
     later,
     read_clock,
 )
-from sim.fast.jit import compiled
+from sim.fast.jit import compiled, inlined
 from sim.fast.nodes import allocate, count_row
 from sim.fast.quotas import give_back
 from sim.fast.reports import report
@@ -40,7 +40,7 @@ def delete_image(s: State, image: int) -> None:
 
 
 @repeats("cinder.volume.api:API", "delete")
-@compiled
+@inlined
 def user_deletes(s: State, v: int) -> None:
     """`volume.API.delete`: at once if no backend has the volume, else a cast to its backend.
 

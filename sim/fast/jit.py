@@ -64,7 +64,17 @@ def compiled(function: F) -> F:
     too: there is one version of each function. Nothing raises, so that no call has to ask whether it did: a
     division by zero gives what NumPy's does.
     """
+    return _part(function, forceinline=False)
+
+
+def inlined(function: F) -> F:
+    """As `compiled`, for what most events call, from few places: it is put into its callers."""
+    return _part(function, forceinline=True)
+
+
+def _part(function: F, forceinline: bool) -> F:
     decorated: F = numba.njit(
+        forceinline=forceinline,
         _nrt=False,
         error_model="numpy",
         no_cpython_wrapper=True,

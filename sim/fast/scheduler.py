@@ -11,7 +11,7 @@ import math
 from sim.fast.cache import last_used, location
 from sim.fast.chance import drawn
 from sim.fast.events import read_clock
-from sim.fast.jit import compiled
+from sim.fast.jit import compiled, inlined
 from sim.fast.reports import keep_report
 from sim.fast.state import BY_ALLOCATED, BY_CAPACITY, BY_NUMBER, NONE, State
 from sim.model.repeats import repeats
@@ -101,7 +101,7 @@ def may_extend(s: State, pool: int, tier: int, gib: int) -> int:
 
 
 @repeats("cinder.scheduler.filter_scheduler:FilterScheduler", "_choose_top_backend")
-@compiled
+@inlined
 def take(s: State, v: int, pool: int) -> int:
     """Count a volume on a pool: the one that was chosen, or that a trace names for the first attempt."""
     refresh(s, pool)
@@ -274,7 +274,7 @@ def refresh(s: State, pool: int) -> None:
 
 @repeats("cinder.scheduler.filters.capacity_filter:CapacityFilter", "backend_passes")
 @repeats("cinder.scheduler.sched_utils", "calculate_max_over_subscription_ratio")
-@compiled
+@inlined
 def passes(s: State, pool: int, size_gib: int) -> bool:
     """`CapacityFilter.backend_passes`."""
     p = s.pools[pool]

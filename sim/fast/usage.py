@@ -9,11 +9,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from sim.fast.jit import INTERPRETED, compiled
+from sim.fast.jit import INTERPRETED, compiled, inlined
 from sim.fast.state import ACCOUNTS, CACHE, CACHED, FIELDS, IMAGES, ORPHANS, STORE, STORED, USERS, State
 
 
-@compiled
+@inlined
 def meter(s: State, pool: int, tier: int, kind: int, volumes: int, provisioned: int, physical: float) -> None:
     """Note a change of space in the accounts of the pool, the tier and all."""
     s.world[0].last_change = s.world[0].now
