@@ -46,6 +46,7 @@ WEIGHERS = {
     "VolumeNumberWeigher": state.BY_NUMBER,
 }
 START = 1024  # records of an array that grows
+LONG_START = 8 * START  # and of one that a single event may use much of
 NO_EDGES = np.zeros(0)
 
 
@@ -88,11 +89,11 @@ def build(
         directory_of=directories_of(scenario, names.nodes, nodes),
         directories=np.zeros(len(names.nodes), state.DIRECTORIES),
         events=np.zeros(START, state.EVENTS),
-        casts=np.zeros(START, state.EVENTS),
+        casts=np.zeros(LONG_START, state.EVENTS),
         accounts=np.zeros((pools + tiers + 1) * ACCOUNTS, state.ACCOUNT),
         rows=np.zeros(length, state.ROWS),
         queued=np.zeros(length if scenario.queues else 1, state.QUEUED),
-        cache_events=np.zeros(START, state.CACHE_EVENTS),
+        cache_events=np.zeros(LONG_START, state.CACHE_EVENTS),
         by_code=np.full(max(codes, 1), NONE, np.int32),
         write_s=np.zeros((images, backends)),
         content_gib=np.zeros((images, backends)),

@@ -77,7 +77,7 @@ from sim.model.repeats import repeats
 # Why `advance` returns: all is over; it needs more of the trace; some array is nearly full; a pause.
 OVER, MORE_EVENTS, MORE_ROOM, PAUSE = range(4)
 MARGIN = 16  # what one event may use of an array, evictions and locations apart
-AHEAD = 8  # for so many events at once it is seen whether there is room
+AHEAD = 16  # for so many events at once it is seen whether there is room
 
 
 @entry
@@ -104,8 +104,9 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
         if w.casts > 0 and w.now < next_trace and w.now < next_event:
             event = s.casts[w.first_cast]
             what, who, pool = event.what, event.who, event.pool
-            w.first_cast = (w.first_cast + 1) & (len(s.casts) - 1)
             w.casts -= 1
+            # from the start again, in memory that was used just now, when none is left
+            w.first_cast = (w.first_cast + 1) & (len(s.casts) - 1) if w.casts > 0 else 0
         else:
             upcoming = min(next_trace, next_event)
             if w.next_edge < upcoming:
