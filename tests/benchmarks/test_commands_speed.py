@@ -30,7 +30,7 @@ COMMANDS = {
     "small run": SMALL,
     "a million creates, Parquet": "run MONTH --strategy combined --engine fast --format parquet --out OUT",
     "a million creates, CSV": "run MONTH --strategy combined --engine fast --format csv --out OUT",
-    "plan of a month": "plan scenarios/month.yaml --target-hit-rate 0.8",
+    "plan of a month": "plan scenarios/month.yaml --target-hit-rate 0.8 --out OUT",
 }
 ONCE = ("compile", "plan of a month")
 # A process counts the memory of the one that started it until it runs its own program: this one is small.
