@@ -64,9 +64,8 @@ class Whole(JITCodeLibrary):
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
                 function.linkage = Linkage.internal
-        passes, builder = (
-            self._codegen._module_pass_manager()
-        )  # and not Numba's, which are for reference counts
+        # LLVM's passes at once, without Numba's for reference counts, which come before: there are none.
+        passes, builder = self._codegen._module_pass_manager()
         passes.run(self._final_module, builder)
 
 
