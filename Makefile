@@ -81,7 +81,7 @@ prove: export EXPLORED_POINTS ?= 200
 prove: $(READY)  ## for hours: the engines agree and keep their invariants on new drawn cases; SEED= draws old ones
 	@echo "SEED=$(SEED)"
 	$(BIN)/pytest tests/properties tests/whole tests/cinders/test_known.py tests/report/test_explore.py \
-		--numprocesses auto
+		--numprocesses auto --dist worksteal
 
 releases: export CASES ?= 100
 releases: $(READY) $(OLDEST)/ready  ## in half an hour: --cinder of the oldest and newest release decides as its whole Cinder; CASES=, SEED=

@@ -42,6 +42,7 @@ PARTS = [
     ),
 ]
 LONG = max(1, EXAMPLES // 1000)  # of each part, with some twenty times the events of a drawn case
+AT_ONCE = 500  # cases that Hypothesis draws at once: until it ends, it keeps half a MiB of each
 ROOT = Path(__file__).parents[2]
 REGRESSIONS = sorted((ROOT / "tests" / "regressions").glob("*.yaml"))
 
@@ -61,10 +62,7 @@ def seed_of(*part: object) -> int:
 def test_drawn_cases(strategy: str, policy: str, number: int, record_property: Record) -> None:
     count = 0
 
-    @seed(seed_of(strategy, policy, number))
-    @settings(max_examples=max(1, EXAMPLES // len(PARTS)))
-    @given(case=cases(whole=True), what_if=what_ifs(policy))
-    def prove(case: Case, what_if: WhatIf) -> None:
+    def agree(case: Case, what_if: WhatIf) -> None:
         nonlocal count
         count += 1
         case = asking(case, what_if)
@@ -74,8 +72,12 @@ def test_drawn_cases(strategy: str, policy: str, number: int, record_property: R
             note(spelled(case, strategy))
         assert text is None, text
 
+    wanted = max(1, EXAMPLES // len(PARTS))
     try:
-        prove()
+        for first in range(0, wanted, AT_ONCE):
+            drawn = seed_of(strategy, policy, number, *([first] if first else []))
+            prove = given(case=cases(whole=True), what_if=what_ifs(policy))(agree)
+            seed(drawn)(settings(max_examples=min(AT_ONCE, wanted - first))(prove))()
     finally:
         record_property("examples", count)
 
