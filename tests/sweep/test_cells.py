@@ -87,6 +87,33 @@ def test_memory_of_earlier_runs_changes_nothing(
         assert not [name for name in GROWING if bytes_of(getattr(s, name)).any()]
 
 
+PRIVATE = """
+name: private
+tiers: {t: {}}
+backends: {b: {volume_type: t, pools: {p: {}}, image_volume_cache_max_count: 3}}
+workload:
+  generate:
+    duration: 2d
+    creates_per_day: 30
+    projects: {count: 2}
+    popularity: {images: 12, private_share: 0.7, release_every: null}
+strategies: [cache-only]
+"""
+
+
+def test_memory_of_another_workload_changes_nothing(tmp_path: Path) -> None:
+    """Each has images of its own: who may use them must not go from one to another."""
+    (tmp_path / "s.yaml").write_text(PRIVATE)
+    cases = [sim.load(tmp_path / "s.yaml", replication=number) for number in range(3)]
+    fresh = [Prepared(case).play(case.scenario, "cache-only")[0].rows.tobytes() for case in cases]
+    prepared = [Prepared(case) for case in cases]
+    for number in (0, 1, 2) * 3:
+        s, _, _ = prepared[number].play(cases[number].scenario, "cache-only")
+        alike = s.rows.tobytes() == fresh[number]  # pytest would look for all differences
+        assert alike, number
+        give_back(s)
+
+
 def test_bounds_are_where_the_run_changes() -> None:
     """Where the count binds, no other count has the same run; where nothing binds, all larger ones do."""
     case = sim.load(TWO_TIERS)
