@@ -23,11 +23,12 @@ _made: list[Path] = []  # folders for what is written, the innermost first
 
 
 @contextlib.contextmanager
-def beside(*targets: Path) -> Iterator[list[Path]]:
+def beside(*targets: Path, clean: bool = True) -> Iterator[list[Path]]:
     """Paths to write in place of `targets`, which they replace at the end, all or none.
 
     A folder may be written in place of a folder that is empty or not there. Missing parents are made, and go
-    again if they stay empty. Raises OSError, with the name of a target.
+    again if they stay empty. `clean`: what others left goes first; to look for it takes long where there are
+    thousands of files. Raises OSError, with the name of a target.
     """
     made: list[Path] = []
     lacking: list[Path] = []
@@ -36,7 +37,8 @@ def beside(*targets: Path) -> Iterator[list[Path]]:
             lacking += [each for each in target.parents if each not in lacking and not each.exists()]
             _made.extend(each for each in lacking if each not in _made)
             target.parent.mkdir(parents=True, exist_ok=True)
-            remove_left(target.parent, glob.escape(target.name[:_KEPT]))
+            if clean:
+                remove_left(target.parent, glob.escape(target.name[:_KEPT]))
             made.append(target.with_name(f".{target.name[:_KEPT]}.{os.getpid()}"))
         _open.update(made)
         yield made

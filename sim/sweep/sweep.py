@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from sim.cinders.apart import ready
 from sim.cinders.environments import identity
 from sim.fast.engine import Prepared, compiled
 from sim.fast.spare import give_back
-from sim.inputs.beside import scratch
+from sim.inputs.beside import beside, remove_left
 from sim.inputs.cinders import Cinder, CinderFailed
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
@@ -35,9 +35,9 @@ from sim.sweep.varying import Point, Varied, check, refuse_many, reloads
 from sim.workload.loading import load
 
 WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
-# A worker keeps so many workloads prepared, or more as long as they have no more events together. A sweep
-# runs the cells of half as many events at a time: varied workloads may have more.
-FEWEST, EVENTS = 4, 500_000
+# A worker keeps so many workloads prepared, or up to MOST as long as they have no more events together. A
+# sweep runs the cells of half as many events at a time: varied workloads may have more.
+FEWEST, MOST, EVENTS = 4, 64, 500_000
 
 _prepared: dict[Any, Measurer] = {}  # of this process, in the order of use
 
@@ -76,7 +76,10 @@ def sweep(
     counted = Counted(warm_up_s, tuple(sorted((slow_s or {}).items())))
     cells = _cells(case, points, deciding, replications, counted)
     folder = None if folder is None else folder / "cells"
-    kept = {} if folder is None else _kept(folder, cells)
+    kept = {}
+    if folder is not None:
+        remove_left(folder, "[0-9a-f]*")
+        kept = _kept(folder, cells)
     known = Known(case.scenario) if known is None else known
     for cell in cells:
         if cell.digest in kept:
@@ -87,14 +90,12 @@ def sweep(
     for cinder in dict.fromkeys(cell.cinder for cell in todo if cell.cinder is not None):
         ready(cinder)
     found = dict(kept)
-    # One folder for all that is written: to look for what others left there takes longer than to write.
-    with nullcontext() if folder is None else scratch(folder) as new:
-        for result in _results(case, todo, known, workers, dask):
-            found[result.digest] = result
-            if folder is not None and new is not None and not result.error and result.cell_s:
-                _keep(folder, new, result)
-            if progress is not None:
-                progress(len(found))
+    for result in _results(case, todo, known, workers, dask):
+        found[result.digest] = result
+        if folder is not None and not result.error and result.cell_s:
+            _keep(folder, result)
+        if progress is not None:
+            progress(len(found))
     return [found[cell.digest] for cell in cells]
 
 
@@ -175,11 +176,9 @@ def _kept(folder: Path, cells: Sequence[Cell]) -> dict[str, Result]:
     return found
 
 
-def _keep(folder: Path, new: Path, result: Result) -> None:
-    """Write a result into `new`, and move it into `folder`, where it is whole."""
-    name = f"{result.digest}.json"
-    (new / name).write_text(result.to_json(), encoding="utf-8")
-    (new / name).replace(folder / name)
+def _keep(folder: Path, result: Result) -> None:
+    with beside(folder / f"{result.digest}.json", clean=False) as (new,):
+        new.write_text(result.to_json(), encoding="utf-8")
 
 
 # -- running -------------------------------------------------------------------------------------------
@@ -200,7 +199,7 @@ def _results(
     if dask is None and any(cell.cinder is None for cell in cells):
         compiled()
     with _backend(dask, workers):
-        count = max(FEWEST, EVENTS // 2 // max(len(case.trace.events), 1))
+        count = max(FEWEST, min(MOST, EVENTS // max(len(case.trace.events), 1)) // 2)
         for first in range(0, len(workloads), count):
             together = workloads[first : first + count]
             groups = [group for of in together for group in known.alike(of)]
@@ -264,7 +263,7 @@ def _make_place() -> None:
     """Let go of the prepared cases that were not used for longest, until there is a place for one more."""
     kept = {key: len(measurer.prepared.case.trace.events) for key, measurer in _prepared.copy().items()}
     for key in list(kept):
-        if len(kept) >= FEWEST and sum(kept.values()) > EVENTS:
+        if len(kept) >= MOST or (len(kept) >= FEWEST and sum(kept.values()) > EVENTS):
             del kept[key]
             _prepared.pop(key, None)
 
