@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC as datetime_utc
+from datetime import datetime, tzinfo
 from functools import cached_property
 from itertools import cycle, takewhile
 from types import SimpleNamespace
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import simpy
 from cinder import exception
@@ -31,7 +32,9 @@ from sim.model.rules import bound_of, part_of, rate_over
 MARKED = "cinder-raw"  # scheme of locations that are raw, though the image is not
 # What the metadata of an image tell of the key of its data.
 KEY = ("cinder_encryption_key_id", "cinder_encryption_key_deletion_policy")
-UTC = ZoneInfo("UTC")  # as Cinder names it: it converts and compares such times in half of the time
+UTC: tzinfo = datetime_utc
+with suppress(ZoneInfoNotFoundError):  # without the system's time zones, older releases of Cinder run, too
+    UTC = ZoneInfo("UTC")  # as Cinder names it: it converts and compares such times in half of the time
 PUBLIC_OWNER = "(image owner)"  # the project that owns public images
 # The volumes of a file in a store, and what makes them larger by 1 GiB (None: they have their size).
 Kept = tuple[list[Volume], Callable[[], None] | None]
