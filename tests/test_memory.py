@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 from drawn import drawn_case
 
-from sim.cinder import engine
+import sim
+from sim.cinder import engine, standins
 from sim.inputs.strategies import STRATEGIES
 from sim.inputs.texts import column, named
 from sim.inputs.trace import REQUIRED, read_trace
@@ -89,6 +90,21 @@ def test_state_does_not_grow_with_the_trace(strategy: str) -> None:
     # What Python's collector knows of: a list, dict or object that each create left would be here.
     assert len(long.after) == 16
     assert max(long.after[1:]) == long.after[1]
+
+
+def test_runs_leave_no_garbage_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = sim.load("scenarios/smallest.yaml")
+
+    def objects_after(runs: int) -> int:
+        for _ in range(runs):
+            sim.run(case, "cache-only")
+        return len(gc.get_objects())
+
+    monkeypatch.setattr(standins, "COLLECTED_AFTER_S", 0.0)
+    before = objects_after(3)
+    assert objects_after(20) < before + 2_000
+    monkeypatch.setattr(standins, "COLLECTED_AFTER_S", 1e9)  # what twenty runs leave, to show that it is more
+    assert objects_after(20) > before + 10_000
 
 
 def test_large_arrays_go_back_as_soon_as_they_are_freed() -> None:

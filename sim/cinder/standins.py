@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -204,8 +205,16 @@ def _log(wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def _garbage() -> Iterator[None]:
-    """Fewer garbage collections: millions of objects live long, and few short-lived ones are in cycles."""
-    thresholds = gc.get_threshold()
+    """Fewer garbage collections: millions of objects live long, and few short-lived ones are in cycles.
+
+    At its end, what a run leaves in cycles is among what lives long, where Python does not look by itself. So
+    now and then a run begins with a collection of what those before it have left.
+    """
+    global _uncollected_s
+    if _uncollected_s > COLLECTED_AFTER_S:
+        gc.collect()
+        _uncollected_s = 0.0
+    began_s, thresholds = time.process_time(), gc.get_threshold()
     gc.freeze()
     gc.set_threshold(50_000, *thresholds[1:])
     try:
@@ -213,6 +222,7 @@ def _garbage() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
+        _uncollected_s += time.process_time() - began_s
 
 
 def _option(conf: cfg.ConfigOpts, name: str) -> Any:
@@ -296,6 +306,8 @@ class _Retrying:
         return result
 
 
+COLLECTED_AFTER_S = 1.0  # seconds of runs: a collection takes some hundredths of that
+_uncollected_s = 0.0
 _SIMPLE = frozenset({str, int, float, bool, type(None)})
 _OPTIONS = "before_sleep_log", "after_log", "stop_after_attempt"  # of a retry, without a state
 _urlsplit = lru_cache(4096)(netutils.urlsplit)
