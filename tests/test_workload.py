@@ -444,7 +444,7 @@ def test_a_large_workload_is_estimated_not_drawn(put: Put) -> None:
     size = api.size_of(case)
     assert not size.counted and size.creates == 13_140_000
     assert size.events == pytest.approx(2 * 13_140_000, rel=1e-4)
-    assert size.run_gib == pytest.approx(800 * size.events / 2**30)
+    assert size.run_gib == pytest.approx(600 * size.events / 2**30)
     drawn = sim.load(put(workload={"generate": {"duration": "2d", "creates_per_day": 40}}), most_drawn=10**6)
     assert api.size_of(drawn).events == len(drawn.trace.events)
 
