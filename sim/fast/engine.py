@@ -112,21 +112,22 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
 
 
 class Start(NamedTuple):
-    """What runs begin with that differ in the limits of caches alone: a state at time 0, if it is kept."""
+    """The state at time 0, with which runs begin that differ in the limits of caches alone."""
 
     about: object
     edges: Array
-    state: State | None
+    state: State
     placed: list[Placed]
 
 
 class Prepared:
     """A case that can run often, with other options and limits but the same tiers and pools.
 
+    `starts`: so many states at time 0 it keeps, those that were used last, to begin later runs with.
     `asked` are all creates of the trace, of which `State.rows` has the results.
     """
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, starts: int = 0) -> None:
         self.case = case = with_prefetches(case)
         self.names = Names(case)
         events = case.trace.events
@@ -144,7 +145,8 @@ class Prepared:
         asked = {ASKED[0]: column(named(codes[creates], ids))} | asked
         self.asked = pd.DataFrame(asked, copy=False)
         self._placed: tuple[object, list[Placed], Array] | None = None  # of the run before
-        self._start: Start | None = None  # of the run before
+        self._starts: list[Start] = []  # the last used first
+        self._most = starts
         self._lengths: dict[str, int] = {}  # of the arrays that grew in the runs before
 
     def play(
@@ -167,19 +169,21 @@ class Prepared:
         return s, placed, engine_s
 
     def _begin(self, case: Case, strategy: Strategy, edges: Array) -> tuple[State, list[Placed]]:
-        """The state at time 0. One that is asked for twice is kept, for later limits of the caches."""
-        about = replace(strategy, name=""), _without_limits(case.scenario)
-        start = self._start
-        if start is None or start.about != about or start.edges is not edges:
-            self._start = Start(about, edges, None, [])
+        """The state at time 0, and the volumes that are placed there."""
+        if not self._most:
             return self._build(case, strategy, edges, self._lengths)
-        kept, placed = start.state, start.placed
-        if kept is None:
-            kept, placed = self._build(case, strategy, edges, NO_LENGTHS)
-            self._start = Start(about, edges, kept, placed)
-        s = again(kept, {*self.trace, "edges"}, self._lengths)  # a run leaves these as they are
+        about = replace(strategy, name=""), _without_limits(case.scenario)
+        starts = self._starts
+        found = (at for at, each in enumerate(starts) if each.edges is edges and each.about == about)
+        at = next(found, None)
+        if at is None:
+            start = Start(about, edges, *self._build(case, strategy, edges, NO_LENGTHS))
+        else:
+            start = starts.pop(at)
+        self._starts = [start, *starts][: self._most]
+        s = again(start.state, {*self.trace, "edges"}, self._lengths)  # a run leaves these as they are
         fill_caches(s, case.scenario, strategy)
-        return s, placed
+        return s, start.placed
 
     def _build(
         self, case: Case, strategy: Strategy, edges: Array, lengths: Mapping[str, int]

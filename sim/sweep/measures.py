@@ -37,18 +37,23 @@ class Measurer:
     `warm_up_s`: creates before it are left out. `slow_s`: a successful create is slow above the seconds of
     its tier; among all creates, it is slow above the seconds of ALL. Without seconds, no create is slow.
     The time from `warm_up_s` on is split into `blocks` blocks of `block_s` seconds (see
-    `sim.analysis.statistics.Blocks`).
+    `sim.analysis.statistics.Blocks`), or is one block if not `in_blocks`.
     """
 
     def __init__(
-        self, prepared: Prepared, warm_up_s: float = 0.0, slow_s: Mapping[str, float] | None = None
+        self,
+        prepared: Prepared,
+        warm_up_s: float = 0.0,
+        slow_s: Mapping[str, float] | None = None,
+        in_blocks: bool = True,
     ) -> None:
         self.prepared = prepared
         self.varied = Varied(prepared.case.scenario)
         case, names, slow_s = prepared.case, prepared.names, slow_s or {}
         self.time = prepared.asked["time"].to_numpy(np.float64)
         self.last_event = float(case.trace.events["time"].iloc[-1])
-        blocks = Blocks.between(warm_up_s, case.last_create_s)
+        last = case.last_create_s
+        blocks = Blocks.between(warm_up_s, last) if in_blocks else Blocks(warm_up_s, last - warm_up_s, 1)
         self.block_s, self.blocks, self._edges = blocks.length_s, blocks.count, blocks.starts()
         self._first = int(np.searchsorted(self.time, warm_up_s))
         self._asked = self.time[self._first :]
