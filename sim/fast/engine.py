@@ -288,7 +288,7 @@ def room(s: State, locations: int) -> State:
     """The same state with twice the room in every array that is more than half full."""
     w = s.world[0]
     few, some = AHEAD * MARGIN, AHEAD * (locations + MARGIN)
-    burst = int(w["entries"]) + locations + few
+    most = int(w["entries"]) + some
     lineages = w["used_lineages"] + some  # an upload may put one on every pool
     used = {
         "events": w["events"] + few, "volumes": w["used_volumes"] + few, "slots": w["used_slots"] + some,
@@ -296,14 +296,14 @@ def room(s: State, locations: int) -> State:
         "messages": w["used_messages"] + few, "turns": w["used_turns"] + few,
         "families": w["used_families"] + some, "flows": w["flows"] + few,
         "steps": w["steps"] + AHEAD * STEPS_MARGIN, "entries": w["used_entries"] + few,
-        "cache_events": w["cache_events"] + burst,
+        "cache_events": w["cache_events"] + most,
     }  # fmt: skip
     grown = {
         name: longer(array, 2 * len(array))
         for name, array in zip(State._fields, s, strict=True)
         if name in used and 2 * used[name] > len(array)
     }
-    if 2 * (w["casts"] + burst) > len(s.casts):
+    if 2 * (w["casts"] + most) > len(s.casts):
         ring = np.roll(s.casts, -int(w["first_cast"]))
         grown["casts"] = np.concatenate([ring, np.zeros_like(ring)])
         w["first_cast"] = 0
