@@ -162,16 +162,17 @@ class Prepared:
         `edges`: times, ascending, at which the accounts are noted. `noted`: whether the steps of creates are.
         """
         case = replace(self.case, scenario=scenario)
-        s, placed = self._begin(case, STRATEGIES[strategy], edges)
+        s, table, placed = self._begin(case, STRATEGIES[strategy], edges)
         s.options["noted"] = noted
-        s, engine_s = play(s, progress)
+        s, engine_s = play(s, table, progress)
         self._lengths = {name: len(getattr(s, name)) for name in GROWING}
         return s, placed, engine_s
 
-    def _begin(self, case: Case, strategy: Strategy, edges: Array) -> tuple[State, list[Placed]]:
-        """The state at time 0, and the volumes that are placed there."""
+    def _begin(self, case: Case, strategy: Strategy, edges: Array) -> tuple[State, Any, list[Placed]]:
+        """The state at time 0, its table, and the volumes that are placed there."""
         if not self._most:
-            return self._build(case, strategy, edges, self._lengths)
+            s, placed = self._build(case, strategy, edges, self._lengths)
+            return s, table_of(s), placed
         about = replace(strategy, name=""), _without_limits(case.scenario)
         starts = self._starts
         found = (at for at, each in enumerate(starts) if each.edges is edges and each.about == about)
@@ -181,9 +182,10 @@ class Prepared:
         else:
             start = starts.pop(at)
         self._starts = [start, *starts][: self._most]
-        s = again(start.state, {*self.trace, "edges"}, self._lengths)  # a run leaves these as they are
+        same = {*self.trace, "edges"}  # a run leaves these as they are
+        s, table = again(start.state, same, self._lengths)
         fill_caches(s, case.scenario, strategy)
-        return s, start.placed
+        return s, table, start.placed
 
     def _build(
         self, case: Case, strategy: Strategy, edges: Array, lengths: Mapping[str, int]
@@ -254,10 +256,9 @@ def compiled() -> None:
         dispatcher.compile(ADVANCE)
 
 
-def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float]:
+def play(s: State, table: Any, progress: Callable[[int], None] | None) -> tuple[State, float]:
     """Run the trace to its end. Returns the state then, and the seconds in compiled code."""
     locations = most_locations(s)
-    table = table_of(s)
     advance(table, False, 0, locations)  # compiles, or loads what is compiled
     engine_s = 0.0
     why = None
