@@ -77,11 +77,6 @@ class QuotaTables:
         if overs:
             usages = {name: {"in_use": in_use[name], "reserved": reserved[name]} for name in deltas}
             raise exception.OverQuota(overs=sorted(overs), quotas=quotas, usages=usages)
-        return self.reserve(project_id, deltas)
-
-    def reserve(self, project_id: str, deltas: dict[str, int]) -> list[Reservation]:
-        """Reserve resources that no limit refuses."""
-        reserved = self.reserved[project_id]
         for name, delta in deltas.items():
             if delta > 0:
                 reserved[name] += delta
@@ -99,7 +94,7 @@ class QuotaTables:
 
 
 class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
-    """`cinder.quota.QUOTAS`. Projects without a limit pass the checks by a shorter way."""
+    """`cinder.quota.QUOTAS`. Nothing is counted of projects without a limit."""
 
     def __init__(self, cinder: CinderOptions, tiers: Iterable[str]) -> None:
         super().__init__(quota.DbQuotaDriver())
@@ -120,13 +115,11 @@ class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
         self, context: Context, expire: object = None, project_id: str | None = None, **deltas: int
     ) -> list[Reservation]:
         project_id = project_id or context.project_id
-        if "snapshots" in deltas:
-            return []  # snapshots are not limited
+        if "snapshots" in deltas or not self.tables.limits(project_id):
+            return []  # neither snapshots nor this project are limited
         try:
-            if self.tables.limits(project_id):
-                found: list[Reservation] = super().reserve(context, NEVER, project_id, **deltas)
-                return found
-            return self.tables.reserve(project_id, deltas)
+            found: list[Reservation] = super().reserve(context, NEVER, project_id, **deltas)
+            return found
         except exception.OverQuota as error:
             request = current_process().request
             if request is not None:
@@ -136,15 +129,19 @@ class Quotas(quota.VolumeTypeQuotaEngine):  # type: ignore[misc]
     def commit(
         self, context: Context, reservations: list[Reservation], project_id: str | None = None
     ) -> None:
-        self.tables.reservation_commit(context, reservations, project_id=project_id or context.project_id)
+        if reservations:
+            self.tables.reservation_commit(context, reservations, project_id=project_id or context.project_id)
 
     def take(self, context: Context, size_gib: int, volume_type_id: str) -> None:
         """Take the quota of a new volume, as the API does. Raises its refusal."""
-        reserved = self._reserve.execute(context, size_gib, volume_type_id, None, {})
-        self._commit.execute(context, reserved["reservations"], {}, {})
+        if self.tables.limits(context.project_id):
+            reserved = self._reserve.execute(context, size_gib, volume_type_id, None, {})
+            self._commit.execute(context, reserved["reservations"], {}, {})
 
     def count(self, project_id: str, size_gib: int, volume_type_id: str, times: int = 1) -> None:
         """Count a volume without a check, as one that exists at the start; `times` -1: it is gone."""
+        if not self.tables.limits(project_id):
+            return
         deltas = {"volumes": times, "gigabytes": times * size_gib}
         self.add_volume_type_opts(None, deltas, volume_type_id)
         in_use = self.tables.in_use[project_id]

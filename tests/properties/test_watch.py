@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from cinder.image.cache import ImageVolumeCache
 from sim.cinder import api, locks
 from sim.cinder.database import Database
 from sim.cinder.driver import Driver
-from sim.cinder.quotas import Quotas
+from sim.cinder.quotas import QuotaTables
 from sim.cinder.watch.books import Watch
 from sim.cinder.watch.parts import watched_run
 from sim.cinder.watch.tables import check
@@ -85,9 +84,9 @@ def forget_orphans(driver: Any, volume: Any) -> None:
     driver.array.end_delete(volume.id)
 
 
-def no_limits(quotas: Any, *args: Any, **deltas: Any) -> Any:
-    quotas.tables._limits = defaultdict(dict)
-    return RESERVE(quotas, *args, **deltas)
+def no_limits(tables: Any, *_: Any) -> dict[str, int]:
+    unlimited: dict[str, int] = tables._unlimited
+    return unlimited
 
 
 def without_a_limit(array: Any, *args: Any) -> float:
@@ -101,7 +100,7 @@ def without_a_limit(array: Any, *args: Any) -> float:
 def do_nothing(*_: Any, **__: Any) -> None: ...
 
 
-ENSURE_SPACE, RESERVE, CLONE = ImageVolumeCache.ensure_space, Quotas.reserve, arrays.Array.clone
+ENSURE_SPACE, CLONE = ImageVolumeCache.ensure_space, arrays.Array.clone
 
 BREAKS: list[tuple[str, Any, str, Callable[..., Any] | None, Case]] = [
     ("I1", ImageVolumeCache, "ensure_space", evict_nothing,
@@ -125,7 +124,7 @@ BREAKS: list[tuple[str, Any, str, Callable[..., Any] | None, Case]] = [
     ("I8", arrays.Array, "_release", do_nothing, creates("0 -0", image_volume_cache_enabled=False)),
     ("I9", api.CreateRequest, "key", do_nothing, creates("0 *0")),
     ("I16", arrays.Array, "clone", without_a_limit, creates("0 0 0", max_clones_per_volume=1)),
-    ("I17", Quotas, "reserve", no_limits, creates("0 1", quota=1)),
+    ("I17", QuotaTables, "quota_get_all_by_project", no_limits, creates("0 1", quota=1)),
     ("I24", Driver, "extend_volume", do_nothing, creates("0")),
     ("I25", locks.Lock, "acquire", lambda *_: True, creates("0 &0")),
 ]  # fmt: skip
