@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -14,16 +13,16 @@ from typing import Any
 from cinder import exception
 
 from sim.cinder import standins
-from sim.cinder.addresses import address, scope
+from sim.cinder.addresses import address
 from sim.cinder.api import Actions, Checked, CreateRequest, VolumeAPI
 from sim.cinder.clock import REPORT, TRACE, Clock, current_process
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, STORE_PROJECT, Context, Entry, Volume
 from sim.cinder.directories import Directories
 from sim.cinder.glance import owner_of
 from sim.cinder.manager import Changes, Shared, VolumeManager
-from sim.cinder.ondemand import OnDemand, OnDemandStore
+from sim.cinder.ondemand import OnDemand
 from sim.cinder.parts import PARTS, Parts
-from sim.cinder.policies import BackendCache, BeladyCache, ObservedCache, Uses
+from sim.cinder.policies import ObservedCache, Uses
 from sim.cinder.recorder import Request
 from sim.cinder.rpc import SchedulerRPC, VolumeRPC
 from sim.cinder.scheduler import Clones, Scheduler, request_spec_of
@@ -36,7 +35,6 @@ from sim.cinder.what_if import create_task, fill
 from sim.inputs.quotas import PROJECT
 from sim.inputs.scenario import Case
 from sim.inputs.strategies import STRATEGIES, Strategy
-from sim.model.arrays import Array
 from sim.model.initial import Placed, place
 from sim.model.links import links_of
 from sim.model.prefetch import with_prefetches
@@ -119,6 +117,8 @@ class Simulation:
         self._start = start
         self._progress = progress
         self._events = events
+        self.addresses = {host: address(host, scenario.backend_at(host)) for host in scenario.pools()}
+        self.addresses[""] = {}  # where the scheduler chooses
         self._happened = 0
         self._schedules = case.schedules
         self._live: dict[str, Request] = {}  # creates in progress, by volume
@@ -182,7 +182,12 @@ class Simulation:
     # -- the services and the initial state -----------------------------------------------------
 
     def _start_services(self) -> None:
-        scheduler_rpc = SchedulerRPC(self.clock, self.volume_rpcapi, self._schedule, self._extend)
+        scheduler_rpc = SchedulerRPC(
+            self.clock,
+            self.volume_rpcapi,
+            self._schedule,
+            lambda *asked: self._scheduler.extend_volume(*asked),
+        )
         self._volume_api = VolumeAPI(self.db, self.volume_rpcapi, scheduler_rpc)
         self._actions = Actions(self._volume_api)
         self._api_task = CreateRequest(None, set(self._scenario.zones()))
@@ -199,43 +204,22 @@ class Simulation:
             scheduler_rpc,
             self.recorder,
             self._ended,
-            self._service_of,
+            lambda volume: self._services.of(volume),
             self._scenario.nodes,
             self._schedules,
         )
         by_backend: dict[str, list[VolumeManager]] = {}
+        for_caches = self.strategy, what_if, self.db, self._volume_api, self.glance, self._next_use
         given = self.glance.catalogue, self.meter, self._scenario, self._transfers, self.glance.directories
         for name, array in self.arrays.items():
             driver = self._parts.driver(self.clock, array, *given)
             makes_place = what_if.evict_for_users and array.spec.image_volume_cache_enabled and caches
-            changed, cache = replace(changes, makes_place=makes_place), self._cache(array)
+            changed, cache = replace(changes, makes_place=makes_place), self._parts.cache(array, *for_caches)
             by_backend[name] = [
                 self._parts.manager(array, driver, cache, shared, changed, node)
                 for node in range(len(array.spec.node_names))
             ]
         self._services: Services = Services(by_backend)
-
-    def _service_of(self, volume: Volume) -> VolumeManager:
-        return self._services.of(volume)
-
-    def _cache(self, array: Array) -> ObservedCache | None:
-        spec = array.spec
-        if self.strategy.on_demand:
-            return OnDemandStore(self.db, self._volume_api, self.glance)
-        if not (self.strategy.image_volume_cache_enabled and spec.image_volume_cache_enabled):
-            return None
-        kind = self._parts.caches[self._scenario.what_if.eviction]
-        cache: Callable[..., ObservedCache] = kind
-        if issubclass(kind, BeladyCache):
-            cache = partial(kind, self._next_use)
-        elif self._scenario.what_if.limits_per_backend:
-            cache = partial(BackendCache, [scope(host, spec) for host in array.pools])
-        return cache(
-            self.db,
-            self._volume_api,
-            spec.image_volume_cache_max_size_gb,
-            spec.image_volume_cache_max_count,
-        )
 
     @cached_property
     def _uses(self) -> Uses:
@@ -267,7 +251,7 @@ class Simulation:
             self.db,
             id=placed.volume_id,
             size=placed.size_gib,
-            **address(placed.host, self._scenario.backend_at(placed.host)),
+            **self.addresses[placed.host],
             status="available",
             project_id=projects.get(placed.kind, self.store_project),
             user_id=INTERNAL_USER,
@@ -301,11 +285,11 @@ class Simulation:
         """Put the trace's next event on the clock (one at a time, because the trace may be long)."""
         row = next(self._rows, None)
         if row is not None:
-            self.clock.at(row[0], lambda _: self._happen(*row), TRACE)
+            self._row = row
+            self.clock.at(row[0], self._happen, TRACE)
 
-    def _happen(
-        self, _: float, event: str, volume_id: str, snapshot_id: str, image_id: str, *create: Any
-    ) -> None:
+    def _happen(self, _: object) -> None:
+        _, event, volume_id, snapshot_id, image_id, *create = self._row
         self._happened += 1
         if event == "create":
             request = self.recorder.request(volume_id)
@@ -368,7 +352,7 @@ class Simulation:
             self.db,
             id=volume_id,
             size=size_gib,
-            **(address(host, self._scenario.backend_at(host)) if host else {}),
+            **self.addresses[host],
             project_id=context.project_id,
             user_id=context.user_id,
             volume_type_id=volume_type,
@@ -455,9 +439,12 @@ class Simulation:
 
     def _user_deletes_now(self, volume: Volume) -> None:
         """Delete a user's volume, unless it has snapshots, when the steps of these have ended."""
-        if not self._snapshots.delay(volume):
-            with suppress(exception.InvalidVolume):
-                self.delete(volume)
+        if self._snapshots.delay(volume):
+            return
+        try:
+            self.delete(volume)
+        except exception.InvalidVolume:
+            return  # it has snapshots
 
     def _free(self, volume_id: str) -> None:
         """The steps of its snapshots have ended: delete a volume, now or when its upload is over."""
@@ -472,9 +459,6 @@ class Simulation:
 
     def extend(self, volume: Volume, size_gib: int) -> None:
         self._volume_api.extend(Context(volume.user_id, volume.project_id), volume, size_gib)
-
-    def _extend(self, *asked: Any) -> None:
-        self._scheduler.extend_volume(*asked)
 
     def _entry_event(self, event: str, entry: Entry) -> None:
         cache = self._cache_on(entry["pool"])

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from cinder import exception
 from glanceclient.exc import HTTPInternalServerError, HTTPOverLimit
 
-from sim.cinder.addresses import address
 from sim.cinder.api import Checked
 from sim.cinder.clock import Clock, current_process
 from sim.cinder.database import INTERNAL_USER, Context, Database, Volume
@@ -40,6 +39,7 @@ class Run(Protocol):
     arrays: dict[str, Array]
     quotas: Quotas
     store_project: str
+    addresses: dict[str, dict[str, Any]]  # of the pools' hosts, and of none
 
     def checked(self, context: Context, image_id: str, size_gib: int, zone: str, /) -> Checked: ...
 
@@ -191,7 +191,7 @@ def _new_volume(
         run.db,
         id=run.db.new_id(),
         size=size_gib,
-        **(address(host, run.case.scenario.backend_at(host)) if host else {}),
+        **run.addresses[host],
         project_id=run.store_project,
         user_id=run.store_project,
         volume_type_id=volume_type,
