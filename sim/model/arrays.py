@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from sim.inputs.hosts import host_of, parts_of
 from sim.inputs.units import GIB, MIB
@@ -23,6 +24,9 @@ from sim.model.rules import PAYERS, Kind
 if TYPE_CHECKING:
     from sim.inputs.backend import Backend, Pool
     from sim.inputs.scenario import Image
+
+
+Member = tuple[Kind, str]  # the volumes of a kind and a tier
 
 
 class Refusal(Exception):
@@ -91,8 +95,8 @@ class Lineage:
 
     content: Content
     pool: PoolState
-    members: dict[tuple[Kind, str], int] = field(default_factory=dict)
-    payer: tuple[Kind, str] | None = None
+    members: dict[Member, int] = field(default_factory=dict)
+    payer: Member | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -133,6 +137,13 @@ class PoolState:
     lineages: dict[tuple[object, ...], Lineage] = field(default_factory=dict)
 
 
+@lru_cache(4096)
+def _payer(members: tuple[Member, ...]) -> Member | None:
+    """Who of a lineage's members pays for it; they are in the order of their arrival."""
+    ranked = ((rules.payer_rank(PAYERS.index(who[0]), since), who) for since, who in enumerate(members))
+    return min(ranked)[1] if members else None
+
+
 def written_bytes(image: Image, spec: Backend) -> int:
     """How many bytes an array writes for a volume of an image: the data, and zeros that it does not skip.
 
@@ -167,6 +178,8 @@ class Array:
         self._max_volumes = rules.bound_of(spec.max_volumes)
         self._max_clones = rules.bound_of(spec.max_clones_per_volume)
         self._max_family = rules.bound_of(spec.clone_family_limit)
+        # Of the copy that is a part of a clone's seconds: it may come apart.
+        self._copy_mib_s = rules.bound_of(None if spec.copies_apart else spec.clone_mib_s)
 
     def _pool(self, host: str) -> PoolState:
         pool, spec = self.spec.pools[parts_of(host)[1]], self.spec
@@ -185,7 +198,8 @@ class Array:
         """Take the physical space for the data to be written to a volume."""
         volume = self._get(volume_id)
         data_gib = self._new_data_gib(volume.pool, content)
-        self._check(self._check_space(volume.pool, 0, data_gib), volume.pool, volume_id, data_gib)
+        if why := self._check_space(volume.pool, 0, data_gib):
+            self._refuse(why, volume.pool, volume_id, data_gib)
         self._hold(volume, self._lineage(volume.pool, content))
 
     def write_s(self, image: Image) -> float:
@@ -223,7 +237,7 @@ class Array:
         self._add(volume)
         if lineage:
             self._hold(volume, self._lineage(pool, lineage.content) if copies else lineage)
-        return self._clone_s(source.size_gib)
+        return rules.clone_s(source.size_gib, self.spec.clone_s, self._copy_mib_s)
 
     def snapshot(self, snapshot_id: str, source_id: str) -> float:
         """Take a snapshot of a user's volume; return the seconds it takes.
@@ -255,18 +269,14 @@ class Array:
         self._add(volume)
         if copies:
             self._hold(volume, self._lineage(pool, content))
-        return self._clone_s(content.gib)
-
-    def _clone_s(self, gib: float) -> float:
-        """Seconds of a clone; without the copy, if it comes apart."""
-        copy_mib_s = None if self.spec.copies_apart else self.spec.clone_mib_s
-        return rules.clone_s(gib, self.spec.clone_s, rules.bound_of(copy_mib_s))
+        return rules.clone_s(content.gib, self.spec.clone_s, self._copy_mib_s)
 
     def extend(self, volume_id: str, size_gib: int) -> float:
         """Grow (or shrink) a volume to `size_gib`; return the seconds it takes."""
         volume = self._get(volume_id)
         grown = size_gib - volume.size_gib
-        self._check(self._check_space(volume.pool, grown, 0.0), volume.pool, volume_id, grown)
+        if why := self._check_space(volume.pool, grown, 0.0):
+            self._refuse(why, volume.pool, volume_id, grown)
         volume.size_gib = size_gib
         self._change(volume, 0, grown)
         return self.spec.extend_s
@@ -276,8 +286,8 @@ class Array:
         volume = self.volumes.get(volume_id)
         if volume is None:
             return None
-        why = rules.delete_refusal(volume.clones, self.spec.delete_with_clones == "busy")
-        self._check(why, volume.pool, volume_id)
+        if why := rules.delete_refusal(volume.clones, self.spec.delete_with_clones == "busy"):
+            self._refuse(why, volume.pool, volume_id)
         return self.spec.delete_s
 
     def end_delete(self, volume_id: str) -> None:
@@ -330,8 +340,9 @@ class Array:
             self._check_count(pool),
             self._check_space(pool, size_gib, data_gib),
         )
-        told = source.id if source and why in (rules.CLONE_LIMIT, rules.FAMILY_LIMIT) else volume_id
-        self._check(why, pool, told, data_gib if why == rules.NO_SPACE else size_gib)
+        if why:
+            told = source.id if source and why in (rules.CLONE_LIMIT, rules.FAMILY_LIMIT) else volume_id
+            self._refuse(why, pool, told, data_gib if why == rules.NO_SPACE else size_gib)
 
     def _check_count(self, pool: PoolState) -> int:
         return rules.place_refusal(pool.volumes, pool.max_volumes, len(self.volumes), self._max_volumes)
@@ -346,9 +357,7 @@ class Array:
             pool.capacity_gib,
         )
 
-    def _check(self, why: int, pool: PoolState, volume_id: str, gib: float = 0) -> None:
-        if not why:
-            return
+    def _refuse(self, why: int, pool: PoolState, volume_id: str, gib: float = 0) -> NoReturn:
         text = refusal_text(why, pool.host, self.spec, volume_id, gib)
         if why in (rules.POOL_FULL, rules.ARRAY_FULL):
             raise Full(text, [pool.host] if why == rules.POOL_FULL else list(self.pools))
@@ -406,14 +415,7 @@ class Array:
         """Assign a lineage to its payer (on thick pools each volume already pays for itself)."""
         if not self.spec.thin:
             return
-        if len(lineage.members) > 1:
-            ranked = (
-                (rules.payer_rank(PAYERS.index(who[0]), since), who)
-                for since, who in enumerate(lineage.members)
-            )
-            payer: tuple[Kind, str] | None = min(ranked)[1]
-        else:
-            payer = next(iter(lineage.members), None)
+        payer = _payer(tuple(lineage.members))
         if payer == lineage.payer:
             return
         for who, gib in ((lineage.payer, -lineage.content.gib), (payer, lineage.content.gib)):

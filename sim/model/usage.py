@@ -102,12 +102,12 @@ class UsageMeter:
         self._rows = []
         time, change = np.array(times), np.array(changes, dtype=float).T
         kind = np.array(kinds)
-        names = {"pool": np.array(hosts), "tier": np.array(tiers), ALL: None}
         image = (kind == "cache") | (kind == "store")
         of_kind = {each: image if each == "image" else kind == each for each in KINDS}
+        names = {"pool": np.array(hosts), "tier": np.array(tiers), ALL: np.zeros(1, str)}
+        of_name = {(scope, name): names[scope] == name for scope, name, _ in self._accounts}
         for (scope, name, each), account in self._accounts.items():
-            of_name = names[scope]
-            chosen = of_kind[each] if of_name is None else of_kind[each] & (of_name == name)
+            chosen = of_kind[each] & of_name[scope, name]
             if chosen.any():
                 account.fold(time[chosen], change[chosen])
 
