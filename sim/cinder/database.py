@@ -7,8 +7,9 @@ that runs here calls them. Memory grows with live volumes, not with the length o
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, KeysView
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import KW_ONLY, InitVar, dataclass
 from datetime import datetime
 from itertools import chain
 from types import SimpleNamespace
@@ -37,7 +38,7 @@ class Context:
 
     quota_class = None
 
-    def __init__(self, user_id: str = "", project_id: str = "", is_admin: bool = False, **_: Any) -> None:
+    def __init__(self, user_id: str = "", project_id: str = "", is_admin: bool = False) -> None:
         self.user_id = user_id
         self.project_id = project_id
         self.is_admin = is_admin
@@ -51,9 +52,18 @@ class Context:
         return True
 
 
-class Volume:
+class _Row:
+    """What a row has beside its columns: `node` is that which made it, the position among its backend's."""
+
+    __slots__ = ("__dict__", "_db", "node", "number")
+
+
+@dataclass(slots=True, eq=False)
+class Volume(_Row):
     """A row of `volumes`, with the attributes of `cinder.objects.Volume` that Cinder's code uses."""
 
+    db: InitVar[Database]
+    _: KW_ONLY
     id: str = ""
     size: int
     host: Any = None  # backend#pool; None while no backend has it
@@ -83,16 +93,14 @@ class Volume:
     updated_at = None
     display_description = None
     previous_status = None  # while an upload runs
-    node = 0  # the position of the node, among its backend's, that made it: it deletes it, too
 
-    def __init__(self, db: Database, **values: Any) -> None:
-        self.__dict__.update(values)
-        self._db = db
+    def __post_init__(self, db: Database) -> None:
+        self._db, self.node = db, 0
         db.rows += 1
         self.number = db.rows  # in the order of `created_at`
 
-    def keys(self) -> tuple[str, ...]:
-        return FIELDS
+    def keys(self) -> KeysView[str]:
+        return FIELDS.keys()
 
     def get(self, key: str, default: Any = None) -> Any:
         return getattr(self, key, default)
@@ -129,7 +137,8 @@ class Volume:
         return self.cluster_name or self.host
 
     def update(self, values: dict[str, Any]) -> None:
-        self.__dict__.update(values)
+        for name, value in values.items():
+            setattr(self, name, value)
 
     def create(self) -> None:
         self.id = self._db.new_id()
@@ -160,9 +169,8 @@ class Volume:
         self.update(values)
         return True
 
-    @contextmanager
-    def obj_as_admin(self) -> Iterator[None]:
-        yield
+    def obj_as_admin(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def obj_name(self) -> str:
         return "Volume"
@@ -175,7 +183,7 @@ class Volume:
         return False
 
 
-FIELDS = tuple(Volume.__annotations__)
+FIELDS = dict.fromkeys(Volume.__slots__)
 
 
 class VolumeClass:

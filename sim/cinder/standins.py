@@ -83,7 +83,7 @@ def installed(
             (timeutils, "utcnow", clock.utcnow),
             (tenacity.nap, "sleep", clock.sleep),
             (coordination.COORDINATOR, "coordinator", coordinator),
-            (cinder.context, "RequestContext", Context),
+            (cinder.context, "RequestContext", cache(_context)),
             (objects, "Volume", VolumeClass(db)),
             (objects, "ServiceList", ServiceList(scenario.backends)),
             (objects, "RequestSpec", lambda **values: values),  # of a snapshot: the real one wants UUIDs
@@ -128,6 +128,7 @@ def installed(
             # The same results without the cost at every call, which is half of a create.
             (decorator, "fix", _fix),
             (coordination, "inspect", SimpleNamespace(getcallargs=_getcallargs)),
+            (manager_flow.CreateVolumeFromSpecTask, "_create_from_image", _create_from_image),
             (tenacity, "Retrying", _Retrying),
             *((tenacity, name, cache(getattr(tenacity, name))) for name in _OPTIONS),
             (volume_utils, "extract_host", cache(volume_utils.extract_host)),
@@ -233,6 +234,10 @@ def _option(conf: cfg.ConfigOpts, name: str) -> Any:
     return value
 
 
+def _context(user_id: str, project_id: str, is_admin: bool = False, **_: Any) -> Context:
+    return Context(user_id, project_id, is_admin)
+
+
 def _evaluate(expression: str, **values: Any) -> Any:
     """`evaluator.evaluate`. A warning of pyparsing must not count as an error in a filter_function."""
     with warnings.catch_warnings():
@@ -254,7 +259,7 @@ def _getcallargs(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dic
     names = _parameters(function)
     if kwargs or len(args) != len(names):
         return inspect.getcallargs(function, *args, **kwargs)
-    return dict(zip(names, args, strict=True))
+    return dict(zip(names, args))  # noqa: B905 as many: to have this checked takes half as long again
 
 
 @cache
@@ -280,6 +285,12 @@ def _to_primitive(value: Any) -> Any:
     if kind is list:
         return [_to_primitive(each) for each in value]
     return _jsonutils_to_primitive(value)
+
+
+def _tried_once(retried: Callable[..., T]) -> Callable[..., T]:
+    """A function of `utils.retry`; if there is one try alone, without the retry, which then does nothing."""
+    once = inspect.getclosurevars(retried).nonlocals["retries"] == 1
+    return inspect.unwrap(retried) if once else retried
 
 
 class _Retrying:
@@ -315,6 +326,7 @@ _is_uuid_like = lru_cache(4096)(uuidutils.is_uuid_like)
 _jsonutils_to_primitive = filter_scheduler.jsonutils.to_primitive
 _decorator_fix = decorator.fix
 _tenacity_retrying = tenacity.Retrying
+_create_from_image = _tried_once(manager_flow.CreateVolumeFromSpecTask._create_from_image)
 _config_getattr = cfg.ConfigOpts.__getattr__
 _evaluator_evaluate = evaluator.evaluate
 # The module with `disk_usage`, of which Cinder before 25 has its own.

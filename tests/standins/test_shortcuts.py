@@ -7,14 +7,16 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 import tenacity
+from cinder import utils
 from hypothesis import given
 from hypothesis import strategies as st
 from oslo_serialization import jsonutils
 from oslo_utils import uuidutils
 
 from sim.cinder.clock import TICK, Clock
-from sim.cinder.standins import _is_uuid_like, _Retrying, _to_primitive
+from sim.cinder.standins import _is_uuid_like, _Retrying, _to_primitive, _tried_once
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 ODD = (
@@ -80,3 +82,27 @@ def test_retrying(failures: list[type[Exception]]) -> None:
         return len(left), sleeps, ended
 
     assert tried(_Retrying) == tried(tenacity.Retrying)
+
+
+@pytest.mark.parametrize("retries", [1, 2])
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_tried_once(retries: int, failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many calls, and the same end, as with the retry."""
+    monkeypatch.setattr(tenacity.nap, "sleep", lambda _: None)
+
+    def tried(way: Callable[..., Callable[[], str]]) -> tuple[int, object]:
+        calls: list[None] = []
+
+        def step() -> str:
+            calls.append(None)
+            if len(calls) <= failures:
+                raise LookupError
+            return "done"
+
+        try:
+            ended: object = way(utils.retry(LookupError, retries=retries)(step))()
+        except LookupError as error:
+            ended = type(error)
+        return len(calls), ended
+
+    assert tried(_tried_once) == tried(lambda retried: retried)
