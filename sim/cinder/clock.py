@@ -67,12 +67,12 @@ class Clock(simpy.Environment):
         heappush(self._queue, (time, priority, next(self._eid), callback))  # type: ignore[misc]
 
     def step(self) -> None:
-        """Process the next event: SimPy's own, or a function."""
-        if not self._queue or isinstance(self._queue[0][3], simpy.Event):
-            super().step()
-        else:
-            self._now, _, _, callback = heappop(self._queue)
+        """Process the next of SimPy's own events, and all functions that come before it."""
+        queue = self._queue
+        while queue and not isinstance(queue[0][3], simpy.Event):
+            self._now, _, _, callback = heappop(queue)
             callback(None)
+        super().step()
 
     def cast(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` in a process of its own, later in this instant (an RPC cast)."""
@@ -85,7 +85,7 @@ class Clock(simpy.Environment):
         process.switch(function, args)
 
     def _serve(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        while True:
+        while True:  # the process has no name here: one that held itself would never be freed
             current_process().begin()
             try:
                 function(*args)
@@ -101,7 +101,8 @@ class Clock(simpy.Environment):
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass for the calling process; a step of 0 s does not wait."""
         if seconds > 0:
-            self.at(self._now + seconds, current_process().switch, LATER)
+            at = self._now + seconds
+            heappush(self._queue, (at, LATER, next(self._eid), current_process().switch))  # type: ignore[misc]
             self.park()
 
     def wait(self, event: simpy.Event) -> None:
@@ -136,13 +137,12 @@ class Clock(simpy.Environment):
         A real cloud never has two equal readings; ties would undo `consume_from_volume` and leave the LRU
         order to chance.
         """
-        after = self._last + TICK
         if self._now == self._read_at:  # the last reading was not before this time
-            self._last = after
+            self._last += TICK
         else:
             self._read_at = self._now
             time = self._start + timedelta(0, self._now)
-            self._last = time if time > after else after
+            self._last = time if time > self._last else self._last + TICK
         return self._last.replace(tzinfo=UTC) if with_timezone else self._last
 
     def seconds(self, reading: datetime) -> float:

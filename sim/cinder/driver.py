@@ -105,7 +105,7 @@ class Driver:
         imports = self.array.spec.imports_raw_file
         if not imports:
             self._take_space(volume, image)
-        with self._write_stream(), self._directories.converted(image.data_bytes if imports else 0):
+        with self._write_stream(), self._directories.converted(image.data_bytes) if imports else AT_ONCE:
             if imports:
                 self._take_space(volume, image)
             self._clock.sleep(self.array.write_s(image))
@@ -253,13 +253,13 @@ class Driver:
         """A turn to clone a volume; a clone of what the array does not have fails at once."""
         return self._clone_turns.turn(source_id) if source_id in self.array.volumes else AT_ONCE
 
-    @contextmanager
-    def _write_stream(self) -> Iterator[None]:
+    def _write_stream(self) -> AbstractContextManager[None]:
         """One of the backend's write streams, first come, first served."""
-        if self._write_streams is None:
-            yield
-            return
-        with self._write_streams.request() as turn:
+        return AT_ONCE if self._write_streams is None else self._turn_to_write(self._write_streams)
+
+    @contextmanager
+    def _turn_to_write(self, streams: simpy.Resource) -> Iterator[None]:
+        with streams.request() as turn:
             if not turn.triggered:
                 since = self._clock.now
                 self._clock.wait(turn)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass, field
 from datetime import UTC as datetime_utc
 from datetime import datetime, tzinfo
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import cycle, takewhile
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +38,11 @@ with suppress(ZoneInfoNotFoundError):  # without the system's time zones, older 
 PUBLIC_OWNER = "(image owner)"  # the project that owns public images
 # The volumes of a file in a store, and what makes them larger by 1 GiB (None: they have their size).
 Kept = tuple[list[Volume], Callable[[], None] | None]
+
+
+@lru_cache(4096)
+def _in_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC)
 
 
 def owner_of(image: Image) -> str:
@@ -314,7 +319,7 @@ class ImageService:
         """An image's metadata; `ImageNotFound` if it is gone or belongs to another project."""
         found = self._find(context, image_id)
         meta = found.fixed.copy()
-        meta["status"], meta["updated_at"] = found.status, found.updated_at.replace(tzinfo=UTC)
+        meta["status"], meta["updated_at"] = found.status, _in_utc(found.updated_at)
         meta["properties"] = {}
         meta.update(found.key)
         return meta

@@ -62,9 +62,9 @@ class ObservedCache(image_cache.ImageVolumeCache):  # type: ignore[misc]
     def looked_up(self, entry: Entry) -> None:
         """Receives a look-up of an entry that is not stale; a clone makes two look-ups."""
 
-    def _entry_to_str(self, cache_entry: Entry) -> str:
-        """A text for the log only, made for every look-up: Cinder's own text costs more than the look-up."""
-        return f"{cache_entry['image_id']} in volume {cache_entry['volume_id']}"
+    def _entry_to_str(self, cache_entry: Entry) -> Entry:
+        """For the log only: it makes the text of the entry itself, if it tells of look-ups."""
+        return cache_entry
 
 
 class BackendCache(ObservedCache):

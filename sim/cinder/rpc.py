@@ -17,7 +17,7 @@ from sim.cinder.services import Services
 from sim.cinder.snapshots import Snapshot
 
 # Of a create. The service would log them; the volume's status has the result.
-FAILURES = suppress(exception.CinderException, HTTPInternalServerError)
+FAILURES = exception.CinderException, HTTPInternalServerError
 
 
 def handle(manager: VolumeManager, handler: Callable[..., Any], *args: Any) -> None:
@@ -53,9 +53,12 @@ class VolumeRPC:
         request, asked = current_process().request, self._clock.now
         request.attempts += 1
         manager = self._services().next(volume)
-        with FAILURES, manager.threads:
-            request.thread_wait_s += self._clock.now - asked
-            manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
+        try:
+            with manager.threads:
+                request.thread_wait_s += self._clock.now - asked
+                manager.create_volume(context, volume, request_spec, filter_properties, allow_reschedule)
+        except FAILURES:
+            pass
 
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
         """A cast: it starts later in this instant, in the process of the upload, which waits for it."""

@@ -83,9 +83,13 @@ from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT
 RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 
 
-@inlined
+@compiled
 def go_on(s: State, v: int) -> None:
-    """Run a request until it waits or is over."""
+    """Run a request until it waits or is over.
+
+    The loop is here, and not around a function that runs one phase: whenever a function begins, Numba clears
+    two places on the stack for each call that stands in it. What few creates need is in functions of its own.
+    """
     r = s.volumes[v]
     goes_on = True
     while goes_on:
@@ -125,7 +129,7 @@ def go_on(s: State, v: int) -> None:
             goes_on = False
 
 
-@inlined
+@compiled
 def other_step(s: State, v: int, phase: int) -> bool:
     """Run a phase of a download, a copy, an upload or an image-volume. Returns whether it goes on at once."""
     if phase < CLONE_IMAGE:
@@ -135,7 +139,7 @@ def other_step(s: State, v: int, phase: int) -> bool:
     return upload_step(s, v) if phase < CREATED_TO_STORE else store_step(s, v)
 
 
-@inlined
+@compiled
 def clone_step(s: State, v: int, phase: int) -> bool:
     """Run a phase of an image-volume that is made of a user's, and of copies."""
     if phase == CLONE_IMAGE:
@@ -157,8 +161,8 @@ def clone_step(s: State, v: int, phase: int) -> bool:
 )
 @repeats("cinder.scheduler.driver", "volume_update_db")
 @compiled
-def schedule(s: State, v: int) -> int:
-    """`ScheduleCreateVolumeTask`: place a volume and return it for its attempt, or end the create: NONE."""
+def schedule(s: State, v: int) -> None:
+    """`ScheduleCreateVolumeTask`: place a volume and start the attempt, or end the create."""
     r = s.volumes[v]
     o = s.options[0]
     if o.max_attempts > 1:  # `FilterScheduler._populate_retry`
@@ -176,11 +180,11 @@ def schedule(s: State, v: int) -> int:
             if o.max_attempts > 1:
                 r.last_pool = pool
             r.phase = ATTEMPT
-            return v
+            go_on(s, v)
+            return
     if breaks:
         r.error = BROKEN
     end(s, v, False)
-    return NONE
 
 
 @compiled

@@ -23,7 +23,6 @@ from sim.fast.events import (
     END_IMAGE_DELETE,
     GRANT,
     MAKE_SNAPSHOT,
-    OF_TRACE,
     RESUME,
     SCHEDULE,
     SCHEDULE_EXTENSION,
@@ -92,13 +91,13 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
     count = len(s.trace_time)
     sure = 0  # so many events surely find room
     while budget > 0:
+        budget -= 1
         if w.position == count and more:
             return MORE_EVENTS
         if sure == 0:
             sure = events_ahead(s, locations)
             if sure <= 0:
                 return MORE_ROOM
-            budget -= sure
         sure -= 1
         next_trace = s.trace_time[w.position] if w.position < count else math.inf
         next_event = s.events[0].time if w.events > 0 else math.inf
@@ -118,16 +117,14 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
                 return OVER
             if next_trace <= next_event:
                 w.now = next_trace
-                what, who, pool = OF_TRACE, w.position, NONE
+                happen(s, w.position)
                 w.position += 1
-            else:
-                event = s.events[0]
-                w.now = next_event
-                what, who, pool = event.what, event.who, event.pool
-                drop_first(s)
-        v = run(s, what, who, pool)
-        if v != NONE:
-            go_on(s, v)
+                continue
+            event = s.events[0]
+            w.now = next_event
+            what, who, pool = event.what, event.who, event.pool
+            drop_first(s)
+        run(s, what, who, pool)
     return PAUSE
 
 
@@ -173,7 +170,6 @@ def events_ahead(s: State, locations: int) -> int:
     """For how many events there surely is room: at most `AHEAD`."""
     w = s.world[0]
     few, some = AHEAD * MARGIN, AHEAD * (locations + MARGIN)
-    most = w.entries + some  # each entry is evicted once at most
     if (
         w.events + few > len(s.events)
         or w.used_volumes + few > len(s.volumes)
@@ -185,21 +181,19 @@ def events_ahead(s: State, locations: int) -> int:
         or w.used_entries + few > len(s.entries)
         or w.flows + few > len(s.flows)
         or w.steps + AHEAD * STEPS_MARGIN > len(s.steps)
-        or w.casts + most > len(s.casts)
-        or w.cache_events + most > len(s.cache_events)
     ):
         return 0
-    return min(AHEAD, len(s.rows) - w.begun + w.flushed)
+    burst = w.entries + locations + few  # what one of these events may use of what is used most
+    bursts = min(len(s.casts) - w.casts, len(s.cache_events) - w.cache_events) // burst
+    return min(AHEAD, bursts, len(s.rows) - w.begun + w.flushed)
 
 
 @compiled
-def run(s: State, what: int, who: int, pool: int) -> int:
-    """Let an event happen. Returns the request that goes on now, or NONE: so `go_on` has one caller."""
+def run(s: State, what: int, who: int, pool: int) -> None:
+    """Let a scheduled event happen."""
     if what == RESUME:
-        return who
-    if what == OF_TRACE:
-        return happen(s, who)
-    if what == BEGIN_DELETE:
+        go_on(s, who)
+    elif what == BEGIN_DELETE:
         begin_user_delete(s, who, pool == GRANTED)
     elif what == END_DELETE:
         end_user_delete(s, who)
@@ -210,7 +204,7 @@ def run(s: State, what: int, who: int, pool: int) -> int:
     elif what == USER_DELETES:
         user_deletes(s, who)
     elif what == SCHEDULE:
-        return schedule(s, who)
+        schedule(s, who)
     elif what == BEGIN_UPLOAD:
         if begin_upload(s, s.volumes[who].upload, who):
             cast(s, RESUME, who, NONE)
@@ -220,27 +214,28 @@ def run(s: State, what: int, who: int, pool: int) -> int:
         else:
             grant_stream(s, s.backends[pool], s.backends[pool].write_streams)
     elif what == TRANSFER:
-        return carried(s, who)
+        v = carried(s, who)
+        if v != NONE:
+            go_on(s, v)
     elif what >= SCHEDULE_EXTENSION:
         extension_step(s, what, who, pool == GRANTED)
     elif what >= MAKE_SNAPSHOT:
         snapshot_step(s, what, who, pool == GRANTED)
     else:
         end_leftover_delete(s, who, pool)
-    return NONE
 
 
 # -- the trace ---------------------------------------------------------------------------------------
 
 
 @compiled
-def happen(s: State, at: int) -> int:
-    """Let an event of the trace happen. Returns the request that goes on now, or NONE."""
+def happen(s: State, at: int) -> None:
+    """Let an event of the trace happen."""
     s.world[0].happened += 1
     event = s.trace_event[at]
     if event == CREATE:
-        return ask(s, at)
-    if event == DELETE:
+        ask(s, at)
+    elif event == DELETE:
         v = s.by_code[s.trace_code[at]]
         if v != NONE:  # else the API refused its create
             if s.volumes[v].under_way or s.volumes[v].upload != NONE:
@@ -251,11 +246,11 @@ def happen(s: State, at: int) -> int:
         pass
     elif event == PREFETCH:
         if wanted(s, s.trace_image[at], s.terms[s.trace_terms[at]].pool):
-            return ask(s, at)
+            ask(s, at)
     elif event == UPLOAD_VOLUME:
         user_uploads(s, s.by_code[s.trace_code[at]])
     elif event == STORE_IMAGE:
-        return store_image(s, at)
+        store_image(s, at)
     elif event == TAKE_SNAPSHOT:
         take_snapshot(s, s.trace_snapshot[at], s.by_code[s.trace_code[at]])
     elif event == DROP_SNAPSHOT:
@@ -268,7 +263,6 @@ def happen(s: State, at: int) -> int:
             s.images[s.trace_image[at]].version += 1
         else:
             delete_image(s, s.trace_image[at])
-    return NONE
 
 
 @compiled
@@ -296,11 +290,8 @@ def wanted(s: State, image: int, pool: int) -> bool:
     "cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "execute", "_extract_availability_zones"
 )
 @compiled
-def ask(s: State, at: int) -> int:
-    """Start a create: the API's checks, then the scheduler or the host's backend. A prefetch has no row.
-
-    Returns the request that goes on now, or NONE.
-    """
+def ask(s: State, at: int) -> None:
+    """Start a create: the API's checks, then the scheduler or the host's backend. A prefetch has no row."""
     w = s.world[0]
     image, size_gib, code = s.trace_image[at], s.trace_size_gib[at], s.trace_code[at]
     terms = s.terms[s.trace_terms[at]]
@@ -322,7 +313,7 @@ def ask(s: State, at: int) -> int:
             refuse(s, row, error, limit, used)
     if error != 0:
         s.by_code[code] = NONE
-        return NONE
+        return
     v = new_volume(s)
     s.by_code[code] = v
     r = s.volumes[v]
@@ -331,16 +322,16 @@ def ask(s: State, at: int) -> int:
     r.first_pool = terms.first
     r.project, r.zone, r.tenant = terms.project, terms.zone, tenant
     r.encrypted = terms.encrypted
-    return begin(s, v)
+    begin(s, v)
 
 
 @compiled
-def store_image(s: State, at: int) -> int:
+def store_image(s: State, at: int) -> None:
     """Start the create of an image-volume for an image's file (see sim/cinder/storing.py)."""
     image, terms = s.trace_image[at], s.terms[s.trace_terms[at]]
     i, o = s.images[image], s.options[0]
     if i.deleted or i.saving or not o.stores_later:
-        return NONE
+        return
     read_clock(s)
     i.version += 1
     tier = terms.tier
@@ -350,25 +341,23 @@ def store_image(s: State, at: int) -> int:
     if v == NONE:  # the API refuses it
         read_clock(s)
         i.version += 1
-        return NONE
+        return
     s.volumes[v].pool, s.volumes[v].first_pool = terms.pool, terms.first
-    return begin(s, v)
+    begin(s, v)
 
 
 @compiled
-def begin(s: State, v: int) -> int:
-    """Have a volume made: by its pool's backend, or else where the scheduler places it.
-
-    Returns the request, or NONE if no backend takes it.
-    """
+def begin(s: State, v: int) -> None:
+    """Have a volume made: by its pool's backend, or else where the scheduler places it."""
     r = s.volumes[v]
     r.pinned, r.under_way = r.pool != NONE, True
     s.world[0].under_way += 1
-    if not r.pinned:
-        return schedule(s, v)
-    s.pools[r.pool].rows += 1
-    r.phase = ATTEMPT
-    return v
+    if r.pinned:
+        s.pools[r.pool].rows += 1
+        r.phase = ATTEMPT
+        go_on(s, v)
+    else:
+        schedule(s, v)
 
 
 @repeats("cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "_get_image_metadata")
