@@ -182,12 +182,15 @@ def test_confidence_zero_is_the_point() -> None:
     assert sample.interval(sample.mean([1, 2, 6]), 0) == Interval(3, 3, 3)
 
 
-@pytest.mark.parametrize("units", [0, 1])
-def test_one_unit_tells_nothing(units: int) -> None:
-    with pytest.raises(ValueError, match="two units"):
-        Sample.of_replications(units)
-    with pytest.raises(ValueError, match="two units"):
-        Sample.of_blocks(units)
+def test_one_unit_tells_nothing() -> None:
+    for units in (0, 1):
+        with pytest.raises(ValueError, match=f"{units} blocks are too few"):
+            Sample.of_blocks(units)
+    with pytest.raises(ValueError, match="0 replications are too few"):
+        Sample.of_replications(0)
+    one = Sample.of_replications(1)
+    interval = one.interval(one.mean([3.0]))
+    assert interval.mean == 3 and np.isnan([interval.low, interval.high]).all()
 
 
 # -- MSER-5 --------------------------------------------------------------------------------------------

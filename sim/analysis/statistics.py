@@ -75,19 +75,19 @@ class Interval:
 
 
 class Sample:
-    """Two or more units that are alike and independent: replications, or blocks of one history.
+    """Units that are alike and independent: replications, or two or more blocks of one history.
 
     For replications, the standard error is that of their mean; a replication without a value (NaN, a share of
-    nothing) is left out. For blocks, it is the standard deviation of resampled histories. These come from the
-    bootstrap over blocks that do not overlap (Carlstein 1986), times sqrt(n / (n - 1)), which gives the usual
-    standard error of a mean.
+    nothing) is left out, and a single one has no interval: its ends are NaN. For blocks, it is the standard
+    deviation of resampled histories. These come from the bootstrap over blocks that do not overlap (Carlstein
+    1986), times sqrt(n / (n - 1)), which gives the usual standard error of a mean.
     """
 
     def __init__(
         self, kind: Literal["replications", "blocks"], units: int, draws: Floats | None = None
     ) -> None:
-        if units < 2:
-            raise ValueError("intervals need at least two units")
+        if units < (2 if kind == "blocks" else 1):
+            raise ValueError(f"{units} {kind} are too few")
         self.kind, self.units, self.df = kind, units, units - 1
         self._draws = draws  # (units, draws): how often each block is in each resampled history
 

@@ -83,13 +83,9 @@ from sim.model.rules import CLONE_LIMIT, FAMILY_LIMIT
 RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 
 
-@compiled
+@inlined
 def go_on(s: State, v: int) -> None:
-    """Run a request until it waits or is over.
-
-    The loop is here, and not around a function that runs one phase: whenever a function begins, Numba clears
-    two places on the stack for each call that stands in it. What few creates need is in functions of its own.
-    """
+    """Run a request until it waits or is over."""
     r = s.volumes[v]
     goes_on = True
     while goes_on:
@@ -129,7 +125,7 @@ def go_on(s: State, v: int) -> None:
             goes_on = False
 
 
-@compiled
+@inlined
 def other_step(s: State, v: int, phase: int) -> bool:
     """Run a phase of a download, a copy, an upload or an image-volume. Returns whether it goes on at once."""
     if phase < CLONE_IMAGE:
@@ -139,7 +135,7 @@ def other_step(s: State, v: int, phase: int) -> bool:
     return upload_step(s, v) if phase < CREATED_TO_STORE else store_step(s, v)
 
 
-@compiled
+@inlined
 def clone_step(s: State, v: int, phase: int) -> bool:
     """Run a phase of an image-volume that is made of a user's, and of copies."""
     if phase == CLONE_IMAGE:
@@ -161,8 +157,8 @@ def clone_step(s: State, v: int, phase: int) -> bool:
 )
 @repeats("cinder.scheduler.driver", "volume_update_db")
 @compiled
-def schedule(s: State, v: int) -> None:
-    """`ScheduleCreateVolumeTask`: place a volume and start the attempt, or end the create."""
+def schedule(s: State, v: int) -> int:
+    """`ScheduleCreateVolumeTask`: place a volume and return it for its attempt, or end the create: NONE."""
     r = s.volumes[v]
     o = s.options[0]
     if o.max_attempts > 1:  # `FilterScheduler._populate_retry`
@@ -180,11 +176,11 @@ def schedule(s: State, v: int) -> None:
             if o.max_attempts > 1:
                 r.last_pool = pool
             r.phase = ATTEMPT
-            go_on(s, v)
-            return
+            return v
     if breaks:
         r.error = BROKEN
     end(s, v, False)
+    return NONE
 
 
 @compiled

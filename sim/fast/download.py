@@ -18,7 +18,7 @@ from sim.fast.events import (
     take_stream,
 )
 from sim.fast.fill import clone_image_volume
-from sim.fast.jit import compiled
+from sim.fast.jit import compiled, inlined
 from sim.fast.links import carry
 from sim.fast.nodes import fill_lock_row
 from sim.fast.phases import (
@@ -59,7 +59,7 @@ from sim.inputs.units import MIB_PER_GIB
 from sim.model.repeats import repeats
 
 
-@compiled
+@inlined
 def download_step(s: State, v: int, phase: int) -> bool:
     """Run a phase of a download (or of Glance's reading of an image). Returns whether it goes on at once."""
     if phase < FETCHED:
@@ -87,7 +87,7 @@ def download_step(s: State, v: int, phase: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def read_step(s: State, v: int, phase: int) -> bool:
     """The phases up to the end of the transfer."""
     if phase == FETCHING:

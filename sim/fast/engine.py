@@ -112,21 +112,22 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
 
 
 class Start(NamedTuple):
-    """What runs begin with that differ in the limits of caches alone: a state at time 0, if it is kept."""
+    """The state at time 0, with which runs begin that differ in the limits of caches alone."""
 
     about: object
     edges: Array
-    state: State | None
+    state: State
     placed: list[Placed]
 
 
 class Prepared:
     """A case that can run often, with other options and limits but the same tiers and pools.
 
+    `starts`: so many states at time 0 it keeps, those that were used last, to begin later runs with.
     `asked` are all creates of the trace, of which `State.rows` has the results.
     """
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, starts: int = 0) -> None:
         self.case = case = with_prefetches(case)
         self.names = Names(case)
         events = case.trace.events
@@ -144,7 +145,8 @@ class Prepared:
         asked = {ASKED[0]: column(named(codes[creates], ids))} | asked
         self.asked = pd.DataFrame(asked, copy=False)
         self._placed: tuple[object, list[Placed], Array] | None = None  # of the run before
-        self._start: Start | None = None  # of the run before
+        self._starts: list[Start] = []  # the last used first
+        self._most = starts
         self._lengths: dict[str, int] = {}  # of the arrays that grew in the runs before
 
     def play(
@@ -160,26 +162,30 @@ class Prepared:
         `edges`: times, ascending, at which the accounts are noted. `noted`: whether the steps of creates are.
         """
         case = replace(self.case, scenario=scenario)
-        s, placed = self._begin(case, STRATEGIES[strategy], edges)
+        s, table, placed = self._begin(case, STRATEGIES[strategy], edges)
         s.options["noted"] = noted
-        s, engine_s = play(s, progress)
+        s, engine_s = play(s, table, progress)
         self._lengths = {name: len(getattr(s, name)) for name in GROWING}
         return s, placed, engine_s
 
-    def _begin(self, case: Case, strategy: Strategy, edges: Array) -> tuple[State, list[Placed]]:
-        """The state at time 0. One that is asked for twice is kept, for later limits of the caches."""
+    def _begin(self, case: Case, strategy: Strategy, edges: Array) -> tuple[State, Any, list[Placed]]:
+        """The state at time 0, its table, and the volumes that are placed there."""
+        if not self._most:
+            s, placed = self._build(case, strategy, edges, self._lengths)
+            return s, table_of(s), placed
         about = replace(strategy, name=""), _without_limits(case.scenario)
-        start = self._start
-        if start is None or start.about != about or start.edges is not edges:
-            self._start = Start(about, edges, None, [])
-            return self._build(case, strategy, edges, self._lengths)
-        kept, placed = start.state, start.placed
-        if kept is None:
-            kept, placed = self._build(case, strategy, edges, NO_LENGTHS)
-            self._start = Start(about, edges, kept, placed)
-        s = again(kept, {*self.trace, "edges"}, self._lengths)  # a run leaves these as they are
+        starts = self._starts
+        found = (at for at, each in enumerate(starts) if each.edges is edges and each.about == about)
+        at = next(found, None)
+        if at is None:
+            start = Start(about, edges, *self._build(case, strategy, edges, NO_LENGTHS))
+        else:
+            start = starts.pop(at)
+        self._starts = [start, *starts][: self._most]
+        same = {*self.trace, "edges"}  # a run leaves these as they are
+        s, table = again(start.state, same, self._lengths)
         fill_caches(s, case.scenario, strategy)
-        return s, placed
+        return s, table, start.placed
 
     def _build(
         self, case: Case, strategy: Strategy, edges: Array, lengths: Mapping[str, int]
@@ -250,10 +256,9 @@ def compiled() -> None:
         dispatcher.compile(ADVANCE)
 
 
-def play(s: State, progress: Callable[[int], None] | None) -> tuple[State, float]:
+def play(s: State, table: Any, progress: Callable[[int], None] | None) -> tuple[State, float]:
     """Run the trace to its end. Returns the state then, and the seconds in compiled code."""
     locations = most_locations(s)
-    table = table_of(s)
     advance(table, False, 0, locations)  # compiles, or loads what is compiled
     engine_s = 0.0
     why = None
@@ -284,7 +289,7 @@ def room(s: State, locations: int) -> State:
     """The same state with twice the room in every array that is more than half full."""
     w = s.world[0]
     few, some = AHEAD * MARGIN, AHEAD * (locations + MARGIN)
-    burst = int(w["entries"]) + locations + few
+    most = int(w["entries"]) + some
     lineages = w["used_lineages"] + some  # an upload may put one on every pool
     used = {
         "events": w["events"] + few, "volumes": w["used_volumes"] + few, "slots": w["used_slots"] + some,
@@ -292,14 +297,14 @@ def room(s: State, locations: int) -> State:
         "messages": w["used_messages"] + few, "turns": w["used_turns"] + few,
         "families": w["used_families"] + some, "flows": w["flows"] + few,
         "steps": w["steps"] + AHEAD * STEPS_MARGIN, "entries": w["used_entries"] + few,
-        "cache_events": w["cache_events"] + burst,
+        "cache_events": w["cache_events"] + most,
     }  # fmt: skip
     grown = {
         name: longer(array, 2 * len(array))
         for name, array in zip(State._fields, s, strict=True)
         if name in used and 2 * used[name] > len(array)
     }
-    if 2 * (w["casts"] + burst) > len(s.casts):
+    if 2 * (w["casts"] + most) > len(s.casts):
         ring = np.roll(s.casts, -int(w["first_cast"]))
         grown["casts"] = np.concatenate([ring, np.zeros_like(ring)])
         w["first_cast"] = 0

@@ -97,7 +97,7 @@ def entry(function: F) -> F:
 
 def threaded_entry(function: F) -> F:
     """As `entry`, for functions that threads call at once: they hold no lock of Python's while they run."""
-    return _kept(numba.njit(nogil=True, pipeline_class=linking.WholeCompiler)(function))
+    return _kept(numba.njit(nogil=True, _nrt=False, pipeline_class=linking.WholeCompiler)(function))
 
 
 def _kept(decorated: Any) -> Any:

@@ -23,6 +23,7 @@ from sim.fast.events import (
     END_IMAGE_DELETE,
     GRANT,
     MAKE_SNAPSHOT,
+    OF_TRACE,
     RESUME,
     SCHEDULE,
     SCHEDULE_EXTENSION,
@@ -91,13 +92,13 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
     count = len(s.trace_time)
     sure = 0  # so many events surely find room
     while budget > 0:
-        budget -= 1
         if w.position == count and more:
             return MORE_EVENTS
         if sure == 0:
             sure = events_ahead(s, locations)
             if sure <= 0:
                 return MORE_ROOM
+            budget -= sure
         sure -= 1
         next_trace = s.trace_time[w.position] if w.position < count else math.inf
         next_event = s.events[0].time if w.events > 0 else math.inf
@@ -117,14 +118,16 @@ def advance(table: Array, more: bool, budget: int, locations: int) -> int:
                 return OVER
             if next_trace <= next_event:
                 w.now = next_trace
-                happen(s, w.position)
+                what, who, pool = OF_TRACE, w.position, NONE
                 w.position += 1
-                continue
-            event = s.events[0]
-            w.now = next_event
-            what, who, pool = event.what, event.who, event.pool
-            drop_first(s)
-        run(s, what, who, pool)
+            else:
+                event = s.events[0]
+                w.now = next_event
+                what, who, pool = event.what, event.who, event.pool
+                drop_first(s)
+        v = run(s, what, who, pool)
+        if v != NONE:
+            go_on(s, v)
     return PAUSE
 
 
@@ -170,6 +173,7 @@ def events_ahead(s: State, locations: int) -> int:
     """For how many events there surely is room: at most `AHEAD`."""
     w = s.world[0]
     few, some = AHEAD * MARGIN, AHEAD * (locations + MARGIN)
+    most = w.entries + some  # each entry is evicted once at most
     if (
         w.events + few > len(s.events)
         or w.used_volumes + few > len(s.volumes)
@@ -181,19 +185,21 @@ def events_ahead(s: State, locations: int) -> int:
         or w.used_entries + few > len(s.entries)
         or w.flows + few > len(s.flows)
         or w.steps + AHEAD * STEPS_MARGIN > len(s.steps)
+        or w.casts + most > len(s.casts)
+        or w.cache_events + most > len(s.cache_events)
     ):
         return 0
-    burst = w.entries + locations + few  # what one of these events may use of what is used most
-    bursts = min(len(s.casts) - w.casts, len(s.cache_events) - w.cache_events) // burst
-    return min(AHEAD, bursts, len(s.rows) - w.begun + w.flushed)
+    return min(AHEAD, len(s.rows) - w.begun + w.flushed)
 
 
 @compiled
-def run(s: State, what: int, who: int, pool: int) -> None:
-    """Let a scheduled event happen."""
+def run(s: State, what: int, who: int, pool: int) -> int:
+    """Let an event happen. Returns the request that goes on now, or NONE: so `go_on` has one caller."""
     if what == RESUME:
-        go_on(s, who)
-    elif what == BEGIN_DELETE:
+        return who
+    if what == OF_TRACE:
+        return happen(s, who)
+    if what == BEGIN_DELETE:
         begin_user_delete(s, who, pool == GRANTED)
     elif what == END_DELETE:
         end_user_delete(s, who)
@@ -204,7 +210,7 @@ def run(s: State, what: int, who: int, pool: int) -> None:
     elif what == USER_DELETES:
         user_deletes(s, who)
     elif what == SCHEDULE:
-        schedule(s, who)
+        return schedule(s, who)
     elif what == BEGIN_UPLOAD:
         if begin_upload(s, s.volumes[who].upload, who):
             cast(s, RESUME, who, NONE)
@@ -214,28 +220,27 @@ def run(s: State, what: int, who: int, pool: int) -> None:
         else:
             grant_stream(s, s.backends[pool], s.backends[pool].write_streams)
     elif what == TRANSFER:
-        v = carried(s, who)
-        if v != NONE:
-            go_on(s, v)
+        return carried(s, who)
     elif what >= SCHEDULE_EXTENSION:
         extension_step(s, what, who, pool == GRANTED)
     elif what >= MAKE_SNAPSHOT:
         snapshot_step(s, what, who, pool == GRANTED)
     else:
         end_leftover_delete(s, who, pool)
+    return NONE
 
 
 # -- the trace ---------------------------------------------------------------------------------------
 
 
 @compiled
-def happen(s: State, at: int) -> None:
-    """Let an event of the trace happen."""
+def happen(s: State, at: int) -> int:
+    """Let an event of the trace happen. Returns the request that goes on now, or NONE."""
     s.world[0].happened += 1
     event = s.trace_event[at]
     if event == CREATE:
-        ask(s, at)
-    elif event == DELETE:
+        return ask(s, at)
+    if event == DELETE:
         v = s.by_code[s.trace_code[at]]
         if v != NONE:  # else the API refused its create
             if s.volumes[v].under_way or s.volumes[v].upload != NONE:
@@ -246,11 +251,11 @@ def happen(s: State, at: int) -> None:
         pass
     elif event == PREFETCH:
         if wanted(s, s.trace_image[at], s.terms[s.trace_terms[at]].pool):
-            ask(s, at)
+            return ask(s, at)
     elif event == UPLOAD_VOLUME:
         user_uploads(s, s.by_code[s.trace_code[at]])
     elif event == STORE_IMAGE:
-        store_image(s, at)
+        return store_image(s, at)
     elif event == TAKE_SNAPSHOT:
         take_snapshot(s, s.trace_snapshot[at], s.by_code[s.trace_code[at]])
     elif event == DROP_SNAPSHOT:
@@ -263,6 +268,7 @@ def happen(s: State, at: int) -> None:
             s.images[s.trace_image[at]].version += 1
         else:
             delete_image(s, s.trace_image[at])
+    return NONE
 
 
 @compiled
@@ -290,8 +296,11 @@ def wanted(s: State, image: int, pool: int) -> bool:
     "cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "execute", "_extract_availability_zones"
 )
 @compiled
-def ask(s: State, at: int) -> None:
-    """Start a create: the API's checks, then the scheduler or the host's backend. A prefetch has no row."""
+def ask(s: State, at: int) -> int:
+    """Start a create: the API's checks, then the scheduler or the host's backend. A prefetch has no row.
+
+    Returns the request that goes on now, or NONE.
+    """
     w = s.world[0]
     image, size_gib, code = s.trace_image[at], s.trace_size_gib[at], s.trace_code[at]
     terms = s.terms[s.trace_terms[at]]
@@ -313,7 +322,7 @@ def ask(s: State, at: int) -> None:
             refuse(s, row, error, limit, used)
     if error != 0:
         s.by_code[code] = NONE
-        return
+        return NONE
     v = new_volume(s)
     s.by_code[code] = v
     r = s.volumes[v]
@@ -322,16 +331,16 @@ def ask(s: State, at: int) -> None:
     r.first_pool = terms.first
     r.project, r.zone, r.tenant = terms.project, terms.zone, tenant
     r.encrypted = terms.encrypted
-    begin(s, v)
+    return begin(s, v)
 
 
 @compiled
-def store_image(s: State, at: int) -> None:
+def store_image(s: State, at: int) -> int:
     """Start the create of an image-volume for an image's file (see sim/cinder/storing.py)."""
     image, terms = s.trace_image[at], s.terms[s.trace_terms[at]]
     i, o = s.images[image], s.options[0]
     if i.deleted or i.saving or not o.stores_later:
-        return
+        return NONE
     read_clock(s)
     i.version += 1
     tier = terms.tier
@@ -341,23 +350,25 @@ def store_image(s: State, at: int) -> None:
     if v == NONE:  # the API refuses it
         read_clock(s)
         i.version += 1
-        return
+        return NONE
     s.volumes[v].pool, s.volumes[v].first_pool = terms.pool, terms.first
-    begin(s, v)
+    return begin(s, v)
 
 
 @compiled
-def begin(s: State, v: int) -> None:
-    """Have a volume made: by its pool's backend, or else where the scheduler places it."""
+def begin(s: State, v: int) -> int:
+    """Have a volume made: by its pool's backend, or else where the scheduler places it.
+
+    Returns the request, or NONE if no backend takes it.
+    """
     r = s.volumes[v]
     r.pinned, r.under_way = r.pool != NONE, True
     s.world[0].under_way += 1
-    if r.pinned:
-        s.pools[r.pool].rows += 1
-        r.phase = ATTEMPT
-        go_on(s, v)
-    else:
-        schedule(s, v)
+    if not r.pinned:
+        return schedule(s, v)
+    s.pools[r.pool].rows += 1
+    r.phase = ATTEMPT
+    return v
 
 
 @repeats("cinder.volume.flows.api.create_volume:ExtractVolumeRequestTask", "_get_image_metadata")

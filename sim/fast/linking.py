@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite.binding import Linkage
+from llvmlite.binding import Linkage, parse_assembly
 from numba import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -58,6 +58,17 @@ class Whole(JITCodeLibrary):
                     waiting += library._linking_libraries
         self._linking_libraries = list(reached)
         super().finalize()
+
+    def serialize_using_object_code(self) -> tuple[str, str, tuple[bytes, bytes]]:
+        """What is kept: the machine code, and in place of LLVM's code the names of what it defines.
+
+        Nothing links an entry, so that its LLVM code would be read at each start for these names alone.
+        """
+        names = [
+            function.name for function in self.get_defined_functions() if function.linkage == Linkage.external
+        ]
+        code = parse_assembly("\n".join(f'define void @"{name}"() {{ ret void }}' for name in names))
+        return self.name, "object", (self._get_compiled_object(), code.as_bitcode())
 
     def _optimize_final_module(self) -> None:
         # Nothing outside calls a part: what is inlined everywhere can go.

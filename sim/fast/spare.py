@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.fast.jit import table_of
 from sim.fast.state import Array, State
 
 GROWING = (
@@ -14,7 +16,21 @@ GROWING = (
     *("entries", "events", "casts", "cache_events", "flows", "families", "turns", "messages", "steps"),
 )
 
-_spare: list[State] = []  # what `give_back` got last
+
+class Spare(NamedTuple):
+    """The memory of a run, its table (see `table_of`), and the state of which it was a copy at first.
+
+    `pairs`: for each array, the bytes there and those here.
+    """
+
+    state: State
+    table: Any = None
+    of: State | None = None
+    pairs: Sequence[tuple[memoryview, memoryview]] = ()
+
+
+_last: list[Spare] = []  # what `again` made last
+_spare: list[Spare] = []  # what `give_back` got last
 
 
 def longer(array: Array, length: int) -> Array:
@@ -24,26 +40,37 @@ def longer(array: Array, length: int) -> Array:
     return found
 
 
-def again(s: State, same: Container[str], lengths: Mapping[str, int]) -> State:
-    """A copy of a state at time 0, with arrays at least as long as `lengths`; the arrays `same` are shared.
+def again(s: State, same: Container[str], lengths: Mapping[str, int]) -> tuple[State, Any]:
+    """A copy of a state at time 0, and its table. The arrays `same` are shared.
 
-    It takes the memory that was given back, where that fits.
+    It takes the memory that was given back, where that fits. Else its arrays are at least as long as
+    `lengths`.
     """
-    spare = s
+    spare = Spare(s)
     with suppress(IndexError):  # there may be none, or another thread may be faster
         spare = _spare.pop()
-    made = {}
+    if spare.of is not s:
+        spare = _fitted(spare.state, s, same, lengths)
+    for source, target in spare.pairs:
+        target[:] = source
+    _last[:] = [spare]
+    return spare.state, spare.table
+
+
+def _fitted(over: State, s: State, same: Container[str], lengths: Mapping[str, int]) -> Spare:
+    """Memory for a copy of `s`: the arrays of `over` that are as long as they must be, and new ones."""
+    made, pairs = {}, []
     for name, array in zip(State._fields, s, strict=True):
         if name in same:
             continue
-        over, length = getattr(spare, name), max(len(array), lengths.get(name, 0))
-        fits = len(over) >= length if name in GROWING else len(over) == length
-        if over is not array and fits and over.shape[1:] == array.shape[1:]:
-            bytes_of(over)[: array.nbytes] = bytes_of(array)
-            made[name] = over
-        else:
-            made[name] = longer(array, length)
-    return s._replace(**made)
+        there, length = getattr(over, name), max(len(array), lengths.get(name, 0))
+        fits = len(there) >= length if name in GROWING else len(there) == length
+        if there is array or not fits or there.shape[1:] != array.shape[1:]:
+            there = np.zeros((length, *array.shape[1:]), array.dtype)
+        made[name] = there
+        pairs.append((bytes_of(array).data, bytes_of(there)[: array.nbytes].data))
+    state = s._replace(**made)
+    return Spare(state, table_of(state), s, pairs)
 
 
 def give_back(s: State) -> None:
@@ -59,7 +86,8 @@ def give_back(s: State) -> None:
     }  # fmt: skip
     for name in GROWING:
         bytes_of(getattr(s, name)[: used.get(name)])[:] = 0
-    _spare[:] = [s]
+    last = _last.pop() if _last else None
+    _spare[:] = [last if last is not None and last.state is s else Spare(s)]
 
 
 def bytes_of(array: Array) -> Array:

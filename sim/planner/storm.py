@@ -285,7 +285,7 @@ class Storms:
         raw = scenario.glance.convert_on_import == "raw"
         key = (True if warm else self.warm), raw
         if key not in self._prepared:
-            self._prepared[key] = Prepared(storm_case(self._of(raw), self.ask, key[0]))
+            self._prepared[key] = Prepared(storm_case(self._of(raw), self.ask, key[0]), starts=1)
         prepared, again = self._prepared[key], tuple[Again, ...]()
         while True:
             outcome, ends = self._played(prepared, scenario, strategy, again, noted)

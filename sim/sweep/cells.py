@@ -29,10 +29,14 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Counted:
-    """Creates that count: those from `warm_up_s` on. A create is slow above the seconds of its tier."""
+    """What counts: creates from `warm_up_s` on. A create is slow above the seconds of its tier.
+
+    `in_blocks`: by block of time. Of several replications, each counts as a whole.
+    """
 
     warm_up_s: float
     slow_s: tuple[tuple[str, float], ...]
+    in_blocks: bool = True
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def intervals(case: Case, results: Sequence[Result]) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for cells in points(results):
-        told = _of_replications(cells) if len(cells) > 1 else _of_blocks(case, cells[0])
+        told = _of_blocks(case, cells[0]) if _in_blocks(cells[0]) else _of_replications(cells)
         rows += [cells[0].point | row for row in told]
     return table_of(rows, results)
 
@@ -39,11 +39,11 @@ def points(results: Sequence[Result]) -> list[list[Result]]:
     """The results of each point that `intervals` has a row for, in its order."""
     groups = itertools.groupby(results, lambda one: repr(one.point))
     done = [[result for result in group if result.rows] for _, group in groups]
-    return [cells for cells in done if len(cells) > 1 or (cells and _in_blocks(cells[0]))]
+    return [cells for cells in done if cells]
 
 
 def _in_blocks(cell: Result) -> list[Row]:
-    return [row for row in cell.rows.values() if row.blocks]
+    return [row for row in cell.rows.values() if row.blocks and len(row.blocks["creates"]) > 1]
 
 
 def _of_replications(cells: Sequence[Result]) -> list[dict[str, Any]]:

@@ -11,7 +11,17 @@ from sim.analysis.metrics import PERCENTILES
 from sim.analysis.statistics import Blocks
 from sim.fast.engine import Prepared
 from sim.fast.names import positions
-from sim.fast.state import ACCOUNTS, FIELDS, Array, State
+from sim.fast.state import (
+    ACCOUNTS,
+    FIELDS,
+    FROM_CACHE,
+    FROM_DRIVER,
+    FROM_STORE,
+    IMAGES,
+    NO_SOURCE,
+    Array,
+    State,
+)
 from sim.fast.tally import COUNTS, OTHER_ERRORS, tally
 from sim.inputs.cinders import Cinder
 from sim.inputs.scenario import Scenario
@@ -29,6 +39,11 @@ USED = KINDS[:-1]
 USAGE = [f"{kind}_{quantity}_{stat}" for kind in USED for quantity in FIELDS for stat in ("mean", "peak")]
 MEANS = [f"image_{quantity}" for quantity in FIELDS]
 MADE_S = "made_s"  # seconds of all creates that succeed
+IN_BLOCKS = (*COUNTS, MADE_S, *MEANS)
+FIGURES = (
+    *("creates", "clone_hit_rate", "driver_hit_rate", "store_hit_rate", "cache_hit_rate", *TIMES),
+    *("boot_timeout_share", "errors", "other_errors", "downloaded_gib", *USAGE),
+)
 
 
 class Measurer:
@@ -37,18 +52,23 @@ class Measurer:
     `warm_up_s`: creates before it are left out. `slow_s`: a successful create is slow above the seconds of
     its tier; among all creates, it is slow above the seconds of ALL. Without seconds, no create is slow.
     The time from `warm_up_s` on is split into `blocks` blocks of `block_s` seconds (see
-    `sim.analysis.statistics.Blocks`).
+    `sim.analysis.statistics.Blocks`), or is one block if not `in_blocks`.
     """
 
     def __init__(
-        self, prepared: Prepared, warm_up_s: float = 0.0, slow_s: Mapping[str, float] | None = None
+        self,
+        prepared: Prepared,
+        warm_up_s: float = 0.0,
+        slow_s: Mapping[str, float] | None = None,
+        in_blocks: bool = True,
     ) -> None:
         self.prepared = prepared
         self.varied = Varied(prepared.case.scenario)
         case, names, slow_s = prepared.case, prepared.names, slow_s or {}
         self.time = prepared.asked["time"].to_numpy(np.float64)
         self.last_event = float(case.trace.events["time"].iloc[-1])
-        blocks = Blocks.between(warm_up_s, case.last_create_s)
+        last = case.last_create_s
+        blocks = Blocks.between(warm_up_s, last) if in_blocks else Blocks(warm_up_s, last - warm_up_s, 1)
         self.block_s, self.blocks, self._edges = blocks.length_s, blocks.count, blocks.starts()
         self._first = int(np.searchsorted(self.time, warm_up_s))
         self._asked = self.time[self._first :]
@@ -87,27 +107,27 @@ class Measurer:
             )
             held, its_means = (_of_usage(scope, array, s).tolist() for array in (usage, means))
             for number, name in enumerate(of_scope):
-                figures = {
-                    **_counted(sources[number], times[scope][number], late[number]),
-                    "other_errors": sum(blocks[number][OTHER_ERRORS]),
-                    "downloaded_gib": downloaded[number] / GIB,
-                    **dict(zip(USAGE, held[number], strict=True)),
-                }
+                figures = _figures(
+                    sources[number],
+                    times[scope][number],
+                    late[number],
+                    sum(blocks[number][OTHER_ERRORS]),
+                    downloaded[number],
+                    held[number],
+                )
                 price = total if scope == "all" else _price(scope, name, figures, scenario)
                 total += price if scope == "tier" else 0.0
-                hits = 100 * figures["clone_hit_rate"]
                 figures["price_month"] = price
-                figures["gib_per_point"] = (
-                    figures["image_provisioned_gib_mean"] / hits if hits > 0 else np.nan
-                )
+                hits = 100 * figures["clone_hit_rate"]
+                held_gib = figures["image_provisioned_gib_mean"]
+                figures["gib_per_point"] = held_gib / hits if hits > 0 else np.nan
                 in_blocks = [*blocks[number], made_s[number], *its_means[number]]
-                its_blocks = zip((*COUNTS, MADE_S, *MEANS), in_blocks, strict=True)
                 rows[scope, name] = Row(
                     scope,
                     name,
                     figures,
                     peaks[scope][number] if scope in peaks else None,
-                    {} if scope == "pool" else dict(its_blocks),
+                    {} if scope == "pool" else dict(zip(IN_BLOCKS, in_blocks, strict=True)),
                     self._tiers(counts[3], counts[4], number, s) if scope == "backend" else {},
                 )
         return rows
@@ -169,30 +189,33 @@ def _of_usage(scope: Scope, array: Array, s: State) -> Array:
 
 def _times(seconds: Floats, first: Ints, s: State) -> dict[str, list[list[float]]]:
     """TIMES of the successful creates, by scope and name. `seconds` and `first` are from `sim.fast.tally`."""
-    pools, tiers = len(s.pools), int(s.options[0]["tiers"])
-    at = first.tolist()
-    parts = [seconds[at[place] : at[place + 1]] for place in range(pools * tiers)]
-    of_pools = [_times_of(seconds[at[pool * tiers] : at[(pool + 1) * tiers]]) for pool in range(pools)]
+    tiers, at = int(s.options[0]["tiers"]), first.tolist()
+    found: dict[tuple[tuple[int, int], ...], list[float]] = {}
+
+    def of(*parts: tuple[int, int]) -> list[float]:
+        """Of the seconds in stretches; most often a tier, a pool and a backend have the same."""
+        some = tuple(part for part in parts if part[0] < part[1])
+        if some not in found:
+            found[some] = _times_of([seconds[start:end] for start, end in some])
+        return found[some]
+
+    pools = range(0, len(at) - 2, tiers)
     backends = zip(s.backends["first_pool"].tolist(), s.backends["pools"].tolist(), strict=True)
     return {
-        "tier": [_times_of(np.concatenate(parts[tier::tiers])) for tier in range(tiers)],
-        "pool": of_pools,
-        "backend": [
-            of_pools[pool]
-            if count == 1
-            else _times_of(seconds[at[pool * tiers] : at[(pool + count) * tiers]])
-            for pool, count in backends
-        ],
-        "all": [_times_of(seconds[: at[-2]])],
+        "tier": [of(*((at[pool + tier], at[pool + tier + 1]) for pool in pools)) for tier in range(tiers)],
+        "pool": [of((at[pool], at[pool + tiers])) for pool in pools],
+        "backend": [of((at[pool * tiers], at[(pool + count) * tiers])) for pool, count in backends],
+        "all": [of((0, at[-2]))],
     }
 
 
-def _times_of(seconds: Floats) -> list[float]:
+def _times_of(parts: Sequence[Floats]) -> list[float]:
     """TIMES: the mean, and PERCENTILES as `np.percentile` interpolates them; NaN without creates."""
-    last = len(seconds) - 1
-    if last < 0:
+    if not parts:
         return [np.nan] * len(TIMES)
-    ordered = np.sort(seconds)
+    ordered = np.concatenate(parts)
+    ordered.sort()
+    last = len(ordered) - 1
     found = [float(ordered.sum()) / len(ordered)]
     for percent in PERCENTILES:
         below, share = divmod(last * (percent / 100), 1)
@@ -201,51 +224,51 @@ def _times_of(seconds: Floats) -> list[float]:
     return found
 
 
-def _counted(by_source: list[int], times: list[float], late: int) -> dict[str, float]:
+def _figures(
+    by_source: Sequence[int],
+    times: Sequence[float],
+    late: int,
+    other_errors: int,
+    downloaded: float,
+    usage: Sequence[float],
+) -> dict[str, float]:
+    """FIGURES of a row."""
     creates = sum(by_source)
-    of = dict(zip(SOURCES, by_source, strict=True))
-
-    def share(part: float) -> float:
-        return part / creates if creates else np.nan
-
-    return {
-        "creates": creates,
-        "clone_hit_rate": share(of["driver"] + of["store"] + of["cache"]),
-        "driver_hit_rate": share(of["driver"]),
-        "store_hit_rate": share(of["store"]),
-        "cache_hit_rate": share(of["cache"]),
-        **dict(zip(TIMES, times, strict=True)),
-        "boot_timeout_share": share(late),
-        "errors": of["none"],
-    }
-
-
-def _accounts(s: State, kinds: Sequence[str], end: float) -> tuple[Floats, Floats, Floats]:
-    """Levels, peaks, and areas until `end`, of pools, tiers and all (P + T + 1, kinds, FIELDS)."""
-    chosen = s.accounts.reshape(-1, ACCOUNTS)[:, [KINDS.index(kind) for kind in kinds]]
-    level, peak, area = (
-        np.stack([chosen[f"{field}{stat}"] for field in FIELDS.values()], axis=2)
-        for stat in ("", "_peak", "_area")
+    clones = (by_source[FROM_DRIVER], by_source[FROM_STORE], by_source[FROM_CACHE])
+    parts = (sum(clones), *clones, late)
+    rates = [part / creates for part in parts] if creates else [np.nan] * len(parts)
+    values = (
+        *(creates, *rates[:-1], *times, rates[-1]),
+        *(by_source[NO_SOURCE], other_errors, downloaded / GIB, *usage),
     )
-    return level, peak, area + (end - chosen["since"])[:, :, np.newaxis] * level
+    return dict(zip(FIGURES, values, strict=True))
+
+
+def _told(accounts: Array) -> Floats:
+    """Accounts as numbers: (..., P + T + 1, kinds, level | area | peak, FIELDS and `since`)."""
+    return accounts.view(np.float64).reshape(*accounts.shape[:-1], -1, ACCOUNTS, 3, len(FIELDS) + 1)
+
+
+def _areas(told: Floats, end: float) -> Floats:
+    """Areas until `end`, from a part of `_told` whose last axes are level | area | peak, and fields."""
+    areas: Floats = told[..., 1, :-1] + (end - told[..., 0, -1:]) * told[..., 0, :-1]
+    return areas
 
 
 def _usage(s: State, end: float) -> Floats:
     """USAGE of each pool, tier and all (P + T + 1, columns), as `sim.fast.engine.usage_of` has it."""
-    level, peak, area = _accounts(s, USED, end)
-    mean = area / end if end > 0 else level
-    return np.stack([mean, peak], axis=3).reshape(len(level), -1)
+    told = _told(s.accounts)[:, : len(USED)]
+    mean = _areas(told, end) / end if end > 0 else told[..., 0, :-1]
+    return np.stack([mean, told[..., 2, :-1]], axis=3).reshape(len(told), -1)
 
 
 def _block_means(s: State, end: float) -> Floats:
     """Means over time of MEANS, by pool, tier and all (P + T + 1, 3, blocks); the level where none passes."""
     end = max(end, float(s.edges[-1]))
-    level, _, area = _accounts(s, ["image"], end)
-    noted = s.edge_accounts.reshape(len(s.edges), -1, ACCOUNTS)[:, :, KINDS.index("image")]
-    at_edges = np.stack([noted[f"{field}_area"] for field in FIELDS.values()], axis=2)
-    areas = np.diff(at_edges, axis=0, append=area.swapaxes(0, 1)).transpose(1, 2, 0)
+    told, noted = _told(s.accounts)[:, IMAGES], _told(s.edge_accounts)[:, :, IMAGES]
+    areas = np.diff(noted[..., 1, :-1], axis=0, append=_areas(told, end)[np.newaxis]).transpose(1, 2, 0)
     length = np.diff(s.edges, append=end)
-    means = np.repeat(level.swapaxes(1, 2), len(length), axis=2)
+    means = np.repeat(told[:, 0, :-1, np.newaxis], len(length), axis=2)
     return np.divide(areas, length, out=means, where=length > 0)
 
 

@@ -38,6 +38,7 @@ WAVE = 8  # cells that differ in limits alone, and run before the next ones are 
 # A worker keeps so many workloads prepared, or up to MOST as long as they have no more events together. A
 # sweep runs the cells of half as many events at a time: varied workloads may have more.
 FEWEST, MOST, EVENTS = 4, 64, 500_000
+STARTS = 3  # of each: a plan asks for one strategy after the other, in turn
 
 _prepared: dict[Any, Measurer] = {}  # of this process, in the order of use
 
@@ -73,7 +74,7 @@ def sweep(
     refuse_many(len(points) * len(deciding) * replications, f"{case.path}: {{}} cells")
     if cinders is not None and any(key == "cinder" for point in points for key, _ in point.values):
         raise BadInput(["--cinder: the varied key cinder would have the same column in the results"])
-    counted = Counted(warm_up_s, tuple(sorted((slow_s or {}).items())))
+    counted = Counted(warm_up_s, tuple(sorted((slow_s or {}).items())), in_blocks=replications == 1)
     cells = _cells(case, points, deciding, replications, counted)
     folder = None if folder is None else folder / "cells"
     kept = {}
@@ -276,4 +277,5 @@ def _prepare(path: Path, cell: Cell) -> Measurer:
     if reloading:
         values = Varied(case.scenario).paths(reloading)
         case = load(path, replication=cell.replication, values=values)
-    return Measurer(Prepared(case), cell.counted.warm_up_s, dict(cell.counted.slow_s))
+    counted = cell.counted
+    return Measurer(Prepared(case, STARTS), counted.warm_up_s, dict(counted.slow_s), counted.in_blocks)

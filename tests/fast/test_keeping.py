@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,6 +87,22 @@ def test_docstrings_comments_and_lines_compile_nothing(cache: Path, package: Pat
     assert run() == (14, False)
     edit(package / "kernel.py", '    """Other words,\n    on two lines."""  # and why\n', "")
     assert run() == (14, False)
+
+
+def test_kept_code_leaves_the_compiler_asleep() -> None:
+    """All entries that these call, in processes of their own: the first may have to compile some."""
+    code = """if True:
+        import sim
+        from numba.core.runtime import rtsys
+        case = sim.load("scenarios/smallest.yaml")
+        print(sim.run(case, "combined", "fast").requests.to_csv())
+        print(sim.curve(case, engine="fast").curve.to_csv())
+        print(f"awake: {rtsys._init}")
+    """
+    command = [sys.executable, "-c", code]
+    told = [subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout for _ in range(2)]
+    (results, _), (again, awake) = (each.split("awake: ") for each in told)
+    assert (again, awake) == (results, "False\n")
 
 
 def test_what_is_kept_is_known_before_it_is_loaded(cache: Path, package: Path) -> None:

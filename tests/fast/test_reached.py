@@ -312,7 +312,7 @@ def test_what_exists_is_placed_once_for_runs_of_other_limits() -> None:
     ]
     events = [create(0, "v0", "i1"), create(1, "v1", "i0")]
     case = case_of(one_pool(), [image("i0"), image("i1")], events, initial)
-    prepared = fast.Prepared(case)
+    prepared = fast.Prepared(case, starts=1)
     one = case.scenario.varied({("backends", "a", "image_volume_cache_max_count"): 1})
     entries = []
     for scenario in (case.scenario, one):
@@ -341,7 +341,7 @@ def test_a_create_that_never_ends_is_an_error() -> None:
     s, _, _ = fast.Prepared(case).play(case.scenario, "none")
     s.world[0]["under_way"] = 1
     with pytest.raises(RuntimeError, match="1 creates never ended"):
-        fast.play(s, None)
+        fast.play(s, table_of(s), None)
 
 
 def free_capacity(table: Any) -> float:

@@ -78,6 +78,14 @@ def test_failed_cells_are_left_out() -> None:
     results = sweep(case, POINTS[:1], replications=3, workers=1)
     failed = [replace(results[0], rows={}, error="RuntimeError: no"), *results[1:]]
     assert set(intervals(case, failed)["units"]) == {2}
+    (one,) = (
+        intervals(case, [*failed[:2], replace(results[2], rows={})])
+        .query("scope == 'all'")
+        .to_dict("records")
+    )
+    assert (one["of"], one["units"]) == ("replications", 1)
+    assert one["clone_hit_rate"] == results[1].rows["all", ""].figures["clone_hit_rate"]
+    assert np.isnan([one[f"{measure}_{end}"] for measure in MEASURES for end in ("low", "high")]).all()
     assert intervals(case, [replace(one, rows={}) for one in results]).empty
 
 

@@ -255,7 +255,7 @@ def test_blocks_of_a_history(days: float, length_s: float, count: int) -> None:
 
 def test_runs_after_one_another_are_alike(mixed: Case) -> None:
     """What a run leaves for the next changes nothing: lengths of arrays, and what is there at the start."""
-    measurer = Measurer(Prepared(mixed))
+    measurer = Measurer(Prepared(mixed, starts=2))
     many = mixed.scenario.varied({("backends", "both", "image_volume_cache_max_count"): 9})
     elsewhere = mixed.scenario.varied({("store", "home"): "both#p1"})
     for scenario in (mixed.scenario, many, elsewhere, mixed.scenario):
