@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from handmade import FAILED, case_of, records_of
+from handmade import FAILED, case_of, findings, records_of
 
 import sim
-from sim.analysis.findings import findings, most, overshoot
+from sim.analysis.findings import most, overshoot
 from sim.inputs.scenario import Case, Store, WhatIf
 from sim.model.records import Records
 

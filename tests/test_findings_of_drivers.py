@@ -3,9 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from handmade import case_of, records_of
+from handmade import case_of, findings, records_of
 
-from sim.analysis.findings import findings
 from sim.workload.loading import load
 
 RBD = Path(__file__).parents[1] / "scenarios" / "rbd.yaml"

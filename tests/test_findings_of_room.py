@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from handmade import findings
 from properties.cases import case_of, create, image, one_pool
 
 import sim
-from sim.analysis.findings import findings
 from sim.inputs.scenario import Case
 
 ARRAY = {"create_s": 1, "clone_s": 2, "write_mib_s": 100}

@@ -13,13 +13,20 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from drawn import drawn_case
+from pandas.testing import assert_frame_equal
 
 import sim
+from sim.analysis.comparison import in_blocks
+from sim.analysis.findings import findings
+from sim.analysis.metrics import by_project, pools_table, summary, uploads_of
+from sim.analysis.recommend import to_raise
+from sim.analysis.statistics import Blocks
 from sim.cinder import engine, standins
 from sim.inputs.strategies import STRATEGIES
-from sim.inputs.texts import column, named
+from sim.inputs.texts import column, in_texts, named
 from sim.inputs.trace import REQUIRED, read_trace
 from sim.inputs.units import MIB
+from sim.report.aggregates import aggregates
 
 PERIOD_S, CREATES = 3_600.0, 128  # all that a period creates is gone before the next begins
 
@@ -128,6 +135,28 @@ def test_columns_that_say_little_take_little_memory(tmp_path: Path) -> None:
     assert resident_of(trace.events["snapshot_id"]) < rows
     codes, ids = trace.volumes()
     assert resident_of(column(named(codes, ids)), column(ids)) == ids.get_total_buffer_size()
+
+
+@pytest.mark.parametrize("name", ["full_arrays", "rbd", "three_nodes", "two_tiers", "what_ifs"])
+def test_names_that_stay_numbers_take_little_memory_and_change_nothing(name: str) -> None:
+    case = sim.load(f"scenarios/{name}.yaml")
+    texts, few = (sim.run(case, "combined", "fast", compact=compact) for compact in (False, True))
+    for table in ("requests", "others", "cache_events"):
+        assert_frame_equal(in_texts(getattr(few, table)), getattr(texts, table))
+    names = ["volume_type", "host", "source", "status"]
+    assert few.requests[names].memory_usage(index=False).max() < len(few.requests) + 1_000
+    assert texts.requests[names].memory_usage(index=False).min() > 10 * len(texts.requests)
+    blocks = Blocks.between(0.0, case.last_create_s)
+    for made in (
+        lambda records: [summary(records, case, "combined"), pools_table(records, case)],
+        lambda records: [uploads_of(records, "combined"), by_project(records, case)],
+        lambda records: [in_blocks(records.requests, case.scenario.tiers, "combined", blocks)],
+        lambda records: [of for of in vars(aggregates(records, case)).values() if not isinstance(of, dict)],
+    ):
+        for one, other in zip(made(texts), made(few), strict=True):
+            assert_frame_equal(in_texts(other), one)
+    assert findings(few, case, "combined") == findings(texts, case, "combined")
+    assert to_raise(few, case) == to_raise(texts, case)
 
 
 def resident_of(*columns: pd.Series[str]) -> int:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from handmade import findings
 from properties.cases import case_of, create, image
 
 import sim
-from sim.analysis.findings import findings
 from sim.analysis.node_findings import duplicates
 from sim.inputs.scenario import Case
 

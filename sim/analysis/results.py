@@ -17,6 +17,7 @@ import pandas as pd
 from sim.inputs.beside import scratch
 from sim.inputs.cells import plain_series, write_csv
 from sim.inputs.kept import kept
+from sim.inputs.texts import in_texts
 from sim.model.records import DIRECTORIES, LINKS, NODES
 from sim.run import engine_of
 
@@ -147,7 +148,7 @@ def _write_table(table: pd.DataFrame, path: Path, fmt: Format) -> None:
         # Floats as Python's repr: the shortest text that reads back as the same number.
         write_csv(table, path)
     else:
-        table.to_parquet(path, index=False, engine="pyarrow")
+        in_texts(table).to_parquet(path, index=False, engine="pyarrow")
 
 
 def read(directory: str | Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:

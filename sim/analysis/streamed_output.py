@@ -23,6 +23,7 @@ from sim.fast.state import State
 from sim.inputs.cells import plain_series, write_csv
 from sim.inputs.scenario import Case
 from sim.inputs.tables import parquet_batches
+from sim.inputs.texts import in_texts
 from sim.model.records import ASKED, cache_events_table
 from sim.model.usage import ALL
 
@@ -46,7 +47,7 @@ class Output:
         self.seen = Seen(case, strategy)
         self._case, self._names = case, names
         self._first = 0  # the number of the first of these creates
-        empty = tables_of(np.zeros(0, state.ROWS), np.zeros(0, state.QUEUED), case, names, none)
+        empty = self._tables(np.zeros(0, state.ROWS), np.zeros(0, state.QUEUED), none)
         self.requests.add(empty[0])
         self.others.add(empty[1])
         self.tallies = {name: self._tally(*empty) for name in (*case.scenario.tiers, ALL)}
@@ -73,7 +74,7 @@ class Output:
         w = s.world[0]
         ids = self._asked["volume_id"]
         noted = s.cache_events[: int(w["cache_events"])]
-        events = cache_events_of(noted, self._names, ids, self._first)
+        events = in_texts(cache_events_of(noted, self._names, ids, self._first))
         self.cache_events.add(events)
         self.seen.happened(events)
         self._events = pd.concat([self._events, events], ignore_index=True)
@@ -85,7 +86,7 @@ class Output:
         if not over:
             return
         asked = self._asked.iloc[:over].reset_index(drop=True)
-        requests, others = tables_of(rows[:over], queued[:over], self._case, self._names, asked)
+        requests, others = self._tables(rows[:over], queued[:over], asked)
         self._see(requests, others, asked)
         self._asked = self._asked.iloc[over:].reset_index(drop=True)
         self._first += over
@@ -97,6 +98,13 @@ class Output:
         self.steps = together(self.steps, create_seconds(requests))
         for name in self.tallies:
             self.tallies[name] += self._tally(of_tier(requests, name), of_tier(others, name))
+
+    def _tables(
+        self, rows: state.Array, queued: state.Array, asked: pd.DataFrame
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Requests and others. What parts count is added up: they need the same names as texts."""
+        requests, others = tables_of(rows, queued, self._case, self._names, asked)
+        return in_texts(requests), in_texts(others)
 
     def _see(self, requests: pd.DataFrame, others: pd.DataFrame, asked: pd.DataFrame) -> None:
         """Take in creates that ended, with the events that belong to them, or to no create."""

@@ -13,6 +13,7 @@ from sim.cinder.database import Entry, Volume
 from sim.cinder.directories import Directories
 from sim.cinder.links import Transfers
 from sim.cinder.uploads import Upload
+from sim.inputs.texts import in_texts
 from sim.model.arrays import Array
 from sim.model.records import (
     ASKED,
@@ -163,9 +164,9 @@ class Recorder:
         """The run's tables; `until` is the time at which the trace ended, `placed` the ids at the start."""
         clock = self._clock
         asked = self._asked
-        requests, others = tables_of_creates(
+        tables = tables_of_creates(
             asked,
-            host=self._hosts,
+            host=pd.Series(self._hosts, dtype="str"),
             end=self._end,
             source=self._source,
             available=self._available,
@@ -176,6 +177,7 @@ class Recorder:
             cache_held=self._cache_held,
             **self._waits,
         )
+        requests, others = map(in_texts, tables)
         cache = cache_table(
             [(e["pool"], e["image_id"], e["size"], clock.seconds(e["last_used"])) for e in entries]
         )

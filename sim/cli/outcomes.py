@@ -198,6 +198,7 @@ def _in_memory(job: Job, row: Row, bar: bool) -> Outcome:
             progress=done,
             cinder_log=options.verbose,
             watch=options.watch,
+            compact=True,
         )
     records = counted(whole, job.blocks.start_s)
     tables = _tables(whole, records, row)

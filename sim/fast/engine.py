@@ -27,7 +27,7 @@ from sim.fast.steps import STEPS_MARGIN
 from sim.inputs.limits import OF_CACHE
 from sim.inputs.scenario import Case, Scenario
 from sim.inputs.strategies import STRATEGIES, Strategy
-from sim.inputs.texts import column, joined, named, texts
+from sim.inputs.texts import column, few, in_texts, joined, named, texts
 from sim.model import links
 from sim.model.initial import Placed, initial_volumes, place
 from sim.model.prefetch import with_prefetches
@@ -87,11 +87,13 @@ ADVANCE = (types.int64[::1], types.boolean, types.int64, types.int64)  # as Numb
 ARRAY_FAILED = FILL_FAILED + "VolumeBackendAPIException"
 
 
-def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None) -> Records:
+def run(
+    case: Case, strategy: str, progress: Callable[[int], None] | None = None, compact: bool = False
+) -> Records:
     """Run one strategy on a case and return its tables, as `sim.cinder.engine.run` does.
 
-    `progress` is told the number of the trace's events that have happened. Raises `BadInput` if what exists
-    at the start does not fit.
+    `progress` is told the number of the trace's events that have happened. `compact`: see `sim.run.run`.
+    Raises `BadInput` if what exists at the start does not fit.
     """
     prepared = Prepared(case)
     times = instants(float(case.trace.events["time"].iloc[-1]))
@@ -100,7 +102,7 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     rows, queued = s.rows[: len(asked)], s.queued[: len(asked)]
     noted = s.cache_events[: int(s.world[0]["cache_events"])]
     until = float(rows["end"].max(initial=case.trace.events["time"].iloc[-1]))
-    few = few_rows(s, case, prepared, placed, until)
+    beside = tables_beside(s, case, prepared, placed, until)
     # The state and the trace as numbers take as much memory as the long tables, which need little of them.
     prepared.trace.clear()
     del s
@@ -108,7 +110,9 @@ def run(case: Case, strategy: str, progress: Callable[[int], None] | None = None
     volume_ids = asked["volume_id"]
     del rows, queued, asked, prepared
     cache_events = cache_events_of(noted, names, volume_ids, 0)
-    return Records(requests=requests, others=others, cache_events=cache_events, engine_s=engine_s, **few)
+    if not compact:
+        requests, others, cache_events = map(in_texts, (requests, others, cache_events))
+    return Records(requests=requests, others=others, cache_events=cache_events, engine_s=engine_s, **beside)
 
 
 class Start(NamedTuple):
@@ -314,7 +318,9 @@ def room(s: State, locations: int) -> State:
 # -- tables --------------------------------------------------------------------------------------------
 
 
-def few_rows(s: State, case: Case, prepared: Prepared, placed: list[Placed], until: float) -> dict[str, Any]:
+def tables_beside(
+    s: State, case: Case, prepared: Prepared, placed: list[Placed], until: float
+) -> dict[str, Any]:
     """The tables of `Records` that do not grow with each create. `until`: see `usage_of`."""
     names = prepared.names
     return {
@@ -338,7 +344,7 @@ def tables_of(
     told[failed] = np.arange(len(failed))
     return tables_of_creates(
         asked,
-        host=named_column(rows["host"], names.hosts),
+        host=few(rows["host"], names.hosts),
         end=rows["end"],
         source=rows["source"],
         available=rows["available"],
@@ -359,7 +365,7 @@ def cache_events_of(noted: Array, names: Names, volume_ids: pd.Series[str], firs
     reason |= {len(reason) + number: told for number, told in SKIP_REASONS.items()}
     columns = {
         "time": noted["time"],
-        "host": named_column(noted["pool"], names.hosts),
+        "host": few(noted["pool"], names.hosts),
         "event": _by_number(event, noted["event"]),
         "image_id": named_column(noted["image"], names.images),
         "size_gib": noted["size_gib"].astype(np.int64),
@@ -373,10 +379,10 @@ def cache_events_of(noted: Array, names: Names, volume_ids: pd.Series[str], firs
     return cache_events_table(columns)
 
 
-def _by_number(texts: dict[int, str], numbers: Array, other: str = "") -> pd.Series[str]:
+def _by_number(texts: dict[int, str], numbers: Array, other: str = "") -> pd.Series[Any]:
     """The text of each number; `other` of those without one."""
     places, found = pd.factorize(numbers)
-    return named_column(places, [texts.get(number, other) for number in found.tolist()])
+    return few(places, [texts.get(number, other) for number in found.tolist()])
 
 
 def cache_of(s: State, names: Names) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.inputs.texts import blanks, column, named, plain, texts
+from sim.inputs.texts import blanks, column, few, in_few, named, plain, texts
 from sim.inputs.units import GIB
 
 Numbers = npt.NDArray[np.integer[Any]]
@@ -113,7 +113,7 @@ def tables_of_creates(
     """`Records.requests` and `Records.others` of the given creates: ASKED, '' without an image.
 
     `source` are positions in SOURCES; `columns` are the other columns except the status, with one value per
-    create.
+    create. Columns of few names are categories: see `sim.inputs.texts.in_texts`.
     """
     columns = {
         name: np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
@@ -121,17 +121,18 @@ def tables_of_creates(
     }
     table = pd.DataFrame(
         {
-            **{name: plain(asked[name]) for name in ("volume_id", "image_id", "volume_type")},
+            **{name: plain(asked[name]) for name in ("volume_id", "image_id")},
+            "volume_type": in_few(asked["volume_type"]),
             "host": columns["host"],
             **{name: asked[name] for name in ("size_gib", "time")},
             "end": columns["end"],
-            "source": named_column(source, SOURCES),
-            "status": named_column(np.where(available, 0, 1), ("available", "error")),
+            "source": few(source, SOURCES),
+            "status": few((~available).astype(np.int8), ("available", "error")),
             **columns,
         },
         copy=False,
     )
-    table = table.astype({"host": "str", "error": "str"})
+    table = table.astype({"error": "str"})
     blank = (table["image_id"] == "").to_numpy()
     others = table.loc[blank, list(OTHERS)].reset_index(drop=True)
     return (table[~blank].reset_index(drop=True) if blank.any() else table), others
@@ -139,9 +140,9 @@ def tables_of_creates(
 
 def cache_events_table(columns: Mapping[str, object]) -> pd.DataFrame:
     """`Records.cache_events` from its columns."""
-    text = ("host", "event", "image_id", "reason", "volume_id")
     table = pd.DataFrame(columns, columns=list(EVENT_COLUMNS))
-    return table.astype(dict.fromkeys(text, "str")).astype({"time": "float64", "size_gib": "int64"})
+    types = dict.fromkeys(EVENT_COLUMNS, "str") | {"time": "float64", "size_gib": "int64"}
+    return table.astype({name: of for name, of in types.items() if table[name].dtype != "category"})
 
 
 def cache_table(rows: Sequence[tuple[str, str, int, float]]) -> pd.DataFrame:
