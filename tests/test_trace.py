@@ -650,6 +650,12 @@ def test_any_text_survives_writing_and_reading(
         assert again[name].tolist() == events[name].tolist()
 
 
+def test_of_a_file_only_the_ids_stay_beside_the_events(tmp_path: Path) -> None:
+    parsed = parse_trace(csv(tmp_path, "1,create,v1,i1,10,flash,f#p"), KNOWN, Problems())
+    assert parsed is not None
+    assert set(parsed[0].columns) == {"volume_id", "image_id"}
+
+
 # The initial state
 
 

@@ -39,6 +39,7 @@ _TEXT = (
     *("volume_id", "image_id", "volume_type", "host", "project", "first_host", "availability_zone"),
     "snapshot_id",
 )
+_IDS = ("volume_id", "image_id", "snapshot_id")  # what `check_volumes` tells of
 _OF_VOLUMES = ("create", "delete", "upload")
 # Cinder stores a volume's size in 32 bits.
 MAX_GIB = 2**31 - 1
@@ -104,14 +105,17 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
 def parse_trace(path: Path, known: Known, problems: Problems) -> tuple[Table, Trace] | None:
     """Read a trace and note its problems, except those of `check_volumes`; None if unreadable.
 
-    A bad cell gets some valid value in the trace.
+    A bad cell gets some valid value in the trace. The table keeps what `check_volumes` needs.
     """
     table = read_table(path, REQUIRED, OPTIONAL, problems)
     if table is None:
         return None
     if not table.rows:
         problems.add(path, "", "has no events")
-    return table, _parse(table, known, None)
+    trace = _parse(table, known, None)
+    # The file's other columns need not stay beside the events.
+    table.columns = {name: cells for name, cells in table.columns.items() if name in _IDS}
+    return table, trace
 
 
 def read_batches(path: Path, known: Known, rows: int) -> Iterator[Trace]:
