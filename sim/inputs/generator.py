@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -218,6 +219,7 @@ def mean_creates(storms: Storms) -> float:
     return 1 + storms.share * (storm_moments(storms)[0] - 1)
 
 
+@lru_cache
 def storm_moments(storms: Storms) -> tuple[float, float]:
     """The means of a storm's creates and of their square."""
     from scipy import special  # slow to import, and most scenarios have a trace

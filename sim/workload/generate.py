@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import special
 
-from sim.inputs.generator import DAY, HOUR, MOST_AT_ONCE, WEEK, Generate, mean_creates, weekly_shape
+from sim.inputs.generator import (
+    DAY,
+    HOUR,
+    MOST_AT_ONCE,
+    WEEK,
+    Generate,
+    Repeats,
+    mean_creates,
+    weekly_shape,
+)
 from sim.inputs.images import Image
 from sim.inputs.problems import BadInput
+from sim.inputs.texts import blanks, column, joined, texts
 from sim.inputs.trace import EVENTS, OPTIONAL, REQUIRED, Trace
 from sim.inputs.units import GIB
-from sim.workload.releases import Dated, Even, Releases, image_ids, least_gib, texts, versions
+from sim.workload.releases import Dated, Even, Releases, image_ids, least_gib, versions
 from sim.workload.streams import Streams, ranked, weighted
 
 MOST_BEFORE = 3_000_000  # creates
 GRID = 2_000  # time slots in which following requests are counted
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
+Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,8 @@ def arrivals(spec: Generate, streams: Streams) -> Requests:
     per_s = spec.creates_per_day / mean_creates(spec.storms) / DAY
     before = _before(spec)
     begin, follow = streams("arrivals"), streams("repeats")
-    sessions = int(begin.poisson(per_s / _requests_each(spec, before, float(until)) * (before + until)))
+    each = _requests_each(again, spec.storms.spread_s, before, float(until))
+    sessions = int(begin.poisson(per_s / each * (before + until)))
     time = begin.uniform(-before, until, sessions)
     session = np.arange(sessions)
     times, of = [time], [session]
@@ -120,20 +133,21 @@ def _before(spec: Generate) -> float:
     return min(10 * delay / (1 - again.share), longest) if again.share else 0.0
 
 
-def _requests_each(spec: Generate, before: float, until: float) -> float:
+@lru_cache
+def _requests_each(again: Repeats, spread_s: float, before: float, until: float) -> float:
     """Requests after the start per session that began (there or before), if sessions begin evenly.
 
     It is 1 / (1 - share) without the requests that would follow sessions of even earlier times: the renewal
     equation, on a grid.
     """
-    share = spec.repeats.share
+    share = again.share
     if not share:
         return 1.0
     step = (before + until) / GRID
     with np.errstate(divide="ignore"):
-        logs = np.log(np.maximum(np.arange(GRID + 1) * step - spec.storms.spread_s, 0.0))
-    spread = max(spec.repeats.after_sigma, 1e-6)
-    follow = share * np.diff(special.ndtr((logs - math.log(spec.repeats.after_median_s)) / spread))
+        logs = np.log(np.maximum(np.arange(GRID + 1) * step - spread_s, 0.0))
+    spread = max(again.after_sigma, 1e-6)
+    follow = share * np.diff(special.ndtr((logs - math.log(again.after_median_s)) / spread))
     each = np.zeros(GRID)
     for slot in range(GRID):
         each[slot] = (1 + follow[slot:0:-1] @ each[:slot]) / (1 - follow[0])
@@ -196,7 +210,7 @@ def _creates(
     numbers = pc.cast(pa.array(np.arange(1, len(frame) + 1)), pa.large_string())
     before, between = pa.scalar("volume-", pa.large_string()), pa.scalar("", pa.large_string())
     named = pc.binary_join_element_wise(before, pc.utf8_lpad(numbers, 7, "0"), between)
-    frame["volume_id"] = texts(named)
+    frame["volume_id"] = column(named)
     frame["image_id"] = image_ids(released, frame["line"].to_numpy(), frame["version"].to_numpy())
     return frame
 
@@ -260,35 +274,44 @@ def _events(duration: float, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     gone = gone.assign(time=(gone["time"] + gone["lifetime"]).round(3))
     # Deletes come last at an instant: only existing volumes can be deleted.
     parts = {**parts, "delete": gone[gone["time"] < duration]}
-    categories: dict[str, list[str]] = {name: [""] for name in ("host", "first_host", "availability_zone")}
-    for name in ("volume_type", "project"):
-        categories[name] = sorted({"", *creates[name].cat.categories})
-    frames = [_whole(part, event, categories) for event, part in parts.items()]
-    events = pd.concat(frames, ignore_index=True).sort_values("time", kind="stable", ignore_index=True)
-    used = {name: events[name].cat.remove_unused_categories() for name in ("volume_type", "project")}
-    return events.assign(**used)[[*REQUIRED, *OPTIONAL]]
-
-
-def _whole(part: pd.DataFrame, event: str, categories: Mapping[str, list[str]]) -> pd.DataFrame:
-    """Events of one kind in all columns of a trace; concatenated, they need no objects of Python."""
-    count = len(part)
+    time = np.concatenate([part["time"].to_numpy(np.float64) for part in parts.values()])
+    order = np.argsort(time, kind="stable")
+    kind = np.repeat([EVENTS.index(event) for event in parts], [len(part) for part in parts.values()])
     columns: dict[str, Any] = {
-        "time": part["time"].to_numpy(np.float64),
-        "event": pd.Categorical.from_codes(np.full(count, EVENTS.index(event)), pd.Index(EVENTS)),
-        "size_gib": part["size_gib"].to_numpy(np.int64) if "size_gib" in part else 0,
-        "encrypted": part["encrypted"].to_numpy(bool) if "encrypted" in part else False,
+        "time": time[order],
+        "event": pd.Categorical.from_codes(kind[order], pd.Index(EVENTS)),
     }
-    for name in ("volume_id", "image_id", "snapshot_id"):
-        columns[name] = (
-            part[name].astype("str").array if name in part else pd.array([""] * count, dtype="str")
+    for name in ("volume_id", "image_id"):
+        columns[name] = _names(parts.values(), name, order)
+    for name in ("size_gib", "encrypted"):
+        columns[name] = _of_creates(parts, creates[name].to_numpy())[order]
+    for name in ("volume_type", "project"):
+        known = sorted({"", *creates[name].cat.categories})
+        codes = _of_creates(
+            parts, creates[name].cat.set_categories(known).cat.codes.to_numpy(), known.index("")
         )
-    for name, known in categories.items():
-        kind = pd.CategoricalDtype(known)
-        if name in part:
-            columns[name] = part[name].astype(kind).array
-        else:
-            columns[name] = pd.Categorical.from_codes(np.full(count, known.index("")), pd.Index(known))
-    return pd.DataFrame(columns, index=range(count))
+        of = pd.Categorical.from_codes(codes[order], pd.Index(known))
+        columns[name] = of.remove_unused_categories()
+    for name in ("host", "first_host", "availability_zone"):
+        columns[name] = pd.Categorical.from_codes(np.zeros(len(order), np.int8), pd.Index([""]))
+    columns["snapshot_id"] = blanks(len(order))
+    return pd.DataFrame(columns)[[*REQUIRED, *OPTIONAL]]
+
+
+def _of_creates(parts: Mapping[str, pd.DataFrame], values: Values, blank: int = 0) -> Values:
+    """A column of all events from that of the creates; the others have `blank`."""
+    return np.concatenate(
+        [
+            values if event == "create" else np.full(len(part), blank, values.dtype)
+            for event, part in parts.items()
+        ]
+    )
+
+
+def _names(parts: Iterable[pd.DataFrame], name: str, order: npt.NDArray[np.intp]) -> pd.Series[str]:
+    """A column of texts of all events, in order; blank where a part has none."""
+    columns = [texts(part[name] if name in part else blanks(len(part))) for part in parts]
+    return column(joined(*columns).take(pa.array(order)))
 
 
 def _dated(start: datetime | None, events: pd.DataFrame) -> tuple[datetime | None, pd.DataFrame]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from sim.inputs.images import Image
 from sim.inputs.problems import BadInput, quoted
+from sim.inputs.texts import column, texts
 from sim.workload.streams import Streams
 
 MOST_IMAGES = 1_000_000
@@ -103,26 +104,23 @@ class Dated:
 
 def image_ids(released: Releases, line: Whole, version: Whole) -> pd.Series[str]:
     """IDs of versions of lines (-1: no image), (N,)."""
-    pairs = pd.DataFrame({"line": line, "version": version})
-    pairs["version"] = pairs["version"].where(pairs["line"] >= 0, 1)
-    groups = pairs.groupby(["line", "version"], sort=False)
-    ids = [
-        "" if of < 0 else released.image(of, number).image_id for of, number in groups.size().index.tolist()
-    ]
-    return texts(pa.array(ids, pa.large_string()).take(pa.array(groups.ngroup().to_numpy())))
+    number, pairs = _pairs(line, version)
+    ids = ["" if of < 0 else released.image(of, which).image_id for of, which in pairs]
+    return column(texts(ids).take(pa.array(number)))
 
 
-def texts(values: pa.Array) -> pd.Series[str]:
-    """Texts that never were Python's: those take three times the memory."""
-    return pd.Series(pd.array(values, dtype="str"))
+def _pairs(line: Whole, version: Whole) -> tuple[npt.NDArray[np.intp], list[tuple[int, int]]]:
+    """Which of the different pairs each line with its version is, (N,); and these pairs."""
+    width = int(version.max(initial=0)) + 1
+    number, keys = pd.factorize(line * width + version)
+    lines, versions = np.divmod(keys, width)
+    return number, list(zip(lines.tolist(), versions.tolist(), strict=True))
 
 
 def least_gib(released: Releases, line: Whole, version: Whole) -> Whole:
     """GiB of the content of versions of lines, (N,)."""
-    pairs = pd.DataFrame({"line": line, "version": version})
-    groups = pairs.groupby(["line", "version"], sort=False)
-    sizes = [released.image(*pair).virtual_gib for pair in groups.size().index.tolist()]
-    found: Whole = np.array(sizes, np.int64)[groups.ngroup().to_numpy()]
+    number, pairs = _pairs(line, version)
+    found: Whole = np.array([released.image(*pair).virtual_gib for pair in pairs], np.int64)[number]
     return found
 
 
