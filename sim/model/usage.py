@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -101,15 +102,21 @@ class UsageMeter:
         times, hosts, tiers, kinds, *changes = (self._rows[column::COLUMNS] for column in range(COLUMNS))
         self._rows = []
         time, change = np.array(times), np.array(changes, dtype=float).T
-        kind = np.array(kinds)
-        image = (kind == "cache") | (kind == "store")
-        of_kind = {each: image if each == "image" else kind == each for each in KINDS}
-        names = {"pool": np.array(hosts), "tier": np.array(tiers), ALL: np.zeros(1, str)}
-        of_name = {(scope, name): names[scope] == name for scope, name, _ in self._accounts}
-        for (scope, name, each), account in self._accounts.items():
-            chosen = of_kind[each] & of_name[scope, name]
+        of_kind = _where(kinds)
+        of_kind["image"] = of_kind["cache"] | of_kind["store"]
+        of_name = {"pool": _where(hosts), "tier": _where(tiers), ALL: {"": np.ones(len(time), bool)}}
+        for (scope, name, kind), account in self._accounts.items():
+            chosen = of_kind[kind] & of_name[scope][name]
             if chosen.any():
                 account.fold(time[chosen], change[chosen])
+
+
+def _where(names: Sequence[str]) -> defaultdict[str, npt.NDArray[np.bool_]]:
+    """Where each name is, and nowhere for all others."""
+    codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    coded = np.fromiter(map(codes.__getitem__, names), np.intp, len(names))
+    found = {name: coded == code for name, code in codes.items()}
+    return defaultdict(lambda: np.zeros(len(names), bool), found)
 
 
 class _Account:
