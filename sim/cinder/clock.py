@@ -67,12 +67,13 @@ class Clock(simpy.Environment):
         heappush(self._queue, (time, priority, next(self._eid), callback))  # type: ignore[misc]
 
     def step(self) -> None:
-        """Process the next of SimPy's own events, and all functions that come before it."""
+        """Process the next event: SimPy's own, or a function."""
         queue = self._queue
-        while queue and not isinstance(queue[0][3], simpy.Event):
+        if not queue or isinstance(queue[0][3], simpy.Event):
+            super().step()
+        else:
             self._now, _, _, callback = heappop(queue)
             callback(None)
-        super().step()
 
     def cast(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` in a process of its own, later in this instant (an RPC cast)."""

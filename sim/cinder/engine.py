@@ -285,11 +285,11 @@ class Simulation:
         """Put the trace's next event on the clock (one at a time, because the trace may be long)."""
         row = next(self._rows, None)
         if row is not None:
-            self._row = row
-            self.clock.at(row[0], self._happen, TRACE)
+            self.clock.at(row[0], lambda _: self._happen(*row), TRACE)
 
-    def _happen(self, _: object) -> None:
-        _, event, volume_id, snapshot_id, image_id, *create = self._row
+    def _happen(
+        self, _: float, event: str, volume_id: str, snapshot_id: str, image_id: str, *create: Any
+    ) -> None:
         self._happened += 1
         if event == "create":
             request = self.recorder.request(volume_id)
