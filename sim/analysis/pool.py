@@ -14,13 +14,18 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 
 def results(
-    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], ordered: bool = False
+    function: Callable[..., Any],
+    arguments: Iterable[tuple[Any, ...]],
+    ordered: bool = False,
+    at_once: int = 1,
 ) -> Generator[Any]:
     """The results of a function, each as soon as it is there (and, if `ordered`, its turn).
 
-    The caller chooses the processes with `joblib.parallel_config`. If it closes the generator, they end.
+    A process gets `at_once` calls in one message, and tells their results in one. The caller chooses the
+    processes with `joblib.parallel_config`. If it closes the generator, they end.
     """
-    parallel = joblib.Parallel(return_as="generator" if ordered else "generator_unordered")
+    kind = "generator" if ordered else "generator_unordered"
+    parallel = joblib.Parallel(return_as=kind, batch_size=at_once)
     jobs = (joblib.delayed(function)(*each) for each in arguments)
     # A terminal sends Ctrl-C to all its processes. Those that are started here block it from their first
     # moment: each would end with a traceback of its own. The trackers would unblock it, were they not there.

@@ -35,6 +35,7 @@ from sim.sweep.varying import Point, Varied, check, refuse_many, reloads
 from sim.workload.loading import load
 
 WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
+MESSAGE_S = 0.05  # a process gets so many cells at a time that they take about so long, but no more than WAVE
 # A worker keeps so many workloads prepared, or up to MOST as long as they have no more events together. A
 # sweep runs the cells of half as many events at a time: varied workloads may have more.
 FEWEST, MOST, EVENTS = 4, 64, 500_000
@@ -207,8 +208,11 @@ def _results(
             for alike, before in groups:
                 for result in before:
                     yield from alike.held(result)
+            at_once = 1
             while wave := {cell.digest: (cell, alike) for alike, _ in groups for cell in alike.take(WAVE)}:
-                for result in results(run_cell, ((path, cell) for cell, _ in wave.values())):
+                calls = ((path, cell) for cell, _ in wave.values())
+                for result in results(run_cell, calls, at_once=at_once):
+                    at_once = int(min(max(MESSAGE_S / max(result.cell_s, 1e-9), 1), WAVE))
                     cell, alike = wave[result.digest]
                     known.add(cell, result)
                     yield result
