@@ -403,7 +403,7 @@ def release(s: State, slot: int, lineage: int) -> None:
     data.members -= 1
     s.members[lineage, member] -= 1
     if s.members[lineage, member] == 0 and data.payer == member:
-        charge(s, lineage, first_payer(s, lineage))
+        charge(s, lineage, first_payer(s, lineage) if data.members > 0 else NONE)
     if data.members == 0:
         if s.backends[s.pools[data.pool].backend].dedupe:
             forget_data(s, lineage)

@@ -105,8 +105,9 @@ def build(
         one_at_a_time=np.array([not tier.multiattach for tier in scenario.tiers.values()], np.bool_),
         may_use=names.may_use.copy(),  # the memory of a state goes to later ones
         zone_breaks=_zone_breaks(case, names),
-        weights=np.zeros(pools * tiers),
-        raw_weights=np.zeros(pools * tiers),
+        passing=np.zeros(pools, np.int64),
+        weights=np.zeros(pools),
+        raw_weights=np.zeros(pools),
         weighers=_weighers(case),
         use_start=np.zeros(1, np.int64),
         next_use=np.zeros(1, np.int64),
@@ -290,15 +291,15 @@ def _zone_breaks(case: Case, names: Names) -> npt.NDArray[np.bool_]:
 
 def _no_capacity(backend: Backend, capacity_gib: float | None) -> bool:
     """Whether `CapacityFilter` divides by zero: nothing to provision on a thin pool, to two decimals."""
-    return backend.thin and _rounded_gib(backend, capacity_gib) == 0
+    return backend.thin and round(_available_gib(backend, capacity_gib), 2) == 0
 
 
-def _rounded_gib(backend: Backend, capacity_gib: float | None) -> float:
-    """What a pool makes available, to two decimals."""
+def _available_gib(backend: Backend, capacity_gib: float | None) -> float:
+    """What a pool makes available."""
     if capacity_gib is None:
         return math.inf
     ratio = backend.max_over_subscription_ratio
-    return round(available_gib(capacity_gib, backend.reserved_percentage, ratio, backend.thin), 2)
+    return available_gib(capacity_gib, backend.reserved_percentage, ratio, backend.thin)
 
 
 def _fill_world(s: State) -> None:
@@ -342,7 +343,7 @@ def _fill_backend(s: State, names: Names, number: int, name: str, backend: Backe
         "max_clones": limit_of(backend.max_clones_per_volume), "ratio": backend.max_over_subscription_ratio,
         "clone_lock": backend.clone_lock == "source", "clone_streams": limit_of(backend.clone_streams),
         "max_family": limit_of(backend.clone_family_limit),
-        "reserved": backend.reserved_percentage, "write_streams": limit_of(backend.write_streams),
+        "write_streams": limit_of(backend.write_streams),
         "first": NONE, "last": NONE, "reported_us": -1,
         "size_below": UNLIMITED + 1, "count_below": UNLIMITED + 1,
         "tier": names.tiers.index(backend.volume_types[0]), "store_across": backend.clone_across_pools,
@@ -360,7 +361,8 @@ def _fill_backend(s: State, names: Names, number: int, name: str, backend: Backe
         p = s.pools[pool]
         capacity = bound_of(spec.capacity_gib)
         p["backend"], p["capacity"], p["max_volumes"] = number, capacity, limit_of(spec.max_volumes)
-        p["available_rounded"] = _rounded_gib(backend, spec.capacity_gib)
+        p["available"] = _available_gib(backend, spec.capacity_gib)
+        p["available_rounded"] = round(float(p["available"]), 2)
         p["zone"] = names.zones.index(backend.availability_zone)
         p["provision_limit"] = provision_limit_gib(capacity, values["ratio"], backend.thin)
         for field in ("least_used", "last_used", "oldest", "newest", "hand", "first_entry", "seen_us"):

@@ -20,7 +20,6 @@ from sim.fast.events import (
     BEGIN_UPLOAD,
     END_LEFTOVER_DELETE,
     RESUME,
-    SCHEDULE,
     USER_DELETES,
     acquire_lock,
     cast,
@@ -48,6 +47,7 @@ from sim.fast.phases import (
     HANDLE,
     LOCKED,
     LOOK,
+    PLACE,
     STORE_CLONED,
     STORE_LOOK,
     TO_COPY,
@@ -55,7 +55,7 @@ from sim.fast.phases import (
     fails_with,
 )
 from sim.fast.places import make_place
-from sim.fast.scheduler import BREAKS, choose, take
+from sim.fast.scheduler import BREAKS, choose, refresh, take
 from sim.fast.state import (
     BROKEN,
     COPY,
@@ -87,7 +87,7 @@ RETRY_S = 1.0  # `cinder.utils.retry`: before a second try
 def go_on(s: State, v: int) -> None:
     """Run a request until it waits or is over."""
     r = s.volumes[v]
-    goes_on = True
+    goes_on = r.phase != PLACE or schedule(s, v)
     while goes_on:
         phase = r.phase
         if s.options[0].noted:
@@ -157,8 +157,8 @@ def clone_step(s: State, v: int, phase: int) -> bool:
 )
 @repeats("cinder.scheduler.driver", "volume_update_db")
 @compiled
-def schedule(s: State, v: int) -> int:
-    """`ScheduleCreateVolumeTask`: place a volume and return it for its attempt, or end the create: NONE."""
+def schedule(s: State, v: int) -> bool:
+    """`ScheduleCreateVolumeTask`: place a volume for an attempt, or end the create. Returns which."""
     r = s.volumes[v]
     o = s.options[0]
     if o.max_attempts > 1:  # `FilterScheduler._populate_retry`
@@ -166,21 +166,26 @@ def schedule(s: State, v: int) -> int:
     first, r.first_pool = r.first_pool, NONE  # named by the trace, for the first attempt alone
     breaks = s.zone_breaks[r.zone]
     if first != NONE or (r.tries <= o.max_attempts and not breaks):
-        pool = choose(s, v) if first == NONE else take(s, v, first)
+        pool = first
+        if first == NONE:
+            pool = choose(s, v)
+        else:
+            refresh(s, first)
         if pool == BREAKS:
             r.error = NO_MAXIMUM
         elif pool != NONE:
+            take(s, v, pool)
             read_clock(s)  # `volume_update_db`
             r.pool = pool
             s.pools[pool].rows += 1
             if o.max_attempts > 1:
                 r.last_pool = pool
             r.phase = ATTEMPT
-            return v
+            return True
     if breaks:
         r.error = BROKEN
     end(s, v, False)
-    return NONE
+    return False
 
 
 @compiled
@@ -359,7 +364,8 @@ def end_attempt(s: State, v: int) -> bool:
     pool, node = r.pool, r.node
     count_row(s, pool, node, -1)
     r.pool = NONE
-    cast(s, SCHEDULE, v, NONE)
+    r.phase = PLACE
+    cast(s, RESUME, v, NONE)
     # `_post_reschedule`: whatever is left of the volume is deleted, while it is made elsewhere.
     slot = find(s, v, s.pools[pool].backend)
     error, seconds = begin_delete(s, slot)

@@ -60,11 +60,14 @@ def user_deletes(s: State, v: int) -> None:
 
 @repeats("cinder.volume.manager:VolumeManager", "delete_volume")
 @compiled
-def begin_user_delete(s: State, v: int, granted: bool) -> None:
-    """`VolumeManager.delete_volume` of a user's volume; a busy one stays, and nothing tries again."""
+def begin_user_delete(s: State, v: int, granted: bool) -> bool:
+    """`VolumeManager.delete_volume` of a user's volume; a busy one stays, and nothing tries again.
+
+    Returns whether the delete ends at once.
+    """
     pool, node = s.volumes[v].pool, s.volumes[v].node
     if not granted and not take_thread(s, pool, node, BEGIN_DELETE, v):
-        return
+        return False
     slot = find(s, v, s.pools[pool].backend)
     error, seconds = begin_delete(s, slot)
     if error == BUSY:
@@ -72,8 +75,7 @@ def begin_user_delete(s: State, v: int, granted: bool) -> None:
         give_thread(s, pool, node)
     elif seconds > 0:
         later(s, seconds, END_DELETE, v, NONE)
-    else:
-        end_user_delete(s, v)
+    return error != BUSY and seconds == 0
 
 
 @repeats("cinder.volume.manager:VolumeManager", "delete_volume", "_update_allocated_capacity")

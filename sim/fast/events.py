@@ -13,14 +13,14 @@ from sim.fast.jit import compiled
 from sim.fast.state import NO_LIMIT, NONE, State
 from sim.model.repeats import repeats
 
-# Events: a request goes on; deletes begin and end; a request is scheduled again; streams are granted;
-# snapshots; a transfer over shared links may end; an image-volume is extended.
+# Events: a request goes on; deletes begin and end; streams are granted; snapshots; a transfer over shared
+# links may end; an image-volume is extended.
 RESUME, USER_DELETES, BEGIN_DELETE, END_DELETE, BEGIN_IMAGE_DELETE, END_IMAGE_DELETE = range(6)
-END_LEFTOVER_DELETE, SCHEDULE, GRANT, BEGIN_UPLOAD = range(6, 10)
-MAKE_SNAPSHOT, SNAPSHOT_MADE, DROP, DELETE_SNAPSHOT, SNAPSHOT_GONE = range(10, 15)
-TRANSFER = 15
-SCHEDULE_EXTENSION, EXTEND_VOLUME, VOLUME_EXTENDED = range(16, 19)
-OF_TRACE = 19  # the next one of the trace, which is never scheduled
+END_LEFTOVER_DELETE, GRANT, BEGIN_UPLOAD = range(6, 9)
+MAKE_SNAPSHOT, SNAPSHOT_MADE, DROP, DELETE_SNAPSHOT, SNAPSHOT_GONE = range(9, 14)
+TRANSFER = 14
+SCHEDULE_EXTENSION, EXTEND_VOLUME, VOLUME_EXTENDED = range(15, 18)
+OF_TRACE = 18  # the next one of the trace, which is never scheduled
 
 
 @compiled

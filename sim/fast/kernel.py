@@ -7,7 +7,7 @@ from typing import Any
 
 from sim.fast.arrays import create, write
 from sim.fast.cache import add_entry, add_location, refuses
-from sim.fast.create import go_on, schedule
+from sim.fast.create import go_on
 from sim.fast.deletes import (
     begin_user_delete,
     delete_image,
@@ -25,7 +25,6 @@ from sim.fast.events import (
     MAKE_SNAPSHOT,
     OF_TRACE,
     RESUME,
-    SCHEDULE,
     SCHEDULE_EXTENSION,
     TRANSFER,
     USER_DELETES,
@@ -38,7 +37,7 @@ from sim.fast.extending import extension_step
 from sim.fast.jit import compiled, entry, state_of
 from sim.fast.links import carried
 from sim.fast.nodes import allocate
-from sim.fast.phases import ATTEMPT
+from sim.fast.phases import ATTEMPT, PLACE
 from sim.fast.places import image_delete_message, image_delete_over
 from sim.fast.quotas import exceeded, reserve_new, take
 from sim.fast.reports import report_all
@@ -199,18 +198,16 @@ def run(s: State, what: int, who: int, pool: int) -> int:
         return who
     if what == OF_TRACE:
         return happen(s, who)
-    if what == BEGIN_DELETE:
-        begin_user_delete(s, who, pool == GRANTED)
-    elif what == END_DELETE:
+    if what == END_DELETE or (what == BEGIN_DELETE and begin_user_delete(s, who, pool == GRANTED)):
         end_user_delete(s, who)
+    elif what == BEGIN_DELETE:
+        pass
     elif what == BEGIN_IMAGE_DELETE:
         image_delete_message(s, who, pool == GRANTED)
     elif what == END_IMAGE_DELETE:
         image_delete_over(s, who, pool)
     elif what == USER_DELETES:
         user_deletes(s, who)
-    elif what == SCHEDULE:
-        return schedule(s, who)
     elif what == BEGIN_UPLOAD:
         if begin_upload(s, s.volumes[who].upload, who):
             cast(s, RESUME, who, NONE)
@@ -238,7 +235,9 @@ def happen(s: State, at: int) -> int:
     """Let an event of the trace happen. Returns the request that goes on now, or NONE."""
     s.world[0].happened += 1
     event = s.trace_event[at]
-    if event == CREATE:
+    if event == CREATE or (
+        event == PREFETCH and wanted(s, s.trace_image[at], s.terms[s.trace_terms[at]].pool)
+    ):
         return ask(s, at)
     if event == DELETE:
         v = s.by_code[s.trace_code[at]]
@@ -247,11 +246,8 @@ def happen(s: State, at: int) -> int:
                 s.volumes[v].delete_wanted = True
             else:
                 user_deletes(s, v)
-    elif event == RELEASE:
+    elif event in (RELEASE, PREFETCH):
         pass
-    elif event == PREFETCH:
-        if wanted(s, s.trace_image[at], s.terms[s.trace_terms[at]].pool):
-            return ask(s, at)
     elif event == UPLOAD_VOLUME:
         user_uploads(s, s.by_code[s.trace_code[at]])
     elif event == STORE_IMAGE:
@@ -357,17 +353,14 @@ def store_image(s: State, at: int) -> int:
 
 @compiled
 def begin(s: State, v: int) -> int:
-    """Have a volume made: by its pool's backend, or else where the scheduler places it.
-
-    Returns the request, or NONE if no backend takes it.
-    """
+    """Have a volume made: by its pool's backend, or else where the scheduler places it. Returns it."""
     r = s.volumes[v]
     r.pinned, r.under_way = r.pool != NONE, True
     s.world[0].under_way += 1
-    if not r.pinned:
-        return schedule(s, v)
-    s.pools[r.pool].rows += 1
-    r.phase = ATTEMPT
+    r.phase = PLACE
+    if r.pinned:
+        s.pools[r.pool].rows += 1
+        r.phase = ATTEMPT
     return v
 
 

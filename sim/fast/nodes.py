@@ -24,8 +24,8 @@ def take_turn(s: State, v: int) -> None:
 def set_host(s: State, v: int) -> None:
     """The host of a clustered volume is now the node's."""
     r = s.volumes[v]
-    count_row(s, r.pool, 0, -1)
-    count_row(s, r.pool, r.node, 1)
+    if r.node > 0 and s.backends[s.pools[r.pool].backend].cluster:  # the first node's counts it no more
+        s.pools[r.pool].rows -= 1
 
 
 @repeats("cinder.db.api", "volume_data_get_for_host")

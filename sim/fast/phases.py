@@ -6,6 +6,7 @@ from sim.fast.arrays import find
 from sim.fast.jit import compiled
 from sim.fast.state import NONE, State
 
+PLACE = -1  # the scheduler is to place it; no step of a create that is noted
 # In groups: it looks for a source; it makes an empty volume or a clone, and ends; a download; a copy.
 ATTEMPT, HANDLE, STORE_LOOK, CACHE_LOCK, LOCKED, LOOK = range(6)
 CREATE_BLANK, CLONE_BESIDE, DRIVER_CLONED, CLONE_STORED, STORE_CLONED = range(6, 11)

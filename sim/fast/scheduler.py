@@ -42,10 +42,7 @@ OFFSET_MIN, OFFSET_MULT = 10000, 100
 @repeats("cinder.scheduler.filters.availability_zone_filter:AvailabilityZoneFilter", "backend_passes")
 @compiled
 def choose(s: State, v: int) -> int:
-    """`FilterScheduler._schedule`: the pool for a volume, already counted there.
-
-    NONE if none passes, BREAKS if a weigher raises.
-    """
+    """`FilterScheduler._schedule`: the pool for a volume; NONE if none passes, BREAKS if a weigher raises."""
     r = s.volumes[v]
     if r.last_pool != NONE:  # `HostManager.revert_volume_consumed_capacity`
         consume(s, r.last_pool, -r.asked_gib)
@@ -54,17 +51,15 @@ def choose(s: State, v: int) -> int:
     for place in range(first, end):
         pool = s.tier_pools[place]
         refresh(s, pool)
-        s.weights[place] = math.nan
         if s.pools[pool].zone == r.zone and passes(s, pool, r.asked_gib):
-            s.weights[place] = 0.0
+            s.passing[passing], s.weights[passing] = pool, 0.0
             passing += 1
     if passing == 0:
         return NONE
     for number in range(len(s.weighers)):
-        if not weigh_all(s, v, s.weighers[number], first, end):
+        if not weigh_all(s, v, s.weighers[number], passing):
             return BREAKS
-    chosen = lottery(s, first, end) if s.options[0].stochastic else heaviest(s, first, end)
-    return take(s, v, chosen)
+    return lottery(s, passing) if s.options[0].stochastic else heaviest(s, passing)
 
 
 @repeats("cinder.scheduler.filter_scheduler:FilterScheduler", "backend_passes_filters")
@@ -102,12 +97,10 @@ def may_extend(s: State, pool: int, tier: int, gib: int) -> int:
 
 @repeats("cinder.scheduler.filter_scheduler:FilterScheduler", "_choose_top_backend")
 @inlined
-def take(s: State, v: int, pool: int) -> int:
+def take(s: State, v: int, pool: int) -> None:
     """Count a volume on a pool: the one that was chosen, or that a trace names for the first attempt."""
-    refresh(s, pool)
     consume(s, pool, s.volumes[v].asked_gib)
     s.pools[pool].seen_us = read_clock(s)
-    return pool
 
 
 @repeats("cinder.scheduler.base_weight:BaseWeightHandler", "get_weighed_objects")
@@ -116,17 +109,15 @@ def take(s: State, v: int, pool: int) -> int:
 @repeats("cinder.scheduler.weights.capacity:CapacityWeigher", "weigh_objects")
 @repeats("cinder.scheduler.weights.stochastic:StochasticHostWeightHandler", "get_weighed_objects")
 @compiled
-def weigh_all(s: State, v: int, weigher: int, first: int, end: int) -> bool:
+def weigh_all(s: State, v: int, weigher: int, passing: int) -> bool:
     """`BaseWeightHandler.get_weighed_objects`: add a weigher's weights of the pools that passed.
 
     False if `CapacityWeigher` finds no capacity that is finite, and raises. The stochastic handler does
     not normalize.
     """
     low, high, finite = math.inf, -math.inf, -math.inf
-    for place in range(first, end):
-        if math.isnan(s.weights[place]):
-            continue
-        raw = weigh_by(s, v, weigher, s.tier_pools[place])
+    for place in range(passing):
+        raw = weigh_by(s, v, weigher, s.passing[place])
         s.raw_weights[place] = raw
         low, high = min(low, raw), max(high, raw)
         if raw < math.inf:
@@ -136,12 +127,10 @@ def weigh_all(s: State, v: int, weigher: int, first: int, end: int) -> bool:
             return False
         offset = (finite - low) * OFFSET_MULT
         high = finite + (OFFSET_MIN if offset == 0.0 else offset)
-    multiplier = multiplier_of(s, weigher)
-    for place in range(first, end):
-        if math.isnan(s.weights[place]):
-            continue
+    multiplier, stochastic = multiplier_of(s, weigher), s.options[0].stochastic
+    for place in range(passing):
         weight = min(s.raw_weights[place], high)
-        if not s.options[0].stochastic:  # `base_weight.normalize`
+        if not stochastic:  # `base_weight.normalize`
             weight = 0.0 if low == high else (weight - low) / (high - low)
         s.weights[place] += multiplier * weight
     return True
@@ -204,36 +193,31 @@ def can_clone(s: State, v: int, pool: int) -> bool:
 @repeats("cinder.scheduler.base_weight:BaseWeightHandler", "get_weighed_objects")
 @repeats("cinder.scheduler.filter_scheduler:FilterScheduler", "_choose_top_backend")
 @compiled
-def heaviest(s: State, first: int, end: int) -> int:
+def heaviest(s: State, passing: int) -> int:
     """`OrderedHostWeightHandler`: the first of equals wins."""
-    chosen, best = NONE, -math.inf
-    for place in range(first, end):
-        if s.weights[place] > best:
-            chosen, best = s.tier_pools[place], s.weights[place]
-    return chosen
+    chosen, best = 0, s.weights[0]
+    for place in range(1, passing):
+        weight = s.weights[place]
+        chosen, best = (place, weight) if weight > best else (chosen, best)
+    return s.passing[chosen]
 
 
 @repeats("cinder.scheduler.weights.stochastic:StochasticHostWeightHandler", "get_weighed_objects")
 @compiled
-def lottery(s: State, first: int, end: int) -> int:
+def lottery(s: State, passing: int) -> int:
     """`StochasticHostWeightHandler`: the first whose sum passes the number drawn, or the first of all."""
     total = 0.0
-    for place in range(first, end):
-        if not math.isnan(s.weights[place]):
-            total += s.weights[place]
+    for place in range(passing):
+        total += s.weights[place]
     w = s.world[0]
     w.lottery, number = drawn(w.lottery)
     winning = number * total
-    chosen, upto = NONE, 0.0
-    for place in range(first, end):
-        if math.isnan(s.weights[place]):
-            continue
+    upto = 0.0
+    for place in range(passing):
         upto += s.weights[place]
         if upto > winning:
-            return s.tier_pools[place]
-        if chosen == NONE:
-            chosen = s.tier_pools[place]
-    return chosen
+            return s.passing[place]
+    return s.passing[0]
 
 
 @repeats("cinder.scheduler.host_manager:BackendState", "consume_from_volume")
@@ -292,9 +276,8 @@ def passes(s: State, pool: int, size_gib: int) -> bool:
 def free_capacity(s: State, pool: int) -> float:
     """`sched_utils.calculate_virtual_free_capacity` of a pool whose capacity is finite."""
     p = s.pools[pool]
-    b = s.backends[p.backend]
-    free = available_of(p.capacity, b.reserved, b.ratio, b.thin) - p.seen_provisioned
-    if not b.thin and p.seen_free < free:
+    free = p.available - p.seen_provisioned
+    if not s.backends[p.backend].thin and p.seen_free < free:
         free = p.seen_free
     return two_decimals(free)
 
@@ -304,9 +287,6 @@ def available_gib(capacity_gib: float, reserved: int, ratio: float, thin: bool) 
     """`total_available_capacity` of `sched_utils.calculate_capacity_factors`; `reserved` is a percentage."""
     unreserved = capacity_gib - math.floor(capacity_gib * (reserved / 100))
     return unreserved * ratio if thin else unreserved
-
-
-available_of = compiled(available_gib)
 
 
 @compiled

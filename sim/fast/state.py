@@ -134,8 +134,7 @@ BACKENDS = np.dtype(
         ("create_s", "f8"), ("clone_s", "f8"), ("delete_s", "f8"), ("extend_s", "f8"),
         ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"),
         ("imports_raw_file", "?"), ("thin", "?"),
-        ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("max_family", "i8"),
-        ("ratio", "f8"), ("reserved", "i8"),
+        ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("max_family", "i8"), ("ratio", "f8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
         ("reports_after", "i8"),  # when all nodes report: so many do before its last
         # the limits of its cache, from the first to below the second, with which the run would be the same
@@ -155,7 +154,7 @@ BACKENDS = np.dtype(
 POOLS = np.dtype(
     [
         ("backend", "i8"), ("capacity", "f8"), ("provision_limit", "f8"), ("max_volumes", "i8"),
-        ("available_rounded", "f8"), ("free", "f8"),  # to the scheduler; free: just now
+        ("available", "f8"), ("available_rounded", "f8"), ("free", "f8"),  # to the scheduler; free: just now
         ("volumes", "i8"), ("cached", "i8"), ("provisioned", "i8"), ("physical", "f8"),
         ("volumes_peak", "i8"),
         # its cache: entries by use and by age, each a list from oldest to newest
@@ -358,10 +357,11 @@ class State(NamedTuple):
     data, by tier and kind (tier * 3 + kind), member_since when those of that tier and kind came;
     write_s (I, B), content_gib (I, B) what is written, file_is_content (I, B);
     same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
-    by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on; weighers
-    in Cinder's order; serves (B, T); one_at_a_time (T,) says of which tiers a volume is attached once at
-    most; may_use (I, projects + 1), the last column for all others; zone_breaks, for each of Z zones,
-    whether CapacityFilter raises there. For Belady: uses, positions in the trace by image and host (key host
+    by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on; passing
+    the pools that pass the filters, with their weights and raw_weights; weighers in Cinder's order; serves
+    (B, T); one_at_a_time (T,) says of which tiers a volume is attached once at most; may_use (I, projects +
+    1), the last column for all others; zone_breaks, for each of Z zones, whether CapacityFilter raises
+    there. For Belady: uses, positions in the trace by image and host (key host
     * I + image) or, without a host, by image, tier and zone (key (P + tier * Z + zone) * I + image), each
     from use_start[key], of which next_use[key] is the first that has not happened yet. At each of the times
     `edges`, ascending, the accounts are noted, but for the peaks: edge_accounts (edges, accounts); and what
@@ -413,6 +413,7 @@ class State(NamedTuple):
     one_at_a_time: Array
     may_use: Array
     zone_breaks: Array
+    passing: Array
     weights: Array
     raw_weights: Array
     weighers: Array
@@ -461,12 +462,11 @@ TYPES: dict[str, npt.DTypeLike] = {
     "entries": ENTRIES, "entry_of": "i8", "locks": LOCKS, "events": EVENTS, "casts": EVENTS,
     "accounts": ACCOUNT, "rows": ROWS, "queued": QUEUED, "cache_events": CACHE_EVENTS, "by_code": "i4",
     "write_s": "f8", "content_gib": "f8", "file_is_content": "?",
-    "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "may_use": "?", "weights": "f8",
-    "raw_weights": "f8", "weighers": "i8", "placed": PLACED,
-    "use_start": "i8", "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
-    "edge_directories": EDGE_DIRECTORIES,
-    "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8", "store_start": "i8", "store_pools": "i8",
-    "asked_tiers": "i8",
+    "same_data": "i8", "tier_start": "i8", "tier_pools": "i8", "serves": "?", "may_use": "?", "passing": "i8",
+    "weights": "f8", "raw_weights": "f8", "weighers": "i8", "placed": PLACED, "use_start": "i8",
+    "next_use": "i8", "uses": "i8", "edges": "f8", "edge_accounts": ACCOUNT,
+    "edge_directories": EDGE_DIRECTORIES, "uploads": UPLOADS, "convert_s": "f8", "send_s": "f8",
+    "store_start": "i8", "store_pools": "i8", "asked_tiers": "i8",
     # Of a trace there is a value for each of millions of events: these are small.
     "trace_time": "f8", "trace_event": "i1",
     "trace_code": "i4", "trace_image": "i4", "trace_size_gib": "i8", "trace_terms": "i4",

@@ -22,6 +22,7 @@ from sim.fast.events import (
 )
 from sim.fast.jit import compiled
 from sim.fast.links import carry
+from sim.fast.phases import PLACE
 from sim.fast.quotas import reserve_new
 from sim.fast.rules import polled_s
 from sim.fast.state import INTERNAL, NONE, State
@@ -43,7 +44,7 @@ def ask_for_volume(s: State, image: int, size_gib: int, tier: int, zone: int) ->
     r.code = r.row = r.image = r.project = r.pool = NONE
     r.holds, r.asked_s, r.tenant, r.tier, r.zone = image, s.world[0].now, tenant, tier, zone
     r.asked_gib = r.size_gib = size_gib
-    r.encrypted = False
+    r.encrypted, r.phase = False, PLACE
     return v
 
 

@@ -19,7 +19,6 @@ from sim.fast.deletes import delete_image
 from sim.fast.directories import drop_file, keep_file
 from sim.fast.events import (
     RESUME,
-    SCHEDULE,
     USER_DELETES,
     acquire_lock,
     cast,
@@ -221,7 +220,7 @@ def keep(s: State, v: int) -> bool:
         w = s.volumes[wanted]
         w.awaited_by, w.pinned, w.under_way = v, False, True
         s.world[0].under_way += 1
-        cast(s, SCHEDULE, wanted, NONE)
+        cast(s, RESUME, wanted, NONE)
         r.awaits, r.asked_s = wanted, w.asked_s
         return next_phase(s, v, KEPT, next_look_s(s, v))
     for place in range(s.store_start[r.image], s.store_start[r.image + 1]):

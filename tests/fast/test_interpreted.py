@@ -37,7 +37,7 @@ def test_a_breakpoint_stops_in_it() -> None:
     """Where a create is scheduled the debugger stops, and shows the request as a record with names."""
     source = ROOT / "sim" / "fast" / "create.py"
     lines = source.read_text(encoding="utf-8").splitlines()
-    first = lines.index("def schedule(s: State, v: int) -> int:")
+    first = lines.index("def schedule(s: State, v: int) -> bool:")
     commands = (
         f"break {source}:{first + 3}",
         "continue",

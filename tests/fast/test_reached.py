@@ -356,7 +356,7 @@ def test_free_capacity_is_cinders(thin: bool, free_gib: float, reserved: int) ->
     s = State(*(np.zeros((1,) * DIMENSIONS.get(name, 1), TYPES[name]) for name in State._fields))
     pool, backend = s.pools[0], s.backends[0]
     pool["capacity"], pool["seen_free"], pool["seen_provisioned"] = 100.337, free_gib, 60
-    backend["thin"], backend["ratio"], backend["reserved"] = thin, 1.5, reserved
+    backend["thin"], pool["available"] = thin, scheduler.available_gib(100.337, reserved, 1.5, thin)
     free = free_capacity if INTERPRETED else numba.njit(pipeline_class=WholeCompiler)(free_capacity)
     mine = free(table_of(s))
     seen = SimpleNamespace(
