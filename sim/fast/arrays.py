@@ -16,12 +16,12 @@ from sim.fast.rules import (
     place_refusal,
     space_refusal,
 )
-from sim.fast.state import CACHE, NONE, USER, State, Step
+from sim.fast.state import CACHE, KIND_BITS, NONE, USER, State, Step
 from sim.fast.usage import meter
 from sim.inputs.units import MIB_PER_GIB
-from sim.model.rules import MISSING, PAYERS, POOL_FULL
+from sim.model.rules import MISSING, POOL_FULL
 
-KINDS = len(PAYERS)  # of volumes
+KIND = (1 << KIND_BITS) - 1  # what a member's number has of its kind
 
 
 @compiled
@@ -385,7 +385,7 @@ def hold(s: State, slot: int, lineage: int) -> None:
     """Let a volume share a lineage's data."""
     d = s.slots[slot]
     d.lineage = lineage
-    data, member = s.lineages[lineage], d.tier * KINDS + d.kind
+    data, member = s.lineages[lineage], d.tier << KIND_BITS | d.kind
     data.members += 1
     s.members[lineage, member] += 1
     if s.members[lineage, member] == 1:  # else the payer stays the same
@@ -399,7 +399,7 @@ def hold(s: State, slot: int, lineage: int) -> None:
 def release(s: State, slot: int, lineage: int) -> None:
     """End a volume's share in a lineage's data; the last one gives the space back."""
     d, data = s.slots[slot], s.lineages[lineage]
-    member = d.tier * KINDS + d.kind
+    member = d.tier << KIND_BITS | d.kind
     data.members -= 1
     s.members[lineage, member] -= 1
     if s.members[lineage, member] == 0 and data.payer == member:
@@ -428,7 +428,7 @@ def forget_data(s: State, lineage: int) -> None:
 def first_payer(s: State, lineage: int) -> int:
     """Who of a lineage's members is to pay, or NONE: see `payer_rank`."""
     payer = NONE
-    for member in range(KINDS * s.options[0].tiers):
+    for member in range(s.options[0].tiers << KIND_BITS):
         if s.members[lineage, member] > 0 and (payer == NONE or pays_before(s, lineage, member, payer)):
             payer = member
     return payer
@@ -437,7 +437,7 @@ def first_payer(s: State, lineage: int) -> int:
 @compiled
 def pays_before(s: State, lineage: int, member: int, other: int) -> bool:
     since = s.member_since[lineage, member], s.member_since[lineage, other]
-    return payer_rank(member % KINDS, since[0]) < payer_rank(other % KINDS, since[1])
+    return payer_rank(member & KIND, since[0]) < payer_rank(other & KIND, since[1])
 
 
 @compiled
@@ -455,4 +455,4 @@ def charge(s: State, lineage: int, payer: int) -> None:
 def pay(s: State, pool: int, member: int, gib: float) -> None:
     keep_report(s, pool)
     s.pools[pool].physical += gib
-    meter(s, pool, member // KINDS, member % KINDS, 0, 0, gib)
+    meter(s, pool, member >> KIND_BITS, member & KIND, 0, 0, gib)

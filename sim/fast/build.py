@@ -17,7 +17,7 @@ from sim.fast.names import Names
 from sim.fast.node_rows import directories_of, lock_rows_of
 from sim.fast.scheduler import available_gib
 from sim.fast.shared import as_records, glance_routes, limit_of, threads_of
-from sim.fast.state import ACCOUNTS, NONE, State
+from sim.fast.state import ACCOUNTS, KIND_BITS, NONE, State
 from sim.fast.tenants import with_tenants
 from sim.inputs.backend import Backend
 from sim.inputs.hosts import backend_of, host_of
@@ -77,8 +77,8 @@ def build(
         volumes=np.zeros(START, state.VOLUMES),
         slots=np.zeros(START, state.SLOTS),
         lineages=np.zeros(START, state.LINEAGES),
-        members=np.zeros((START, 3 * tiers), np.int64),
-        member_since=np.zeros((START, 3 * tiers), np.int64),
+        members=np.zeros((START, tiers << KIND_BITS), np.int64),
+        member_since=np.zeros((START, tiers << KIND_BITS), np.int64),
         entries=np.zeros(START, state.ENTRIES),
         entry_of=np.full((pools, images), NONE, np.int64),
         allocated=np.zeros((pools, nodes), state.ALLOCATED),

@@ -37,8 +37,11 @@ def look_up_or_drop(s: State, v: int, across: bool) -> int:
         return NONE
     e = s.entries[entry]
     e.last_used_us = read_clock(s)
-    leave_uses(s, entry)
-    join_uses(s, entry)
+    if s.pools[e.pool].last_used == entry:
+        count_use(s, entry)
+    else:
+        leave_uses(s, entry)
+        join_uses(s, entry)
     if e.version != r.version:
         delete_cached_volume(s, v, entry, STALE)
         return NONE
@@ -265,14 +268,19 @@ def caches(s: State, v: int) -> bool:
 def join_uses(s: State, entry: int) -> None:
     e = s.entries[entry]
     p = s.pools[e.pool]
-    s.world[0].stamp += 1
-    e.uses = s.world[0].stamp
+    count_use(s, entry)
     e.less_used, e.more_used = p.last_used, NONE
     if p.last_used == NONE:
         p.least_used = entry
     else:
         s.entries[p.last_used].more_used = entry
     p.last_used = entry
+
+
+@compiled
+def count_use(s: State, entry: int) -> None:
+    s.world[0].stamp += 1
+    s.entries[entry].uses = s.world[0].stamp
 
 
 @compiled

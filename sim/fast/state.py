@@ -24,6 +24,7 @@ NO_LIMIT = 2**62
 
 # Who a volume belongs to, in the order in which they pay for shared data.
 USER, STORE, CACHE = map(PAYERS.index, ("user", "store", "cache"))
+KIND_BITS = 2  # of a member's number, behind its tier: no division finds them
 # Accounts of space, and the fields of each by quantity.
 USERS, CACHED, STORED, IMAGES, ORPHANS = map(KINDS.index, ("user", "cache", "store", "image", "orphan"))
 ACCOUNTS = len(KINDS)
@@ -353,8 +354,8 @@ class State(NamedTuple):
 
     entry_of (P, I) is the last used cache entry of an image; allocated (P, nodes); the images' locks (L, I),
     in row lock_rows (P, nodes) for a backend's node; fill_locks, of which fill_lock_rows (P, nodes);
-    directories, of which directory_of (P, nodes); members (lineages, 3 T) counts the volumes that share
-    data, by tier and kind (tier * 3 + kind), member_since when those of that tier and kind came;
+    directories, of which directory_of (P, nodes); members (lineages, 4 T) counts the volumes that share
+    data, by tier and kind (tier * 4 + kind), member_since when those of that tier and kind came;
     write_s (I, B), content_gib (I, B) what is written, file_is_content (I, B);
     same_data (P, I, 2), if an array deduplicates, the lineages of an image's content and of its file;
     by_code the volume of a code of the trace; tier_pools the pools of tier t from tier_start[t] on; passing

@@ -44,7 +44,7 @@ def test_a_breakpoint_stops_in_it() -> None:
         "next",
         "p r.size_gib",
         "p r",
-        "up",
+        "up 2",
         "p s.world[0]",
     )
     argv = ("run", "docs/smallest.yaml", "--strategy", "none", "--engine", "fast")
