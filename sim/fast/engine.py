@@ -19,7 +19,7 @@ from sim.fast.build import NO_EDGES, build, exists, fill_caches, records_of
 from sim.fast.errors import error_texts, over_quota
 from sim.fast.jit import table_of
 from sim.fast.keeping import is_kept
-from sim.fast.kernel import AHEAD, MARGIN, MORE_ROOM, OVER, advance
+from sim.fast.kernel import AHEAD, MARGIN, MORE_ROOM, OVER, advance, put_all
 from sim.fast.names import Names
 from sim.fast.spare import GROWING, again, longer
 from sim.fast.state import ACCOUNTS, FIELDS, NONE, Array, State
@@ -83,7 +83,12 @@ UPLOAD_ERRORS = {
     state.DISK_FULL: "ProcessExecutionError",
     **{error: over_quota(error, "")[0] for error in state.OVER_ANY},
 }
-ADVANCE = (types.int64[::1], types.boolean, types.int64, types.int64)  # as Numba finds them for `play`
+# What a run calls, with the types that Numba finds then.
+TABLE = types.int64[::1]
+ENTRIES: tuple[tuple[Any, tuple[Any, ...]], ...] = (
+    (advance, (TABLE, types.boolean, types.int64, types.int64)),
+    (put_all, (TABLE,)),
+)
 ARRAY_FAILED = FILL_FAILED + "VolumeBackendAPIException"
 
 
@@ -255,9 +260,9 @@ def compiled() -> None:
 
     Before processes begin that would all compile it, each with so much memory that joblib ends it.
     """
-    if not is_kept(advance):
-        dispatcher: Any = advance
-        dispatcher.compile(ADVANCE)
+    for entry, signature in ENTRIES:
+        if not is_kept(entry):
+            entry.compile(signature)
 
 
 def play(s: State, table: Any, progress: Callable[[int], None] | None) -> tuple[State, float]:

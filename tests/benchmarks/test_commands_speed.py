@@ -22,7 +22,7 @@ from sim.inputs.trace import write_trace
 
 ROOT = Path(__file__).parents[2]
 MILLION, FEW, ROUNDS = 1_000_000, 60, 3
-SMALL = "run scenarios/smallest.yaml --strategy none --engine fast"
+SMALL = "run scenarios/smallest.yaml --strategy combined --engine fast"  # it calls all that others call
 COMMANDS = {
     "help": "--help",
     "validate": "validate scenarios/two_tiers.yaml",

@@ -113,9 +113,11 @@ def test_what_is_kept_is_known_before_it_is_loaded(cache: Path, package: Path) -
 
 
 def test_what_is_compiled_before_workers_begin_is_what_a_run_calls() -> None:
-    sim.run(sim.load("scenarios/smallest.yaml"), "none", "fast")
+    sim.run(sim.load("scenarios/smallest.yaml"), "combined", "fast")
     engine.compiled()
-    assert kernel.advance.signatures == [engine.ADVANCE]
+    assert {entry for entry, _ in engine.ENTRIES} == {kernel.advance, kernel.put_all}
+    for entry, signature in engine.ENTRIES:
+        assert entry.signatures == [signature]
 
 
 def test_code_and_constants_of_called_modules_compile_again(cache: Path, package: Path) -> None:
