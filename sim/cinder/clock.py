@@ -102,8 +102,7 @@ class Clock(simpy.Environment):
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass for the calling process; a step of 0 s does not wait."""
         if seconds > 0:
-            at = self._now + seconds
-            heappush(self._queue, (at, LATER, next(self._eid), current_process().switch))  # type: ignore[misc]
+            self.at(self._now + seconds, current_process().switch, LATER)
             self.park()
 
     def wait(self, event: simpy.Event) -> None:

@@ -33,8 +33,7 @@ class Directory:
 
     def ask(self, size: float) -> None:
         """Note what a file of `size` bytes would need."""
-        if self.used + size > self.needed:
-            self.needed = self.used + size
+        self.needed = max(self.needed, self.used + size)
 
     def put(self, size: float) -> bool:
         """Lay a file of `size` bytes in the directory. False: it does not fit."""

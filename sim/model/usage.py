@@ -101,14 +101,14 @@ class UsageMeter:
             return
         times, hosts, tiers, kinds, *changes = (self._rows[column::COLUMNS] for column in range(COLUMNS))
         self._rows = []
-        time, change = np.array(times), np.array(changes, dtype=float).T
+        time, change = np.array(times), np.array(changes, dtype=float)
         of_kind = _where(kinds)
         of_kind["image"] = of_kind["cache"] | of_kind["store"]
         of_name = {"pool": _where(hosts), "tier": _where(tiers), ALL: {"": np.ones(len(time), bool)}}
         for (scope, name, kind), account in self._accounts.items():
-            chosen = of_kind[kind] & of_name[scope][name]
-            if chosen.any():
-                account.fold(time[chosen], change[chosen])
+            chosen = np.flatnonzero(of_kind[kind] & of_name[scope][name])
+            if len(chosen):
+                account.fold(time.take(chosen), change.take(chosen, axis=1))
 
 
 def _where(names: Sequence[str]) -> defaultdict[str, npt.NDArray[np.bool_]]:
@@ -135,14 +135,14 @@ class _Account:
         self._since = 0.0
 
     def fold(self, time: np.ndarray, change: np.ndarray) -> None:
-        """Add changes: `time` of shape (n,), ascending; `change` of shape (n, 3)."""
-        levels = np.cumsum(np.vstack([self.level, change]), axis=0)
+        """Add changes: `time` of shape (n,), ascending; `change` of shape (3, n), its rows contiguous."""
+        levels = np.cumsum(np.column_stack([self.level, change]), axis=1)
         held = np.diff(time, prepend=self._since)
-        self._area = np.cumsum(np.vstack([self._area, held[:, np.newaxis] * levels[:-1]]), axis=0)[-1]
+        self._area = np.cumsum(np.column_stack([self._area, held * levels[:, :-1]]), axis=1)[:, -1].copy()
         changes = np.searchsorted(time, self._times, side="right")  # changes up to each time
-        self.at[changes > 0] = levels[changes[changes > 0]]
-        self.peak = np.maximum(self.peak, levels.max(axis=0))
-        self.level, self._since = levels[-1], float(time[-1])
+        self.at[changes > 0] = levels[:, changes[changes > 0]].T
+        self.peak = np.maximum(self.peak, levels.max(axis=1))
+        self.level, self._since = levels[:, -1].copy(), float(time[-1])
 
     def mean(self, end: float) -> np.ndarray:
         """Time-weighted mean over [0, end]; the level itself if no time has passed."""
