@@ -94,7 +94,7 @@ def test_what_is_off_is_cinders_own() -> None:
     [
         ("evict_for_users", "sim.cinder.manager", "PlaceMaker"),
         ("prefer_clones", "sim.cinder.scheduler", "CloneWeigher"),
-        ("limits_per_backend", "sim.cinder.engine", "BackendCache"),
+        ("limits_per_backend", "sim.cinder.parts", "BackendCache"),
         ("prefetch", "sim.model.prefetch", "prefetches"),
     ],
 )
