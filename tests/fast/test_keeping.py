@@ -54,6 +54,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # files change within one tick of their times
+    _forget()  # the place of the cache, if another test has asked for it
     yield folder
     _forget()
 
