@@ -17,7 +17,7 @@ from sim.fast.names import Names
 from sim.fast.node_rows import directories_of, lock_rows_of
 from sim.fast.scheduler import available_gib
 from sim.fast.shared import as_records, glance_routes, limit_of, threads_of
-from sim.fast.state import ACCOUNTS, KIND_BITS, NONE, State
+from sim.fast.state import ACCOUNTS, KIND_BITS, NO_LIMIT, NONE, State
 from sim.fast.tenants import with_tenants
 from sim.inputs.backend import Backend
 from sim.inputs.hosts import backend_of, host_of
@@ -256,6 +256,7 @@ def _fill_options(s: State, case: Case, strategy: Strategy, shared: Links) -> No
     o["glance_takes_time"] = math.isfinite(o["stream_mib_s"]) or (s.glance_routes != NONE).any()
     o["directories"] = bool(scenario.nodes)
     o["families"] = any(each.clone_family_limit is not None for each in scenario.backends.values())
+    o["threads"] = (s.threads["limit"] != NO_LIMIT).any()
     o["tiers"], o["pools"], o["nodes"] = len(scenario.tiers), *s.allocated.shape
     for switch in OPTION_SWITCHES:
         o[switch] = getattr(scenario.what_if, switch)

@@ -34,7 +34,7 @@ from sim.fast.events import (
     read_clock,
 )
 from sim.fast.extending import extension_step
-from sim.fast.jit import compiled, entry, state_of
+from sim.fast.jit import compiled, entry, inlined, state_of
 from sim.fast.links import carried
 from sim.fast.nodes import allocate
 from sim.fast.phases import ATTEMPT, PLACE
@@ -82,51 +82,59 @@ AHEAD = 16  # for so many events at once it is seen whether there is room
 
 @entry
 def advance(table: Array, more: bool, budget: int, locations: int) -> int:
-    """Let up to `budget` events happen. `more`: another stretch of the trace follows this one.
+    """Let `budget` events happen, or a few more. `more`: another stretch of the trace follows this one.
 
     `locations` is the most image-volumes that one image has in the Cinder store.
     """
     s = state_of(table)
-    w = s.world[0]
-    count = len(s.trace_time)
-    sure = 0  # so many events surely find room
     while budget > 0:
-        if w.position == count and more:
-            return MORE_EVENTS
-        if sure == 0:
-            sure = events_ahead(s, locations)
-            if sure <= 0:
-                return MORE_ROOM
-            budget -= sure
-        sure -= 1
-        next_trace = s.trace_time[w.position] if w.position < count else math.inf
-        next_event = s.events[0].time if w.events > 0 else math.inf
-        if w.casts > 0 and w.now < next_trace and w.now < next_event:
-            event = s.casts[w.first_cast]
-            what, who, pool = event.what, event.who, event.pool
-            w.casts -= 1
-            # from the start again, in memory that was used just now, when none is left
-            w.first_cast = (w.first_cast + 1) & (len(s.casts) - 1) if w.casts > 0 else 0
+        ahead = events_ahead(s, locations)
+        if ahead <= 0:
+            return MORE_ROOM
+        budget -= ahead
+        for _ in range(ahead):
+            why = one_event(s, more)
+            if why != PAUSE:
+                return why
+    return PAUSE
+
+
+@inlined
+def one_event(s: State, more: bool) -> int:
+    """Let the next event happen. Returns PAUSE, or why there is none."""
+    w = s.world[0]
+    next_trace = math.inf
+    if w.position < len(s.trace_time):
+        next_trace = s.trace_time[w.position]
+    elif more:
+        return MORE_EVENTS
+    next_event = s.events[0].time if w.events > 0 else math.inf
+    if w.casts > 0 and w.now < next_trace and w.now < next_event:
+        event = s.casts[w.first_cast]
+        what, who, pool = event.what, event.who, event.pool
+        w.casts -= 1
+        # from the start again, in memory that was used just now, when none is left
+        w.first_cast = (w.first_cast + 1) & (len(s.casts) - 1) if w.casts > 0 else 0
+    else:
+        upcoming = min(next_trace, next_event)
+        if w.next_edge < upcoming:
+            pass_edges(s, upcoming)
+        if w.report_at <= upcoming and w.report_at < math.inf:
+            report_all(s, upcoming)
+        if upcoming == math.inf:
+            return OVER
+        if next_trace <= next_event:
+            w.now = next_trace
+            what, who, pool = OF_TRACE, w.position, NONE
+            w.position += 1
         else:
-            upcoming = min(next_trace, next_event)
-            if w.next_edge < upcoming:
-                pass_edges(s, upcoming)
-            if w.report_at <= upcoming and w.report_at < math.inf:
-                report_all(s, upcoming)
-            if upcoming == math.inf:
-                return OVER
-            if next_trace <= next_event:
-                w.now = next_trace
-                what, who, pool = OF_TRACE, w.position, NONE
-                w.position += 1
-            else:
-                event = s.events[0]
-                w.now = next_event
-                what, who, pool = event.what, event.who, event.pool
-                drop_first(s)
-        v = run(s, what, who, pool)
-        if v != NONE:
-            go_on(s, v)
+            event = s.events[0]
+            w.now = next_event
+            what, who, pool = event.what, event.who, event.pool
+            drop_first(s)
+    v = run(s, what, who, pool)
+    if v != NONE:
+        go_on(s, v)
     return PAUSE
 
 

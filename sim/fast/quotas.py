@@ -20,6 +20,12 @@ from sim.model.repeats import repeats
 
 
 @compiled
+def limited(s: State, tenant: int) -> bool:
+    """Whether what a project has counts: if none has a limit, nobody asks."""
+    return s.options[0].quotas and tenant != NONE
+
+
+@compiled
 def take(s: State, tenant: int, tier: int, size_gib: int) -> None:
     """Count a volume of a project."""
     count(s, tenant, tier, 1, size_gib)
@@ -34,7 +40,7 @@ def give_back(s: State, tenant: int, tier: int, size_gib: int) -> None:
 
 @compiled
 def count(s: State, tenant: int, tier: int, volumes: int, gigabytes: int) -> None:
-    if tenant == NONE:
+    if not limited(s, tenant):
         return
     of_type = OF_TYPES + 2 * tier
     s.quota_used[tenant, ALL_GIGABYTES] += gigabytes
@@ -49,7 +55,7 @@ def count(s: State, tenant: int, tier: int, volumes: int, gigabytes: int) -> Non
 @compiled
 def reserve(s: State, tenant: int, tier: int, size_gib: int) -> int:
     """Take the quota of a volume. Returns the first quota, by name, that this exceeds, or 0."""
-    if tenant == NONE:
+    if not limited(s, tenant):
         return 0
     of_type = OF_TYPES + 2 * tier
     if left(s, tenant, ALL_GIGABYTES) < size_gib:
@@ -68,7 +74,7 @@ def reserve(s: State, tenant: int, tier: int, size_gib: int) -> int:
 @compiled
 def reserve_gib(s: State, tenant: int, tier: int, gib: int) -> bool:
     """Take the quota of some more GiB of a volume, if there is so much."""
-    if tenant == NONE:
+    if not limited(s, tenant):
         return True
     if left(s, tenant, ALL_GIGABYTES) < gib or left(s, tenant, OF_TYPES + 2 * tier) < gib:
         return False
@@ -88,7 +94,7 @@ def left(s: State, tenant: int, column: int) -> int:
 @compiled
 def reserve_new(s: State, tenant: int, tier: int, size_gib: int) -> int:
     """Take the quota of a user's new volume, as the API does. Returns why it is refused, or 0."""
-    if tenant != NONE and size_gib > s.quota_limits[tenant, PER_VOLUME]:
+    if limited(s, tenant) and size_gib > s.quota_limits[tenant, PER_VOLUME]:
         return OVER_SIZE
     return reserve(s, tenant, tier, size_gib)
 

@@ -88,8 +88,7 @@ OPTIONS = np.dtype(
     [
         ("uses_store", "?"), ("schedules", "?"),
         ("eviction", "i8"), ("max_attempts", "i8"), ("polling_interval", "f8"),
-        ("streams", "i8"),
-        ("tiers", "i8"), ("pools", "i8"),
+        ("streams", "i8"), ("tiers", "i8"), ("pools", "i8"),
         ("nodes", "i8"),  # of the backend that has most
         ("on_demand", "?"),
         ("upload", "i8"), ("no_conversion", "?"), ("uploads_to_tenant", "?"), ("tenant_owns_store", "?"),
@@ -102,7 +101,9 @@ OPTIONS = np.dtype(
         ("store_zone", "i8"),  # of the volumes that Glance asks Cinder for, in uploads
         ("glance_takes_time", "?"),  # else a fetch takes none, and no transfer a stream
         ("directories", "?"),  # measures the conversion directories, because the scenario has nodes
-        ("families", "?"),  # counts the volumes of families, because some array limits them
+        # counts the volumes of families, threads, and what projects have, because some array, service or
+        # project has a limit
+        ("families", "?"), ("threads", "?"), ("quotas", "?"),
         ("stream_mib_s", "f8"), ("of_glance", "i8"),  # of a transfer's own; the route of one without a node
     ], align=True,
 )  # fmt: skip
@@ -119,9 +120,7 @@ WORLD = np.dtype(
         ("used_entries", "i8"), ("free_entry", "i8"), ("entries", "i8"), ("made", "i8"),
         ("next_glance", "i8"),  # the node that the next transfer asks
         ("begun", "i8"), ("flushed", "i8"), ("cache_events", "i8"),
-        ("next_edge", "f8"), ("edges", "i8"),
-        ("uploads", "i8"),
-        ("lottery", "i8"), ("locks_lottery", "i8"),
+        ("next_edge", "f8"), ("edges", "i8"), ("uploads", "i8"), ("lottery", "i8"), ("locks_lottery", "i8"),
         ("used_messages", "i8"), ("free_message", "i8"), ("used_turns", "i8"), ("free_turn", "i8"),
         ("used_families", "i8"), ("free_family", "i8"),
         ("steps", "i8"),
@@ -134,15 +133,13 @@ BACKENDS = np.dtype(
         ("max_volumes", "i8"), ("volumes", "i8"),
         ("create_s", "f8"), ("clone_s", "f8"), ("delete_s", "f8"), ("extend_s", "f8"),
         ("clone_mib_s", "f8"), ("copies", "?"), ("busy", "?"), ("driver_clones_raw", "?"),
-        ("imports_raw_file", "?"), ("thin", "?"),
-        ("dedupe", "?"), ("cache", "?"), ("max_clones", "i8"), ("max_family", "i8"), ("ratio", "f8"),
+        ("imports_raw_file", "?"), ("thin", "?"), ("dedupe", "?"), ("cache", "?"),
+        ("max_clones", "i8"), ("max_family", "i8"), ("ratio", "f8"),
         ("write_streams", "i8"), *QUEUE, ("max_size_gb", "i8"), ("max_count", "i8"), ("reported_us", "i8"),
         ("reports_after", "i8"),  # when all nodes report: so many do before its last
         # the limits of its cache, from the first to below the second, with which the run would be the same
         ("size_from", "i8"), ("size_below", "i8"), ("count_from", "i8"), ("count_below", "i8"),
-        ("volumes_peak", "i8"),
-        ("tier", "i8"),
-        ("cluster", "?"),
+        ("volumes_peak", "i8"), ("tier", "i8"), ("cluster", "?"),
         ("store_across", "?"), ("cache_across", "?"),  # whether it clones from any pool
         ("snapshots", "?"),  # takes places for snapshots: they are volumes
         ("clone_lock", "?"), ("clone_streams", "i8"),

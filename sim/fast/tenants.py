@@ -67,4 +67,5 @@ def with_tenants(s: State, scenario: Scenario, tenants: Tenants) -> State:
     limits = tenants.limits(scenario)
     used = np.zeros_like(limits)
     used[: len(s.quota_used)] = s.quota_used
+    s.options["quotas"] = (limits != NO_LIMIT).any()
     return s._replace(quota_limits=limits, quota_used=used)

@@ -19,7 +19,7 @@ GRANTED = 1  # in the place of an event's pool: its message has a thread
 def take_thread(s: State, pool: int, node: int, what: int, who: int) -> bool:
     """Take a thread of a backend's service on a node, or queue: the event comes when there is one."""
     t = s.threads[s.pools[pool].backend, node]
-    if t.limit == NO_LIMIT:
+    if not s.options[0].threads or t.limit == NO_LIMIT:
         return True
     return take_or_queue(s, t, what, who)
 
@@ -53,7 +53,7 @@ def take_or_queue(s: State, t: Any, what: int, who: int) -> bool:
 def give_thread(s: State, pool: int, node: int) -> None:
     """A message is handled: its thread goes to the one that waits longest."""
     t = s.threads[s.pools[pool].backend, node]
-    if t.limit != NO_LIMIT:
+    if s.options[0].threads and t.limit != NO_LIMIT:
         hand_on(s, t)
 
 
