@@ -75,6 +75,8 @@ def drop_first(s: State) -> None:
     w, heap = s.world[0], s.events
     w.events -= 1
     count = w.events
+    if count == 0:
+        return
     last = heap[count]
     place = 0
     while True:

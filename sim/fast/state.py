@@ -158,10 +158,11 @@ POOLS = np.dtype(
         # its cache: entries by use and by age, each a list from oldest to newest
         ("entries", "i8"), ("cache_gib", "i8"), ("least_used", "i8"), ("last_used", "i8"),
         ("oldest", "i8"), ("newest", "i8"), ("hand", "i8"), ("inflation", "f8"), ("first_entry", "i8"),
-        # what it last reported, and the scheduler's picture of it
-        ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reported_allocated", "i8"),
-        ("reports", "i8"),
-        ("seen_free", "f8"), ("seen_provisioned", "i8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
+        # What it last reported, and the scheduler's picture of it. No two that are copied lie side by side:
+        # the processor waits for memory when it reads two at once that were just written one by one.
+        ("reported_physical", "f8"), ("reported_provisioned", "i8"), ("reports", "i8"),
+        ("reported_allocated", "i8"),
+        ("seen_provisioned", "i8"), ("seen_free", "f8"), ("seen_allocated", "i8"), ("seen_us", "i8"),
         ("rows", "i8"),  # of the table `volumes`
         ("zone", "i8"),
     ], align=True,
