@@ -287,10 +287,13 @@ def _to_primitive(value: Any) -> Any:
     return _jsonutils_to_primitive(value)
 
 
-def _tried_once(retried: Callable[..., T]) -> Callable[..., T]:
-    """A function of `utils.retry`; if there is one try alone, without the retry, which then does nothing."""
-    once = inspect.getclosurevars(retried).nonlocals["retries"] == 1
-    return inspect.unwrap(retried) if once else retried
+def _tried_once(function: Callable[..., T]) -> Callable[..., T]:
+    """What `utils.retry` wraps, if it tries once alone and so does nothing; else the function itself.
+
+    Another Cinder may have other decorators there: none of them goes.
+    """
+    held = inspect.getclosurevars(function).nonlocals
+    return held["f"] if held.get("retries") == 1 else function
 
 
 class _Retrying:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -106,3 +107,24 @@ def test_tried_once(retries: int, failures: int, monkeypatch: pytest.MonkeyPatch
         return len(calls), ended
 
     assert tried(_tried_once) == tried(lambda retried: retried)
+
+
+def test_tried_once_takes_nothing_but_the_retry() -> None:
+    """Another Cinder may have no retry there, or one between other decorators."""
+
+    def step() -> str:
+        return "done"
+
+    @functools.wraps(step)
+    def locked() -> str:
+        return f"locked, {step()}"
+
+    once = utils.retry(LookupError, retries=1)
+    assert _tried_once(step) is step
+    assert _tried_once(once(locked)) is locked
+
+    @functools.wraps(step)
+    def outer() -> str:
+        return once(step)()
+
+    assert _tried_once(outer) is outer
