@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -211,7 +212,8 @@ def _results(
             at_once = 1
             while wave := {cell.digest: (cell, alike) for alike, _ in groups for cell in alike.take(WAVE)}:
                 calls = ((path, cell) for cell, _ in wave.values())
-                for result in results(run_cell, calls, at_once=at_once):
+                share = math.ceil(len(wave) / joblib.effective_n_jobs(None))  # more leaves processes idle
+                for result in results(run_cell, calls, at_once=min(at_once, share)):
                     at_once = int(min(max(MESSAGE_S / max(result.cell_s, 1e-9), 1), WAVE))
                     cell, alike = wave[result.digest]
                     known.add(cell, result)

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from sim.cli import app
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.model.sources import modules_of
+from sim.sweep import sweep as sweep_module
 from sim.sweep.sweep import sweep, tidy
 from sim.sweep.varying import apply, grid
 
@@ -72,6 +74,21 @@ def test_space_to_convert_images_varies(tmp_path: Path) -> None:
 def test_two_workers_give_the_same(case: Case, alone: pd.DataFrame) -> None:
     both = tidy(sweep(case, grid({COUNT: [1, 5, 9]}, case.scenario.strategies), workers=2))
     assert both.to_csv() == alone.to_csv()
+
+
+def test_no_process_gets_the_cells_of_the_others(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short they are: the cells of one strategy come eight at a time, for all processes together."""
+    told = []
+
+    def noted(function: Callable[..., Any], arguments: Iterable[Any], at_once: int) -> Iterator[Any]:
+        calls = list(arguments)
+        told.append((len(calls), at_once))
+        return (function(*each) for each in calls)
+
+    monkeypatch.setattr(sweep_module, "results", noted)
+    monkeypatch.setattr(sweep_module, "MESSAGE_S", float("inf"))
+    sweep(case, grid({COUNT: list(range(1, 40))}, ["cache-only"]), workers=2)
+    assert told[:2] == [(8, 1), (8, 4)]
 
 
 def test_dask_gives_the_same_though_a_worker_dies(
