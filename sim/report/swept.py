@@ -104,7 +104,8 @@ def recommended(certain: pd.DataFrame) -> int:
     """
     points = certain[certain["scope"] == "all"].reset_index(drop=True)
     best = _best(points)
-    near = points[points["clone_hit_rate"] >= best["clone_hit_rate_low"]]
+    lowest = best["clone_hit_rate_low"]
+    near = points[points["clone_hit_rate"] >= (best["clone_hit_rate"] if np.isnan(lowest) else lowest)]
     if near.empty:  # no create has succeeded
         return int(points["clone_hit_rate"].fillna(-1).argmax())
     failed = near["errors"] + near["other_errors"]
@@ -147,7 +148,7 @@ def _reasons(points: pd.DataFrame, keys: list[str], failed: int) -> list[str]:
             f" with {number(chosen['image_provisioned_gib_mean'])} GiB."
         )
     of = "replications" if best["of"] == "replications" else "blocks of the one history"
-    lines.append(f"In brackets: 95 % intervals over {int(best['units']):,} {of}.")
+    lines.append(f"In brackets: 95 % intervals over {int(points['units'].max()):,} {of}.")
     if failed:
         lines.append(f"{failed:,} cells failed and are left out.")
     return lines

@@ -16,6 +16,7 @@ from sim.cli import app
 from sim.plots.frame import number
 from sim.report.page import FILE
 from sim.report.planned import verdict_of
+from sim.report.swept import _reasons as reasons
 from sim.report.swept import recommended
 from tests.report.making import report
 
@@ -153,3 +154,16 @@ def test_a_sweep_does_not_recommend_what_fails_more() -> None:
     )
     assert recommended(points) == 2
     assert recommended(points.assign(errors_high=float("nan"))) == 0  # without an interval, the fewest
+
+
+def test_a_single_replication_that_did_not_fail_is_compared_by_its_value() -> None:
+    """It has no interval: of as many hits, the point in the least space is recommended all the same."""
+    points = pd.DataFrame({"scope": "all", "strategy": "cache-only", "clone_hit_rate": [0.9, 0.9]})
+    points = points.assign(clone_hit_rate_low=[float("nan"), 0.8], errors=0.0, errors_high=0.0)
+    points = points.assign(other_errors=0.0, other_errors_high=0.0, image_provisioned_gib_mean=[90.0, 40.0])
+    assert recommended(points) == 1
+    told = reasons(points.assign(of="replications", units=[1, 3]), [], failed=2)
+    assert told[-2:] == [
+        "In brackets: 95 % intervals over 3 replications.",
+        "2 cells failed and are left out.",
+    ]
