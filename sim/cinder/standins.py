@@ -83,7 +83,7 @@ def installed(
             (timeutils, "utcnow", clock.utcnow),
             (tenacity.nap, "sleep", clock.sleep),
             (coordination.COORDINATOR, "coordinator", coordinator),
-            (cinder.context, "RequestContext", cache(_context)),
+            (cinder.context, "RequestContext", _contexts()),
             (objects, "Volume", VolumeClass(db)),
             (objects, "ServiceList", ServiceList(scenario.backends)),
             (objects, "RequestSpec", lambda **values: values),  # of a snapshot: the real one wants UUIDs
@@ -234,8 +234,14 @@ def _option(conf: cfg.ConfigOpts, name: str) -> Any:
     return value
 
 
-def _context(user_id: str, project_id: str, is_admin: bool = False, **_: Any) -> Context:
-    return Context(user_id, project_id, is_admin)
+def _contexts() -> Callable[..., Context]:
+    """`RequestContext`: its own one is the same each time, which Cinder makes for every image-volume."""
+    made = cache(Context)
+
+    def of(user_id: str = "", project_id: str = "", is_admin: bool = False, **_: Any) -> Context:
+        return made(user_id, project_id, is_admin)
+
+    return of
 
 
 def _evaluate(expression: str, **values: Any) -> Any:

@@ -86,8 +86,10 @@ def give_back(s: State) -> None:
     }  # fmt: skip
     for name in GROWING:
         bytes_of(getattr(s, name)[: used.get(name)])[:] = 0
-    last = _last.pop() if _last else None
-    _spare[:] = [last if last is not None and last.state is s else Spare(s)]
+    last = Spare(s)
+    with suppress(IndexError):
+        last = _last.pop()
+    _spare[:] = [last if last.state is s else Spare(s)]
 
 
 def bytes_of(array: Array) -> Array:

@@ -17,7 +17,7 @@ from oslo_serialization import jsonutils
 from oslo_utils import uuidutils
 
 from sim.cinder.clock import TICK, Clock
-from sim.cinder.standins import _is_uuid_like, _Retrying, _to_primitive, _tried_once
+from sim.cinder.standins import _contexts, _is_uuid_like, _Retrying, _to_primitive, _tried_once
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 ODD = (
@@ -128,3 +128,10 @@ def test_tried_once_takes_nothing_but_the_retry() -> None:
         return once(step)()
 
     assert _tried_once(outer) is outer
+
+
+def test_contexts_take_what_a_patched_cinder_may_give() -> None:
+    """Also what cannot be hashed, and nothing at all."""
+    context = _contexts()
+    assert context("u", "p", roles=["member"]) is context(user_id="u", project_id="p", roles=[])
+    assert (context().user_id, context().is_admin) == ("", False)
