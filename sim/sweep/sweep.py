@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import itertools
 import json
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -260,8 +258,6 @@ def _measurer(path: Path, cell: Cell) -> Iterator[Measurer]:
     key = path, cell.base, cell.counted, *_workload_of(cell)
     measurer = _prepared.pop(key, None)
     if measurer is None:
-        if not _prepared and multiprocessing.parent_process() is not None:
-            gc.freeze()  # the modules: without psutil, joblib looks for garbage once a second
         _make_place()
         measurer = _prepare(path, cell)
     try:
