@@ -90,6 +90,7 @@ def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:
     with closing(_run_by_cinder(case, strategy, options)) as checking:
         today, planned = whole(load.case, plan.todays_strategy), whole(case, strategy)
         told = document(plan, today, planned)
+        candidates, points = candidates_table(plan), explored(plan, told["today"]["tiers"])
         sensitive = sensitivity(plan, simulator)
         tested = {} if rest is None else {"back_test": back_test(plan, rest)}
         told |= {"checked_by_cinder": checked(next(checking), planned.records)}
@@ -97,8 +98,6 @@ def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:
     every = [simulator] if rest is None else [simulator, rest]
     told["cells"] = sum(each.cells for each in every)
     told["requests_simulated"] = sum(each.requests for each in every)
-    candidates = candidates_table(plan)
-    points = explored(plan, told["today"]["tiers"])
     return Answer(told, candidates, frontier_table(candidates), today, planned, points)
 
 
