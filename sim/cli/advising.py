@@ -31,6 +31,7 @@ from sim.cli.shared import (
     print_json,
     progress,
     show,
+    uncollected,
     warm_up_s,
     wrong_warm_up,
     wrong_workers,
@@ -159,7 +160,7 @@ def advise(
     from sim.report.display_advise import advice_text
     from sim.report.page import made_of, write
 
-    with progress("cells", None, shown=True) as told:
+    with uncollected(), progress("cells", None, shown=True) as told:
         options = PlanOptions(
             replications=replications_of(replications, case),
             warm_up_s=warm_up_s(warm_up, case, list(case.scenario.strategies)),

@@ -28,6 +28,7 @@ from sim.cli.shared import (
     scheduler_of,
     show,
     too_many,
+    uncollected,
     warm_up_s,
     wrong_warm_up,
     wrong_workers,
@@ -162,22 +163,23 @@ def plan(
     handed_over(case.scenario, "fast")
     folder = out or folder_for("plan", case)
     replications = replications_of(replications, case)
-    with progress("cells", None, shown=True) as done:
-        answer = api.plan(
-            scenario,
-            targets,
-            growth=growth,
-            train=train,
-            replications=replications,
-            warm_up_s=warm_up_s(warm_up, case, list(case.scenario.strategies)),
-            folder=folder,
-            workers=workers,
-            dask=scheduler,
-            progress=done,
-        )
-    from sim.report.planned import write_plan
+    with uncollected():
+        with progress("cells", None, shown=True) as done:
+            answer = api.plan(
+                scenario,
+                targets,
+                growth=growth,
+                train=train,
+                replications=replications,
+                warm_up_s=warm_up_s(warm_up, case, list(case.scenario.strategies)),
+                folder=folder,
+                workers=workers,
+                dask=scheduler,
+                progress=done,
+            )
+        from sim.report.planned import write_plan
 
-    write_plan(answer, folder)
+        write_plan(answer, folder)
     if as_json:
         print_json(answer.document)
     else:

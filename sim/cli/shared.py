@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -266,6 +267,18 @@ class Told(Protocol):
     """A callback for progress: how much is done, and the new total if it has changed."""
 
     def __call__(self, done: int, total: int | None = None) -> None: ...
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage: results live to the end, and Python would look through all of them often."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()
 
 
 @contextmanager

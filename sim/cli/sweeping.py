@@ -33,6 +33,7 @@ from sim.cli.shared import (
     scheduler_of,
     show,
     too_many,
+    uncollected,
     warm_up_s,
     write_csv,
     wrong_warm_up,
@@ -132,7 +133,7 @@ def sweep(
 
     check(case.scenario, points, rows or VARY)
     counted_from_s = warm_up_s(warm_up, case, list(dict.fromkeys(point.strategy for point in points)))
-    with progress("cells", len(points) * deciding_each * replications, shown=True) as done:
+    with uncollected(), progress("cells", len(points) * deciding_each * replications, shown=True) as done:
         results = run_cells(
             case,
             points,
