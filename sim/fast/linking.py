@@ -60,9 +60,10 @@ class Whole(JITCodeLibrary):
         super().finalize()
 
     def serialize_using_object_code(self) -> tuple[str, str, tuple[bytes, bytes]]:
-        """What is kept: the machine code, and in place of LLVM's code the names of what it defines.
+        """Give what a file keeps: the machine code, and the names that it defines.
 
-        Nothing links an entry, so that its LLVM code would be read at each start for these names alone.
+        The names stand in place of LLVM's code. Nothing links an entry, so a start would read that code for
+        the names alone.
         """
         names = [
             function.name for function in self.get_defined_functions() if function.linkage == Linkage.external

@@ -193,7 +193,7 @@ def _times(seconds: Floats, first: Ints, s: State) -> dict[str, list[list[float]
     found: dict[tuple[tuple[int, int], ...], list[float]] = {}
 
     def of(*parts: tuple[int, int]) -> list[float]:
-        """Of the seconds in stretches; most often a tier, a pool and a backend have the same."""
+        """Find TIMES of creates in stretches, once: a tier, a pool and a backend often have the same."""
         some = tuple(part for part in parts if part[0] < part[1])
         if some not in found:
             found[some] = _times_of([seconds[start:end] for start, end in some])

@@ -23,7 +23,8 @@ class Row:
       of the store and of both (`image`); NaN without a value. A backend has the sum over its pools, so its
       peaks are upper bounds.
     - volumes_peak: the most volumes of any kind at once (see max_volumes); only for pools and backends.
-    - blocks: for each measure, one number per block of time; empty for pools. The counts are `creates` (that
+    - blocks: for each measure, one number per block of time; empty for pools. A run that is one of several
+      replications has one block. The counts are `creates` (that
       began in the block) and how they ended: `clones`, `errors`, `made` (successful), `slow` and `slow_all`;
       and `other_errors`, failed creates without an image. `made_s` is the sum of the seconds of those that
       succeeded. `image_volumes`, `image_provisioned_gib` and
