@@ -16,8 +16,6 @@ from typing import Any, cast
 import simpy
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from sim.model.rules import Kind
-
 REPORT, TRACE = -2, -1  # SimPy's own events have priority 0 and 1
 LATER = 1  # as SimPy's timeouts: in the order in which they were scheduled
 TICK = timedelta(microseconds=1)
@@ -28,17 +26,15 @@ class Process(greenlet):
 
     `request` is the create that it works for (None for deletes), `node` the cinder-volume node on which it
     runs. `phase` is the current step of the image-volume cache: the reason for an entry that goes now.
-    `makes` is the kind of the image-volumes that it makes.
     """
 
     request: Any
     node: str
     phase: str
-    makes: Kind
 
     def begin(self) -> None:
         """Forget what it worked for."""
-        self.request, self.node, self.phase, self.makes = None, "", "", "cache"
+        self.request, self.node, self.phase = None, "", ""
 
 
 current_process = cast(Callable[[], Process], getcurrent)

@@ -294,4 +294,4 @@ def of_a_driver(refusal: Refusal) -> exception.CinderException:
 
 def _kind(volume: Volume) -> Kind:
     """The kind of a volume that is being made. Volumes that Cinder makes from images have a name."""
-    return current_process().makes if volume.display_name else "user"
+    return current_process().request.makes if volume.display_name else "user"

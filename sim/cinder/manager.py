@@ -227,7 +227,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
     def copy_volume_to_image(self, context: Context, volume_id: str, image_meta: dict[str, Any]) -> None:
         """Cinder's own, on this node; then keep a clone of the volume, if this is simulated."""
         process = current_process()
-        process.node, process.makes = self._node_name, "store"
+        process.node, process.request.makes = self._node_name, "store"
         super().copy_volume_to_image(context, volume_id, image_meta)
         if self._twin is not None:
             service, _ = glance.get_remote_image_service(context, image_meta["id"])

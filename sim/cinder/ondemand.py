@@ -52,7 +52,7 @@ class OnDemandStore(ObservedCache):
 
     def ensure_space(self, context: Context, volume: Volume) -> bool:
         """Always true: the store has no limit. The next clone is an image-volume of the store."""
-        current_process().makes = "store"
+        current_process().request.makes = "store"
         return True
 
     def create_cache_entry(
@@ -87,6 +87,15 @@ class OnDemand:
             context, volume, image_location, image_id, image_meta, image_service
         )
         return found
+
+    def _handle_bootable_volume_glance_meta(self, context: Context, volume: Volume, **source: Any) -> None:
+        """A clone gets no metadata from its image-volume, as in `_clone_image_volume`.
+
+        An uploaded volume that was itself made from an image has some. A create from its image sets its own,
+        and would fail on those that are there (`GlanceMetadataExists`).
+        """
+        if "source_volid" not in source:
+            super()._handle_bootable_volume_glance_meta(context, volume, **source)  # type: ignore[misc]
 
     def _create_from_image_cache(self, *args: Any) -> tuple[Any, bool]:
         """At the clone limit, download the image, as with the store."""

@@ -30,24 +30,27 @@ from sim.model.records import (
     uploads_table,
     volumes_table,
 )
+from sim.model.rules import Kind
 from sim.model.usage import UsageMeter
 
 
 class Request:
     """A create in progress, and its results so far.
 
-    `row` is its position among the creates of the trace, None for a create that is not in the trace.
+    `row` is its position among the creates of the trace, None for a create that is not in the trace. `makes`
+    is the kind of the image-volumes that it makes, in every attempt.
     """
 
     __slots__ = (
         "attempts", "cache_held", "delete_wanted", "error", "fill_error", "image_version",
-        "lock_wait_s", "row", "source", "stream_wait_s", "then", "upload", "volume_id", *WAITS,
+        "lock_wait_s", "makes", "row", "source", "stream_wait_s", "then", "upload", "volume_id", *WAITS,
     )  # fmt: skip
 
     def __init__(self, volume_id: str, row: int | None) -> None:
         self.volume_id = volume_id
         self.row = row
         self.attempts = 0
+        self.makes: Kind = "cache"
         self.source = "none"
         self.error = ""
         self.fill_error = ""  # why the cache was not filled

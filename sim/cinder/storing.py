@@ -200,9 +200,8 @@ def _new_volume(
 
     def begin(then: Callable[[Volume], None] | None) -> None:
         request = Request(volume.id, None)
-        request.then = then
-        process = current_process()
-        process.request, process.makes = request, "store"
+        request.makes, request.then = "store", then
+        current_process().request = request
         run.begin(request, context, volume, "", first_host, zones)
 
     return volume, begin

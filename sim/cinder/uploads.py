@@ -76,7 +76,7 @@ def keep_entry(
         return
     found = service.show(context, image_meta["id"])
     updated_at = found["updated_at"].strftime("%Y-%m-%dT%H:%M:%S.%f")
-    current_process().makes = "cache"
+    current_process().request.makes = "cache"
     locked_fill(manager, volume, found["id"], {**found, "updated_at": updated_at})
 
 

@@ -100,3 +100,13 @@ def test_long_cases(strategy: str, policy: str, number: int, tmp_path: Path, rec
 def test_what_was_found(path: Path) -> None:
     """Every case that the engines once differed on, with the strategy and the policy that they did."""
     assert parted(*read_spelled(path)) is None
+
+
+def test_an_image_volume_made_on_a_second_backend_is_the_stores() -> None:
+    case, strategy = read_spelled(ROOT / "tests" / "regressions" / "stored_on_the_second_backend.yaml")
+    assert list(cinder.run(case, strategy).requests.source) == ["store"]
+
+
+def test_no_create_fails_on_the_metadata_of_an_uploaded_location() -> None:
+    case, strategy = read_spelled(ROOT / "tests" / "regressions" / "uploaded_from_an_image.yaml")
+    assert set(cinder.run(case, strategy).requests.status) == {"available"}

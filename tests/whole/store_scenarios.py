@@ -92,6 +92,16 @@ def one_reader_at_a_time(streams: int | None) -> Builder:
 
 
 @scenario("combined")
+def stored_by_a_second_attempt() -> Builder:
+    """The first backend is full: the image-volume is made on another, and serves its creates."""
+    b = Builder(image("i0"), store={"volume_type": "flash"})
+    b.backend("a", pools={"p0": {"capacity_gib": 100, "max_volumes": 1}})
+    b.backend("b", node="c2", pools={"p0": {"capacity_gib": 1000}})
+    b.create(0, "").event(10.1, "store_image", image_id="i0", volume_type="flash", first_host="a#p0")
+    return b.create(90.1, "i0", "b#p0").create(120.3, "i0", "b#p0")
+
+
+@scenario("combined")
 def another_location() -> Builder:
     """Glance tries the locations one after another; one of a multiattach type serves everybody."""
     b = Builder(
