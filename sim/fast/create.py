@@ -68,6 +68,7 @@ from sim.fast.state import (
     NO_SOURCE,
     NONE,
     NOT_ATTACHED,
+    NOT_ATTACHED_SHOWN,
     STORE,
     USER,
     VIRTUAL_TOO_LARGE,
@@ -354,7 +355,7 @@ def fail(s: State, v: int, error: int) -> bool:
 def end_attempt(s: State, v: int) -> bool:
     """`OnFailureRescheduleTask.revert`: schedule again, unless pinned or the error is final."""
     r = s.volumes[v]
-    of_copy = r.error >= COPY and r.error not in (NOT_ATTACHED, DISK_FULL)
+    of_copy = r.error >= COPY and r.error not in (NOT_ATTACHED, NOT_ATTACHED_SHOWN, DISK_FULL)
     final = of_copy or r.error == VIRTUAL_TOO_LARGE
     if r.pinned or s.options[0].max_attempts == 1 or final:
         end(s, v, False)

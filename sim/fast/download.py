@@ -132,6 +132,7 @@ def fetched(s: State, v: int) -> bool:
     if s.options[0].glance_takes_time:
         detach(s, v)
         give_glance(s, v)
+    r.verified = True
     if s.images[r.image].virtual_gib > r.size_gib:
         return give_up(s, v, VIRTUAL_TOO_LARGE)
     if r.fills:
@@ -156,8 +157,9 @@ def create_to_write(s: State, v: int) -> bool:
 
 @compiled
 def give_up(s: State, v: int, error: int) -> bool:
-    """After an error: the file of the download goes, as at the end of `TemporaryImages`."""
+    """After an error: the file of the download goes, as at the end of `TemporaryImages`, and its metadata."""
     drop_file(s, v)
+    s.volumes[v].verified = False
     fails_with(s, v, error)
     return next_phase(s, v, EXTEND, 0.0)
 

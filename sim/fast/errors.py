@@ -126,6 +126,11 @@ def _of_image(error: int, image: Image, size_gib: int, free_bytes: float) -> str
             f"ImageTooBig: Image {image.image_id} size exceeded available disk space: There is no space on"
             f" {DIRECTORY} to convert image. Requested: {image.size_bytes}, available: {int(free_bytes)}."
         )
+    if error == state.DISK_FULL_SHOWN:
+        return (
+            f"ImageTooBig: Image {image.image_id} size exceeded available disk space: No space left in"
+            f" image_conversion_dir path ({DIRECTORY}) while fetching image {image.image_id}."
+        )
     if error == state.VIRTUAL_TOO_LARGE:
         return (
             f"ImageUnacceptable: Image {image.image_id} is unacceptable: Image virtual size is"
@@ -150,6 +155,8 @@ def _text(
         return text
     if error in (state.NOT_ATTACHED, state.DISK_FULL):  # Cinder has no metadata to delete yet: this hides why
         return f"GlanceMetadataNotFound: Glance metadata for volume/snapshot {volume_id} cannot be found."
+    if error == state.NOT_ATTACHED_SHOWN:
+        return "HTTPInternalServerError: HTTP 500 Internal Server Error"
     if error == state.RAW_FULL:
         return "ImageCopyFailure: Failed to copy image to volume: No space left on device"
     spec = case.scenario.backend_at(host)

@@ -12,7 +12,7 @@ from sim.fast.jit import compiled
 from sim.fast.links import carry
 from sim.fast.phases import ATTACHING, FETCHED, HASHED, HASHING, UNLOCK, fails_with
 from sim.fast.rules import attach_wait_s
-from sim.fast.state import DISK_FULL, NONE, NOT_ATTACHED, State
+from sim.fast.state import DISK_FULL, DISK_FULL_SHOWN, NONE, NOT_ATTACHED, NOT_ATTACHED_SHOWN, State
 from sim.fast.volumes import new_volume
 from sim.model.repeats import repeats
 from sim.model.rules import ATTACH_TRIES
@@ -42,8 +42,7 @@ def try_next(s: State, v: int, tried: int) -> bool:
         if r.hashes:
             return next_phase(s, v, HASHED, 0.0)
         give_glance(s, v)
-        fails_with(s, v, NOT_ATTACHED)
-        return next_phase(s, v, UNLOCK, 0.0)
+        return not_fetched(s, v, NOT_ATTACHED_SHOWN if r.verified else NOT_ATTACHED)
     r.read, r.read_serial, r.read_located, r.refused = slot, s.slots[slot].serial, s.slots[slot].located, 0
     return next_phase(s, v, ATTACHING, 0.0)
 
@@ -74,12 +73,23 @@ def send(s: State, v: int) -> bool:
         if s.options[0].glance_takes_time:
             detach(s, v)
             give_glance(s, v)
-        fails_with(s, v, DISK_FULL)
-        return next_phase(s, v, UNLOCK, 0.0)
+        return not_fetched(s, v, DISK_FULL_SHOWN if r.verified else DISK_FULL)
     i, route = s.images[r.image], s.glance_routes[r.pool, r.node]
     if route != NONE:
         return carry(s, v, FETCHED, i.size_mib, s.options[0].stream_mib_s, route)
     return next_phase(s, v, FETCHED, i.fetch_s)
+
+
+@repeats(
+    "cinder.volume.flows.manager.create_volume:CreateVolumeFromSpecTask",
+    "_create_from_image_cache_or_download",
+)
+@compiled
+def not_fetched(s: State, v: int, error: int) -> bool:
+    """A download fails before its end: Cinder deletes the metadata of an earlier one, if there is any."""
+    fails_with(s, v, error)
+    s.volumes[v].verified = False
+    return next_phase(s, v, UNLOCK, 0.0)
 
 
 @compiled

@@ -79,6 +79,8 @@ NO_FREE_SPACE, DISK_FULL, RAW_FULL = range(71, 74)
 
 # No location in the Cinder store can be attached. It is not final.
 NOT_ATTACHED = 80
+# That, and a disk that is full, of a volume that has metadata of an earlier download: Cinder shows why.
+NOT_ATTACHED_SHOWN, DISK_FULL_SHOWN = range(81, 83)
 
 INTERNAL = 0  # the internal tenant; users' projects follow
 # Columns of quotas: of a tenant in all, then from OF_TYPES on, for each volume type, GiB and volumes.
@@ -199,6 +201,7 @@ VOLUMES = np.dtype(
         ("turns", "i8"), ("fill_error", "i8"),  # what its clone has of its turns
         ("delete_wanted", "?"), ("fills", "?"), ("locks", "?"), ("failed", "?"), ("ready", "?"),
         ("keyless", "?"),  # encrypted, and Cinder has deleted its key
+        ("verified", "?"),  # has the metadata of a download that has ended, `signature_verified`
         ("retried", "?"), ("hashes", "?"),  # hashes: no volume, but the hash of an image
         ("encrypted", "?"), ("pinned", "?"), ("under_way", "?"), ("kept", "?"),
         ("code", "i8"), ("row", "i8"), ("image", "i8"), ("tier", "i8"), ("pool", "i8"),

@@ -24,7 +24,7 @@ def new_volume(s: State) -> int:
     r.read = r.first_slot = r.first_pool = r.last_pool = r.fill = r.next = r.error_pool = r.upload = NONE
     r.clone_lock = NONE
     r.turns = r.fill_error = 0
-    r.ready = r.keyless = r.hashes = False
+    r.ready = r.keyless = r.verified = r.hashes = False
     r.delete_wanted = r.fills = r.locks = r.failed = r.retried = False
     r.kept = True
     r.source = r.error = r.node = 0

@@ -29,7 +29,7 @@ def test_it_says_what_engine_cinder_says(tmp_path: Path) -> None:
     process = run("-W", "error::RuntimeWarning", "-m", "fast.playing", str(tmp_path))
     assert process.returncode == 0, process.stderr
     told = json.loads(process.stdout)
-    assert len(told) == 26
+    assert len(told) == 28
     assert {name: text for name, text in told.items() if text is not None} == {}
 
 

@@ -159,6 +159,27 @@ def conversion_disk_full(attempts: int) -> Builder:
     return b.upload(340, "v1", "n0").create(500, "i1")
 
 
+@scenario("combined", attempts=(2, 3))
+def second_downloads(attempts: int) -> Builder:
+    """The first ended, and its volume did not grow: of the second's failure Cinder tells the cause."""
+    b = Builder(
+        *(image("i0", 1), image("i1", 5), image("i2", 2)),
+        image("q0", 5, "qcow2", size=5, store_hosts="c#p0"),
+        glance={"streams": 2, "stream_mib_s": 100},
+        tiers={"flash": {**TIER, "multiattach": False}},
+        nodes={"c2": {"image_conversion_gib": 5.5}},
+    )
+    b.scenario["cinder"]["scheduler_max_attempts"] = attempts
+    b.backend("a", pools={"p0": {"capacity_gib": 8}}, node="c1", max_over_subscription_ratio=1.0)
+    b.backend("b", node="c2").backend("c", node="c3").backend("d", node="c4")
+    # The disk of c2 fills while the second download waits for its stream.
+    b.create(0, "i0", "", first_host="a#p0").storm(1, 2, "i2", "d#p0", encrypted=True)
+    b.create(12, "i1", "b#p0")
+    # Another reads the only location of q0 when the second download begins.
+    b.create(200, "q0", "", first_host="a#p0").create(255, "q0", "d#p0", encrypted=True)
+    return b
+
+
 @scenario("none", "cache-only")
 def raw_files_to_import() -> Builder:
     """RBD's driver also writes a raw file: Cinder checks the space for the download alone."""

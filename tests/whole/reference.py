@@ -288,7 +288,7 @@ class Run(Storing):
         try:
             with service.threads.held():
                 service.manager.create_volume(context, volume, allow_reschedule=again, **args)
-        except (exception.CinderException, FileNotFoundError) as raised:
+        except (exception.CinderException, HTTPInternalServerError, FileNotFoundError) as raised:
             error = raised
         if not here.rescheduled:
             self._finish(request, error, volume.id)
