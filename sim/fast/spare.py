@@ -50,7 +50,9 @@ def again(s: State, same: Container[str], lengths: Mapping[str, int]) -> tuple[S
     with suppress(IndexError):  # there may be none, or another thread may be faster
         spare = _spare.pop()
     if spare.of is not s:
-        spare = _fitted(spare.state, s, same, lengths)
+        # As many tiers: else arrays that are as long as one another would not all come from there.
+        alike = spare.state.members.shape[1:] == s.members.shape[1:]
+        spare = _fitted(spare.state if alike else s, s, same, lengths)
     for source, target in spare.pairs:
         target[:] = source
     _last[:] = [spare]

@@ -17,7 +17,7 @@ import sim
 from sim.analysis.verification import difference
 from sim.fast.cache import UNLIMITED
 from sim.fast.engine import Prepared, run
-from sim.fast.spare import GROWING, bytes_of, give_back
+from sim.fast.spare import GROWING, bytes_of, give_back, longer
 from sim.inputs.scenario import Case
 from sim.model.initial import misfits
 from sim.planner.answer import answer_of
@@ -34,6 +34,7 @@ SMALLEST, TWO_TIERS = SCENARIOS / "smallest.yaml", SCENARIOS / "two_tiers.yaml"
 SIZE, COUNT = "image_volume_cache_max_size_gb", "image_volume_cache_max_count"
 VARIED = {f"backends.*.{COUNT}": [0, 1, 2, 3, 5, 8], f"backends.*.{SIZE}": [0, 5, 20, 60, 200]}
 STRATEGIES = st.sampled_from(["cache-only", "combined"])
+LINEAGES = ("lineages", "members", "member_since")
 POLICIES = st.sampled_from(["lru", "lru", "sieve", "gdsf", "belady"])
 
 
@@ -112,6 +113,15 @@ def test_memory_of_another_workload_changes_nothing(tmp_path: Path) -> None:
         alike = s.rows.tobytes() == fresh[number]  # pytest would look for all differences
         assert alike, number
         give_back(s)
+
+
+def test_memory_of_fewer_tiers_does_not_serve() -> None:
+    """What is asked of the length of one array holds for others: those of lineages are all as long."""
+    first, then = sim.load(SMALLEST), sim.load(TWO_TIERS)
+    s, _, _ = Prepared(first, starts=1).play(first.scenario, "cache-only")
+    give_back(s._replace(**{name: longer(getattr(s, name), 5000) for name in LINEAGES}))
+    s, _, _ = Prepared(then, starts=1).play(then.scenario, "cache-only")
+    assert len({len(getattr(s, name)) for name in LINEAGES}) == 1
 
 
 def test_bounds_are_where_the_run_changes() -> None:
