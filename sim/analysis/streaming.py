@@ -226,7 +226,7 @@ class _Run:
     def play(self, batches: Iterator[Any], progress: Callable[[int], None] | None) -> float:
         """Run the trace to its end. Returns the seconds in compiled code."""
         table = table_of(self.s)
-        locations = most_locations(self.s)
+        locations = most_locations(len(self.s.pools), self.s.trace_event, self.s.trace_image)
         advance(table, True, 0, locations)  # compiles, or loads the compiled code
         engine_s, why, more = 0.0, MORE_EVENTS, True
         while why != OVER:

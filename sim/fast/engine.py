@@ -148,6 +148,8 @@ class Prepared:
         self._before, self.ids = _codes_of(before, ids)
         self.ids = joined(self.ids, texts(self.names.snapshots))
         self.trace = self.names.events(events, codes)
+        stretch = self.trace["trace_event"], self.trace["trace_image"]
+        self._locations = most_locations(len(self.names.hosts), *stretch)
         creates = self.trace["trace_event"] == state.CREATE
         asked = {name: events.loc[creates, name].reset_index(drop=True) for name in ASKED[1:]}
         # Most often the ids of creates follow one another in `ids`, so that these columns share their memory.
@@ -173,7 +175,7 @@ class Prepared:
         case = replace(self.case, scenario=scenario)
         s, table, placed = self._begin(case, STRATEGIES[strategy], edges)
         s.options["noted"] = noted
-        s, engine_s = play(s, table, progress)
+        s, engine_s = play(s, table, progress, self._locations)
         self._lengths = {name: len(getattr(s, name)) for name in GROWING}
         return s, placed, engine_s
 
@@ -265,9 +267,11 @@ def compiled() -> None:
             entry.compile(signature)
 
 
-def play(s: State, table: Any, progress: Callable[[int], None] | None) -> tuple[State, float]:
-    """Run the trace to its end. Returns the state then, and the seconds in compiled code."""
-    locations = most_locations(s)
+def play(s: State, table: Any, progress: Callable[[int], None] | None, locations: int) -> tuple[State, float]:
+    """Run the trace to its end. Returns the state then, and the seconds in compiled code.
+
+    `locations`: see `most_locations`.
+    """
     advance(table, False, 0, locations)  # compiles, or loads what is compiled
     engine_s = 0.0
     why = None
@@ -285,13 +289,13 @@ def play(s: State, table: Any, progress: Callable[[int], None] | None) -> tuple[
     return s, engine_s
 
 
-def most_locations(s: State) -> int:
-    """The most image-volumes of one image in the store.
+def most_locations(pools: int, events: Array, images: Array) -> int:
+    """The most image-volumes of one image in the store, with a trace of these events and images.
 
     On each pool one of the start and one on demand; and those that events `store_image` bring.
     """
-    later = s.trace_image[s.trace_event == state.STORE_IMAGE]
-    return 2 * len(s.pools) + int(np.bincount(later, minlength=1).max())
+    later = images[events == state.STORE_IMAGE]
+    return 2 * pools + int(np.bincount(later, minlength=1).max())
 
 
 def room(s: State, locations: int) -> State:

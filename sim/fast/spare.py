@@ -11,16 +11,22 @@ import numpy as np
 from sim.fast.jit import table_of
 from sim.fast.state import Array, State
 
-GROWING = (
-    *("volumes", "slots", "lineages", "members", "member_since"),
-    *("entries", "events", "casts", "cache_events", "flows", "families", "turns", "messages", "steps"),
-)
+# Arrays that grow, and what tells in the world how many of their records are in use.
+IN_USE = {
+    "volumes": "used_volumes", "slots": "used_slots", "lineages": "used_lineages",
+    "members": "used_lineages", "member_since": "used_lineages", "entries": "used_entries",
+    "cache_events": "cache_events", "families": "used_families", "turns": "used_turns",
+    "messages": "used_messages", "steps": "steps", "events": "events", "casts": "casts", "flows": "flows",
+}  # fmt: skip
+GROWING = tuple(IN_USE)
+SHRINKING = ("events", "casts", "flows")  # more records were in use before
+WRITTEN = ("rows", "queued")  # each create writes the whole of its own
 
 
 class Spare(NamedTuple):
     """The memory of a run, its table (see `table_of`), and the state of which it was a copy at first.
 
-    `pairs`: for each array, the bytes there and those here.
+    `pairs`: the bytes there and those here, of what a run leaves otherwise than it was at first.
     """
 
     state: State
@@ -61,7 +67,7 @@ def again(s: State, same: Container[str], lengths: Mapping[str, int]) -> tuple[S
 
 def _fitted(over: State, s: State, same: Container[str], lengths: Mapping[str, int]) -> Spare:
     """Memory for a copy of `s`: the arrays of `over` that are as long as they must be, and new ones."""
-    made, pairs = {}, []
+    made, pairs, w = {}, [], s.world[0]
     for name, array in zip(State._fields, s, strict=True):
         if name in same:
             continue
@@ -70,7 +76,12 @@ def _fitted(over: State, s: State, same: Container[str], lengths: Mapping[str, i
         if there is array or not fits or there.shape[1:] != array.shape[1:]:
             there = np.zeros((length, *array.shape[1:]), array.dtype)
         made[name] = there
-        pairs.append((bytes_of(array).data, bytes_of(there)[: array.nbytes].data))
+        if name in WRITTEN:
+            bytes_of(there)[:] = bytes_of(array)
+            continue
+        begun = array[: w[IN_USE[name]]] if name in GROWING else array  # what grows has zeros behind
+        if begun.nbytes:
+            pairs.append((bytes_of(begun).data, bytes_of(there)[: begun.nbytes].data))
     state = s._replace(**made)
     return Spare(state, table_of(state), s, pairs)
 
@@ -81,13 +92,9 @@ def give_back(s: State) -> None:
     Else the system takes large arrays and clears new ones, which takes longer than to clear what was used.
     """
     w = s.world[0]
-    used = {
-        "volumes": w["used_volumes"], "slots": w["used_slots"], "entries": w["used_entries"],
-        "lineages": w["used_lineages"], "members": w["used_lineages"], "member_since": w["used_lineages"],
-        "cache_events": w["cache_events"], "steps": w["steps"],
-    }  # fmt: skip
-    for name in GROWING:
-        bytes_of(getattr(s, name)[: used.get(name)])[:] = 0
+    for name, used in IN_USE.items():
+        array = getattr(s, name)
+        bytes_of(array if name in SHRINKING else array[: w[used]])[:] = 0
     last = Spare(s)
     with suppress(IndexError):
         last = _last.pop()

@@ -17,7 +17,7 @@ import sim
 from sim.analysis.verification import difference
 from sim.fast.cache import UNLIMITED
 from sim.fast.engine import Prepared, run
-from sim.fast.spare import GROWING, bytes_of, give_back, longer
+from sim.fast.spare import GROWING, WRITTEN, bytes_of, give_back, longer
 from sim.inputs.scenario import Case
 from sim.model.initial import misfits
 from sim.planner.answer import answer_of
@@ -82,9 +82,14 @@ def test_memory_of_earlier_runs_changes_nothing(
     for scenario in (case.scenario, other.scenario, case.scenario, other.scenario, case.scenario):
         s, _, _ = prepared.play(scenario, strategy)
         if scenario is case.scenario:
-            for name in ("rows", "accounts", "pools", "backends", "images", "uploads", "quota_used"):
+            for name in ("accounts", "pools", "backends", "images", "uploads", "quota_used"):
                 assert getattr(s, name).tobytes() == getattr(fresh, name).tobytes(), name
+            for name in WRITTEN:
+                mine, its = (getattr(each, name)[: len(prepared.asked)].tolist() for each in (s, fresh))
+                assert mine == its, name
         give_back(s)
+        for name in WRITTEN:
+            bytes_of(getattr(s, name))[:] = 255
         assert not [name for name in GROWING if bytes_of(getattr(s, name)).any()]
 
 
