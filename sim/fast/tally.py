@@ -1,13 +1,19 @@
-"""Counts of the creates of a run, in one pass over their rows."""
+"""Counts of the creates of a run, in two passes over their rows."""
 
 from __future__ import annotations
 
-from sim.fast.jit import entry
+from sim.fast.jit import compiled, entry
 from sim.fast.state import DOWNLOAD, NO_SOURCE, Array
+from sim.model.records import SOURCES
 
 # What is counted in blocks of time (see `sim.sweep.measures.Measurer.rows`).
 COUNTS = ("creates", "clones", "errors", "made", "slow", "slow_all", "other_errors")
 CREATES, CLONES, ERRORS, MADE, SLOW, SLOW_ALL, OTHER_ERRORS = range(len(COUNTS))
+# Columns of counts: creates by source, the late ones, bytes downloaded, failed creates without an image; from
+# IN_BLOCKS on, each of COUNTS by block.
+LATE, DOWNLOADED, OTHERS, IN_BLOCKS = range(len(SOURCES), len(SOURCES) + 4)
+# Columns of places: creates by source, failed creates without an image, and where the next seconds go.
+FAILED, NEXT, PLACE = range(len(SOURCES), len(SOURCES) + 3)
 
 
 @entry
@@ -18,56 +24,79 @@ def tally(
     available: Array,
     other: Array,
     asked: Array,
-    tier: Array,
-    block: Array,
+    place: Array,
     size_bytes: Array,
     slow_s: Array,
     boot_timeout_s: float,
-    sources: Array,
-    late: Array,
-    downloaded: Array,
-    blocks: Array,
+    places: Array,
+    counts: Array,
     made_s: Array,
     first: Array,
     seconds: Array,
-) -> None:
-    """Count creates, one a row of the first arrays, by pool (from 1 on, 0 being none) and tier.
+) -> float:
+    """Count creates, one a row of the first arrays, by pool (0 being none) and tier. Returns the last end.
 
-    `other` marks creates without an image: only their errors count, as OTHER_ERRORS.
-    `slow_s` (T + 1): above it one is slow, by tier, then for all. Counted in: `sources` (P + 1, T, sources),
-    `late` (P + 1, T) above `boot_timeout_s`, `downloaded` (P + 1, T) bytes, `blocks` (P + 1, T, COUNTS,
-    blocks), and `made_s` (P + 1, T, blocks) the seconds of all creates that succeed. `seconds` gets those of
-    each, by pool and tier: those of pool p (from 0 on) and tier t begin where `first` (P * T + 2) says at
-    p * T + t, and end where the next begin. All these are zeros before.
+    `other` marks creates without an image: only their errors count. Of T tiers and B blocks, `place` is
+    tier * B + block. `slow_s` (T + 1): above it one is slow, by tier, then for all; above `boot_timeout_s` it
+    is late. Filled in for each of G groups, pool * T + tier: `counts` (G, columns); `made_s` (G, B), the
+    seconds of all creates that succeed; `seconds`, those of each, from where `first` (G + 1) says to where
+    the next begin. `places` (G * B, PLACE) is for use here. All these are zeros before.
     """
-    tiers = sources.shape[1]
+    blocks = made_s.shape[1]
+    width = (len(slow_s) - 1) * blocks
     for row in range(len(end)):
-        pool, t, b, of = host[row] + 1, tier[row], block[row], source[row]
+        at = (host[row] + 1) * width + place[row]
         if other[row]:
-            blocks[pool, t, OTHER_ERRORS, b] += int(not available[row])
-            continue
-        sources[pool, t, of] += 1
-        blocks[pool, t, CREATES, b] += 1
-        if of == NO_SOURCE:
-            blocks[pool, t, ERRORS, b] += 1
-            continue
-        blocks[pool, t, MADE, b] += 1
-        if of == DOWNLOAD:
-            downloaded[pool, t] += size_bytes[row]
+            places[at, FAILED] += int(not available[row])
         else:
-            blocks[pool, t, CLONES, b] += 1
-        taken = end[row] - asked[row]
-        made_s[pool, t, b] += taken
-        blocks[pool, t, SLOW, b] += int(taken > slow_s[t])
-        blocks[pool, t, SLOW_ALL, b] += int(taken > slow_s[tiers])
-        late[pool, t] += int(taken > boot_timeout_s)
-        first[(pool - 1) * tiers + t + 2] += 1
-    for place in range(2, len(first)):
-        first[place] += first[place - 1]
+            places[at, source[row]] += 1
+    begin = 0
+    for at in range(len(places)):
+        places[at, NEXT] = begin
+        for of in range(NO_SOURCE + 1, len(SOURCES)):
+            begin += places[at, of]
+    last_end = 0.0
     for row in range(len(end)):
+        last_end = max(last_end, end[row])
         if source[row] != NO_SOURCE:
-            place = (
-                host[row] * tiers + tier[row] + 1
-            )  # moves from its start to its end, the start of the next
-            seconds[first[place]] = end[row] - asked[row]
-            first[place] += 1
+            at = (host[row] + 1) * width + place[row]
+            seconds[places[at, NEXT]] = end[row] - asked[row]
+            places[at, NEXT] += 1
+            if source[row] == DOWNLOAD:
+                counts[at // blocks, DOWNLOADED] += size_bytes[row]
+    _add_up(places, seconds, slow_s, boot_timeout_s, counts, made_s, first)
+    return last_end
+
+
+@compiled
+def _add_up(
+    places: Array,
+    seconds: Array,
+    slow_s: Array,
+    boot_timeout_s: float,
+    counts: Array,
+    made_s: Array,
+    first: Array,
+) -> None:
+    """Fill in what follows from the places."""
+    tiers, blocks = len(slow_s) - 1, made_s.shape[1]
+    begin = 0
+    for at in range(len(places)):
+        group, block, last = at // blocks, at % blocks, places[at, NEXT]
+        total, slow, slow_all, late = 0.0, 0, 0, 0
+        for number in range(begin, last):
+            taken = seconds[number]
+            total += taken
+            slow += int(taken > slow_s[group % tiers])
+            slow_all += int(taken > slow_s[tiers])
+            late += int(taken > boot_timeout_s)
+        made_s[group, block] = total
+        counts[group, LATE] += late
+        made, errors, failed = last - begin, places[at, NO_SOURCE], places[at, FAILED]
+        told = made + errors, made - places[at, DOWNLOAD], errors, made, slow, slow_all, failed  # as COUNTS
+        for measure in range(len(COUNTS)):
+            counts[group, IN_BLOCKS + measure * blocks + block] = told[measure]
+        for of in range(len(SOURCES)):
+            counts[group, of] += places[at, of]
+        counts[group, OTHERS] += failed
+        begin = first[group + 1] = last

@@ -22,7 +22,7 @@ from sim.fast.state import (
     Array,
     State,
 )
-from sim.fast.tally import COUNTS, OTHER_ERRORS, tally
+from sim.fast.tally import COUNTS, DOWNLOADED, IN_BLOCKS, LATE, OTHERS, PLACE, tally
 from sim.inputs.cinders import Cinder
 from sim.inputs.scenario import Scenario
 from sim.inputs.units import GIB
@@ -39,7 +39,7 @@ USED = KINDS[:-1]
 USAGE = [f"{kind}_{quantity}_{stat}" for kind in USED for quantity in FIELDS for stat in ("mean", "peak")]
 MEANS = [f"image_{quantity}" for quantity in FIELDS]
 MADE_S = "made_s"  # seconds of all creates that succeed
-IN_BLOCKS = (*COUNTS, MADE_S, *MEANS)
+BY_BLOCK = (*COUNTS, MADE_S, *MEANS)
 FIGURES = (
     *("creates", "clone_hit_rate", "driver_hit_rate", "store_hit_rate", "cache_hit_rate", *TIMES),
     *("boot_timeout_share", "errors", "other_errors", "downloaded_gib", *USAGE),
@@ -71,15 +71,16 @@ class Measurer:
         blocks = Blocks.between(warm_up_s, last) if in_blocks else Blocks(warm_up_s, last - warm_up_s, 1)
         self.block_s, self.blocks, self._edges = blocks.length_s, blocks.count, blocks.starts()
         self._first = int(np.searchsorted(self.time, warm_up_s))
-        self._asked = self.time[self._first :]
         asked = prepared.asked.iloc[self._first :]
-        sizes = [float(image.size_bytes) for image in case.images.values()]
-        self._tier = positions(asked["volume_type"], names.tiers)
-        self._bytes = np.array([*sizes, np.nan])[positions(asked["image_id"], list(case.images))]
-        self.other = (asked["image_id"] == "").to_numpy()
-        self.requests = int((~self.other).sum())
-        self._block = blocks.of(self._asked)
-        self._slow_s = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, ALL)])
+        other = (asked["image_id"] == "").to_numpy()
+        self.requests = int((~other).sum())
+        time = self.time[self._first :]
+        tier = positions(asked["volume_type"], names.tiers)
+        place = (tier * self.blocks + blocks.of(time)).astype(np.int32)
+        sizes = np.array([*(image.size_bytes for image in case.images.values()), 0], np.int64)
+        its_bytes = sizes[positions(asked["image_id"], list(case.images))]
+        slow = np.array([slow_s.get(name, np.inf) for name in (*names.tiers, ALL)])
+        self._of_creates = other, time, place, its_bytes, slow
 
     def play(self, scenario: Scenario, strategy: str, cinder: Cinder | None = None) -> tuple[State, float]:
         """Run a strategy so that `rows` can measure it: `played` with the edges of the blocks."""
@@ -88,10 +89,8 @@ class Measurer:
     def rows(self, s: State, scenario: Scenario) -> Rows:
         """Measure what `play` returned: a row for each tier, pool and backend, and one for all."""
         names = self.prepared.names
-        done = s.rows[: len(self.time)]
-        end = max(self.last_event, float(done["end"].max(initial=0.0)), float(s.world[0]["last_change"]))
-        counts, times = self._count(done[self._first :], s, scenario.boot_timeout_s)
-        usage, means = _usage(s, end), _block_means(s, end)
+        counts, made_s, times, last_end = self._count(s, scenario.boot_timeout_s)
+        usage = _usage(s, max(self.last_event, last_end, float(s.world[0]["last_change"])))
         peaks = {"pool": s.pools["volumes_peak"].tolist(), "backend": s.backends["volumes_peak"].tolist()}
         scopes: dict[Scope, Sequence[str]] = {
             "tier": names.tiers,
@@ -102,66 +101,71 @@ class Measurer:
         rows: dict[tuple[Scope, str], Row] = {}
         total = 0.0
         for scope, of_scope in scopes.items():
-            sources, late, downloaded, blocks, made_s = (
-                _of_creates(scope, array, s).tolist() for array in counts
-            )
-            held, its_means = (_of_usage(scope, array, s).tolist() for array in (usage, means))
+            counted, seconds = (_of_creates(scope, array, s).tolist() for array in (counts, made_s))
+            used = _of_usage(scope, usage, s).tolist()
             for number, name in enumerate(of_scope):
-                figures = _figures(
-                    sources[number],
-                    times[scope][number],
-                    late[number],
-                    sum(blocks[number][OTHER_ERRORS]),
-                    downloaded[number],
-                    held[number],
-                )
+                figures = _figures(counted[number], times[scope][number], used[number])
                 price = total if scope == "all" else _price(scope, name, figures, scenario)
                 total += price if scope == "tier" else 0.0
                 figures["price_month"] = price
                 hits = 100 * figures["clone_hit_rate"]
                 held_gib = figures["image_provisioned_gib_mean"]
                 figures["gib_per_point"] = held_gib / hits if hits > 0 else np.nan
-                in_blocks = [*blocks[number], made_s[number], *its_means[number]]
                 rows[scope, name] = Row(
                     scope,
                     name,
                     figures,
                     peaks[scope][number] if scope in peaks else None,
-                    {} if scope == "pool" else dict(zip(IN_BLOCKS, in_blocks, strict=True)),
-                    self._tiers(counts[3], counts[4], number, s) if scope == "backend" else {},
+                    {} if scope == "pool" else self._blocks(counted[number], seconds[number], used[number]),
+                    self._tiers(counts, made_s, number, s) if scope == "backend" else {},
                 )
         return rows
 
     def _count(
-        self, done: Array, s: State, boot_timeout_s: float
-    ) -> tuple[tuple[Array, ...], dict[str, list[list[float]]]]:
-        """The counts of `sim.fast.tally` for `done`, the rows after the warm-up; and `_times`."""
-        pools, tiers = len(s.pools), int(s.options[0]["tiers"])
-        sources = np.zeros((pools + 1, tiers, len(SOURCES)), np.int64)
-        late, downloaded = np.zeros((pools + 1, tiers), np.int64), np.zeros((pools + 1, tiers))
-        blocks = np.zeros((pools + 1, tiers, len(COUNTS), self.blocks), np.int64)
-        made_s = np.zeros((pools + 1, tiers, self.blocks))
-        first, seconds = np.zeros(pools * tiers + 2, np.int64), np.empty(len(done))
-        of_creates = (self.other, self._asked, self._tier, self._block, self._bytes)
-        counted = (sources, late, downloaded, blocks, made_s, first, seconds)
+        self, s: State, boot_timeout_s: float
+    ) -> tuple[Ints, Floats, dict[str, list[list[float]]], float]:
+        """Count the creates after the warm-up. Returns the counts and seconds of `sim.fast.tally`, by pool
+        (from 1 on) and tier; `_times`; and the end of the last create, before the warm-up too.
+        """
+        tiers = len(self.prepared.names.tiers)
+        groups, done = (len(s.pools) + 1) * tiers, s.rows[self._first : len(self.time)]
+        counts = np.zeros((groups, IN_BLOCKS + len(COUNTS) * self.blocks), np.int64)
+        made_s, places = np.zeros((groups, self.blocks)), np.zeros((groups * self.blocks, PLACE), np.int64)
+        first, seconds = np.zeros(groups + 1, np.int64), np.empty(len(done))
         became = (done["end"], done["host"], done["source"], done["available"])
-        tally(*became, *of_creates, self._slow_s, boot_timeout_s, *counted)
-        return (sources, late, downloaded, blocks, made_s), _times(seconds, first, s)
+        counted = (places, counts, made_s, first, seconds)
+        last_end = tally(*became, *self._of_creates, boot_timeout_s, *counted)
+        if self._first:
+            last_end = max(last_end, float(s.rows["end"][: self._first].max()))
+        by_pool = -1, tiers
+        split = counts.reshape(*by_pool, counts.shape[1]), made_s.reshape(*by_pool, self.blocks)
+        return *split, _times(seconds, first, s), last_end
+
+    def _blocks(
+        self, counts: Sequence[int], made_s: Sequence[float], usage: Sequence[float]
+    ) -> dict[str, Sequence[float]]:
+        """BY_BLOCK of a row."""
+        of_creates, means = self._split(counts[IN_BLOCKS:]), self._split(usage[len(USAGE) :])
+        return dict(zip(BY_BLOCK, [*of_creates, made_s, *means], strict=True))
+
+    def _split(self, numbers: Sequence[float]) -> list[Sequence[float]]:
+        """Numbers of several measures, each in all blocks, by measure."""
+        return [numbers[at : at + self.blocks] for at in range(0, len(numbers), self.blocks)]
 
     def _tiers(
-        self, blocks: Ints, made_s: Floats, backend: int, s: State
-    ) -> dict[str, dict[str, list[float]]]:
+        self, counts: Ints, made_s: Floats, backend: int, s: State
+    ) -> dict[str, dict[str, Sequence[float]]]:
         """The counts in blocks of a backend that serves several tiers, by tier."""
-        served = np.flatnonzero(s.serves[backend])
+        served = [tier for tier, serves in enumerate(s.serves[backend].tolist()) if serves]
         if len(served) < 2:
             return {}
         first = int(s.backends["first_pool"][backend]) + 1
         its = slice(first, first + int(s.backends["pools"][backend]))
-        counts, seconds = blocks[its].sum(axis=0), made_s[its].sum(axis=0)
+        in_blocks, seconds = counts[its, :, IN_BLOCKS:].sum(axis=0).tolist(), made_s[its].sum(axis=0).tolist()
         return {
             self.prepared.names.tiers[tier]: {
-                **dict(zip(COUNTS, counts[tier].tolist(), strict=True)),
-                MADE_S: seconds[tier].tolist(),
+                **dict(zip(COUNTS, self._split(in_blocks[tier]), strict=True)),
+                MADE_S: seconds[tier],
             }
             for tier in served
         }
@@ -189,7 +193,8 @@ def _of_usage(scope: Scope, array: Array, s: State) -> Array:
 
 def _times(seconds: Floats, first: Ints, s: State) -> dict[str, list[list[float]]]:
     """TIMES of the successful creates, by scope and name. `seconds` and `first` are from `sim.fast.tally`."""
-    tiers, at = int(s.options[0]["tiers"]), first.tolist()
+    tiers = int(s.options[0]["tiers"])
+    at = first.tolist()[tiers:]  # no create succeeds on no pool
     found: dict[tuple[tuple[int, int], ...], list[float]] = {}
 
     def of(*parts: tuple[int, int]) -> list[float]:
@@ -199,13 +204,13 @@ def _times(seconds: Floats, first: Ints, s: State) -> dict[str, list[list[float]
             found[some] = _times_of([seconds[start:end] for start, end in some])
         return found[some]
 
-    pools = range(0, len(at) - 2, tiers)
+    pools = range(0, len(at) - 1, tiers)
     backends = zip(s.backends["first_pool"].tolist(), s.backends["pools"].tolist(), strict=True)
     return {
         "tier": [of(*((at[pool + tier], at[pool + tier + 1]) for pool in pools)) for tier in range(tiers)],
         "pool": [of((at[pool], at[pool + tiers])) for pool in pools],
         "backend": [of((at[pool * tiers], at[(pool + count) * tiers])) for pool, count in backends],
-        "all": [of((0, at[-2]))],
+        "all": [of((0, at[-1]))],
     }
 
 
@@ -224,23 +229,14 @@ def _times_of(parts: Sequence[Floats]) -> list[float]:
     return found
 
 
-def _figures(
-    by_source: Sequence[int],
-    times: Sequence[float],
-    late: int,
-    other_errors: int,
-    downloaded: float,
-    usage: Sequence[float],
-) -> dict[str, float]:
+def _figures(counts: Sequence[int], times: Sequence[float], usage: Sequence[float]) -> dict[str, float]:
     """FIGURES of a row."""
-    creates = sum(by_source)
-    clones = (by_source[FROM_DRIVER], by_source[FROM_STORE], by_source[FROM_CACHE])
-    parts = (sum(clones), *clones, late)
-    rates = [part / creates for part in parts] if creates else [np.nan] * len(parts)
-    values = (
-        *(creates, *rates[:-1], *times, rates[-1]),
-        *(by_source[NO_SOURCE], other_errors, downloaded / GIB, *usage),
-    )
+    creates = sum(counts[: len(SOURCES)])
+    clones = (counts[FROM_DRIVER], counts[FROM_STORE], counts[FROM_CACHE])
+    parts = (sum(clones), *clones, counts[LATE])
+    *rates, late = [part / creates for part in parts] if creates else [np.nan] * len(parts)
+    others = (counts[NO_SOURCE], counts[OTHERS], counts[DOWNLOADED] / GIB)
+    values = (creates, *rates, *times, late, *others, *usage[: len(USAGE)])
     return dict(zip(FIGURES, values, strict=True))
 
 
@@ -249,27 +245,28 @@ def _told(accounts: Array) -> Floats:
     return accounts.view(np.float64).reshape(*accounts.shape[:-1], -1, ACCOUNTS, 3, len(FIELDS) + 1)
 
 
-def _areas(told: Floats, end: float) -> Floats:
-    """Areas until `end`, from a part of `_told` whose last axes are level | area | peak, and fields."""
-    areas: Floats = told[..., 1, :-1] + (end - told[..., 0, -1:]) * told[..., 0, :-1]
-    return areas
-
-
 def _usage(s: State, end: float) -> Floats:
-    """USAGE of each pool, tier and all (P + T + 1, columns), as `sim.fast.engine.usage_of` has it."""
-    told = _told(s.accounts)[:, : len(USED)]
-    mean = _areas(told, end) / end if end > 0 else told[..., 0, :-1]
-    return np.stack([mean, told[..., 2, :-1]], axis=3).reshape(len(told), -1)
+    """USAGE of each pool, tier and all, as `sim.fast.engine.usage_of` has it; then MEANS over time, each in
+    all blocks (P + T + 1, columns). Where no time passes, a mean is the level.
+    """
+    told, blocks = _told(s.accounts), len(s.edges)
+    level, area, peak = (told[:, : len(USED), of, :-1] for of in range(3))
+    since = told[:, : len(USED), 0, -1:]
+    found = np.empty((len(told), len(USAGE) + len(MEANS) * blocks))
+    used = found[:, : len(USAGE)].reshape(*level.shape, 2)
+    used[..., 0] = (area + (end - since) * level) / end if end > 0 else level
+    used[..., 1] = peak
 
-
-def _block_means(s: State, end: float) -> Floats:
-    """Means over time of MEANS, by pool, tier and all (P + T + 1, 3, blocks); the level where none passes."""
     end = max(end, float(s.edges[-1]))
-    told, noted = _told(s.accounts)[:, IMAGES], _told(s.edge_accounts)[:, :, IMAGES]
-    areas = np.diff(noted[..., 1, :-1], axis=0, append=_areas(told, end)[np.newaxis]).transpose(1, 2, 0)
-    length = np.diff(s.edges, append=end)
-    means = np.repeat(told[:, 0, :-1, np.newaxis], len(length), axis=2)
-    return np.divide(areas, length, out=means, where=length > 0)
+    areas = np.empty((blocks + 1, len(told), len(MEANS)))
+    areas[:-1] = _told(s.edge_accounts)[:, :, IMAGES, 1, :-1]
+    areas[-1] = area[:, IMAGES] + (end - since[:, IMAGES]) * level[:, IMAGES]
+    length = np.append(s.edges, end)
+    length = length[1:] - length[:-1]
+    means = found[:, len(USAGE) :].reshape(len(told), len(MEANS), blocks)
+    means[:] = level[:, IMAGES, :, np.newaxis]
+    np.divide((areas[1:] - areas[:-1]).transpose(1, 2, 0), length, out=means, where=length > 0)
+    return found
 
 
 def _price(scope: Scope, name: str, figures: Mapping[str, float], scenario: Scenario) -> float:
