@@ -41,7 +41,7 @@ def create(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int) -> 
     error = check_new(s, v, pool, size_gib, 0.0, NONE, False)
     if error != 0:
         return error, 0.0
-    add(s, v, pool, size_gib, kind, tier, NONE)
+    book_new(s, add(s, v, pool, size_gib, kind, tier, NONE), NONE)
     return 0, s.backends[s.pools[pool].backend].create_s
 
 
@@ -57,7 +57,9 @@ def write(s: State, slot: int, image: int, file: bool, version: int) -> Step:
     error = check_space(s, pool, 0, new_data_gib(s, pool, image, file, version))
     if error != 0:
         return error, 0.0
-    hold(s, slot, lineage_for(s, pool, image, file, version))
+    lineage = lineage_for(s, pool, image, file, version)
+    if hold(s, slot, lineage):
+        change(s, pool, member_of(s, slot), 0, 0, s.lineages[lineage].gib)
     return 0, 0.0
 
 
@@ -84,8 +86,7 @@ def clone(s: State, source: int, v: int, pool: int, size_gib: int, kind: int, ti
     if copied:
         d = s.lineages[lineage]
         lineage = lineage_for(s, pool, d.image, d.file, d.version)
-    if lineage != NONE:
-        hold(s, slot, lineage)
+    book_new(s, slot, lineage)
     return 0, copies(s, backend, s.slots[source].size_gib)
 
 
@@ -112,8 +113,7 @@ def snapshot(s: State, source: int) -> Step:
         slot = add(s, NONE, d.pool, d.size_gib, USER, d.tier, d.family)
         s.slots[slot].source = source
         s.slots[source].clones += 1
-        if s.slots[source].lineage != NONE:
-            hold(s, slot, s.slots[source].lineage)
+        book_new(s, slot, d.lineage)
     return 0, b.clone_s
 
 
@@ -128,8 +128,8 @@ def clone_from_glance(
     if error != 0:
         return error, 0.0
     slot = add(s, v, pool, size_gib, 0, tier, NONE)
-    if b.copies and b.thin:
-        hold(s, slot, lineage_for(s, pool, image, False, version))
+    lineage = lineage_for(s, pool, image, False, version) if b.copies and b.thin else NONE
+    book_new(s, slot, lineage)
     return 0, copies(s, s.pools[pool].backend, data_gib(s, pool, image, False))
 
 
@@ -143,7 +143,7 @@ def extend(s: State, slot: int, size_gib: int) -> Step:
     if error != 0:
         return error, 0.0
     s.slots[slot].size_gib = size_gib
-    change(s, slot, 0, grown)
+    change(s, s.slots[slot].pool, member_of(s, slot), 0, grown, 0.0)
     return 0, s.backends[s.pools[s.slots[slot].pool].backend].extend_s
 
 
@@ -172,9 +172,10 @@ def end_delete(s: State, slot: int) -> None:
             free_slot(s, d.source)
     if d.family != NONE:
         left_family(s, d.family)
-    if d.lineage != NONE:
-        release(s, slot, d.lineage)
-    change(s, slot, -1, -d.size_gib)
+    if d.lineage == NONE:
+        change(s, d.pool, member_of(s, slot), -1, -d.size_gib, 0.0)
+    else:
+        release(s, slot)
     if d.owner != NONE:
         unlink(s, slot, d.owner)
     if d.clones == 0:
@@ -236,7 +237,7 @@ def check_space(s: State, pool: int, size_gib: int, data_gib: float) -> int:
 
 @compiled
 def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int, family: int) -> int:
-    """Add a volume to a family, or let it found one (NONE). Returns its slot."""
+    """Add a volume to a family, or let it found one (NONE). Returns its slot, which is still to be booked."""
     w = s.world[0]
     slot = w.free_slot
     if slot == NONE:
@@ -266,7 +267,6 @@ def add(s: State, v: int, pool: int, size_gib: int, kind: int, tier: int, family
     b = s.backends[s.pools[pool].backend]
     b.volumes += 1
     b.volumes_peak = max(b.volumes_peak, b.volumes)
-    change(s, slot, 1, size_gib)
     return slot
 
 
@@ -315,21 +315,29 @@ def unlink(s: State, slot: int, v: int) -> None:
     s.slots[before].next = s.slots[slot].next
 
 
-@inlined
-def change(s: State, slot: int, count: int, size_gib: int) -> None:
-    d = s.slots[slot]
-    keep_report(s, d.pool)
-    p = s.pools[d.pool]
+@compiled
+def change(s: State, pool: int, member: int, count: int, size_gib: int, physical: float) -> None:
+    """Book a change of a tier's and kind's volumes. Where nothing is thin, and no data are shared,
+    their size is what they take."""
+    keep_report(s, pool)
+    p = s.pools[pool]
     p.volumes += count
     p.volumes_peak = max(p.volumes_peak, p.volumes)
-    if d.kind == CACHE:
+    kind = member & KIND
+    if kind == CACHE:
         p.cached += count
     p.provisioned += size_gib
-    physical = 0.0
     if not s.backends[p.backend].thin:
         physical = float(size_gib)
-        p.physical += physical
-    meter(s, d.pool, d.tier, d.kind, count, size_gib, physical)
+    p.physical += physical
+    meter(s, pool, member >> KIND_BITS, kind, count, size_gib, physical)
+
+
+@inlined
+def member_of(s: State, slot: int) -> int:
+    """The number of a volume's tier and kind."""
+    d = s.slots[slot]
+    return d.tier << KIND_BITS | d.kind
 
 
 @compiled
@@ -381,29 +389,55 @@ def lineage_for(s: State, pool: int, image: int, file: bool, version: int) -> in
 
 
 @compiled
-def hold(s: State, slot: int, lineage: int) -> None:
-    """Let a volume share a lineage's data."""
+def book_new(s: State, slot: int, lineage: int) -> None:
+    """Book a new volume, which shares a lineage's data, if any (NONE)."""
+    pays = lineage != NONE and hold(s, slot, lineage)
+    d = s.slots[slot]
+    change(s, d.pool, member_of(s, slot), 1, d.size_gib, s.lineages[lineage].gib if pays else 0.0)
+
+
+@compiled
+def hold(s: State, slot: int, lineage: int) -> bool:
+    """Let a volume share a lineage's data. Whether it pays for them, which is still to be booked.
+
+    What it pays in another pool than its own is booked here.
+    """
     d = s.slots[slot]
     d.lineage = lineage
-    data, member = s.lineages[lineage], d.tier << KIND_BITS | d.kind
+    data, member = s.lineages[lineage], member_of(s, slot)
     data.members += 1
     s.members[lineage, member] += 1
     if s.members[lineage, member] == 1:  # else the payer stays the same
         s.world[0].stamp += 1
         s.member_since[lineage, member] = s.world[0].stamp
         if data.payer == NONE or pays_before(s, lineage, member, data.payer):
-            charge(s, lineage, member)
+            if data.payer != NONE:
+                change(s, data.pool, data.payer, 0, 0, -data.gib)
+            data.payer = member
+            if data.pool == d.pool:
+                return True
+            change(s, data.pool, member, 0, 0, data.gib)
+    return False
 
 
 @compiled
-def release(s: State, slot: int, lineage: int) -> None:
-    """End a volume's share in a lineage's data; the last one gives the space back."""
-    d, data = s.slots[slot], s.lineages[lineage]
-    member = d.tier << KIND_BITS | d.kind
+def release(s: State, slot: int) -> None:
+    """End a volume, and its share in a lineage's data; the last one gives the space back."""
+    d = s.slots[slot]
+    lineage = d.lineage
+    data = s.lineages[lineage]
+    member = member_of(s, slot)
     data.members -= 1
     s.members[lineage, member] -= 1
-    if s.members[lineage, member] == 0 and data.payer == member:
-        charge(s, lineage, first_payer(s, lineage) if data.members > 0 else NONE)
+    paid = s.members[lineage, member] == 0 and data.payer == member
+    here = paid and data.pool == d.pool
+    change(s, d.pool, member, -1, -d.size_gib, -data.gib if here else 0.0)
+    if paid:
+        if not here:
+            change(s, data.pool, member, 0, 0, -data.gib)
+        data.payer = first_payer(s, lineage) if data.members > 0 else NONE
+        if data.payer != NONE:
+            change(s, data.pool, data.payer, 0, 0, data.gib)
     if data.members == 0:
         if s.backends[s.pools[data.pool].backend].dedupe:
             forget_data(s, lineage)
@@ -438,21 +472,3 @@ def first_payer(s: State, lineage: int) -> int:
 def pays_before(s: State, lineage: int, member: int, other: int) -> bool:
     since = s.member_since[lineage, member], s.member_since[lineage, other]
     return payer_rank(member & KIND, since[0]) < payer_rank(other & KIND, since[1])
-
-
-@compiled
-def charge(s: State, lineage: int, payer: int) -> None:
-    """Let another member pay, or none (NONE)."""
-    data = s.lineages[lineage]
-    if data.payer != NONE:
-        pay(s, data.pool, data.payer, -data.gib)
-    if payer != NONE:
-        pay(s, data.pool, payer, data.gib)
-    data.payer = payer
-
-
-@compiled
-def pay(s: State, pool: int, member: int, gib: float) -> None:
-    keep_report(s, pool)
-    s.pools[pool].physical += gib
-    meter(s, pool, member >> KIND_BITS, member & KIND, 0, 0, gib)
