@@ -19,6 +19,6 @@ two engines differ, engine `cinder` is right (`cinder-cache verify` compares the
     deletes.py    deletes; places.py has the places that image-volumes give back
     kernel.py     the trace and the main loop
     engine.py     runs it and makes the tables; errors.py has the words of errors
-    tally.py      counts creates for measures without tables
+    tally.py      counts creates for measures without tables; occupied.py finds what volumes took
     replay.py     the cache alone, without time: hit-rate curves; stack.py finds those of all limits at once
 """

@@ -11,13 +11,13 @@ from sim.analysis.metrics import PERCENTILES
 from sim.analysis.statistics import Blocks
 from sim.fast.engine import Prepared
 from sim.fast.names import positions
+from sim.fast.occupied import occupied
 from sim.fast.state import (
     ACCOUNTS,
     FIELDS,
     FROM_CACHE,
     FROM_DRIVER,
     FROM_STORE,
-    IMAGES,
     NO_SOURCE,
     Array,
     State,
@@ -247,25 +247,11 @@ def _told(accounts: Array) -> Floats:
 
 def _usage(s: State, end: float) -> Floats:
     """USAGE of each pool, tier and all, as `sim.fast.engine.usage_of` has it; then MEANS over time, each in
-    all blocks (P + T + 1, columns). Where no time passes, a mean is the level.
+    all blocks (P + T + 1, columns).
     """
-    told, blocks = _told(s.accounts), len(s.edges)
-    level, area, peak = (told[:, : len(USED), of, :-1] for of in range(3))
-    since = told[:, : len(USED), 0, -1:]
-    found = np.empty((len(told), len(USAGE) + len(MEANS) * blocks))
-    used = found[:, : len(USAGE)].reshape(*level.shape, 2)
-    used[..., 0] = (area + (end - since) * level) / end if end > 0 else level
-    used[..., 1] = peak
-
-    end = max(end, float(s.edges[-1]))
-    areas = np.empty((blocks + 1, len(told), len(MEANS)))
-    areas[:-1] = _told(s.edge_accounts)[:, :, IMAGES, 1, :-1]
-    areas[-1] = area[:, IMAGES] + (end - since[:, IMAGES]) * level[:, IMAGES]
-    length = np.append(s.edges, end)
-    length = length[1:] - length[:-1]
-    means = found[:, len(USAGE) :].reshape(len(told), len(MEANS), blocks)
-    means[:] = level[:, IMAGES, :, np.newaxis]
-    np.divide((areas[1:] - areas[:-1]).transpose(1, 2, 0), length, out=means, where=length > 0)
+    told = _told(s.accounts)
+    found = np.empty((len(told), len(USAGE) + len(MEANS) * len(s.edges)))
+    occupied(told, _told(s.edge_accounts), s.edges, end, found)
     return found
 
 
