@@ -317,8 +317,10 @@ def unlink(s: State, slot: int, v: int) -> None:
 
 @compiled
 def change(s: State, pool: int, member: int, count: int, size_gib: int, physical: float) -> None:
-    """Book a change of a tier's and kind's volumes. Where nothing is thin, and no data are shared,
-    their size is what they take."""
+    """Book a change of a tier's and kind's volumes.
+
+    An array that is not thin shares no data: what its volumes take is their size.
+    """
     keep_report(s, pool)
     p = s.pools[pool]
     p.volumes += count
