@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,11 +99,11 @@ class Measurer:
             "backend": names.backends,
             "all": [ALL],
         }
+        of_counts, of_seconds, of_usage = _of_creates(counts, s), _of_creates(made_s, s), _of_usage(usage, s)
         rows: dict[tuple[Scope, str], Row] = {}
         total = 0.0
         for scope, of_scope in scopes.items():
-            counted, seconds = (_of_creates(scope, array, s).tolist() for array in (counts, made_s))
-            used = _of_usage(scope, usage, s).tolist()
+            counted, seconds, used = of_counts[scope], of_seconds[scope], of_usage[scope]
             for number, name in enumerate(of_scope):
                 figures = _figures(counted[number], times[scope][number], used[number])
                 price = total if scope == "all" else _price(scope, name, figures, scenario)
@@ -171,28 +172,31 @@ class Measurer:
         }
 
 
-def _of_creates(scope: Scope, array: Array, s: State) -> Array:
-    """The sums, by name of the scope, of an array (P + 1, T, ...) by pool (from 1 on) and tier."""
-    if scope == "tier":
-        return np.asarray(array.sum(axis=0))
-    if scope == "all":
-        return np.asarray(array.sum(axis=(0, 1), keepdims=True)[0])
+def _of_creates(array: Array, s: State) -> dict[Scope, list[Any]]:
+    """The sums, by scope and name, of an array (P + 1, T, ...) by pool (from 1 on) and tier."""
     of_pools = array[1:].sum(axis=1)
-    return of_pools if scope == "pool" else np.add.reduceat(of_pools, s.backends["first_pool"])
+    sums: dict[Scope, Array] = {
+        "tier": array.sum(axis=0),
+        "pool": of_pools,
+        "backend": np.add.reduceat(of_pools, s.backends["first_pool"]),
+        "all": array.sum(axis=(0, 1), keepdims=True)[0],
+    }
+    return {scope: of.tolist() for scope, of in sums.items()}
 
 
-def _of_usage(scope: Scope, array: Array, s: State) -> Array:
-    """The part, by name of the scope, of an array (P + T + 1, ...) by pool, tier and all."""
+def _of_usage(array: Array, s: State) -> dict[Scope, list[Any]]:
+    """The rows, by scope and name, of an array (P + T + 1, ...) by pool, tier and all."""
     pools = len(s.pools)
-    if scope == "tier":
-        return array[pools:-1]
-    if scope == "all":
-        return array[-1:]
-    return array[:pools] if scope == "pool" else np.add.reduceat(array[:pools], s.backends["first_pool"])
+    of_backends = np.add.reduceat(array[:pools], s.backends["first_pool"])
+    told = array.tolist()
+    return {"tier": told[pools:-1], "pool": told[:pools], "backend": of_backends.tolist(), "all": told[-1:]}
 
 
 def _times(seconds: Floats, first: Ints, s: State) -> dict[str, list[list[float]]]:
-    """TIMES of the successful creates, by scope and name. `seconds` and `first` are from `sim.fast.tally`."""
+    """TIMES of the successful creates, by scope and name. `seconds` and `first` are from `sim.fast.tally`.
+
+    A stretch of seconds is ordered in its place, so the scopes go from small to large.
+    """
     tiers = int(s.options[0]["tiers"])
     at = first.tolist()[tiers:]  # no create succeeds on no pool
     found: dict[tuple[tuple[int, int], ...], list[float]] = {}
@@ -218,7 +222,7 @@ def _times_of(parts: Sequence[Floats]) -> list[float]:
     """TIMES: the mean, and PERCENTILES as `np.percentile` interpolates them; NaN without creates."""
     if not parts:
         return [np.nan] * len(TIMES)
-    ordered = np.concatenate(parts)
+    ordered = parts[0] if len(parts) == 1 else np.concatenate(parts)
     ordered.sort()
     last = len(ordered) - 1
     found = [float(ordered.sum()) / len(ordered)]
