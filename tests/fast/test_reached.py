@@ -341,7 +341,7 @@ def test_a_create_that_never_ends_is_an_error() -> None:
     s, _, _ = fast.Prepared(case).play(case.scenario, "none")
     s.world[0]["under_way"] = 1
     with pytest.raises(RuntimeError, match="1 creates never ended"):
-        fast.play(s, table_of(s), None)
+        fast.play(s, table_of(s), None, 1)
 
 
 def free_capacity(table: Any) -> float:
