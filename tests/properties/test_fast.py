@@ -59,6 +59,20 @@ def seed_of(*part: object) -> int:
 
 
 @pytest.mark.parametrize(("strategy", "policy", "number"), PARTS)
+def test_long_cases(strategy: str, policy: str, number: int, tmp_path: Path, record_property: Record) -> None:
+    for long in range(LONG):
+        drawn = seed_of(strategy, policy, number, long)
+        dice = random.Random(drawn)
+        what_if = switched(policy, [name for name in switches_with(policy) if dice.random() < 0.5])
+        case = asking(random_builder(drawn, events=300).case(tmp_path), what_if)
+        if misfits(case, [strategy]):
+            continue
+        text = parted(case, strategy)
+        assert text is None, f"random_builder({drawn}, events=300), {strategy}, {what_if}:\n{text}"
+    record_property("examples", LONG)
+
+
+@pytest.mark.parametrize(("strategy", "policy", "number"), PARTS)
 def test_drawn_cases(strategy: str, policy: str, number: int, record_property: Record) -> None:
     count = 0
 
@@ -80,20 +94,6 @@ def test_drawn_cases(strategy: str, policy: str, number: int, record_property: R
             seed(drawn)(settings(max_examples=min(AT_ONCE, wanted - first))(prove))()
     finally:
         record_property("examples", count)
-
-
-@pytest.mark.parametrize(("strategy", "policy", "number"), PARTS)
-def test_long_cases(strategy: str, policy: str, number: int, tmp_path: Path, record_property: Record) -> None:
-    for long in range(LONG):
-        drawn = seed_of(strategy, policy, number, long)
-        dice = random.Random(drawn)
-        what_if = switched(policy, [name for name in switches_with(policy) if dice.random() < 0.5])
-        case = asking(random_builder(drawn, events=300).case(tmp_path), what_if)
-        if misfits(case, [strategy]):
-            continue
-        text = parted(case, strategy)
-        assert text is None, f"random_builder({drawn}, events=300), {strategy}, {what_if}:\n{text}"
-    record_property("examples", LONG)
 
 
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
