@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from sim.inputs.backend import Backend
 from sim.inputs.limits import OF_CACHE
 from sim.inputs.problems import BadInput, Problems, quoted
 from sim.inputs.scenario import Scenario, put
@@ -30,6 +32,8 @@ MOST_VALUES = 100_000  # of a range
 MOST_POINTS = 1_000_000
 VARY = "--vary"
 _RANGE = re.compile(r"(-?[0-9]{1,15})\.\.(-?[0-9]{1,15})(?::([0-9]{1,15}))?")
+_TYPES = get_type_hints(Backend, include_extras=True)
+_OF_CACHE = {key: TypeAdapter[Any](_TYPES[key]) for key in OF_CACHE}  # each reads values of that option
 
 
 @dataclass(frozen=True)
@@ -182,8 +186,8 @@ def _reason(error: ValueError) -> str:
 class Varied:
     """A scenario that gets other values often; what a key means in it is looked up once.
 
-    `raw`: its dump by alias. Most often the limits of caches change alone: each of their values is checked
-    once, and the rest stays the same objects.
+    `raw`: its dump by alias. Most often the limits of caches change alone: only these are read then, and the
+    rest stays the same objects.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -191,7 +195,6 @@ class Varied:
         self._paths = cache(lambda key: paths_of(key, self.raw))
         self._of_caches = {("backends", name, key) for name in scenario.backends for key in OF_CACHE}
         self._apart = "{}", scenario  # the last values apart from limits, and the scenario with them
-        self._limits: dict[str, Any] = {}
 
     def paths(self, values: Iterable[tuple[str, Any]]) -> dict[tuple[str, ...], Any]:
         """The values by path; of two for one path, the last."""
@@ -210,18 +213,9 @@ class Varied:
             return scenario
         own: dict[str, dict[str, Any]] = {}
         for (_, name, key), value in limits.items():
-            own.setdefault(name, {})[key] = self._limit(key, value)
+            own.setdefault(name, {})[key] = _OF_CACHE[key].validate_python(value, strict=True)
         changed = {name: scenario.backends[name].model_copy(update=of) for name, of in own.items()}
         return scenario.model_copy(update={"backends": {**scenario.backends, **changed}})
-
-    def _limit(self, key: str, value: Any) -> Any:
-        """The value of a limit as a scenario has it. Raises ValueError for a wrong one."""
-        told = repr((key, value))
-        if told not in self._limits:
-            name, backend = next(iter(self.scenario.backends.items()))
-            read = backend.model_validate(self.raw["backends"][name] | {key: value})
-            self._limits[told] = getattr(read, key)
-        return self._limits[told]
 
 
 def apply(scenario: Scenario, values: Mapping[str, Any]) -> Scenario:
