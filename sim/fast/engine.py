@@ -172,35 +172,35 @@ class Prepared:
 
         `edges`: times, ascending, at which the accounts are noted. `noted`: whether the steps of creates are.
         """
-        case = replace(self.case, scenario=scenario)
-        s, table, placed = self._begin(case, STRATEGIES[strategy], edges)
+        s, table, placed = self._begin(scenario, STRATEGIES[strategy], edges)
         s.options["noted"] = noted
         s, engine_s = play(s, table, progress, self._locations)
         self._lengths = {name: len(getattr(s, name)) for name in GROWING}
         return s, placed, engine_s
 
-    def _begin(self, case: Case, strategy: Strategy, edges: Array) -> tuple[State, Any, list[Placed]]:
+    def _begin(self, scenario: Scenario, strategy: Strategy, edges: Array) -> tuple[State, Any, list[Placed]]:
         """The state at time 0, its table, and the volumes that are placed there."""
         if not self._most:
-            s, placed = self._build(case, strategy, edges, self._lengths)
+            s, placed = self._build(scenario, strategy, edges, self._lengths)
             return s, table_of(s), placed
-        about = replace(strategy, name=""), _without_limits(case.scenario)
+        about = strategy, _without_limits(scenario)
         starts = self._starts
         found = (at for at, each in enumerate(starts) if each.edges is edges and each.about == about)
         at = next(found, None)
         if at is None:
-            start = Start(about, edges, *self._build(case, strategy, edges, NO_LENGTHS))
+            start = Start(about, edges, *self._build(scenario, strategy, edges, NO_LENGTHS))
         else:
             start = starts.pop(at)
         self._starts = [start, *starts][: self._most]
         same = {*self.trace, "edges"}  # a run leaves these as they are
         s, table = again(start.state, same, self._lengths)
-        fill_caches(s, case.scenario, strategy)
+        fill_caches(s, scenario, strategy)
         return s, table, start.placed
 
     def _build(
-        self, case: Case, strategy: Strategy, edges: Array, lengths: Mapping[str, int]
+        self, scenario: Scenario, strategy: Strategy, edges: Array, lengths: Mapping[str, int]
     ) -> tuple[State, list[Placed]]:
+        case = replace(self.case, scenario=scenario)
         placed, as_records = self._place(case, strategy)
         s = build(case, strategy, self.names, self.trace, len(self.ids), len(self.asked), edges)
         s = room_for(s, len(placed), lengths)
@@ -211,7 +211,7 @@ class Prepared:
         """Place what is there at the start, or give what the run before had, if it is the same."""
         owns_store = case.scenario.cinder.internal_tenant_owns_store
         specs = _without_limits(case.scenario)["backends"]
-        about = replace(strategy, name=""), case.scenario.store, specs, owns_store
+        about = strategy, case.scenario.store, specs, owns_store
         if self._placed is None or self._placed[0] != about:
             _, placed = place(case, strategy, UsageMeter(lambda: 0.0, [], []), 0, self._initial)
             codes = [
