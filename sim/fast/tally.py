@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sim.fast.jit import compiled, entry
 from sim.fast.state import DOWNLOAD, NO_SOURCE, Array
 from sim.model.records import SOURCES
@@ -18,10 +20,7 @@ FAILED, NEXT, PLACE = range(len(SOURCES), len(SOURCES) + 3)
 
 @entry
 def tally(
-    end: Array,
-    host: Array,
-    source: Array,
-    available: Array,
+    rows: Array,
     other: Array,
     asked: Array,
     place: Array,
@@ -34,7 +33,7 @@ def tally(
     first: Array,
     seconds: Array,
 ) -> float:
-    """Count creates, one a row of the first arrays, by pool (0 being none) and tier. Returns the last end.
+    """Count creates, of which `rows` has the results, by pool (0 being none) and tier. Returns the last end.
 
     `other` marks creates without an image: only their errors count. Of T tiers and B blocks, `place` is
     tier * B + block. `slow_s` (T + 1): above it one is slow, by tier, then for all; above `boot_timeout_s` it
@@ -44,26 +43,29 @@ def tally(
     """
     blocks = made_s.shape[1]
     width = (len(slow_s) - 1) * blocks
-    for row in range(len(end)):
-        at = (host[row] + 1) * width + place[row]
-        if other[row]:
-            places[at, FAILED] += int(not available[row])
+    # An index without a sign counts from no array's end: compiled code does not ask whether it does.
+    for number in range(len(rows)):
+        row = rows[number]
+        at = np.uintp((row["host"] + 1) * width + place[number])
+        if other[number]:
+            places[at, FAILED] += int(not row["available"])
         else:
-            places[at, source[row]] += 1
+            places[at, np.uintp(row["source"])] += 1
     begin = 0
-    for at in range(len(places)):
-        places[at, NEXT] = begin
+    for each in range(len(places)):
+        places[each, NEXT] = begin
         for of in range(NO_SOURCE + 1, len(SOURCES)):
-            begin += places[at, of]
+            begin += places[each, of]
     last_end = 0.0
-    for row in range(len(end)):
-        last_end = max(last_end, end[row])
-        if source[row] != NO_SOURCE:
-            at = (host[row] + 1) * width + place[row]
-            seconds[places[at, NEXT]] = end[row] - asked[row]
+    for number in range(len(rows)):
+        row = rows[number]
+        last_end = max(last_end, row["end"])
+        if row["source"] != NO_SOURCE:
+            at = np.uintp((row["host"] + 1) * width + place[number])
+            seconds[np.uintp(places[at, NEXT])] = row["end"] - asked[number]
             places[at, NEXT] += 1
-            if source[row] == DOWNLOAD:
-                counts[at // blocks, DOWNLOADED] += size_bytes[row]
+            if row["source"] == DOWNLOAD:
+                counts[at // np.uintp(blocks), DOWNLOADED] += size_bytes[number]
     _add_up(places, seconds, slow_s, boot_timeout_s, counts, made_s, first)
     return last_end
 
@@ -84,8 +86,7 @@ def _add_up(
     for at in range(len(places)):
         group, block, last = at // blocks, at % blocks, places[at, NEXT]
         total, slow, slow_all, late = 0.0, 0, 0, 0
-        for number in range(begin, last):
-            taken = seconds[number]
+        for taken in seconds[begin:last]:
             total += taken
             slow += int(taken > slow_s[group % tiers])
             slow_all += int(taken > slow_s[tiers])

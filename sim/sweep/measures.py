@@ -133,9 +133,8 @@ class Measurer:
         counts = np.zeros((groups, IN_BLOCKS + len(COUNTS) * self.blocks), np.int64)
         made_s, places = np.zeros((groups, self.blocks)), np.zeros((groups * self.blocks, PLACE), np.int64)
         first, seconds = np.zeros(groups + 1, np.int64), np.empty(len(done))
-        became = (done["end"], done["host"], done["source"], done["available"])
         counted = (places, counts, made_s, first, seconds)
-        last_end = tally(*became, *self._of_creates, boot_timeout_s, *counted)
+        last_end = tally(done, *self._of_creates, boot_timeout_s, *counted)
         if self._first:
             last_end = max(last_end, float(s.rows["end"][: self._first].max()))
         by_pool = -1, tiers
