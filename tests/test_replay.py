@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.fast.replay import LookUps, curve_by_count, curve_by_size, look_ups, replay
+import sim.fast.replay
+from sim.fast.replay import LookUps, curve_by_count, curve_by_size, look_ups, replay, replay_in_stretches
 
 EXAMPLES = settings(max_examples=150, deadline=None)
 
@@ -98,6 +99,48 @@ def test_replay_is_cinders_cache(asked: Asked, max_size_gb: int, max_count: int)
     assert found[2:5] == expected[1:]
     assert (found.hits.tolist(), found.byte_hits.tolist()) == per_group(asked, expected.hit)
     assert replay(asked.look_ups(), max_size_gb, max_count).hit is None
+
+
+@EXAMPLES
+@given(
+    st.integers(1, 30), st.integers(0, 60), st.integers(0, 20), st.integers(2, 9), st.integers(0, 2**32 - 1)
+)
+def test_stretches_are_played_as_one(
+    images: int, max_size_gb: int, max_count: int, stretches: int, seed: int
+) -> None:
+    """Some images change, and small limits refuse some."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, images, 300)
+    versions, groups = rng.random(300) < 0.1, rng.integers(0, 3, 300)
+    size, size_bytes = rng.integers(1, 9, images), rng.integers(1, 10**10, images)
+    asked = look_ups(drawn, size, size_bytes, versions, groups, 3)
+    one, cut = (
+        replay_in_stretches(asked, max_size_gb, max_count, flags=True, stretches=number)
+        for number in (1, stretches)
+    )
+    for name, expected in one._asdict().items():
+        assert np.array_equal(getattr(cut, name), expected), name
+
+
+@pytest.mark.parametrize(
+    ("number", "images", "stretches"),
+    [
+        (0, 0, 1),
+        (99_999, 3, 1),
+        (100_000, 3, 2),
+        (1_000_000, 3, 4),
+        (399_999, 25_000, 1),
+        (400_000, 25_000, 2),
+    ],
+)
+def test_as_many_stretches_as_pay(
+    number: int, images: int, stretches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for each of four cores, but none of so few look-ups that its own start and counts cost more."""
+    asked = look_ups(np.zeros(number), [1] * images)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr(sim.fast.replay, "replay_in_stretches", lambda *given: given[-1])
+    assert replay(asked) == stretches
 
 
 @EXAMPLES

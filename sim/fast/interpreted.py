@@ -77,8 +77,3 @@ def viewed(s: State) -> State:
 def wrapped(x: int) -> int:
     """A whole number as int64 has it after an overflow."""
     return (x + 2**63) % 2**64 - 2**63
-
-
-def trailing_zeros(word: int) -> int:
-    """How many of the lowest bits of a word, which is not 0, are 0."""
-    return (int(word) & -int(word)).bit_length() - 1

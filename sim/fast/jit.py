@@ -20,7 +20,6 @@ from llvmlite import ir
 from numba import types
 from numba.core.imputils import lower_builtin, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
-from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic, models, register_model
 from numba.np import arrayobj
 from numba.np.arrayobj import populate_array
@@ -113,7 +112,6 @@ def _same(x: int) -> int:
 
 # Whole numbers are int64, and what overflows is as with C's; Python's own do not overflow.
 wrapped = interpreted.wrapped if INTERPRETED else _same
-trailing_zeros = interpreted.trailing_zeros if INTERPRETED else numbers.trailing_zeros
 
 
 def table_of(s: State) -> Any:

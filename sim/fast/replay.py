@@ -3,15 +3,21 @@
 The rules are those of `get_entry` and `ensure_space` (cinder/image/cache.py), least recently used first. Here
 N are look-ups, M images, G groups of look-ups (such as tiers) that are counted apart.
 
-The look-ups are themselves the cache's order of use: an entry is known by the look-up that used it last, and
-what is cached are all entries from some look-up on.
+All images lie in a stack, the last looked up on top (Mattson and others 1970). What a cache holds is the top
+of the stack of those that it does not refuse: one after the other, as long as they fit. This holds for images
+of unequal size, and for limits of GiB and of entries at once, as each look-up leaves it so:
 
-As long as no image is refused, what a cache of any size holds is the top of one and the same stack (Mattson
-and others 1970), images of unequal size too: the entries used last, as many as fit. For the cache gives up
-the entries used longest ago, one by one, and no more than it must. So one pass that notes how deep in the
-stack each look-up finds its image (sim/fast/stack.py) gives the hits at every limit, without an error. Only
-the images that a limit refuses differ from limit to limit: a pass for each size that images have, and not
-for each limit, is enough.
+* A hit takes its image to the top, and changes neither what is cached nor what is not.
+* A miss lays its image on top. Entries are given up from below, one by one, and the last of them would not
+  have fitted. If none is, then what comes next in the stack still does not fit: it did not fit even without
+  the new entry.
+* An image that a limit refuses is larger than the limit by itself, so it is refused at each look-up.
+* An image that has changed keeps its size. Its new entry goes where a hit would take the old one.
+
+So what is cached before any look-up is found by looking back from it, and stretches of the look-ups can be
+played at once. And one pass that notes how deep in the stack each look-up finds its image (sim/fast/stack.py)
+gives the hits at every limit, without an error. Only the images that a limit refuses differ from limit to
+limit: a pass for each size that images have, and not for each limit, is enough.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sim.fast.jit import threaded_entry, trailing_zeros
+from sim.fast.jit import compiled, inlined, threaded_entry
 from sim.fast.rules import cache_refuses
 from sim.fast.stack import Bytes, Codes, Groups, Whole, hits_by_limit
 from sim.fast.state import NO_LIMIT
@@ -31,8 +37,7 @@ from sim.model.repeats import repeats
 
 Flags = npt.NDArray[np.bool_]
 
-WORD = 64  # look-ups whose entries are one word of bits
-FIRST = WORD  # the number of the first look-up: 0 is none, and words of bits begin at multiples of 64
+SHORTEST = 50_000  # look-ups of a stretch: a thread pays with more
 
 
 class LookUps(NamedTuple):
@@ -94,27 +99,51 @@ def look_ups(
 
 
 def replay(asked: LookUps, max_size_gb: int = 0, max_count: int = 0, *, flags: bool = False) -> Replayed:
-    """The cache with Cinder's limits `image_volume_cache_max_size_gb` and `_max_count` (0: unlimited)."""
-    images = len(asked.size_gib)
-    hits = np.zeros((asked.groups + 1, images), np.int64)
-    hit = np.zeros(len(asked.image), np.bool_) if flags else None
-    evictions, refusals = _replay(
-        asked.image,
-        asked.group,
-        asked.size_gib,
-        max_size_gb or NO_LIMIT,
-        max_count or NO_LIMIT,
-        np.zeros(images, np.int64),
-        np.zeros(len(asked.image) // WORD + 2, np.uint64),
-        hits,
-        hit,
-    )
+    """The cache with Cinder's limits `image_volume_cache_max_size_gb` and `_max_count` (0: unlimited).
+
+    Uses all cores if there are many look-ups.
+    """
+    counters = (asked.groups + 1) * len(asked.size_gib)  # each stretch has its own, and looks back for images
+    least = max(SHORTEST, 4 * counters)
+    stretches = max(1, min(os.cpu_count() or 1, len(asked.image) // least))
+    return replay_in_stretches(asked, max_size_gb, max_count, flags, stretches)
+
+
+def replay_in_stretches(
+    asked: LookUps, max_size_gb: int, max_count: int, flags: bool, stretches: int
+) -> Replayed:
+    """The same, cut into stretches of look-ups that are played at once."""
+    images, number = len(asked.size_gib), len(asked.image)
+    places = np.arange(images + 1, dtype=np.int32)
+    hits = np.zeros((stretches, asked.groups + 1, images), np.int64)
+    hit = np.zeros(number, np.bool_) if flags else None
+
+    def play(stretch: int) -> tuple[int, int]:
+        """Play one stretch; gives its evictions and refusals."""
+        evictions, refusals = _play(
+            asked.image,
+            asked.group,
+            asked.size_gib,
+            max_size_gb or NO_LIMIT,
+            max_count or NO_LIMIT,
+            number * stretch // stretches,
+            number * (stretch + 1) // stretches,
+            np.roll(places, 1),
+            np.roll(places, -1),
+            np.zeros(images + 1, np.bool_),
+            hits[stretch],
+            hit,
+        )
+        return evictions, refusals
+
+    with ThreadPoolExecutor(stretches) as threads:
+        played = list((threads.map if stretches > 1 else map)(play, range(stretches)))
     if hit is not None:
         hit &= asked.group < asked.groups
-    counted = hits[:-1]
-    return Replayed(
-        counted.sum(axis=1), counted @ asked.size_bytes, evictions, int(hits[-1].sum()), refusals, hit
-    )
+    summed = hits.sum(axis=0)
+    counted, stale = summed[:-1], int(summed[-1].sum())
+    evictions, refusals = (sum(each) for each in zip(*played, strict=True))
+    return Replayed(counted.sum(axis=1), counted @ asked.size_bytes, evictions, stale, refusals, hit)
 
 
 def curve_by_count(asked: LookUps) -> Curve:
@@ -167,56 +196,101 @@ def _mark_changed(
         last[x] = k + 1
 
 
+@inlined
+def _move(x: np.uint64, above: np.uint64, up: Codes, down: Codes) -> None:
+    """Take image `x` from its place in the stack to right below another."""
+    upper, lower = np.uint64(up[x]), np.uint64(down[x])
+    down[upper] = lower
+    up[lower] = upper
+    below = np.uint64(down[above])
+    down[x] = below
+    up[below] = x
+    down[above] = x
+    up[x] = above
+
+
+@compiled
+def _begin(
+    image: Codes,
+    size_gib: Whole,
+    max_size_gb: int,
+    max_count: int,
+    begin: int,
+    up: Codes,
+    down: Codes,
+    cached: Flags,
+) -> tuple[int, int, int]:
+    """Fill the cache with what it holds before look-up `begin`; gives `edge`, the entries' GiB and number."""
+    most, used, count = 0, 0, 0
+    for size in size_gib:
+        most += int(not cache_refuses(size, max_size_gb))
+    most = min(most, max_count)  # where there are so many entries, no look-up before can add one
+    lowest = np.uint64(size_gib.size)
+    k = begin
+    while k > 0 and count < most:
+        k -= 1
+        x = np.uint64(image[k])
+        size = size_gib[x]
+        if cached[x] or cache_refuses(size, max_size_gb):
+            continue
+        if used + size > max_size_gb:
+            break
+        used += size
+        count += 1
+        cached[x] = True
+        _move(x, lowest, up, down)
+        lowest = x
+    return down[lowest], used, count
+
+
 @repeats("cinder.image.cache:ImageVolumeCache", "get_entry", "ensure_space")
 @threaded_entry
-def _replay(
+def _play(
     image: Codes,
     group: Groups,
     size_gib: Whole,
     max_size_gb: int,
     max_count: int,
-    last: Whole,
-    live: npt.NDArray[np.uint64],
+    begin: int,
+    end: int,
+    up: Codes,
+    down: Codes,
+    cached: Flags,
     hits: Whole,
     hit: Flags | None,
 ) -> tuple[int, int]:
-    """`hits` by group and image, `hit` by look-up; gives evictions and refusals.
+    """Play look-ups `begin` to `end`: `hits` by group and image, `hit` by look-up.
 
-    An entry is known by the number of the look-up that used it last, which `last` (M,) has by image. All that
-    is cached was used at `oldest` or later. `live` has a bit for each look-up, set if it is some entry's, so
-    that the next to give up is found without looking at all in between. A stale entry goes and comes
-    at once, which leaves its place to the new one: nothing else is given up.
+    Gives evictions and refusals. The stack is a ring, `up` and `down` (M+1,), of the M images and of place M,
+    below which lies the image last looked up. `cached` (M+1,) has which images lie above `edge`. Hits and
+    misses alike take their image to the top: mispredicted branches cost most, and the one left is whether an
+    entry has to go. A stale entry goes and comes at once, which leaves its place to the new one: nothing else
+    is given up.
     """
-    one = np.uint64(1)
-    oldest, used, count, evictions, refusals = FIRST, 0, 0, 0, 0
-    for k in range(image.size):
-        number = k + FIRST
-        x = image[k]
-        before = last[x]
-        if before >= oldest:
-            hits[group[k], x] += 1
-            if hit is not None:
-                hit[k] = True
-            live[before >> 6] &= ~(one << np.uint64(before & 63))
-        else:
-            size = size_gib[x]
-            if cache_refuses(size, max_size_gb):
-                refusals += 1
-                continue
-            used += size
-            count += 1
-            while used > max_size_gb or count > max_count:
-                w = oldest >> 6
-                word = live[w]
-                while word == 0:
-                    w += 1
-                    word = live[w]
-                victim = (w << 6) + int(trailing_zeros(word))
-                live[w] = word & (word - one)
-                used -= size_gib[image[victim - FIRST]]
-                count -= 1
-                evictions += 1
-                oldest = victim + 1
-        last[x] = number
-        live[number >> 6] |= one << np.uint64(number & 63)
+    top = np.uint64(size_gib.size)
+    evictions, refusals = 0, 0
+    first, used, count = _begin(image, size_gib, max_size_gb, max_count, begin, up, down, cached)
+    edge = np.uint64(first)
+    for k in range(np.uint64(begin), np.uint64(end)):  # unsigned: Numba need not look for negative positions
+        x = np.uint64(image[k])
+        size = size_gib[x]
+        if cache_refuses(size, max_size_gb):
+            refusals += 1
+            continue
+        found = int(cached[x])
+        hits[np.uint64(group[k]), x] += found
+        if hit is not None:
+            hit[k] = cached[x]
+        cached[x] = True
+        if x == edge:
+            edge = np.uint64(down[x])
+        _move(x, top, up, down)
+        used += (1 - found) * size
+        count += 1 - found
+        while used > max_size_gb or count > max_count:
+            edge = np.uint64(up[edge])
+            cached[edge] = False
+            used -= size_gib[edge]
+            count -= 1
+            evictions += 1
     return evictions, refusals

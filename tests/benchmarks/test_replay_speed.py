@@ -4,8 +4,9 @@ The same look-ups, Zipf's with exponent 0.9 over 2,000 images, and the same miss
 from a file of its own fastest format, mapped into memory, and has a table of hashes no larger than it needs.
 Times depend on the machine and are never asserted; what counts are the ratios, and by which power of the
 look-ups and of the images a time grows. Times are the process's own, so that other work on the machine counts
-less; where several processes work at once, they are the clock's. With the benchmarks disabled, few look-ups
-are made once, to see that all still run.
+less. Where a name says "all cores" they are the clock's, and nothing else should run: for libCacheSim, too,
+which plays a limit on one core. With the benchmarks disabled, few look-ups are made once, to see that all
+still run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ import numpy.typing as npt
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sim.fast.replay import LookUps, curve_by_count, curve_by_size, look_ups, replay
+from sim.fast.replay import (
+    LookUps,
+    Replayed,
+    curve_by_count,
+    curve_by_size,
+    look_ups,
+    replay,
+    replay_in_stretches,
+)
 
 IMAGES, LOOK_UPS, FEW = 2_000, 1_000_000, 5_000
 HASH_POWER = 14  # 2^14 places in libCacheSim's table: it is fastest with these
@@ -44,6 +53,9 @@ JOBS: dict[str, Callable[[LookUps], Any]] = {
     "200 sizes": lambda asked: curve_by_size(asked, np.geomspace(40, asked.size_gib.sum(), 200).astype(int)),
 }
 OWN_TIME = pytest.mark.benchmark(timer=time.process_time)
+CORES = pytest.mark.parametrize(
+    "cores", [pytest.param("", id="one core", marks=OWN_TIME), pytest.param(", all cores", id="all cores")]
+)
 
 Rates = dict[str, float]
 Numbers = npt.NDArray[np.int64]
@@ -118,21 +130,30 @@ def timed(
     return result
 
 
-@OWN_TIME
-@pytest.mark.parametrize("name", LIMITS)
-def test_libcachesim(name: str, trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
-    ready = partial(opened, trace, *LIMITS[name])
-    timed(benchmark, rates, f"libCacheSim, {name}", LOOK_UPS, call, setup=lambda: ((ready(),), {}))
+@CORES
+@pytest.mark.parametrize("limit", LIMITS)
+def test_libcachesim(limit: str, cores: str, trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
+    """On one core, timed both ways."""
+    ready = partial(opened, trace, *LIMITS[limit])
+    timed(benchmark, rates, f"libCacheSim, {limit}{cores}", LOOK_UPS, call, setup=lambda: ((ready(),), {}))
 
 
-@OWN_TIME
-@pytest.mark.parametrize("name", LIMITS)
-def test_replay(name: str, asked: LookUps, trace: Path, benchmark: BenchmarkFixture, rates: Rates) -> None:
-    by, limit = LIMITS[name]
-    limits = {"max_count": limit} if by == "count" else {"max_size_gb": limit}
-    replay(asked, **limits)  # compiled
-    found = timed(benchmark, rates, name, LOOK_UPS, lambda: replay(asked, **limits))
-    assert 1 - found.hits[0] / len(asked.image) == pytest.approx(miss_ratio(trace, by, limit), abs=1e-9)
+@CORES
+@pytest.mark.parametrize("limit", LIMITS)
+def test_replay(
+    limit: str, cores: str, asked: LookUps, trace: Path, benchmark: BenchmarkFixture, rates: Rates
+) -> None:
+    by, most = LIMITS[limit]
+    limits = (0, most) if by == "count" else (most, 0)
+
+    def play() -> Replayed:
+        return (
+            replay(asked, *limits) if cores else replay_in_stretches(asked, *limits, flags=False, stretches=1)
+        )
+
+    play()  # compiled
+    found = timed(benchmark, rates, f"{limit}{cores}", LOOK_UPS, play)
+    assert 1 - found.hits[0] / len(asked.image) == pytest.approx(miss_ratio(trace, by, most), abs=1e-9)
 
 
 NAME_OF_SIZES = f"{len(SIZES)} sizes at once, all cores"
