@@ -194,7 +194,7 @@ def test_a_damaged_cell_is_not_read() -> None:
 
     text = Result("d", {"seed": 1}, "none", 0, requests=3).to_json()
     assert Result.of_json(text).requests == 3
-    for other in ("{}", "null", text.replace('"requests": 3', '"requests": 4'), text.replace("none", "both")):
+    for other in ("{}", "null", text.replace('"requests":3', '"requests":4'), text.replace("none", "both")):
         with pytest.raises(ValueError, match="damaged or changed"):
             Result.of_json(other)
 
