@@ -19,7 +19,7 @@ from sim.sweep.cells import Known
 from sim.sweep.cluster import Scheduler
 from sim.sweep.sweep import sweep
 from sim.sweep.varying import Point
-from sim.workload.loading import load
+from sim.workload.loading import drawn, load, read
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Load:
 
 def load_of(path: Path, changes: Mapping[str, Any], replications: int, warm_up_s: float) -> Load:
     """Read the workload with changes of `workload.growth` and other keys. Raises BadInput."""
-    values = {tuple(key.split(".")): value for key, value in changes.items()}
-    cases = [load(path, replication=number, values=values) for number in range(replications)]
+    changed = read(path, values={tuple(key.split(".")): value for key, value in changes.items()})
+    cases = [drawn(changed, number) for number in range(replications)]
     if replications > 1 and cases[0].scenario.workload.generate is None:
         raise BadInput([f"{path}: a trace has one history: replications need workload.generate"])
-    return Load(load(path), cases, changes, warm_up_s)
+    return Load(load(path) if changes else cases[0], cases, changes, warm_up_s)
 
 
 class Simulator:

@@ -33,7 +33,7 @@ from sim.sweep.cluster import Scheduler, connected
 from sim.sweep.measures import Measurer
 from sim.sweep.results import ALL, Result, table_of
 from sim.sweep.varying import Point, Varied, check, refuse_many, reloads
-from sim.workload.loading import load
+from sim.workload.loading import drawn, read
 
 WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
 MESSAGE_S = 0.05  # a process gets so many cells at a time that they take about so long, but no more than WAVE
@@ -43,6 +43,7 @@ FEWEST, MOST, EVENTS = 4, 64, 500_000
 STARTS = 3  # of each: a plan asks for one strategy after the other, in turn
 
 _prepared: dict[Any, Measurer] = {}  # of this process, in the order of use
+_undrawn: dict[Any, Case] = {}  # up to FEWEST generated workloads as they were read
 
 
 def sweep(
@@ -276,12 +277,24 @@ def _make_place() -> None:
 
 
 def _prepare(path: Path, cell: Cell) -> Measurer:
+    case = drawn(_read(path, cell), cell.replication)
+    counted = cell.counted
+    return Measurer(Prepared(case, STARTS), counted.warm_up_s, dict(counted.slow_s), counted.in_blocks)
+
+
+def _read(path: Path, cell: Cell) -> Case:
+    """The case of a cell, and of its other replications: what is drawn needs no file again."""
     reloading = _reloading(cell)
-    case = load(path, replication=cell.replication, most_drawn=0 if reloading else None)
+    key = path, cell.base, repr(reloading)
+    if (known := _undrawn.get(key)) is not None:
+        return known
+    case = read(path)
     if _base(case) != cell.base:
         raise RuntimeError(f"{path} or what it names, or the program, is not what the sweep began with")
     if reloading:
-        values = Varied(case.scenario).paths(reloading)
-        case = load(path, replication=cell.replication, values=values)
-    counted = cell.counted
-    return Measurer(Prepared(case, STARTS), counted.warm_up_s, dict(counted.slow_s), counted.in_blocks)
+        case = read(path, values=Varied(case.scenario).paths(reloading))
+    if case.scenario.workload.generate is not None:
+        if len(_undrawn) >= FEWEST:
+            _undrawn.clear()
+        _undrawn[key] = case
+    return case

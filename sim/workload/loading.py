@@ -51,6 +51,32 @@ def load(
     of a generated workload, which is not drawn if about more than `most_drawn` events are expected: its case
     has no events, either. `values` replace those in the file, each at the path of its key.
     """
+    case = read(path, most_events, values=values)
+    generated = case.scenario.workload.generate is not None
+    if generated and most_drawn is not None and _busier(case).expected_events > most_drawn:
+        return _undrawn(case, replication)
+    return drawn(case, replication)
+
+
+def drawn(case: Case, replication: int) -> Case:
+    """What `load` returns, from what `read` did. Raises BadInput."""
+    if case.scenario.workload.generate is not None:
+        case = _generated(case, replication)
+        case = replace(case, images=_imported(case.scenario, case.images))  # a workload may make its own
+    _check_owners(case)
+    return _changed(case)
+
+
+def read(
+    path: str | os.PathLike[str],
+    most_events: int | None = None,
+    *,
+    values: Mapping[tuple[str, ...], object] | None = None,
+) -> Case:
+    """Read a scenario and every file it names, for `drawn`; `load` says what the arguments are.
+
+    A generated workload has no events yet, and a trace has not changed yet.
+    """
     path = Path(path)
     problems = Problems()
     raw = read_yaml(path, problems)
@@ -82,15 +108,10 @@ def load(
     problems.raise_any()
     assert scenario is not None
     images = _imported(scenario, images)
-    case = Case(path, scenario, images, trace, initial) if trace is not None else None
-    if case is None:
-        busier = _busier(path, scenario)
-        if most_drawn is not None and busier.expected_events > most_drawn:
-            return _undrawn(path, scenario, busier, images, initial, replication)
-        case = _generated(path, scenario, busier, images, initial, replication)
-        case = replace(case, images=_imported(scenario, case.images))  # a workload may make its own
-    _check_owners(case)
-    return _changed(case)
+    if trace is None:
+        assert scenario.workload.generate is not None
+        trace = Trace(empty_events(), scenario.workload.generate.start, path)
+    return Case(path, scenario, images, trace, initial)
 
 
 def _imported(scenario: Scenario, images: dict[str, Image]) -> dict[str, Image]:
@@ -150,18 +171,16 @@ def _check_owners(case: Case) -> None:
         raise BadInput(problems)
 
 
-def _busier(path: Path, scenario: Scenario) -> Generate:
+def _busier(case: Case) -> Generate:
     """The parameters of a generated workload after growth. Raises BadInput if this machine cannot hold its
     events."""
-    spec = scenario.workload.generate
+    path, workload = case.path, case.scenario.workload
+    spec = workload.generate
     assert spec is not None
     try:
         # Growth draws more from the same process instead of copies: storms come more often, too.
         busier = spec.model_validate(
-            {
-                **spec.model_dump(by_alias=True),
-                "creates_per_day": scenario.workload.growth * spec.creates_per_day,
-            }
+            {**spec.model_dump(by_alias=True), "creates_per_day": workload.growth * spec.creates_per_day}
         )
     except ValidationError as error:
         raise BadInput([f"{path}: workload.growth: {each['msg']}" for each in error.errors()]) from None
@@ -172,34 +191,23 @@ def _busier(path: Path, scenario: Scenario) -> Generate:
     return busier
 
 
-def _undrawn(
-    path: Path,
-    scenario: Scenario,
-    spec: Generate,
-    images: dict[str, Image],
-    initial: pd.DataFrame,
-    replication: int,
-) -> Case:
+def _undrawn(case: Case, replication: int) -> Case:
     """The case of a generated workload without its events. Its images are those of the start."""
     from sim.workload.generate import catalogue
 
-    lines = images or {line.image_id: line for line in catalogue(spec, Streams(scenario.seed, replication))}
-    return Case(path, scenario, lines, Trace(empty_events(), spec.start, path), initial, replication)
+    streams = Streams(case.scenario.seed, replication)
+    lines = case.images or {line.image_id: line for line in catalogue(_busier(case), streams)}
+    return replace(case, images=lines, replication=replication)
 
 
-def _generated(
-    path: Path,
-    scenario: Scenario,
-    spec: Generate,
-    images: dict[str, Image],
-    initial: pd.DataFrame,
-    replication: int,
-) -> Case:
+def _generated(case: Case, replication: int) -> Case:
     """The case of a generated workload; raises BadInput if it contradicts the initial state."""
     from sim.workload.generate import generate
 
+    path, scenario, initial = case.path, case.scenario, case.initial
     served = [tier for tier in scenario.tiers if scenario.hosts_of(tier)]
-    made = generate(spec, tuple(images.values()), served, scenario.seed, replication, path)
+    images = tuple(case.images.values())
+    made = generate(_busier(case), images, served, scenario.seed, replication, path)
     problems = Problems()
     file = path.parent / (scenario.workload.initial or "")
     for name in sorted(set(initial["image_id"]) - {"", *made.images}):
@@ -208,7 +216,7 @@ def _generated(
     for name in sorted(there and there.intersection(made.trace.events["volume_id"])):
         problems.add(file, "", f"volume {quoted(name)} is also generated", "volume is also generated")
     problems.raise_any()
-    return Case(path, scenario, made.images, made.trace, initial, replication)
+    return replace(case, images=made.images, trace=made.trace, replication=replication)
 
 
 def _read_workload(
