@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import joblib
+from typing import TYPE_CHECKING
 
 from sim.inputs.problems import BadInput, printable
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Scheduler:
 
 
 @contextmanager
-def connected(to: Scheduler | str) -> Iterator[None]:
-    """Let joblib run on the workers of a scheduler. Raises BadInput if none answers."""
+def connected(to: Scheduler | str) -> Iterator[Client]:
+    """A client of a scheduler, for joblib's backend `dask`. Raises BadInput if none answers."""
     scheduler = Scheduler(to) if isinstance(to, str) else to
     try:
         from distributed import Client
@@ -49,5 +51,5 @@ def connected(to: Scheduler | str) -> Iterator[None]:
     except Exception as error:  # distributed checks an address in many places, each in its own way
         what = f"no scheduler answers at {printable(scheduler.address)}: {error or type(error).__name__}"
         raise BadInput([f"--dask: {what}"]) from None
-    with client, joblib.parallel_config("dask", client=client):
-        yield
+    with client:
+        yield client

@@ -7,7 +7,8 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -28,7 +29,7 @@ from sim.inputs.cinders import Cinder, CinderFailed
 from sim.inputs.problems import BadInput
 from sim.inputs.scenario import Case
 from sim.model.sources import digest_of
-from sim.sweep.cells import Cell, Counted, Known, holds
+from sim.sweep.cells import Alike, Cell, Counted, Known, holds
 from sim.sweep.cluster import Scheduler, connected
 from sim.sweep.measures import Measurer
 from sim.sweep.results import ALL, Result, table_of
@@ -199,10 +200,11 @@ def _results(
     # Neighbours often have the same result, and should not run at the same time: the order is by chance.
     for cell in sorted(cells, key=lambda cell: cell.digest):
         by_workload.setdefault(_workload_of(cell), []).append(cell)
-    workloads = [by_workload[key] for key in sorted(by_workload)]
+    # The workload as it is comes first: of the processes, most have it prepared, and would need its place.
+    workloads = [by_workload[key] for key in sorted(by_workload, key=lambda of: (of[0] != repr(()), of))]
     if dask is None and any(cell.cinder is None for cell in cells):
         compiled()
-    with _backend(dask, workers):
+    with _processes(dask, workers) as how:
         count = max(FEWEST, min(MOST, EVENTS // max(len(case.trace.events), 1)) // 2)
         for first in range(0, len(workloads), count):
             together = workloads[first : first + count]
@@ -210,26 +212,51 @@ def _results(
             for alike, before in groups:
                 for result in before:
                     yield from alike.held(result)
-            at_once = 1
-            while wave := {cell.digest: (cell, alike) for alike, _ in groups for cell in alike.take(WAVE)}:
-                calls = ((path, cell) for cell, _ in wave.values())
+            yield from _in_waves(path, [alike for alike, _ in groups], known, how)
+
+
+def _in_waves(path: Path, groups: Sequence[Alike], known: Known, how: Mapping[str, Any]) -> Iterator[Result]:
+    """Run the cells of groups, a wave after the other. `how`: see `_processes`.
+
+    Each half of the groups has waves of its own: while this process looks at the results of one and chooses
+    the next, others run the other.
+    """
+    running: deque[tuple[Sequence[Alike], dict[str, tuple[Cell, Alike]], Generator[Result]]] = deque()
+    at_once = 1
+
+    def begin(half: Sequence[Alike]) -> None:
+        if wave := {cell.digest: (cell, alike) for alike in half for cell in alike.take(WAVE)}:
+            calls = ((path, cell) for cell, _ in wave.values())
+            with joblib.parallel_config(**how):
                 share = math.ceil(len(wave) / joblib.effective_n_jobs(None))  # more leaves processes idle
-                for result in results(run_cell, calls, at_once=min(at_once, share)):
-                    at_once = int(min(max(MESSAGE_S / max(result.cell_s, 1e-9), 1), WAVE))
-                    cell, alike = wave[result.digest]
-                    known.add(cell, result)
-                    yield result
-                    yield from alike.held(result)
+                running.append((half, wave, results(run_cell, calls, at_once=min(at_once, share))))
+
+    try:
+        begin(groups[: len(groups) // 2])
+        begin(groups[len(groups) // 2 :])
+        while running:
+            half, wave, found = running[0]
+            for result in found:
+                at_once = int(min(max(MESSAGE_S / max(result.cell_s, 1e-9), 1), WAVE))
+                cell, alike = wave[result.digest]
+                known.add(cell, result)
+                yield result
+                yield from alike.held(result)
+            running.popleft()
+            begin(half)
+    finally:
+        for *_, found in running:
+            found.close()
 
 
 @contextmanager
-def _backend(dask: Scheduler | str | None, workers: int) -> Iterator[None]:
+def _processes(dask: Scheduler | str | None, workers: int) -> Iterator[dict[str, Any]]:
+    """Arguments of `joblib.parallel_config`, which each call needs anew: it ends what it has from there."""
     if dask is None:
-        with joblib.parallel_config("loky", n_jobs=workers):
-            yield
+        yield {"backend": "loky", "n_jobs": workers}
         return
-    with connected(dask):
-        yield
+    with connected(dask) as client:
+        yield {"backend": "dask", "client": client}
 
 
 def run_cell(path: Path, cell: Cell) -> Result:
