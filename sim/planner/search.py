@@ -115,10 +115,8 @@ def search(load: Load, targets: Targets, simulator: Simulator) -> Plan:
     today, without = next(runs), next(runs)
     required = required_of(targets, scenario, today, without)
     task = Task(scenario, targets, sample_of(today, scenario.seed), required)
-    choosers, simulated = {}, {}
-    for name in names:
-        coarse = Batch(limits[name], [next(runs) for _ in wanted[name]])
-        choosers[name], simulated[name] = _chooser(task, simulator, name, together, coarse)
+    coarse = {name: Batch(limits[name], [next(runs) for _ in wanted[name]]) for name in names}
+    choosers, simulated = _choosers(task, simulator, together, coarse)
     found = {name: _confirmed(chooser, simulator) for name, chooser in choosers.items()}
     best = min(found.values(), key=lambda each: each.rank(targets.goals))
     kept = _todays(task, simulator, choosers.get(scenario.todays_strategy()))
@@ -149,22 +147,32 @@ def _looked_at(
     return candidates(load.case.scenario, strategy, together, spans, planned)
 
 
-def _chooser(
-    task: Task, simulator: Simulator, strategy: str, together: Groups, coarse: Batch
-) -> tuple[Chooser, list[Simulated]]:
-    """A chooser with the coarse grid, and with finer limits near its best choice there; and their points."""
-    simulated = list(map(Simulated, in_turn(together, coarse.limits), coarse.runs))
-    chooser = Chooser(table_of(task.scenario, strategy, together, [coarse]), task)
-    choice = chooser.choose({})
-    # Where budgets decide, there may be room above what was chosen.
-    above = not task.targets.goals or choice.short > 0
-    near = {group: finer(coarse.limits[group], each, above) for group, each in choice.limits.items()}
-    if not any(near.values()):
-        return chooser, simulated
-    shown = {group: of or [choice.limits[group]] for group, of in near.items()}
-    finest = Batch(near, simulator.run(points(strategy, together, shown, simulator.load.common)))
-    simulated += map(Simulated, in_turn(together, shown), finest.runs)
-    return Chooser(table_of(task.scenario, strategy, together, [coarse, finest]), task), simulated
+def _choosers(
+    task: Task, simulator: Simulator, together: Groups, coarse: Mapping[str, Batch]
+) -> tuple[dict[str, Chooser], dict[str, list[Simulated]]]:
+    """By strategy, a chooser with the coarse grid and with finer limits near its best choice there; and their
+    points.
+    """
+    simulated, near, shown = {}, {}, {}
+    choosers = {
+        name: Chooser(table_of(task.scenario, name, together, [of]), task) for name, of in coarse.items()
+    }
+    for name, chooser in choosers.items():
+        simulated[name] = list(map(Simulated, in_turn(together, coarse[name].limits), coarse[name].runs))
+        choice = chooser.choose({})
+        # Where budgets decide, there may be room above what was chosen.
+        above = not task.targets.goals or choice.short > 0
+        limits = coarse[name].limits
+        near[name] = {group: finer(limits[group], each, above) for group, each in choice.limits.items()}
+        if any(near[name].values()):
+            shown[name] = {group: of or [choice.limits[group]] for group, of in near[name].items()}
+    wanted = {name: points(name, together, of, simulator.load.common) for name, of in shown.items()}
+    runs = iter(simulator.run([point for each in wanted.values() for point in each]))
+    for name, its in wanted.items():
+        finest = Batch(near[name], [next(runs) for _ in its])
+        simulated[name] += map(Simulated, in_turn(together, shown[name]), finest.runs)
+        choosers[name] = Chooser(table_of(task.scenario, name, together, [coarse[name], finest]), task)
+    return choosers, simulated
 
 
 # -- simulated whole -----------------------------------------------------------------------------------
