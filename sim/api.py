@@ -6,7 +6,7 @@ Everything heavy is imported where it is needed: Cinder alone takes seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sim.inputs.problems import BadInput
 from sim.run import not_comparable, not_compiled, run, unknown
@@ -219,6 +219,7 @@ def plan(
     workers: int = -1,
     dask: Scheduler | str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    draw: Callable[[Answer], Any] | None = None,
 ) -> Answer:
     """Choose the strategy and the limits of every backend's cache, such as
     `plan("scenario.yaml", Targets(hit_rate={"flash": 0.9}))`.
@@ -229,6 +230,7 @@ def plan(
     - warm_up_s: earlier creates do not count.
     - folder: keeps the finished cells; see `sim.sweep.sweep.sweep` for it, `workers` and `dask`.
     - progress: called with the number of finished cells and of all cells so far.
+    - draw: see `sim.planner.answer.answer_of`.
 
     Raises `BadInput`.
     """
@@ -238,4 +240,4 @@ def plan(
     from sim.planner.simulator import PlanOptions
 
     options = PlanOptions(growth, train, replications, warm_up_s, folder, workers, dask, progress)
-    return answer_of(Path(path), targets, options)
+    return answer_of(Path(path), targets, options, draw)

@@ -38,7 +38,9 @@ from sim.inputs.problems import BadInput, printable
 
 if TYPE_CHECKING:
     from sim.inputs.scenario import Case
+    from sim.planner.answer import Answer
     from sim.planner.targets import Targets
+    from sim.report.parts import Section
 
 MOST_CREATES = 50_000_000  # of all replications, which are in memory together
 REPLICATIONS = 8  # draws of a generated workload, unless --replications says otherwise
@@ -119,6 +121,12 @@ def replications_of(replications: int | None, case: Case) -> int:
     return replications
 
 
+def _drawn(answer: Answer) -> list[Section]:
+    from sim.report.planned import drawn_of  # slow to import
+
+    return drawn_of(answer)
+
+
 @command()
 def plan(
     scenario: Scenario,
@@ -176,6 +184,7 @@ def plan(
                 workers=workers,
                 dask=scheduler,
                 progress=done,
+                draw=_drawn,
             )
         from sim.report.planned import write_plan
 

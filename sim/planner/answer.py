@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +55,7 @@ class Answer:
     `document`: the whole plan as JSON, with stable keys. `candidates`: all limits that were simulated.
     `frontier`: those candidates that no other beats in both space and hits. `today` and `planned`: full runs
     with today's settings and with the plan. `explored`: all points that were simulated as a whole.
+    `drawn`: see `answer_of`.
     """
 
     document: dict[str, Any]
@@ -62,6 +64,7 @@ class Answer:
     today: Whole
     planned: Whole
     explored: Explored
+    drawn: Any = None
 
     def write(self, folder: Path) -> None:
         """Write `plan.json`, `candidates.csv` and `frontier.csv`, in one step. Raises OSError."""
@@ -75,8 +78,14 @@ class Answer:
                 path.write_text(text, encoding="utf-8")
 
 
-def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:
-    """Choose the strategy and the limits of every backend's cache for a scenario. Raises BadInput."""
+def answer_of(
+    path: Path, targets: Targets, options: PlanOptions, draw: Callable[[Answer], Any] | None = None
+) -> Answer:
+    """Choose the strategy and the limits of every backend's cache for a scenario. Raises BadInput.
+
+    `draw`: called in a thread with the answer, of whose document all that stands behind the settings is not
+    known yet. `Answer.drawn` is what it returns.
+    """
     changes: dict[str, Any] = {} if options.growth == 1 else {"workload.growth": options.growth}
     load = load_of(path, changes, options.replications, options.warm_up_s)
     rest = None
@@ -87,18 +96,26 @@ def answer_of(path: Path, targets: Targets, options: PlanOptions) -> Answer:
     simulator = Simulator(load, targets, options)
     plan = search(load, targets, simulator)
     case, strategy = planned_case(plan), plan.best.choice.strategy
-    with closing(_run_by_cinder(case, strategy, options)) as checking:
-        today, planned = whole(load.case, plan.todays_strategy), whole(case, strategy)
-        told = document(plan, today, planned)
-        candidates, points = candidates_table(plan), explored(plan, told["today"]["tiers"])
+    with closing(_run_by_cinder(case, strategy, options)) as checking, ThreadPoolExecutor(1) as thread:
+        settled = thread.submit(_settled, plan, case, draw)
         sensitive = sensitivity(plan, simulator)
         tested = {} if rest is None else {"back_test": back_test(plan, rest)}
-        told |= {"checked_by_cinder": checked(next(checking), planned.records)}
-        told |= {"sensitivity": sensitive, **tested}
+        answer = settled.result()
+        told: dict[str, Any] = {"checked_by_cinder": checked(next(checking), answer.planned.records)}
+    told |= {"sensitivity": sensitive, **tested}
     every = [simulator] if rest is None else [simulator, rest]
     told["cells"] = sum(each.cells for each in every)
     told["requests_simulated"] = sum(each.requests for each in every)
-    return Answer(told, candidates, frontier_table(candidates), today, planned, points)
+    return replace(answer, document=answer.document | told)
+
+
+def _settled(plan: Plan, case: Case, draw: Callable[[Answer], Any] | None) -> Answer:
+    """What this process makes of a plan alone, while others check it and try other inputs."""
+    today, planned = whole(plan.load.case, plan.todays_strategy), whole(case, plan.best.choice.strategy)
+    told, candidates = document(plan, today, planned), candidates_table(plan)
+    points = explored(plan, told["today"]["tiers"])
+    answer = Answer(told, candidates, frontier_table(candidates), today, planned, points)
+    return answer if draw is None else replace(answer, drawn=draw(answer))
 
 
 def whole(case: Case, strategy: str) -> Whole:

@@ -30,29 +30,40 @@ FEW = 3  # points of a picture
 
 
 def write_plan(answer: Answer, folder: Path) -> None:
-    """Write the files of a plan and its `report.html`, all in one go. Raises OSError."""
+    """Write the files of a plan and its `report.html`, all in one go. Raises OSError.
+
+    `answer.drawn` is from `drawn_of`.
+    """
     made = made_of(answer.planned.case, "fast", answer.document["warm_up_s"])
     with together(folder) as new:
         answer.write(new)
         write(plan_page(answer, made), new)
 
 
-def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
-    """The page of a plan. `made`: how the page was made, for its end."""
+def drawn_of(answer: Answer) -> list[Section]:
+    """The sections with pictures, which take seconds. They need no more than the settings of a plan."""
     document, draw = answer.document, Pictures()
     runs = [
         parts.ran(name, of, document["warm_up_s"])
         for name, of in (("today", answer.today), ("plan", answer.planned))
     ]
     steps = [("today", document["today"]["tiers"]), ("plan", document["tiers"])]
-    sections = [
-        Section("answer", "The answer", tables=[_limits(document), _against_today(document)]),
-        Section("why", "Why", lists=_why(document), tables=_tests(document)),
+    return [
         *_explore(answer),
         *_curves(draw, answer),
         _trade_offs(draw, answer),
         parts.strategies_section(draw, *side_by_side(steps), "Today and the plan side by side"),
         *parts.of_runs(draw, runs, "plan"),
+    ]
+
+
+def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
+    """The page of a plan. `made`: how the page was made, for its end."""
+    document = answer.document
+    sections = [
+        Section("answer", "The answer", tables=[_limits(document), _against_today(document)]),
+        Section("why", "Why", lists=_why(document), tables=_tests(document)),
+        *answer.drawn,
     ]
     lines = [document["cinder_conf"], *(f"# {command}" for command in document["quota"]["commands"])]
     conf = {"title": "Lines for cinder.conf", "lines": "\n".join(lines)}

@@ -125,6 +125,15 @@ def test_on_two_processes_it_says_the_same(path: Path, planned: dict[str, Any]) 
     assert json.dumps(document) == json.dumps(planned)
 
 
+def test_what_is_drawn_beside_has_all_but_checks_and_other_inputs(
+    path: Path, planned: dict[str, Any]
+) -> None:
+    answer = api.plan(path, Targets(hit_rate={"": 0.6}), workers=1, draw=lambda early: early.document)
+    later = {"checked_by_cinder", "sensitivity", "cells", "requests_simulated"}
+    assert answer.drawn == {key: of for key, of in planned.items() if key not in later}
+    assert answer.document == planned
+
+
 def test_what_it_promises_is_what_a_fresh_simulation_gives(path: Path, planned: dict[str, Any]) -> None:
     case = sim.load(path)
     options = ("image_volume_cache_enabled", "image_volume_cache_max_size_gb", "image_volume_cache_max_count")
