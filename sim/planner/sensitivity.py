@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,40 +48,59 @@ def sensitivity(plan: Plan, simulator: Simulator) -> list[dict[str, Any]]:
     factors reach the goals, if at a higher price. It is None if there is no such factor, no goal, or no
     change.
     """
-    scenario, choice = plan.task.scenario, plan.best.choice
-    cached = any(limits.enabled for limits in choice.backends.values())
-    factors = FACTORS if cached and plan.task.targets.goals else (1.0,)
+    scenario = plan.task.scenario
     found = {"as it is": {}, **changes(scenario)}
-    points = [
-        chosen_point(choice.strategy, _scaled(choice.backends, factor), {**plan.load.common, **values})
-        for values in found.values()
-        for factor in factors
-    ]
-    runs = iter(simulator.run(points))
     rows = []
-    for change in found:
-        of_factor = {factor: next(runs) for factor in factors}
-        broken = {factor: _broken(plan, its) for factor, its in of_factor.items()}
+    for change, of_factor in _tried(plan, simulator, found).items():
+        runs, broken = of_factor[1.0]
         enough = [
             factor
-            for factor in factors
-            if not broken[factor]
-            and not any(each.goal for other in factors if other > factor for each in broken[other])
+            for factor, (_, of) in of_factor.items()
+            if not of and not any(_goals(of_factor[other][1]) for other in of_factor if other > factor)
         ]
-        sample = sample_of(of_factor[1.0], scenario.seed)
-        told = figures(of_factor[1.0], scenario, sample, plan.task.targets.shown_confidence)["tiers"][EVERY]
+        sample = sample_of(runs, scenario.seed)
+        told = figures(runs, scenario, sample, plan.task.targets.shown_confidence)["tiers"][EVERY]
         names = ("hit_rate", "hit_rate_low", "hit_rate_high", "p95_s", "errors")
-        rows.append(
-            {
-                "change": change,
-                **{name: told[name] for name in names},
-                "met": not broken[1.0],
-                "limits_factor": min(enough, default=None)
-                if plan.task.targets.goals and found[change]
-                else None,
-            }
-        )
+        least = min(enough, default=None) if plan.task.targets.goals and found[change] else None
+        about = {"change": change, **{name: told[name] for name in names}}
+        rows.append({**about, "met": not broken, "limits_factor": least})
     return rows
+
+
+def _tried(
+    plan: Plan, simulator: Simulator, found: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[float, tuple[Runs, list[Requirement]]]]:
+    """By change and factor, the runs and the bounds that they break.
+
+    The plan runs under every change, and with each factor above 1 under those that may need another one.
+    Smaller ones run one after the other: below a factor that misses a goal, none is enough.
+    """
+    choice = plan.best.choice
+    tried: dict[str, dict[float, tuple[Runs, list[Requirement]]]] = {change: {} for change in found}
+
+    def run(wanted: Sequence[tuple[str, float]]) -> None:
+        points = [
+            chosen_point(
+                choice.strategy, _scaled(choice.backends, factor), {**plan.load.common, **found[change]}
+            )
+            for change, factor in wanted
+        ]
+        for (change, factor), runs in zip(wanted, simulator.run(points), strict=True):
+            tried[change][factor] = runs, _broken(plan, runs)
+
+    cached = any(limits.enabled for limits in choice.backends.values())
+    scaled = [change for change, values in found.items() if values and cached and plan.task.targets.goals]
+    larger = [(change, factor) for change in scaled for factor in FACTORS if factor > 1]
+    run([*((change, 1.0) for change in found), *larger])
+    for factor in sorted((factor for factor in FACTORS if factor < 1), reverse=True):
+        scaled = [change for change in scaled if not any(_goals(of) for _, of in tried[change].values())]
+        if scaled:
+            run([(change, factor) for change in scaled])
+    return tried
+
+
+def _goals(broken: Sequence[Requirement]) -> list[Requirement]:
+    return [each for each in broken if each.goal]
 
 
 def _scaled(limits: Mapping[str, Limits], factor: float) -> dict[str, Limits]:

@@ -17,8 +17,11 @@ import sim
 from sim import api
 from sim.analysis.metrics import summary
 from sim.cli import app
+from sim.inputs.limits import OF_CACHE
+from sim.planner.sensitivity import FACTORS, changes
 from sim.planner.targets import Targets
-from sim.sweep.varying import apply
+from sim.sweep.sweep import sweep, tidy
+from sim.sweep.varying import Point, apply
 from tests.whole.build import Builder
 from tests.whole.registry import small
 
@@ -239,6 +242,31 @@ def test_sensitivity_begins_with_the_plan_itself(planned: dict[str, Any]) -> Non
     assert first["hit_rate"] == planned["tiers"]["all"]["hit_rate"] and first["met"]
     assert first["limits_factor"] is None
     assert len(others) == 5 and len({each["hit_rate"] for each in planned["sensitivity"]}) > 1
+
+
+def test_other_inputs_need_the_least_factor_from_which_on_all_reach_the_goal(path: Path) -> None:
+    """Of all factors, each simulated: the search leaves out those that can be none."""
+    asked = 0.6
+    document = sim.plan(path, Targets(hit_rate={"": asked}, confidence=0), workers=1).document
+    case, found = sim.load(path), {}
+    for row in document["sensitivity"][1:]:
+        other = {**changes(case.scenario)[row["change"]], "cinder.internal_tenant_quota_volumes": None}
+        points = []
+        for factor in FACTORS:
+            limits = {
+                f"backends.{name}.{option}": max(1, round(of[option] * factor))
+                if "max" in option
+                else of[option]
+                for name, of in document["backends"].items()
+                for option in OF_CACHE
+            }
+            points.append(Point(tuple({**limits, **other}.items()), document["strategy"]))
+        told = tidy(sweep(case, points, workers=1))
+        rates = told.loc[told["scope"] == "all", "clone_hit_rate"].to_numpy()
+        enough = [factor for at, factor in enumerate(FACTORS) if (rates[at:] >= asked).all()]
+        found[row["change"]] = row["limits_factor"]
+        assert row["limits_factor"] == min(enough, default=None), row["change"]
+    assert min(found.values()) < 1 < max(found.values())
 
 
 def test_what_cannot_be_kept_is_named(path: Path) -> None:
