@@ -29,7 +29,7 @@ def main() -> None:
     stopping.begin()  # before anything slow is imported
     # Pydantic would read what each installed package says of itself, to find plugins; none is of use here.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # OpenBLAS, which numpy loads, would start threads that wait busily; no array here is large enough for them.
+    # OpenBLAS, which numpy loads, would start threads that wait busily and have little to do.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from sim.cli.ending import ended, safe_streams

@@ -220,7 +220,10 @@ def _begin(
     down: Codes,
     cached: Flags,
 ) -> tuple[int, int, int]:
-    """Fill the cache with what it holds before look-up `begin`; gives `edge`, the entries' GiB and number."""
+    """Fill the cache with what it holds before look-up `begin`; gives the edge, the entries' GiB and number.
+
+    `_play` says what the edge is.
+    """
     most, used, count = 0, 0, 0
     for size in size_gib:
         most += int(not cache_refuses(size, max_size_gb))
@@ -262,10 +265,10 @@ def _play(
     """Play look-ups `begin` to `end`: `hits` by group and image, `hit` by look-up.
 
     Gives evictions and refusals. The stack is a ring, `up` and `down` (M+1,), of the M images and of place M,
-    below which lies the image last looked up. `cached` (M+1,) has which images lie above `edge`. Hits and
-    misses alike take their image to the top: mispredicted branches cost most, and the one left is whether an
-    entry has to go. A stale entry goes and comes at once, which leaves its place to the new one: nothing else
-    is given up.
+    below which lies the image last looked up. `cached` (M+1,) has which images lie above the edge: the place
+    right below the last one that is cached. Hits and misses alike take their image to the top: mispredicted
+    branches cost most, and the one left is whether an entry has to go. A stale entry goes and comes at once,
+    which leaves its place to the new one: nothing else is given up.
     """
     top = np.uint64(size_gib.size)
     evictions, refusals = 0, 0

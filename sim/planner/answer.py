@@ -83,8 +83,8 @@ def answer_of(
 ) -> Answer:
     """Choose the strategy and the limits of every backend's cache for a scenario. Raises BadInput.
 
-    `draw`: called in a thread with the answer, of whose document all that stands behind the settings is not
-    known yet. `Answer.drawn` is what it returns.
+    `draw`: called in a thread with the answer, whose document ends with `settings`: the check by Cinder's
+    code, other inputs and the counts are not there yet. `Answer.drawn` is what it returns.
     """
     changes: dict[str, Any] = {} if options.growth == 1 else {"workload.growth": options.growth}
     load = load_of(path, changes, options.replications, options.warm_up_s)

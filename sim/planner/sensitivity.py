@@ -94,8 +94,7 @@ def _tried(
     run([*((change, 1.0) for change in found), *larger])
     for factor in sorted((factor for factor in FACTORS if factor < 1), reverse=True):
         scaled = [change for change in scaled if not any(_goals(of) for _, of in tried[change].values())]
-        if scaled:
-            run([(change, factor) for change in scaled])
+        run([(change, factor) for change in scaled])
     return tried
 
 

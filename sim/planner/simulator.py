@@ -94,6 +94,8 @@ class Simulator:
 
     def tried(self, wanted: Sequence[Point]) -> list[Runs]:
         """Simulate points, as `run` does; the results of cells that fail say why."""
+        if not wanted:
+            return []
         load, options, before = self.load, self._options, self._total
         count = len(load.cases)
         self._total += len(wanted) * count

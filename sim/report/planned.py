@@ -32,7 +32,7 @@ FEW = 3  # points of a picture
 def write_plan(answer: Answer, folder: Path) -> None:
     """Write the files of a plan and its `report.html`, all in one go. Raises OSError.
 
-    `answer.drawn` is from `drawn_of`.
+    `answer.drawn` is from `drawn_of`, if there is any.
     """
     made = made_of(answer.planned.case, "fast", answer.document["warm_up_s"])
     with together(folder) as new:
@@ -63,7 +63,7 @@ def plan_page(answer: Answer, made: Mapping[str, object]) -> str:
     sections = [
         Section("answer", "The answer", tables=[_limits(document), _against_today(document)]),
         Section("why", "Why", lists=_why(document), tables=_tests(document)),
-        *answer.drawn,
+        *(answer.drawn or drawn_of(answer)),
     ]
     lines = [document["cinder_conf"], *(f"# {command}" for command in document["quota"]["commands"])]
     conf = {"title": "Lines for cinder.conf", "lines": "\n".join(lines)}

@@ -13,8 +13,8 @@ from pydantic import ConfigDict, TypeAdapter
 
 Scope = Literal["tier", "pool", "backend", "all"]
 ALL = ""  # the name of the row of scope `all`
-# JSON, read and written several times as fast as by Python's module. JSON has no NaN, so that is null.
-_JSON: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="null"))
+# Read and written several times as fast as by Python's module, and with NaN as that has it.
+_JSON: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Result:
         return {"strategy": self.strategy, **of_cinder, **self.values}
 
     def to_json(self) -> str:
-        """The result as JSON, below its SHA-256. A figure without a value is null."""
+        """The result as JSON, below its SHA-256. A figure without a value is NaN."""
         text = _JSON.dump_json(vars(self) | {"rows": [vars(row) for row in self.rows.values()]}).decode()
         return f"{_sha256(text)}\n{text}"
 
@@ -92,13 +92,7 @@ class Result:
         if told != _sha256(text):
             raise ValueError("damaged or changed")
         raw = _JSON.validate_json(text)
-        rows = [
-            Row(
-                **row
-                | {"figures": {key: math.nan if of is None else of for key, of in row["figures"].items()}}
-            )
-            for row in raw["rows"]
-        ]
+        rows = [Row(**row) for row in raw["rows"]]
         return cls(**raw | {"rows": {(row.scope, row.name): row for row in rows}})
 
 

@@ -9,7 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -38,13 +38,14 @@ from sim.workload.loading import drawn, read
 
 WAVE = 8  # cells that differ in limits alone, and run before the next ones are chosen
 MESSAGE_S = 0.05  # a process gets so many cells at a time that they take about so long, but no more than WAVE
+SHORT_S = 1.0  # where a sweep fails, it waits for a few cells that take less
 # A worker keeps so many workloads prepared, or up to MOST as long as they have no more events together. A
 # sweep runs the cells of half as many events at a time: varied workloads may have more.
 FEWEST, MOST, EVENTS = 4, 64, 500_000
 STARTS = 3  # of each: a plan asks for one strategy after the other, in turn
 
 _prepared: dict[Any, Measurer] = {}  # of this process, in the order of use
-_undrawn: dict[Any, Case] = {}  # up to FEWEST generated workloads as they were read
+_read_cases: dict[Any, Case] = {}  # up to FEWEST of generated workloads, not drawn yet
 
 
 def sweep(
@@ -200,7 +201,7 @@ def _results(
     # Neighbours often have the same result, and should not run at the same time: the order is by chance.
     for cell in sorted(cells, key=lambda cell: cell.digest):
         by_workload.setdefault(_workload_of(cell), []).append(cell)
-    # The workload as it is comes first: of the processes, most have it prepared, and would need its place.
+    # The unchanged workload comes first: most processes still have it prepared. Others would push it out.
     workloads = [by_workload[key] for key in sorted(by_workload, key=lambda of: (of[0] != repr(()), of))]
     if dask is None and any(cell.cinder is None for cell in cells):
         compiled()
@@ -218,40 +219,57 @@ def _results(
 def _in_waves(path: Path, groups: Sequence[Alike], known: Known, how: Mapping[str, Any]) -> Iterator[Result]:
     """Run the cells of groups, a wave after the other. `how`: see `_processes`.
 
-    Each half of the groups has waves of its own: while this process looks at the results of one and chooses
-    the next, others run the other.
+    The halves of the groups take turns. The last cells of one half's wave run beside the first ones of the
+    other's: so processes are busy while this one looks at results and chooses the next cells.
     """
-    running: deque[tuple[Sequence[Alike], dict[str, tuple[Cell, Alike]], Generator[Result]]] = deque()
-    at_once = 1
+    halves = groups[: len(groups) // 2], groups[len(groups) // 2 :]
+    running: deque[tuple[int, dict[str, tuple[Cell, Alike]], Generator[Result]]] = deque()
+    at_once = processes = 1
+    ended = False
 
-    def begin(half: Sequence[Alike]) -> None:
-        if wave := {cell.digest: (cell, alike) for alike in half for cell in alike.take(WAVE)}:
-            calls = ((path, cell) for cell, _ in wave.values())
-            with joblib.parallel_config(**how):
-                share = math.ceil(len(wave) / joblib.effective_n_jobs(None))  # more leaves processes idle
-                running.append((half, wave, results(run_cell, calls, at_once=min(at_once, share))))
+    def begin(*numbers: int) -> None:
+        """Begin a wave of the first of these halves that has cells left."""
+        nonlocal processes
+        for number in numbers:
+            wave = {cell.digest: (cell, alike) for alike in halves[number] for cell in alike.take(WAVE)}
+            if wave:
+                break
+        else:
+            return
+        calls = itertools.takewhile(lambda _: not ended, ((path, cell) for cell, _ in wave.values()))
+        with joblib.parallel_config(**how):
+            processes = joblib.effective_n_jobs(None)
+            share = math.ceil(len(wave) / processes)  # more leaves processes idle
+            running.append((number, wave, results(run_cell, calls, at_once=min(at_once, share))))
 
     try:
-        begin(groups[: len(groups) // 2])
-        begin(groups[len(groups) // 2 :])
+        begin(1, 0)
         while running:
-            half, wave, found = running[0]
-            for result in found:
+            number, wave, found = running[0]
+            for left, result in zip(range(len(wave) - 1, -1, -1), found, strict=True):
                 at_once = int(min(max(MESSAGE_S / max(result.cell_s, 1e-9), 1), WAVE))
                 cell, alike = wave[result.digest]
                 known.add(cell, result)
+                if result.cell_s < SHORT_S and left <= processes * at_once and len(running) == 1:
+                    begin(1 - number)
                 yield result
                 yield from alike.held(result)
             running.popleft()
-            begin(half)
+            if not running:
+                begin(1 - number, number)
     finally:
+        ended = True
+        if len(running) > 1:  # to end one call of joblib would break the other: they share processes
+            for *_, found in running:
+                with suppress(Exception):
+                    deque(found, maxlen=0)
         for *_, found in running:
             found.close()
 
 
 @contextmanager
 def _processes(dask: Scheduler | str | None, workers: int) -> Iterator[dict[str, Any]]:
-    """Arguments of `joblib.parallel_config`, which each call needs anew: it ends what it has from there."""
+    """Arguments of `joblib.parallel_config` for one call of joblib, which stops the backend that it makes."""
     if dask is None:
         yield {"backend": "loky", "n_jobs": workers}
         return
@@ -313,15 +331,15 @@ def _read(path: Path, cell: Cell) -> Case:
     """The case of a cell, and of its other replications: what is drawn needs no file again."""
     reloading = _reloading(cell)
     key = path, cell.base, repr(reloading)
-    if (known := _undrawn.get(key)) is not None:
+    if (known := _read_cases.get(key)) is not None:
         return known
-    case = read(path)
-    if _base(case) != cell.base:
-        raise RuntimeError(f"{path} or what it names, or the program, is not what the sweep began with")
+    plain = case = read(path)
     if reloading:
-        case = read(path, values=Varied(case.scenario).paths(reloading))
+        case = read(path, values=Varied(plain.scenario).paths(reloading))
+    if _base(plain) != cell.base:  # of the files as they are now
+        raise RuntimeError(f"{path} or what it names, or the program, is not what the sweep began with")
     if case.scenario.workload.generate is not None:
-        if len(_undrawn) >= FEWEST:
-            _undrawn.clear()
-        _undrawn[key] = case
+        if len(_read_cases) >= FEWEST:
+            _read_cases.clear()
+        _read_cases[key] = case
     return case

@@ -91,6 +91,51 @@ def test_no_process_gets_the_cells_of_the_others(case: Case, monkeypatch: pytest
     assert told[:2] == [(8, 1), (8, 4)]
 
 
+@pytest.mark.parametrize("short_s, done", [(1.0, [0, 23]), (0.0, [0, 40])])
+def test_two_waves_run_beside_each_other_at_the_end_of_one(
+    short_s: float, done: list[int], case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes with eight cells at a time: the next forty begin with the result that leaves sixteen, or
+    when none is left.
+    """
+    began: list[int] = []
+    told: list[int] = [0]
+
+    def noted(function: Callable[..., Any], arguments: Iterable[Any], at_once: int) -> Iterator[Any]:
+        calls = list(arguments)
+        assert len(calls) == 40
+        began.append(told[-1])
+        return (function(*each) for each in calls)
+
+    monkeypatch.setattr(sweep_module, "results", noted)
+    monkeypatch.setattr(sweep_module, "MESSAGE_S", float("inf"))
+    monkeypatch.setattr(sweep_module, "SHORT_S", short_s)
+    sweep(case, grid({"glance.stream_mib_s": list(range(1, 81))}, ["none"]), workers=2, progress=told.append)
+    assert began == done
+
+
+def test_a_sweep_that_fails_says_nothing_else(tmp_path: Path) -> None:
+    """Wherever it is, with one wave or two under way: no thread of joblib fails for itself."""
+    code = f"""
+import sim
+from sim.sweep.sweep import sweep
+from sim.sweep.varying import grid
+
+def stop(done):
+    if done >= last:
+        raise OSError("no place")
+
+case = sim.load({str(SCENARIO.with_name("smallest.yaml"))!r})
+for last in (5, 30, 36, 39, 41, 60):
+    try:
+        sweep(case, grid({{"glance.stream_mib_s": list(range(1, 81))}}, ["none"]), workers=2, progress=stop)
+    except OSError as error:
+        print(last, error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr == "" and done.stdout.count("no place") == 6
+
+
 def test_dask_gives_the_same_though_a_worker_dies(
     case: Case, alone: pd.DataFrame, cluster: tuple[str, list[int]]
 ) -> None:
