@@ -9,6 +9,7 @@ the benchmarks disabled, small cases are run once, to see that they still run.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,11 +73,11 @@ def test_command(
     # With benchmarks disabled the user's own compiled code serves.
     environment = os.environ | ({} if benchmark.disabled else {"XDG_CACHE_HOME": str(kept)})
     found: list[tuple[float, ...]] = []
+    places = {"MONTH": str(scenario), "OUT": str(folder / "out")}
+    arguments = [places.get(each, each) for each in COMMANDS[name].split()]
 
     def run() -> None:
-        # Another folder each time: a plan would find the cells of the one before.
-        places = {"MONTH": str(scenario), "OUT": str(folder / f"{name}-{len(found)}")}
-        arguments = [places.get(each, each) for each in COMMANDS[name].split()]
+        shutil.rmtree(folder / "out", ignore_errors=True)  # a plan would find the cells of the one before
         command = [sys.executable, "-c", LAUNCHER, sys.executable, "-m", "sim", *arguments]
         told = subprocess.run(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
