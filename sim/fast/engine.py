@@ -55,6 +55,7 @@ from sim.model.usage import ALL, KINDS, OWNERS, UsageMeter, instants, space_tabl
 
 BUDGET = 1_000_000  # events between two looks at Python's signals and progress
 NO_LENGTHS: Mapping[str, int] = MappingProxyType({})
+NO_LIMITS = dict.fromkeys(OF_CACHE)
 # Events of the cache, and their reasons; a skip tells its own.
 CACHE_EVENTS = {
     state.MADE: ("create", ""),
@@ -172,10 +173,11 @@ class Prepared:
 
         `edges`: times, ascending, at which the accounts are noted. `noted`: whether the steps of creates are.
         """
-        s, table, placed = self._begin(scenario, STRATEGIES[strategy], edges)
-        s.options["noted"] = noted
-        s, engine_s = play(s, table, progress, self._locations)
-        self._lengths = {name: len(getattr(s, name)) for name in GROWING}
+        begun, table, placed = self._begin(scenario, STRATEGIES[strategy], edges)
+        begun.options["noted"] = noted
+        s, engine_s = play(begun, table, progress, self._locations)
+        if s is not begun:
+            self._lengths = {name: len(getattr(s, name)) for name in GROWING}
         return s, placed, engine_s
 
     def _begin(self, scenario: Scenario, strategy: Strategy, edges: Array) -> tuple[State, Any, list[Placed]]:
@@ -224,10 +226,7 @@ class Prepared:
 
 def _without_limits(scenario: Scenario) -> dict[str, Any]:
     """A scenario without the limits of its caches."""
-    backends = {
-        name: {key: of for key, of in vars(backend).items() if key not in OF_CACHE}
-        for name, backend in scenario.backends.items()
-    }
+    backends = {name: vars(backend) | NO_LIMITS for name, backend in scenario.backends.items()}
     return vars(scenario) | {"backends": backends}
 
 

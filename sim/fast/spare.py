@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,19 +21,22 @@ IN_USE = {
 }  # fmt: skip
 GROWING = tuple(IN_USE)
 SHRINKING = ("events", "casts", "flows")  # more records were in use before
-WRITTEN = ("rows", "queued")  # each create writes the whole of its own
+# Each create writes the whole of its own, and each edge all that is read of it.
+WRITTEN = ("rows", "queued", "edge_accounts", "edge_directories")
 
 
 class Spare(NamedTuple):
     """The memory of a run, its table (see `table_of`), and the state of which it was a copy at first.
 
-    `pairs`: the bytes there and those here, of what a run leaves otherwise than it was at first.
+    `pairs`: the bytes there and those here, of what a run leaves otherwise than it was at first. `grown`: see
+    `_grown`.
     """
 
     state: State
     table: Any = None
     of: State | None = None
     pairs: Sequence[tuple[memoryview, memoryview]] = ()
+    grown: Mapping[str, Array] = MappingProxyType({})
 
 
 _last: list[Spare] = []  # what `again` made last
@@ -83,7 +87,12 @@ def _fitted(over: State, s: State, same: Container[str], lengths: Mapping[str, i
         if begun.nbytes:
             pairs.append((bytes_of(begun).data, bytes_of(there)[: begun.nbytes].data))
     state = s._replace(**made)
-    return Spare(state, table_of(state), s, pairs)
+    return Spare(state, table_of(state), s, pairs, _grown(state))
+
+
+def _grown(s: State) -> dict[str, Array]:
+    """The bytes of each record of the arrays that grow, by name."""
+    return {name: bytes_of(array := getattr(s, name)).reshape(len(array), -1) for name in GROWING}
 
 
 def give_back(s: State) -> None:
@@ -91,14 +100,14 @@ def give_back(s: State) -> None:
 
     Else the system takes large arrays and clears new ones, which takes longer than to clear what was used.
     """
-    w = s.world[0]
-    for name, used in IN_USE.items():
-        array = getattr(s, name)
-        bytes_of(array if name in SHRINKING else array[: w[used]])[:] = 0
-    last = Spare(s)
+    spare, w = Spare(s), s.world[0]
     with suppress(IndexError):
-        last = _last.pop()
-    _spare[:] = [last if last.state is s else Spare(s)]
+        spare = _last.pop()
+    if spare.state is not s:
+        spare = Spare(s, grown=_grown(s))
+    for name, records in spare.grown.items():
+        records[: None if name in SHRINKING else w[IN_USE[name]]] = 0
+    _spare[:] = [spare]
 
 
 def bytes_of(array: Array) -> Array:
