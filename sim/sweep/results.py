@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 from pydantic import ConfigDict, TypeAdapter
@@ -17,8 +17,7 @@ ALL = ""  # the name of the row of scope `all`
 _JSON: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """The measures of one tier, pool or backend, or (scope `all`) of all of them together.
 
     - figures: the columns of `sim.analysis.metrics.summary`, and the usage of users' volumes, of the cache,
@@ -37,9 +36,9 @@ class Row:
     scope: Scope
     name: str
     figures: Mapping[str, float]
-    volumes_peak: int | None = None
-    blocks: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    tiers: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    volumes_peak: int | None
+    blocks: Mapping[str, Sequence[float]]
+    tiers: Mapping[str, Mapping[str, Sequence[float]]]
 
     def flat(self) -> dict[str, Any]:
         """The row as a dictionary, for a table: scope, name and figures."""
@@ -82,7 +81,7 @@ class Result:
 
     def to_json(self) -> str:
         """The result as JSON, below its SHA-256. A figure without a value is NaN."""
-        text = _JSON.dump_json(vars(self) | {"rows": [vars(row) for row in self.rows.values()]}).decode()
+        text = _JSON.dump_json(vars(self) | {"rows": [row._asdict() for row in self.rows.values()]}).decode()
         return f"{_sha256(text)}\n{text}"
 
     @classmethod
