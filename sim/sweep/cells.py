@@ -127,11 +127,6 @@ class Known:
 def holds(s: State) -> list[list[int]]:
     """`Result.holds` of a run's state: by backend, of size and of count, the least and what is below."""
     b = s.backends
-    return [
-        [int(least), int(below)]
-        for record in b
-        for least, below in (
-            (record["size_from"], record["size_below"]),
-            (record["count_from"], record["count_below"]),
-        )
-    ]
+    of_size = zip(b["size_from"].tolist(), b["size_below"].tolist(), strict=True)
+    of_count = zip(b["count_from"].tolist(), b["count_below"].tolist(), strict=True)
+    return [list(bounds) for both in zip(of_size, of_count, strict=True) for bounds in both]

@@ -223,6 +223,7 @@ def apply(scenario: Scenario, values: Mapping[str, Any]) -> Scenario:
     return Varied(scenario).with_values(values.items())
 
 
+@cache
 def reloads(key: str) -> bool:
     """Whether a key changes the workload or which backends serve it, and not only how they answer."""
     serving = (".volume_type", "availability_zone")
