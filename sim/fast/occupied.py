@@ -11,23 +11,23 @@ USED = IMAGES + 1  # kinds; those behind take no space of their own
 
 
 @entry
-def occupied(told: Array, noted: Array, edges: Array, end: float, found: Array) -> None:
+def occupied(told: Array, noted: Array, edges: Array, end: float, places: Array, found: Array) -> None:
     """Find for each scope (pool, tier and all) the mean and the peak of each kind and quantity; then, of
     the image-volumes, the mean of each quantity from each edge to the next, and from the last to the end.
 
     `told` (scopes, kinds, LEVEL | AREA | PEAK, FIELDS and `since`) are the accounts at the end of the run,
-    `noted` (edges, ...) those at the `edges`. Where no time passes, a mean is the level. `found` (scopes,
-    columns) gets all this.
+    `noted` (edges, ...) those at the `edges`. Where no time passes, a mean is the level. The row `places` of
+    `found` gets all this of a scope.
     """
     last, until = len(edges) - 1, max(end, edges[len(edges) - 1])
-    for scope in range(len(found)):
-        column = 0
+    for scope in range(len(places)):
+        row, column = found[places[scope]], 0
         for kind in range(USED):
             since = told[scope, kind, LEVEL, SINCE]
             for of in range(SINCE):
                 level, area = told[scope, kind, LEVEL, of], told[scope, kind, AREA, of]
-                found[scope, column] = (area + (end - since) * level) / end if end > 0 else level
-                found[scope, column + 1] = told[scope, kind, PEAK, of]
+                row[column] = (area + (end - since) * level) / end if end > 0 else level
+                row[column + 1] = told[scope, kind, PEAK, of]
                 column += 2
         since = told[scope, IMAGES, LEVEL, SINCE]
         for of in range(SINCE):
@@ -37,5 +37,5 @@ def occupied(told: Array, noted: Array, edges: Array, end: float, found: Array) 
                 length = (edges[edge + 1] if edge < last else until) - edges[edge]
                 upto = noted[edge + 1, scope, IMAGES, AREA, of] if edge < last else area
                 since_edge = upto - noted[edge, scope, IMAGES, AREA, of]
-                found[scope, column] = since_edge / length if length > 0 else level
+                row[column] = since_edge / length if length > 0 else level
                 column += 1

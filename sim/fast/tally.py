@@ -11,11 +11,11 @@ from sim.model.records import SOURCES
 # What is counted in blocks of time (see `sim.sweep.measures.Measurer.rows`).
 COUNTS = ("creates", "clones", "errors", "made", "slow", "slow_all", "other_errors")
 CREATES, CLONES, ERRORS, MADE, SLOW, SLOW_ALL, OTHER_ERRORS = range(len(COUNTS))
-# Columns of counts: creates by source, the late ones, bytes downloaded, failed creates without an image; from
-# IN_BLOCKS on, each of COUNTS by block.
-LATE, DOWNLOADED, OTHERS, IN_BLOCKS = range(len(SOURCES), len(SOURCES) + 4)
-# Columns of places: creates by source, failed creates without an image, and where the next seconds go.
-FAILED, NEXT, PLACE = range(len(SOURCES), len(SOURCES) + 3)
+# Columns of totals: creates by source, the late ones, bytes downloaded, failed creates without an image.
+LATE, DOWNLOADED, OTHERS, TOTALS = range(len(SOURCES), len(SOURCES) + 4)
+# Columns of places: creates by source, failed creates without an image, bytes downloaded, and where the next
+# seconds go.
+FAILED, BYTES, NEXT, PLACE = range(len(SOURCES), len(SOURCES) + 4)
 
 
 @entry
@@ -26,9 +26,11 @@ def tally(
     place: Array,
     size_bytes: Array,
     slow_s: Array,
+    scopes: Array,
     boot_timeout_s: float,
     places: Array,
-    counts: Array,
+    totals: Array,
+    in_blocks: Array,
     made_s: Array,
     first: Array,
     seconds: Array,
@@ -37,9 +39,10 @@ def tally(
 
     `other` marks creates without an image: only their errors count. Of T tiers and B blocks, `place` is
     tier * B + block. `slow_s` (T + 1): above it one is slow, by tier, then for all; above `boot_timeout_s` it
-    is late. Filled in for each of G groups, pool * T + tier: `counts` (G, columns); `made_s` (G, B), the
-    seconds of all creates that succeed; `seconds`, those of each, from where `first` (G + 1) says to where
-    the next begin. `places` (G * B, PLACE) is for use here. All these are zeros before.
+    is late. Filled in for each of G groups, pool * T + tier: `made_s` (G, B), the seconds of all creates that
+    succeed; `seconds`, those of each, from where `first` (G + 1) says to where the next begin. Filled in for
+    the scopes that `scopes` (G, ...) names for each group: `totals` (scopes, TOTALS) and `in_blocks` (scopes,
+    COUNTS, B). `places` (G * B, PLACE) is for use here. All these are zeros before.
     """
     blocks = made_s.shape[1]
     width = (len(slow_s) - 1) * blocks
@@ -65,8 +68,8 @@ def tally(
             seconds[np.uintp(places[at, NEXT])] = row["end"] - asked[number]
             places[at, NEXT] += 1
             if row["source"] == DOWNLOAD:
-                counts[at // np.uintp(blocks), DOWNLOADED] += size_bytes[number]
-    _add_up(places, seconds, slow_s, boot_timeout_s, counts, made_s, first)
+                places[at, BYTES] += size_bytes[number]
+    _add_up(places, seconds, slow_s, scopes, boot_timeout_s, totals, in_blocks, made_s, first)
     return last_end
 
 
@@ -75,8 +78,10 @@ def _add_up(
     places: Array,
     seconds: Array,
     slow_s: Array,
+    scopes: Array,
     boot_timeout_s: float,
-    counts: Array,
+    totals: Array,
+    in_blocks: Array,
     made_s: Array,
     first: Array,
 ) -> None:
@@ -92,12 +97,16 @@ def _add_up(
             slow_all += int(taken > slow_s[tiers])
             late += int(taken > boot_timeout_s)
         made_s[group, block] = total
-        counts[group, LATE] += late
         made, errors, failed = last - begin, places[at, NO_SOURCE], places[at, FAILED]
         told = made + errors, made - places[at, DOWNLOAD], errors, made, slow, slow_all, failed  # as COUNTS
-        for measure in range(len(COUNTS)):
-            counts[group, IN_BLOCKS + measure * blocks + block] = told[measure]
-        for of in range(len(SOURCES)):
-            counts[group, of] += places[at, of]
-        counts[group, OTHERS] += failed
         begin = first[group + 1] = last
+        if made + errors + failed == 0:
+            continue
+        for scope in scopes[group]:
+            for measure in range(len(COUNTS)):
+                in_blocks[scope, measure, block] += told[measure]
+            for of in range(len(SOURCES)):
+                totals[scope, of] += places[at, of]
+            totals[scope, LATE] += late
+            totals[scope, DOWNLOADED] += places[at, BYTES]
+            totals[scope, OTHERS] += failed
