@@ -40,9 +40,31 @@ PUBLIC_OWNER = "(image owner)"  # the project that owns public images
 Kept = tuple[list[Volume], Callable[[], None] | None]
 
 
+class Version(datetime):
+    """When an image was updated.
+
+    Cinder makes its text for the log at each look-up in the cache, which takes longer than the look-up.
+    """
+
+    _text = cached_property(datetime.__str__)
+    _replaced = cached_property[dict[Any, "Version"]](lambda self: {})
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:  # as that of other times
+        return repr(datetime.combine(self.date(), self.timetz()))
+
+    def replace(self, *values: Any, **changes: Any) -> Version:
+        key = values, *changes.items()
+        if key not in self._replaced:
+            self._replaced[key] = super().replace(*values, **changes)
+        return self._replaced[key]
+
+
 @lru_cache(4096)
-def _in_utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC)
+def _in_utc(time: datetime) -> Version:
+    return Version.combine(time.date(), time.time(), UTC)
 
 
 def owner_of(image: Image) -> str:
@@ -321,7 +343,8 @@ class ImageService:
         meta = found.fixed.copy()
         meta["status"], meta["updated_at"] = found.status, _in_utc(found.updated_at)
         meta["properties"] = {}
-        meta.update(found.key)
+        if found.key:
+            meta.update(found.key)
         return meta
 
     def get_location(self, context: Context, image_id: str) -> tuple[str | None, list[dict[str, Any]]]:
