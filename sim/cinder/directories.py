@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from oslo_config import cfg
 
 from sim.cinder.clock import Clock, current_process
 from sim.inputs.scenario import Image, Scenario
-from sim.model.directories import Directory
+from sim.model.directories import Directory, Unmeasured
 from sim.model.records import directories_table, nodes_table
 from sim.model.repeats import repeats
 from sim.model.usage import Floats
@@ -30,11 +30,14 @@ class Directories:
         self._limits = scenario.conversion_limits()
         names = {node for backend in scenario.backends.values() for node in backend.node_names}
         self._times = times
-        self._by_node = {
-            name: Directory(lambda: clock.now, self._limits.get(name), times) for name in sorted(names)
+        self._measured = {
+            name: Directory(lambda: clock.now, gib, times) for name, gib in self._limits.items()
+        }
+        self._by_node: Mapping[str, Directory | Unmeasured] = {
+            name: self._measured.get(name) or Unmeasured() for name in names
         }
 
-    def here(self) -> Directory:
+    def here(self) -> Directory | Unmeasured:
         """The directory of the node on which the current process runs."""
         return self._by_node[current_process().node]
 
@@ -78,13 +81,13 @@ class Directories:
 
     def table(self, end: float) -> pd.DataFrame:
         """`Records.nodes`; means over [0, `end`] seconds."""
-        rows = [self._by_node[name] for name in self._limits]
+        rows = self._measured.values()
         return nodes_table(
             self._limits, [(each.mean(end), each.peak, each.needed, each.refused) for each in rows]
         )
 
     def over_time(self) -> pd.DataFrame:
         """`Records.directories`."""
-        levels = [self._by_node[name].over_time() for name in self._limits]
+        levels = [each.over_time() for each in self._measured.values()]
         used, peaks = np.reshape(np.array(levels), (len(levels), len(self._times), 2)).transpose(2, 0, 1)
         return directories_table(list(self._limits), self._times, used, peaks)

@@ -11,6 +11,20 @@ from sim.model.rules import directory_bytes, file_fits
 from sim.model.usage import NO_TIMES, Floats
 
 
+class Unmeasured:
+    """The directory of a node that the scenario does not name: it has room, and no table tells of it."""
+
+    free = math.inf
+    refused = 0
+
+    def ask(self, size: float) -> None: ...
+
+    def put(self, size: float) -> bool:
+        return True
+
+    def remove(self, size: float) -> None: ...
+
+
 class Directory:
     """Holds files and measures them. `now` gives the simulated time in seconds; `gib` None: no limit.
 
