@@ -43,7 +43,13 @@ class PlaceMaker:
         self._driver = driver
 
         def delete_volume(context: Context, volume: Volume, *args: Any, **options: Any) -> None:
-            shared.service_of(volume).delete_volume(context, volume, *args, **options)
+            """On the node that made the volume; then the create goes on, on its own."""
+            process, service = current_process(), shared.service_of(volume)
+            before, process.node = process.node, service.node_name
+            try:
+                service.delete_volume(context, volume, *args, **options)
+            finally:
+                process.node = before
 
         called = SimpleNamespace(delete_volume=delete_volume)
         self._cache = ObservedCache(self._db, VolumeAPI(self._db, called))
@@ -147,8 +153,8 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         self.db = db = shared.db
         self.driver = driver
         self.stats: dict[str, Any] = {"pools": {}}
-        self._node_name = array.spec.node_names[node]
-        limits = shared.nodes.get(self._node_name, Node())
+        self.node_name = array.spec.node_names[node]
+        limits = shared.nodes.get(self.node_name, Node())
         self.threads = Turns(shared.clock, limits.executor_thread_pool_size)  # one for each message
         self.scheduler_rpcapi = shared.scheduler_rpcapi
         self.array = array
@@ -180,7 +186,7 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
     ) -> str:
         """`VolumeManager.create_volume`: the tasks of `create_volume.get_flow`, in order."""
         process = current_process()
-        process.node, volume.node = self._node_name, self.node
+        process.node, volume.node = self.node_name, self.node
         self._set_resource_host(volume)
         request_spec, filter_properties = request_spec or {}, filter_properties or {}
         self._update_allocated_capacity(volume)
@@ -215,19 +221,9 @@ class VolumeManager(manager.VolumeManager):  # type: ignore[misc]
         volume_id: str = volume.id
         return volume_id
 
-    def delete_volume(self, context: Context, volume: Volume, *args: Any, **kwargs: Any) -> Any:
-        """Cinder's own, on this node; a create on another node may call it, to make place."""
-        process = current_process()
-        before, process.node = process.node, self._node_name
-        try:
-            return super().delete_volume(context, volume, *args, **kwargs)
-        finally:
-            process.node = before
-
     def copy_volume_to_image(self, context: Context, volume_id: str, image_meta: dict[str, Any]) -> None:
-        """Cinder's own, on this node; then keep a clone of the volume, if this is simulated."""
-        process = current_process()
-        process.node, process.request.makes = self._node_name, "store"
+        """Cinder's own; then keep a clone of the volume, if this is simulated."""
+        current_process().request.makes = "store"
         super().copy_volume_to_image(context, volume_id, image_meta)
         if self._twin is not None:
             service, _ = glance.get_remote_image_service(context, image_meta["id"])

@@ -21,11 +21,12 @@ FAILURES = exception.CinderException, HTTPInternalServerError
 
 
 def handle(manager: VolumeManager, handler: Callable[..., Any], *args: Any) -> None:
-    """Have a service handle a message, in one of its threads (`executor_thread_pool_size`).
+    """Have a service handle a message on its node, in one of its threads (`executor_thread_pool_size`).
 
     oslo.messaging's server hands each message to an executor (`MessageHandlingServer` in
     oslo_messaging/server.py), and the messages that find no thread wait in its queue.
     """
+    current_process().node = manager.node_name
     with manager.threads:
         handler(*args)
 
