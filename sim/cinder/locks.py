@@ -15,34 +15,46 @@ Key = tuple[str, bytes]  # node ("" for all) and name
 
 
 class Lock:
-    """A named lock (tooz's `Lock` interface: `name`, `acquire`, `release`)."""
+    """A named lock (tooz's `Lock` interface: `name`, `acquire`, `release`).
+
+    Cinder's functions around the two methods measure waits for its log. Where there is none, the methods take
+    the places of these functions, and get their arguments.
+    """
+
+    __slots__ = ("_coordinator", "_key")
 
     def __init__(self, coordinator: Coordinator, key: Key) -> None:
-        self.name = key[1]
-        self._coordinator = coordinator
-        self._key = key
+        self._coordinator, self._key = coordinator, key
 
-    def acquire(self, blocking: bool = True) -> bool:
+    @property
+    def name(self) -> bytes:
+        return self._key[1]
+
+    def acquire(self, *_: object) -> bool:
         """Wait for the lock; record the wait on the request."""
-        waiting, clock = self._coordinator.waiting, self._coordinator.clock
-        if self._key not in waiting:
-            waiting[self._key] = deque()
+        waiting, key = self._coordinator.waiting, self._key
+        if key not in waiting:
+            waiting[key] = None
             return True
+        clock = self._coordinator.clock
         process, since = current_process(), clock.now
-        waiting[self._key].append(process)
+        turns = waiting[key] or deque()
+        turns.append(process)
+        waiting[key] = turns
         clock.park()
         request = process.request
         if request is not None:
             request.lock_wait_s += clock.now - since
         return True
 
-    def release(self) -> None:
+    def release(self, *_: object) -> None:
         """Hand the lock to a process that waits, see `lock_order`; forget a lock that nobody wants."""
-        waiting, draw = self._coordinator.waiting, self._coordinator.draw
+        waiting = self._coordinator.waiting
         turns = waiting[self._key]
         if not turns:
             del waiting[self._key]
             return
+        draw = self._coordinator.draw
         chosen = int(draw() * len(turns)) if draw else 0
         process = turns[chosen]
         del turns[chosen]
@@ -57,7 +69,7 @@ class Coordinator:
 
     def __init__(self, clock: Clock, by_node: bool, draw: Callable[[], float] | None) -> None:
         self.clock, self.draw = clock, draw
-        self.waiting: dict[Key, deque[Process]] = {}
+        self.waiting: dict[Key, deque[Process] | None] = {}
         self._by_node = by_node
 
     def get_lock(self, name: bytes) -> Lock:

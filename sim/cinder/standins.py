@@ -43,7 +43,7 @@ from sim.cinder.clock import Clock
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, Context, Database, VolumeClass
 from sim.cinder.glance import Glance
 from sim.cinder.keys import KeyManager
-from sim.cinder.locks import Coordinator
+from sim.cinder.locks import Coordinator, Lock
 from sim.cinder.quotas import Quotas
 from sim.cinder.release import called_by_name
 from sim.cinder.scheduler import CloneWeigher, ServiceList
@@ -196,8 +196,8 @@ def _log(wanted: bool) -> Iterator[None]:
             for method in ("debug", "info", "warning", "error", "exception"):
                 for logs in (KeywordArgumentAdapter, excutils.LOG):
                     stack.enter_context(patch.object(logs, method, _nothing))
-            stack.enter_context(patch.object(coordination, "__acquire", lambda lock, *_: lock.acquire()))
-            stack.enter_context(patch.object(coordination, "__release", lambda lock, *_: lock.release()))
+            stack.enter_context(patch.object(coordination, "__acquire", Lock.acquire))
+            stack.enter_context(patch.object(coordination, "__release", Lock.release))
             no_lines = SimpleNamespace(format_tb=lambda *_: [], format_exception=lambda *_: [])
             for module in (failure, manager_flow):
                 stack.enter_context(patch.object(module, "traceback", no_lines))
@@ -265,7 +265,7 @@ def _getcallargs(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dic
     names = _parameters(function)
     if kwargs or len(args) != len(names):
         return inspect.getcallargs(function, *args, **kwargs)
-    return dict(zip(names, args, strict=True))
+    return dict(zip(names, args))  # noqa: B905 as many of each
 
 
 @cache
