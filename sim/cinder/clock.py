@@ -28,6 +28,7 @@ class Process(greenlet):
     runs. `phase` is the current step of the image-volume cache: the reason for an entry that goes now.
     """
 
+    __slots__ = ("node", "phase", "request")
     request: Any
     node: str
     phase: str
@@ -71,6 +72,16 @@ class Clock(simpy.Environment):
             self._now, _, _, callback = heappop(queue)
             callback(None)
 
+    def run(self) -> None:  # type: ignore[override]
+        """Process all events: what `step` does, without a call for each."""
+        queue = self._queue
+        while queue:
+            if isinstance(queue[0][3], simpy.Event):
+                super().step()
+            else:
+                self._now, _, _, callback = heappop(queue)
+                callback(None)
+
     def cast(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` in a process of its own, later in this instant (an RPC cast)."""
         self.at(self._now, lambda _: self.start(function, *args), LATER)
@@ -98,7 +109,8 @@ class Clock(simpy.Environment):
     def sleep(self, seconds: float) -> None:
         """Let `seconds` pass for the calling process; a step of 0 s does not wait."""
         if seconds > 0:
-            self.at(self._now + seconds, current_process().switch, LATER)
+            callback = current_process().switch
+            heappush(self._queue, (self._now + seconds, LATER, next(self._eid), callback))  # type: ignore[misc]
             self.park()
 
     def wait(self, event: simpy.Event) -> None:

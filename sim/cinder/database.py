@@ -370,6 +370,8 @@ class Database(EarlierCalls):
 
         The other filters, if any, are a host or a cluster name.
         """
+        if not filters["id"]:
+            return []
         here = [self.volumes[volume_id] for volume_id in filters["id"] if volume_id in self.volumes]
         for key, value in filters.items():
             if key != "id":
@@ -392,7 +394,10 @@ class Database(EarlierCalls):
     def volume_glance_metadata_bulk_create(
         self, context: Any, volume_id: str, metadata: dict[str, Any]
     ) -> None:
-        kept = self._glance_metadata.setdefault(volume_id, {})
+        kept = self._glance_metadata.get(volume_id)
+        if not kept:
+            self._glance_metadata[volume_id] = {key: str(value) for key, value in metadata.items()}
+            return
         for key, value in metadata.items():
             if key in kept and not (rewrites_metadata() and kept[key] == str(value)):
                 raise exception.GlanceMetadataExists(key=key, volume_id=volume_id)

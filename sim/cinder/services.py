@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 
 from sim.cinder.database import Volume
 from sim.cinder.manager import VolumeManager
@@ -15,7 +15,7 @@ class Services:
 
     def __init__(self, by_backend: Mapping[str, Sequence[VolumeManager]]) -> None:
         self.by_backend = by_backend
-        self._turns: Counter[str] = Counter()  # creates that were cast to each backend
+        self._turns = {name: cycle(services) for name, services in by_backend.items()}
 
     def __iter__(self) -> Iterator[VolumeManager]:
         """All of them, in the scenario's order."""
@@ -27,11 +27,7 @@ class Services:
 
     def next(self, volume: Volume) -> VolumeManager:
         """The service that takes the next create of a volume's backend: its services do so in turn."""
-        backend = backend_of(volume.pool)
-        turn = self._turns[backend]
-        self._turns[backend] += 1
-        services = self.by_backend[backend]
-        return services[turn % len(services)]
+        return next(self._turns[backend_of(volume.pool)])
 
     def of(self, volume: Volume) -> VolumeManager:
         """The service that made a volume. It takes the volume's other messages."""

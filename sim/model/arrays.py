@@ -415,11 +415,16 @@ class Array:
         """Assign a lineage to its payer (on thick pools each volume already pays for itself)."""
         if not self.spec.thin:
             return
-        payer = _payer(tuple(lineage.members))
+        members = tuple(lineage.members)
+        payer = members[0] if len(members) == 1 else _payer(members)
         if payer == lineage.payer:
             return
-        for who, gib in ((lineage.payer, -lineage.content.gib), (payer, lineage.content.gib)):
-            if who is not None:
-                lineage.pool.physical_gib += gib
-                self.meter.add(lineage.pool.host, who[1], who[0], 0, 0, gib)
-        lineage.payer = payer
+        before, lineage.payer = lineage.payer, payer
+        if before is not None:
+            self._pay(lineage, before, -lineage.content.gib)
+        if payer is not None:
+            self._pay(lineage, payer, lineage.content.gib)
+
+    def _pay(self, lineage: Lineage, member: Member, gib: float) -> None:
+        lineage.pool.physical_gib += gib
+        self.meter.add(lineage.pool.host, member[1], member[0], 0, 0, gib)

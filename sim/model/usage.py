@@ -55,6 +55,7 @@ class UsageMeter:
         self._now, self._times, self._hosts = now, times, list(hosts)
         # Column after column of each change, in one list: the collector of garbage would go through tuples.
         self._rows: list[Any] = []
+        self._fold_at = FOLD_AT * COLUMNS
         self._accounts = {
             (scope, name, kind): _Account(times if scope == "pool" else NO_TIMES)
             for scope, names in (("pool", self._hosts), ("tier", tiers), (ALL, [""]))
@@ -64,9 +65,10 @@ class UsageMeter:
 
     def add(self, host: str, tier: str, kind: str, volumes: int, provisioned: float, physical: float) -> None:
         """Note a change: volumes (count), provisioned and physical space (GiB)."""
-        self.last = self._now()
-        self._rows += self.last, host, tier, kind, volumes, provisioned, physical
-        if len(self._rows) >= FOLD_AT * COLUMNS:
+        self.last = now = self._now()
+        rows = self._rows
+        rows += now, host, tier, kind, volumes, provisioned, physical
+        if len(rows) >= self._fold_at:
             self._fold()
 
     def table(self, end: float) -> pd.DataFrame:
