@@ -103,7 +103,7 @@ def build(
         tier_pools=np.zeros(0, np.int64),
         serves=np.zeros((backends, tiers), np.bool_),
         one_at_a_time=np.array([not tier.multiattach for tier in scenario.tiers.values()], np.bool_),
-        may_use=names.may_use.copy(),  # the memory of a state goes to later ones
+        may_use=names.may_use,
         zone_breaks=_zone_breaks(case, names),
         passing=np.zeros(pools, np.int64),
         weights=np.zeros(pools),

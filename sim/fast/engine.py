@@ -194,8 +194,7 @@ class Prepared:
         else:
             start = starts.pop(at)
         self._starts = [start, *starts][: self._most]
-        same = {*self.trace, "edges"}  # a run leaves these as they are
-        s, table = again(start.state, same, self._lengths)
+        s, table = again(start.state, self._lengths)
         fill_caches(s, scenario, strategy)
         return s, table, start.placed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,6 +21,14 @@ IN_USE = {
 }  # fmt: skip
 GROWING = tuple(IN_USE)
 SHRINKING = ("events", "casts", "flows")  # more records were in use before
+# What no event changes: runs share it with the state that they are copies of.
+FIXED = frozenset((
+    "lock_rows", "fill_lock_rows", "directory_of", "write_s", "content_gib", "file_is_content", "tier_start",
+    "tier_pools", "serves", "one_at_a_time", "may_use", "zone_breaks", "weighers", "use_start", "uses",
+    "quota_limits", "convert_s", "send_s", "send_mib_s", "glance_routes", "store_start", "store_pools",
+    "asked_tiers", "placed", "edges", "terms", "trace_time", "trace_event", "trace_code", "trace_image",
+    "trace_size_gib", "trace_terms", "trace_snapshot",
+))  # fmt: skip
 # Each create writes the whole of its own, and each edge all that is read of it.
 WRITTEN = ("rows", "queued", "edge_accounts", "edge_directories")
 
@@ -50,8 +58,8 @@ def longer(array: Array, length: int) -> Array:
     return found
 
 
-def again(s: State, same: Container[str], lengths: Mapping[str, int]) -> tuple[State, Any]:
-    """A copy of a state at time 0, and its table. The arrays `same` are shared.
+def again(s: State, lengths: Mapping[str, int]) -> tuple[State, Any]:
+    """A copy of a state at time 0, and its table.
 
     It takes the memory that was given back, where that fits. Else its arrays are at least as long as
     `lengths`.
@@ -62,18 +70,18 @@ def again(s: State, same: Container[str], lengths: Mapping[str, int]) -> tuple[S
     if spare.of is not s:
         # As many tiers: else arrays that are as long as one another would not all come from there.
         alike = spare.state.members.shape[1:] == s.members.shape[1:]
-        spare = _fitted(spare.state if alike else s, s, same, lengths)
+        spare = _fitted(spare.state if alike else s, s, lengths)
     for source, target in spare.pairs:
         target[:] = source
     _last[:] = [spare]
     return spare.state, spare.table
 
 
-def _fitted(over: State, s: State, same: Container[str], lengths: Mapping[str, int]) -> Spare:
+def _fitted(over: State, s: State, lengths: Mapping[str, int]) -> Spare:
     """Memory for a copy of `s`: the arrays of `over` that are as long as they must be, and new ones."""
     made, pairs, w = {}, [], s.world[0]
     for name, array in zip(State._fields, s, strict=True):
-        if name in same:
+        if name in FIXED:
             continue
         there, length = getattr(over, name), max(len(array), lengths.get(name, 0))
         fits = len(there) >= length if name in GROWING else len(there) == length

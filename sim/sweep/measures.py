@@ -97,27 +97,23 @@ class Measurer:
         scopes = self._scopes
         totals, in_blocks, made_s, times, last_end = self._count(s, scenario.boot_timeout_s)
         usage = self._usage(s, max(self.last_event, last_end, float(s.world[0]["last_change"])))
-        means = usage[:, len(USAGE) :].reshape(len(usage), len(MEANS), self.blocks)
-        used = usage[:, : len(USAGE)]
-        each = totals[: scopes.count], used, in_blocks[: scopes.count], scopes.sums(made_s), means
-        told = zip(*(array.tolist() for array in each), strict=True)
+        used, means = usage[:, : len(USAGE)], usage[:, len(USAGE) :].reshape(len(usage), -1, self.blocks)
+        seconds = scopes.sums(made_s)
         peaks = [*s.pools["volumes_peak"].tolist(), *s.backends["volumes_peak"].tolist()]
         rows: dict[tuple[Scope, str], Row] = {}
         total = 0.0
-        for number, (counts, its_usage, its_counts, its_made_s, its_means) in enumerate(told):
-            scope, name = scopes.names[number]
+        told = zip(scopes.names, totals.tolist(), times, used.tolist(), strict=False)
+        for number, ((scope, name), counts, its_times, its_usage) in enumerate(told):
             price = total if scope == "all" else self._price(scopes.served[number], its_usage, scenario)
             total += price if scope == "tier" else 0.0
-            rows[scope, name] = Row(
-                scope,
-                name,
-                _figures(counts, times[number], its_usage, price),
-                peaks[number - scopes.tiers] if scope in ("pool", "backend") else None,
-                {}
-                if scope == "pool"
-                else dict(zip(BY_BLOCK, [*its_counts, its_made_s, *its_means], strict=True)),
-                self._tiers(in_blocks, made_s, number) if scope == "backend" else {},
-            )
+            figures = _figures(counts, its_times, its_usage, price)
+            peak = peaks[number - scopes.tiers] if scope in ("pool", "backend") else None
+            blocks: dict[str, Sequence[float]] = {}
+            if scope != "pool":
+                each = *in_blocks[number].tolist(), seconds[number].tolist(), *means[number].tolist()
+                blocks = dict(zip(BY_BLOCK, each, strict=True))
+            tiers = self._tiers(in_blocks, made_s, number) if scope == "backend" else {}
+            rows[scope, name] = Row(scope, name, figures, peak, blocks, tiers)
         return rows
 
     def _count(self, s: State, boot_timeout_s: float) -> tuple[Ints, Ints, Floats, list[list[float]], float]:
@@ -147,7 +143,7 @@ class Measurer:
         found: dict[tuple[tuple[int, int], ...], list[float]] = {}
         times = []
         for stretches in self._scopes.stretches:
-            some = tuple((first[at], first[end]) for at, end in stretches if first[at] < first[end])
+            some = tuple([(first[at], first[end]) for at, end in stretches if first[at] < first[end]])
             if some not in found:
                 found[some] = _times_of([seconds[start:end] for start, end in some])
             times.append(found[some])

@@ -17,9 +17,10 @@ import sim
 from sim.analysis.verification import difference
 from sim.fast.cache import UNLIMITED
 from sim.fast.engine import Prepared, run
-from sim.fast.spare import GROWING, WRITTEN, bytes_of, give_back, longer
+from sim.fast.spare import FIXED, GROWING, WRITTEN, bytes_of, give_back, longer
 from sim.fast.state import FIELDS, State
 from sim.inputs.scenario import Case
+from sim.inputs.strategies import STRATEGIES
 from sim.model.initial import misfits
 from sim.planner.answer import answer_of
 from sim.planner.simulator import PlanOptions
@@ -34,7 +35,7 @@ SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SMALLEST, TWO_TIERS = SCENARIOS / "smallest.yaml", SCENARIOS / "two_tiers.yaml"
 SIZE, COUNT = "image_volume_cache_max_size_gb", "image_volume_cache_max_count"
 VARIED = {f"backends.*.{COUNT}": [0, 1, 2, 3, 5, 8], f"backends.*.{SIZE}": [0, 5, 20, 60, 200]}
-STRATEGIES = st.sampled_from(["cache-only", "combined"])
+CACHING = st.sampled_from(["cache-only", "combined"])
 LINEAGES = ("lineages", "members", "member_since")
 EDGES = np.array([0.0, 7.0, 90.0, 1e6])
 NOTED = [f"{field}{stat}" for field in FIELDS.values() for stat in ("", "_area")]  # of accounts at the edges
@@ -54,7 +55,7 @@ def within(bounds: list[int]) -> st.SearchStrategy[int]:
 
 
 @settings(max_examples=25)
-@given(data=st.data(), case=cases(whole=True), strategy=STRATEGIES, policy=POLICIES)
+@given(data=st.data(), case=cases(whole=True), strategy=CACHING, policy=POLICIES)
 def test_a_run_holds_between_its_bounds(data: st.DataObject, case: Case, strategy: str, policy: str) -> None:
     """With any limits there, engine `fast` makes the same tables."""
     case = asking(case, data.draw(what_ifs(policy)))
@@ -77,7 +78,7 @@ def written(s: State, creates: int) -> list[list[object]]:
 
 
 @settings(max_examples=25)
-@given(case=cases(whole=True), strategy=STRATEGIES, policy=POLICIES, data=st.data())
+@given(case=cases(whole=True), strategy=CACHING, policy=POLICIES, data=st.data())
 def test_memory_of_earlier_runs_changes_nothing(
     data: st.DataObject, case: Case, strategy: str, policy: str
 ) -> None:
@@ -85,6 +86,8 @@ def test_memory_of_earlier_runs_changes_nothing(
     case = asking(case, data.draw(what_ifs(policy)))
     if misfits(case, [strategy]):
         return
+    begun, _ = Prepared(case)._build(case.scenario, STRATEGIES[strategy], EDGES, {})
+    fixed = {name: repr(getattr(begun, name).tolist()) for name in FIXED}
     fresh, _, _ = Prepared(case).play(case.scenario, strategy, edges=EDGES)
     other = limited(case, {f"backends.*.{COUNT}": 1, f"backends.*.{SIZE}": 7})
     prepared = Prepared(case, starts=2)
@@ -93,6 +96,7 @@ def test_memory_of_earlier_runs_changes_nothing(
         if scenario is case.scenario:
             for name in ("accounts", "pools", "backends", "images", "uploads", "quota_used"):
                 assert getattr(s, name).tobytes() == getattr(fresh, name).tobytes(), name
+            assert all(repr(getattr(s, name).tolist()) == fixed[name] for name in FIXED)
             mine, its = (written(each, len(prepared.asked)) for each in (s, fresh))
             assert mine == its
         give_back(s)
