@@ -20,7 +20,7 @@ IN_USE = {
     "messages": "used_messages", "steps": "steps", "events": "events", "casts": "casts", "flows": "flows",
 }  # fmt: skip
 GROWING = tuple(IN_USE)
-SHRINKING = ("events", "casts", "flows")  # more records were in use before
+LEFT = ("events", "casts")  # as they are: a record that comes in use is written as a whole
 # What no event changes: runs share it with the state that they are copies of.
 FIXED = frozenset((
     "lock_rows", "fill_lock_rows", "directory_of", "write_s", "content_gib", "file_is_content", "tier_start",
@@ -99,12 +99,14 @@ def _fitted(over: State, s: State, lengths: Mapping[str, int]) -> Spare:
 
 
 def _grown(s: State) -> dict[str, Array]:
-    """The bytes of each record of the arrays that grow, by name."""
-    return {name: bytes_of(array := getattr(s, name)).reshape(len(array), -1) for name in GROWING}
+    """The bytes of each record of the arrays that grow, by name, but for those that are LEFT."""
+    arrays = {name: getattr(s, name) for name in GROWING if name not in LEFT}
+    return {name: bytes_of(array).reshape(len(array), -1) for name, array in arrays.items()}
 
 
 def give_back(s: State) -> None:
-    """Give the memory of a state that nobody reads any more to the next run. What grew is zeros again.
+    """Give the memory of a state that nobody reads any more to the next run. What grew is zeros again, but
+    for what is LEFT.
 
     Else the system takes large arrays and clears new ones, which takes longer than to clear what was used.
     """
@@ -114,7 +116,7 @@ def give_back(s: State) -> None:
     if spare.state is not s:
         spare = Spare(s, grown=_grown(s))
     for name, records in spare.grown.items():
-        records[: None if name in SHRINKING else w[IN_USE[name]]] = 0
+        records[: None if name == "flows" else w[IN_USE[name]]] = 0  # more flows were in use before
     _spare[:] = [spare]
 
 
