@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,9 @@ if TYPE_CHECKING:
     from sim.inputs.images import Image
     from sim.inputs.scenario import Case
 
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from sim.inputs.scenario import Case
-
 PERCENTILES = (50, 95, 99)
+DIGIT = 16  # bits of a float that one pass counts
+Digits = dict[int, npt.NDArray[np.int64]]  # by leading bits, how often each next digit comes
 
 
 def summary(records: Records, case: Case, strategy: str) -> pd.DataFrame:
@@ -187,31 +183,58 @@ def _row(counted: pd.Series[float], percentiles: Sequence[float]) -> dict[str, f
     }
 
 
-def percentiles_of_many(passes: Callable[[], Iterable[npt.NDArray[np.float64]]], count: int) -> list[float]:
-    """PERCENTILES, equal to numpy's, of more values than fit in memory; no value may be negative.
+def percentiles_of_many(
+    passes: Callable[[], Iterable[Mapping[str, npt.NDArray[np.float64]]]], counts: Mapping[str, int]
+) -> dict[str, list[float]]:
+    """PERCENTILES by name, equal to numpy's, of more values than fit in memory; none may be negative.
 
-    Each call of `passes` gives all `count` values again, in parts. Three passes find the digits of the order
-    statistics: floats that are not negative have the order of their bits.
+    Each call of `passes` gives all values of all names again, in parts; `counts` tells how many they are.
+    Four passes find the digits of the order statistics: floats that are not negative have the order of their
+    bits.
     """
+    found = {name: _order_statistics(count) for name, count in counts.items()}
+    for shift in range(64 - DIGIT, -1, -DIGIT):
+        counted: dict[str, Digits] = {
+            name: {prefix: np.zeros(1 << DIGIT, np.int64) for prefix, _ in of_ranks.values()}
+            for name, of_ranks in found.items()
+        }
+        for part in passes():
+            for name, values in part.items():
+                _count_digits(np.ascontiguousarray(values).view(np.uint64), shift, counted[name])
+        for name, of_ranks in found.items():
+            for rank, (prefix, within) in of_ranks.items():
+                upto = np.cumsum(counted[name][prefix])
+                digit = int(np.searchsorted(upto, within, side="right"))
+                before = int(upto[digit - 1]) if digit else 0
+                of_ranks[rank] = (prefix << DIGIT) | digit, within - before
+    return {name: _of_statistics(found[name], count) for name, count in counts.items()}
+
+
+def _places(count: int) -> list[float]:
+    return [(count - 1) * (percent / 100) for percent in PERCENTILES]
+
+
+def _order_statistics(count: int) -> dict[int, tuple[int, int]]:
+    """By rank among all values: the leading bits, none so far, and the rank among the values with them."""
+    ranks = {rank for place in _places(count) for rank in (math.floor(place), math.ceil(place))}
+    return {rank: (0, rank) for rank in sorted(ranks)} if count else {}
+
+
+def _count_digits(keys: npt.NDArray[np.uint64], shift: int, counted: Digits) -> None:
+    for prefix, histogram in counted.items():
+        first = shift + DIGIT == 64
+        alike = keys if first else keys[keys >> np.uint64(shift + DIGIT) == prefix]
+        digits = (alike >> np.uint64(shift)) & np.uint64((1 << DIGIT) - 1)
+        histogram += np.bincount(digits.astype(np.int64), minlength=1 << DIGIT)
+
+
+def _of_statistics(found: Mapping[int, tuple[int, int]], count: int) -> list[float]:
     if not count:
         return _percentiles(np.zeros(0))
-    places = [(count - 1) * (percent / 100) for percent in PERCENTILES]
-    ranks = sorted({rank for place in places for rank in (math.floor(place), math.ceil(place))})
-    found = {rank: (0, rank) for rank in ranks}  # the leading bits, and the rank among their values
-    for bits, shift in ((22, 42), (21, 21), (21, 0)):
-        counts = {prefix: np.zeros(1 << bits, np.int64) for prefix, _ in found.values()}
-        for values in passes():
-            keys = np.ascontiguousarray(values).view(np.uint64)
-            for prefix, histogram in counts.items():
-                alike = keys if shift == 42 else keys[keys >> np.uint64(shift + bits) == prefix]
-                digits = (alike >> np.uint64(shift)) & np.uint64((1 << bits) - 1)
-                histogram += np.bincount(digits.astype(np.int64), minlength=1 << bits)
-        for rank, (prefix, within) in found.items():
-            upto = np.cumsum(counts[prefix])
-            digit = int(np.searchsorted(upto, within, side="right"))
-            found[rank] = ((prefix << bits) | digit, within - int(upto[digit] - counts[prefix][digit]))
-    value = {rank: float(np.uint64(prefix).view(np.float64)) for rank, (prefix, _) in found.items()}
-    return [_between(value[math.floor(at)], value[math.ceil(at)], at - math.floor(at)) for at in places]
+    value = {rank: float(np.uint64(bits).view(np.float64)) for rank, (bits, _) in found.items()}
+    return [
+        _between(value[math.floor(at)], value[math.ceil(at)], at - math.floor(at)) for at in _places(count)
+    ]
 
 
 def _between(low: float, high: float, part: float) -> float:

@@ -116,19 +116,20 @@ class Output:
     def waited_p95_s(self, tier: str, count: int) -> float:
         """See `Ended`."""
 
-        def waits() -> Iterator[npt.NDArray[np.float64]]:
+        def waits() -> Iterator[dict[str, npt.NDArray[np.float64]]]:
             for part in self.requests.parts(["volume_type", "lock_wait_s"]):
                 chosen = (part["lock_wait_s"] > 0) & (part["volume_type"] == tier)
-                yield part.loc[chosen, "lock_wait_s"].to_numpy(float)
+                yield {tier: part.loc[chosen, "lock_wait_s"].to_numpy(float)}
 
-        return percentiles_of_many(waits, count)[PERCENTILES.index(95)]
+        return percentiles_of_many(waits, {tier: count})[tier][PERCENTILES.index(95)]
 
-    def create_seconds(self, tier: str | None) -> Iterator[npt.NDArray[np.float64]]:
-        """The seconds of the successful creates (of a tier), read back in parts."""
+    def create_seconds(self) -> Iterator[dict[str, npt.NDArray[np.float64]]]:
+        """The seconds of the successful creates by tier, and of all, read back in parts."""
         for part in self.requests.parts(["volume_type", "time", "end", "status"]):
-            done = part["status"] == "available"
-            chosen = part[done if tier is None else done & (part["volume_type"] == tier)]
-            yield (chosen["end"] - chosen["time"]).to_numpy(float)
+            done = part[part["status"] == "available"]
+            seconds = (done["end"] - done["time"]).to_numpy(float)
+            of_tier = {tier: seconds[done["volume_type"] == tier] for tier in self._case.scenario.tiers}
+            yield of_tier | {ALL: seconds}
 
     def _tally(self, requests: pd.DataFrame, others: pd.DataFrame) -> pd.Series[float]:
         return tally(requests, others, self._case.images, self._case.scenario.boot_timeout_s)
@@ -161,7 +162,7 @@ class _File:
                 yield part.apply(plain_series)
             return
         for batch in parquet_batches(self.path, PART, columns):
-            yield batch.to_pandas()
+            yield batch.to_pandas(strings_to_categorical=True)  # each text once
 
     def close(self) -> None:
         if self._writer is not None:

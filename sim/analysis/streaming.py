@@ -112,13 +112,8 @@ def stream(
         end_s = max(run.until, output.last_end)
         usage = usage_of(run.s, names, end_s)
     tallies = output.tallies
-    percentiles = {
-        name: percentiles_of_many(
-            lambda name=name: output.create_seconds(None if name == ALL else name),  # type: ignore[misc]
-            int(counted["creates"] - counted["errors"]),
-        )
-        for name, counted in tallies.items()
-    }
+    successes = {name: int(counted["creates"] - counted["errors"]) for name, counted in tallies.items()}
+    percentiles = percentiles_of_many(output.create_seconds, successes)
     nodes = nodes_of(run.s, names, case, end_s)
     cache = cache_of(run.s, names)
     ended = Ended(cache, nodes, usage, run.deleted_images, output.waited_p95_s, end_s)
