@@ -15,7 +15,7 @@ from cinder import exception
 from sim.cinder import standins
 from sim.cinder.addresses import address
 from sim.cinder.api import Actions, Checked, CreateRequest, VolumeAPI
-from sim.cinder.clock import REPORT, TRACE, Clock, current_process
+from sim.cinder.clock import NOW, REPORT, TRACE, Clock, current_process
 from sim.cinder.database import INTERNAL_PROJECT, INTERNAL_USER, STORE_PROJECT, Context, Entry, Volume
 from sim.cinder.directories import Directories
 from sim.cinder.glance import owner_of
@@ -95,7 +95,7 @@ class Simulation:
         start = case.trace.start.replace(tzinfo=None) if case.trace.start else EPOCH
         self.strategy = strategy
         self.clock = Clock(start)
-        self.volume_rpcapi = VolumeRPC(self.clock, lambda: self._services)
+        self.volume_rpcapi = VolumeRPC(self.clock)
         self.recorder = parts.recorder(events, self.clock, scenario.queues)
         self.db = parts.database(self.clock, self._entry_event)
         self.db.extra_specs = {name: tier.extra_specs for name, tier in scenario.tiers.items()}
@@ -109,7 +109,7 @@ class Simulation:
         times = instants(float(events["time"].iloc[-1]))
         directories = Directories(self.clock, scenario, times)
         self.glance = parts.glance(self.clock, scenario.glance, *images, one_at_a_time, directories)
-        self.meter = parts.meter(partial(getattr, self.clock, "now"), scenario.pools(), scenario.tiers, times)
+        self.meter = parts.meter(partial(NOW, self.clock), scenario.pools(), scenario.tiers, times)
         self.arrays, self._placed = place(case, strategy, self.meter, version, array=parts.array)
         self.case = case
         self._parts = parts
@@ -220,6 +220,7 @@ class Simulation:
                 for node in range(len(array.spec.node_names))
             ]
         self._services: Services = Services(by_backend)
+        self.volume_rpcapi.services = self._services
 
     @cached_property
     def _uses(self) -> Uses:

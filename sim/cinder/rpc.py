@@ -34,12 +34,13 @@ def handle(manager: VolumeManager, handler: Callable[..., Any], *args: Any) -> N
 class VolumeRPC:
     """`cinder.volume.rpcapi.VolumeAPI`: messages from the scheduler and the API to cinder-volume.
 
-    `services` gives the services, which are made later.
+    The services are made later.
     """
 
-    def __init__(self, clock: Clock, services: Callable[[], Services]) -> None:
+    services: Services
+
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._services = services
         self.snapshot_ended: Callable[[Snapshot], None] = lambda _: None
 
     def create_volume(
@@ -53,7 +54,7 @@ class VolumeRPC:
         """One attempt. It starts at once, in the process of the request."""
         request, asked = current_process().request, self._clock.now
         request.attempts += 1
-        manager = self._services().next(volume)
+        manager = self.services.next(volume)
         try:
             with manager.threads:
                 request.thread_wait_s += self._clock.now - asked
@@ -64,21 +65,21 @@ class VolumeRPC:
     def copy_volume_to_image(self, context: Context, volume: Volume, image_meta: dict[str, Any]) -> None:
         """A cast: it starts later in this instant, in the process of the upload, which waits for it."""
         self._clock.pause()
-        manager = self._services().of(volume)
+        manager = self.services.of(volume)
         handle(manager, manager.copy_volume_to_image, context, volume.id, image_meta)
 
     def delete_volume(
         self, context: Context, volume: Volume, unmanage_only: bool = False, cascade: bool = False
     ) -> None:
         """A cast: it starts later in this instant."""
-        manager = self._services().of(volume)
+        manager = self.services.of(volume)
         self._clock.cast(handle, manager, manager.delete_volume, context, volume, unmanage_only, cascade)
 
     def extend_volume(
         self, context: Context, volume: Volume, new_size: int, reservations: list[Reservation]
     ) -> None:
         """A cast, too."""
-        manager = self._services().of(volume)
+        manager = self.services.of(volume)
         self._clock.cast(handle, manager, manager.extend_volume, context, volume, new_size, reservations)
 
     def create_snapshot(self, context: Context, volume: Volume, snapshot: Snapshot) -> None:
@@ -89,7 +90,7 @@ class VolumeRPC:
         self._on_snapshot("delete_snapshot", context, snapshot.volume, snapshot)
 
     def _on_snapshot(self, step: str, context: Context, volume: Volume, snapshot: Snapshot) -> None:
-        manager = self._services().of(volume)
+        manager = self.services.of(volume)
         snapshot.running = True
 
         def run() -> None:
