@@ -38,6 +38,13 @@ class Snapshot:
     def __getitem__(self, key: str) -> Any:
         return getattr(self, key)
 
+    def get(self, key: str, default: Any = None) -> Any:
+        return getattr(self, key, default)
+
+    @property
+    def name(self) -> str:
+        return f"snapshot-{self.id}"
+
     @property
     def volume(self) -> Volume:
         return self._db.volumes[self.volume_id]
