@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -374,6 +375,33 @@ def test_an_array_at_its_limit_evicts_from_any_pool_and_a_pool_from_its_own(engi
     records = run(engine, backends, rows, images, evict_for_users=True)
     assert evictions(records) == [(200, "i1", "v2"), (300, "i0", "v3")]
     assert column(records, "error") == ["", "", f"{FULL}a is at its limit of 4 volumes"]
+
+
+def test_an_image_volume_goes_on_its_node_and_the_create_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five places: v0's image-volume, which n1 made, goes for v3, which n2 makes."""
+    from sim.cinder.clock import current_process
+    from sim.cinder.driver import Driver
+
+    steps: list[tuple[str, str]] = []
+
+    def noted(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*args: Any) -> Any:
+            steps.append((name, current_process().node))
+            return step(*args)
+
+        return noting
+
+    for name in ("create_cloned_volume", "delete_volume"):
+        monkeypatch.setattr(Driver, name, noted(name, getattr(Driver, name)))
+    backends = {"a": backend(nodes=["n1", "n2"], pools={"p0": {"max_volumes": 5}})}
+    rows = [create(100.0 * n, f"v{n}", name) for n, name in enumerate(("i0", "i1", "", "i1"))]
+    records = run("cinder", backends, rows, [image("i0"), image("i1")], evict_for_users=True)
+    assert evictions(records) == [(300, "i0", "v3")]
+    fills = [("create_cloned_volume", "n1"), ("create_cloned_volume", "n2")]
+    again = ("create_cloned_volume", "n2")
+    assert steps == [*fills, again, ("delete_volume", "n1"), again]
 
 
 def test_a_busy_image_volume_ends_the_tries(engine: str) -> None:

@@ -28,7 +28,6 @@ class Process(greenlet):
     runs. `phase` is the current step of the image-volume cache: the reason for an entry that goes now.
     """
 
-    __slots__ = ("node", "phase", "request")
     request: Any
     node: str
     phase: str
@@ -72,16 +71,6 @@ class Clock(simpy.Environment):
         else:
             self._now, _, _, callback = heappop(queue)
             callback(None)
-
-    def run(self) -> None:  # type: ignore[override]
-        """Process all events: what `step` does, without a call for each."""
-        queue = self._queue
-        while queue:
-            if isinstance(queue[0][3], simpy.Event):
-                super().step()
-            else:
-                self._now, _, _, callback = heappop(queue)
-                callback(None)
 
     def cast(self, function: Callable[..., Any], *args: Any) -> None:
         """Run `function(*args)` in a process of its own, later in this instant (an RPC cast)."""

@@ -370,8 +370,6 @@ class Database(EarlierCalls):
 
         The other filters, if any, are a host or a cluster name.
         """
-        if not filters["id"]:
-            return []
         here = [self.volumes[volume_id] for volume_id in filters["id"] if volume_id in self.volumes]
         for key, value in filters.items():
             if key != "id":

@@ -343,8 +343,7 @@ class ImageService:
         meta = found.fixed.copy()
         meta["status"], meta["updated_at"] = found.status, _in_utc(found.updated_at)
         meta["properties"] = {}
-        if found.key:
-            meta.update(found.key)
+        meta.update(found.key)
         return meta
 
     def get_location(self, context: Context, image_id: str) -> tuple[str | None, list[dict[str, Any]]]:

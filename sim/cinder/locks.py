@@ -30,7 +30,7 @@ class Lock:
     def name(self) -> bytes:
         return self._key[1]
 
-    def acquire(self, *_: object) -> bool:
+    def acquire(self, blocking: object = True, *_: object) -> bool:
         """Wait for the lock; record the wait on the request."""
         waiting, key = self._coordinator.waiting, self._key
         if key not in waiting:

@@ -97,10 +97,8 @@ class Recorder:
             return
         self._end[row] = self._clock.now
         self._attempts[row] = request.attempts
-        if request.lock_wait_s:
-            self._lock_wait_s[row] = request.lock_wait_s
-        if request.stream_wait_s:
-            self._stream_wait_s[row] = request.stream_wait_s
+        self._lock_wait_s[row] = request.lock_wait_s
+        self._stream_wait_s[row] = request.stream_wait_s
         for name, seconds in self._waits.items():
             seconds[row] = getattr(request, name)
         if volume is not None:

@@ -265,7 +265,7 @@ def _getcallargs(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dic
     names = _parameters(function)
     if kwargs or len(args) != len(names):
         return inspect.getcallargs(function, *args, **kwargs)
-    return dict(zip(names, args))  # noqa: B905 as many of each
+    return dict(zip(names, args))  # noqa: B905 as many names as arguments
 
 
 @cache

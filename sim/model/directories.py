@@ -15,7 +15,7 @@ class Unmeasured:
     """The directory of a node that the scenario does not name: it has room, and no table tells of it."""
 
     free = math.inf
-    refused = 0
+    refused = 0  # for Cinder's own check, which refuses nothing here
 
     def ask(self, size: float) -> None: ...
 
