@@ -148,7 +148,7 @@ def test_fast(name: str, benchmark: BenchmarkFixture, rates: Table) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_cinder(name: str, benchmark: BenchmarkFixture, rates: Table) -> None:
     count = FEW if benchmark.disabled else PART
-    least = engine_s(benchmark, CASES[name](count), "cinder", 1)
+    least = engine_s(benchmark, CASES[name](count), "cinder", ROUNDS)
     if benchmark.stats is not None:
         rates[name, "cinder"] = benchmark.extra_info["a_second"] = count / least
 
